@@ -1,0 +1,1 @@
+//! Every service in one process, the demo, and the operator's command line.

@@ -1,0 +1,1 @@
+//! The front door: authenticates, limits and routes HTTP and gRPC.

@@ -1,0 +1,1 @@
+//! The Security Token Service: users, clients, keys, tokens and revocation.

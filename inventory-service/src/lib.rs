@@ -1,0 +1,1 @@
+//! Participant: catalogue prices, stock and reservations that expire.

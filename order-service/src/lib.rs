@@ -1,0 +1,1 @@
+//! The orchestrator: orders, and the sagas that place and cancel them.

@@ -1,0 +1,1 @@
+//! Participant: charges and refunds.

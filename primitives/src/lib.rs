@@ -1,0 +1,16 @@
+//! Money, currencies, typed ids, time and identity sources: the words every crate shares.
+//!
+//! Must not know: serialisation formats beyond `serde`'s traits, transports, stores, any domain.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
+
+mod clock;
+mod currency;
+mod ids;
+mod money;
+mod timestamp;
+
+pub use clock::{Clock, IdSource, ManualClock, RandomIds, SeededIds, SystemClock};
+pub use currency::{Currency, InvalidCurrency};
+pub use ids::{InvalidId, OrderId, PaymentId, ReservationId, SagaId};
+pub use money::{Money, MoneyError};
+pub use timestamp::Timestamp;

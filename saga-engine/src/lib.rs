@@ -1,0 +1,1 @@
+//! A synchronous, durable saga engine.

@@ -1,0 +1,1 @@
+//! Plumbing that three or more services share.
