@@ -1,0 +1,130 @@
+//! Migrations, run by the service or by `amends migrate`, never by hand. Each component of a database has its own history, so
+//! that a library (the saga engine) and its host (the order service) can share one database.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{
+    SqlSafeStr,
+    migrate::{MigrationType, Migrator},
+};
+
+use crate::{Database, SqlError};
+
+/// One step of a schema: forwards only, expand before contract, because old code runs against the new schema for a while.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// Counts up from 1 within the component.
+    pub version: i64,
+    /// A few words.
+    pub description: &'static str,
+    /// Statements that both dialects understand.
+    pub sql: &'static str,
+}
+
+/// The schema of one component.
+#[derive(Debug, Clone, Copy)]
+pub struct Schema {
+    /// Names the history table: letters and underscores.
+    pub component: &'static str,
+    /// In order.
+    pub migrations: &'static [Migration],
+}
+
+impl Database {
+    /// Brings `schema` up to date. Replicas that start together wait for each other.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, a statement fails, or the schema is newer than this binary.
+    pub async fn migrate(&self, schema: &Schema) -> Result<(), SqlError> {
+        let mut migrator = Migrator::with_migrations(
+            schema
+                .migrations
+                .iter()
+                .map(|migration| {
+                    let (description, sql) = (migration.description.into(), migration.sql.into_sql_str());
+                    sqlx::migrate::Migration::new(migration.version, description, MigrationType::Simple, sql, false)
+                })
+                .collect(),
+        );
+        migrator.dangerous_set_table_name(format!("_{}_migrations", schema.component));
+        let mut connection = self.writer().acquire().await?;
+        migrator.run(&mut *connection).await.map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error) => SqlError::from(error),
+            other => SqlError::Migration(other),
+        })
+    }
+
+    /// As [`migrate`](Self::migrate), but waits up to `patience` for a database that is still starting.
+    ///
+    /// # Errors
+    /// The last error, once patience is spent, or the first that waiting cannot mend.
+    pub async fn migrate_when_up(&self, schema: &Schema, patience: Duration) -> Result<(), SqlError> {
+        let begun = Instant::now();
+        loop {
+            match self.migrate(schema).await {
+                Err(error) if error.is_transient() && begun.elapsed() < patience => {
+                    tracing::warn!(component = schema.component, %error, "waiting for the database");
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    const ONE: &[Migration] =
+        &[Migration { version: 1, description: "create", sql: "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT, CHECK (id > 0))" }];
+
+    async fn sqlite() -> (tempfile::TempDir, Database) {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", dir.path().join("t.db").display());
+        (dir, Database::connect_lazy(&url, &Options::default()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn two_components_share_one_database_and_running_twice_changes_nothing() {
+        let (_dir, database) = sqlite().await;
+        for _ in 0..2 {
+            database.migrate(&Schema { component: "a", migrations: ONE }).await.unwrap();
+        }
+        let other = &[Migration { version: 1, description: "create", sql: "CREATE TABLE u (id BIGINT PRIMARY KEY)" }];
+        database.migrate(&Schema { component: "b", migrations: other }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn constraint_violations_have_their_own_classes() {
+        let (_dir, database) = sqlite().await;
+        database.migrate(&Schema { component: "a", migrations: ONE }).await.unwrap();
+        let insert = |id: i64| {
+            let pool = database.writer().clone();
+            async move {
+                sqlx::query("INSERT INTO t (id, name) VALUES ($1, $2)").bind(id).bind(None::<String>).execute(&pool).await
+            }
+        };
+        insert(1).await.unwrap();
+        assert!(matches!(SqlError::from(insert(1).await.unwrap_err()), SqlError::UniqueViolation(_)));
+        assert!(matches!(SqlError::from(insert(-1).await.unwrap_err()), SqlError::CheckViolation(_)));
+    }
+
+    #[test]
+    fn other_databases_are_refused_without_repeating_the_url() {
+        let error = Database::connect_lazy("mysql://root:hunter2@db/x", &Options::default()).unwrap_err();
+        assert!(matches!(error, SqlError::UnsupportedUrl) && !format!("{error:?}").contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_transaction_leaves_nothing() {
+        let (_dir, database) = sqlite().await;
+        database.migrate(&Schema { component: "a", migrations: ONE }).await.unwrap();
+        let mut tx = database.begin().await.unwrap();
+        sqlx::query("INSERT INTO t (id) VALUES (7)").execute(&mut *tx).await.unwrap();
+        drop(tx);
+        let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM t").fetch_one(database.writer()).await.unwrap();
+        assert_eq!(count, 0);
+    }
+}
