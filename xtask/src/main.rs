@@ -1,1 +1,76 @@
-fn main() {}
+//! `cargo xtask …`: everything a developer or CI runs. Standard library only, so that it compiles in seconds on a machine that has
+//! nothing but Rust's toolchain, and can install the rest.
+//!
+//! Must not know: how a service works. It starts programs and reads files.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
+
+mod cargo;
+mod ci;
+mod commands;
+mod environment;
+mod json;
+mod packages;
+mod process;
+mod servers;
+mod setup;
+mod tidy;
+
+use std::process::ExitCode;
+
+use process::Failure;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  setup                     check what the build needs (cmake, C compiler, make); install what is missing
+  demo [args…]              build in release mode and run `amends demo`
+  test [args…]              start private PostgreSQL, Redis and MongoDB servers and run `cargo test` on them
+                            args go to cargo test; without -p it tests the whole workspace
+        --embedded-only     no servers: what needs one is not run, and is listed
+  services up|down|status   the same servers, kept running; `eval \"$(cargo xtask services up)\"` sets the variables
+  load [--smoke]            goose scenarios against a fresh `amends up`; --smoke: debug build, short, used by ci
+  chaos [--rounds N]        the crash tests for N rounds (default 20)
+  bench [args…]             criterion benches
+  gen                       regenerate what is generated and committed (protobuf code, OpenAPI)
+  tidy                      the rules the compiler cannot check
+  ci                        format, tidy, clippy, build, test, load --smoke, demo: what CI runs
+
+Variables: AMENDS_TEST_POSTGRES_URL, AMENDS_TEST_REDIS_URL, AMENDS_TEST_MONGODB_URI (or MONGODB_URI): servers to use instead of
+private ones. AMENDS_CACHE_DIR: where downloaded tools are kept.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", [].as_slice()),
+    };
+    let result = match command {
+        "setup" => setup::build_tools().map(|_| println!("everything the build needs is here")),
+        "demo" => commands::demo(rest),
+        "test" => commands::test(rest),
+        "services" => servers::services(rest),
+        "load" => commands::load(rest),
+        "chaos" => commands::chaos(rest),
+        "bench" => commands::bench(rest),
+        "gen" => commands::generate(),
+        "tidy" => tidy::run(),
+        "ci" => ci::run(),
+        // Not in the help: the process that holds servers for another, and ends them when that one is gone.
+        servers::keeper::COMMAND => servers::keeper::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        unknown => Err(Failure::message(format!("unknown command `{unknown}`\n\n{HELP}"))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Exit(code)) => ExitCode::from(code),
+        Err(Failure::Message(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

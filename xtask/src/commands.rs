@@ -1,0 +1,162 @@
+//! The commands that build something and run it.
+
+use std::process::Command;
+
+use crate::{
+    cargo::{Workspace, cargo},
+    environment,
+    process::{Failure, Result, run},
+    servers::{self, Held, Spec},
+    setup::{Tools, build_tools},
+};
+
+/// Builds the demo in release mode and runs it.
+pub(crate) fn demo(arguments: &[String]) -> Result {
+    let tools = build_tools()?;
+    run(cargo(&tools).args(["build", "--release", "--package", "amends"]))?;
+    let program = Workspace::read()?.program("release", "amends");
+    run(Command::new(program).current_dir(environment::root()).arg("demo").args(arguments))
+}
+
+/// Runs `cargo test` on private servers.
+pub(crate) fn test(arguments: &[String]) -> Result {
+    let (ours, theirs): (Vec<_>, Vec<_>) = arguments.iter().partition(|argument| *argument == "--embedded-only");
+    let embedded_only = !ours.is_empty();
+    let tools = build_tools()?;
+    let workspace = Workspace::read()?;
+    // Before the build, so that a missing server is said in seconds and not after minutes.
+    let located = servers::locate_for_tests(embedded_only)?;
+    let selection = Selection::of(&theirs);
+    if selection.wants_binaries() {
+        build_all(&tools)?;
+    }
+    let held = Held::start(&located.specs, located.given)?;
+    for (name, value) in &held.exports {
+        eprintln!("{name}={value}");
+    }
+    let mut command = cargo(&tools);
+    command.arg("test");
+    if selection == Selection::Workspace {
+        command.arg("--workspace");
+    }
+    command.args(&theirs).env("AMENDS_TEST_BIN_DIR", workspace.program("debug", ""));
+    if embedded_only {
+        command.env("AMENDS_TEST_BACKENDS", "embedded");
+    }
+    held.apply(&mut command);
+    let result = run(&mut command);
+    drop(held);
+    if embedded_only {
+        eprintln!(
+            "\n*** NOT RUN (--embedded-only): every case on PostgreSQL, MongoDB and Redis: store conformance, the five-process \
+             platform, their crash tests. A green result here says nothing about them. ***"
+        );
+    }
+    result
+}
+
+/// Everything that tests may execute, with the features that `cargo test --workspace` uses: one build, not two.
+pub(crate) fn build_all(tools: &Tools) -> Result {
+    run(cargo(tools).args(["build", "--workspace", "--bins", "--tests"]))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Selection {
+    Workspace,
+    /// Packages that do not start our binaries.
+    Libraries,
+    /// Packages that do.
+    Programs,
+}
+
+impl Selection {
+    fn of(arguments: &[&String]) -> Self {
+        let mut packages = Vec::new();
+        let mut iterator = arguments.iter().take_while(|argument| *argument != &"--");
+        while let Some(argument) = iterator.next() {
+            match argument.as_str() {
+                "-p" | "--package" => packages.extend(iterator.next().map(|name| name.as_str())),
+                other => packages.extend(other.strip_prefix("--package=").or_else(|| other.strip_prefix("-p"))),
+            }
+        }
+        match packages.as_slice() {
+            [] => Self::Workspace,
+            some if some.contains(&"amends-tests") => Self::Programs,
+            _ => Self::Libraries,
+        }
+    }
+
+    fn wants_binaries(&self) -> bool {
+        *self != Self::Libraries
+    }
+}
+
+/// Rewrites what is generated and committed; the tests that compare it write instead.
+pub(crate) fn generate() -> Result {
+    let tools = build_tools()?;
+    for (package, test) in [("amends-protos", "bootstrap"), ("order-service", "openapi")] {
+        run(cargo(&tools).args(["test", "--package", package, "--test", test]).env("AMENDS_GEN", "write"))?;
+    }
+    Ok(())
+}
+
+/// Crash tests, more rounds than `test` runs.
+pub(crate) fn chaos(arguments: &[String]) -> Result {
+    let rounds = match arguments {
+        [] => "20",
+        [flag, rounds] if flag == "--rounds" && rounds.parse::<u32>().is_ok() => rounds,
+        _ => return Err(Failure::message("say `cargo xtask chaos` or `cargo xtask chaos --rounds N`")),
+    };
+    let tools = build_tools()?;
+    let located = servers::locate()?;
+    build_all(&tools)?;
+    let held = Held::start(&located.specs, located.given)?;
+    let mut command = cargo(&tools);
+    command.args(["test", "--workspace", "--test", "chaos", "--", "--nocapture", "--include-ignored"]);
+    command.env("AMENDS_CHAOS_ROUNDS", rounds).env("AMENDS_TEST_BIN_DIR", Workspace::read()?.program("debug", ""));
+    held.apply(&mut command);
+    run(&mut command)
+}
+
+/// Measures the parts; `load` measures the whole.
+pub(crate) fn bench(arguments: &[String]) -> Result {
+    run(cargo(&build_tools()?).args(["bench", "--workspace", "--benches"]).args(arguments))
+}
+
+/// Goose against a fresh instance of everything.
+pub(crate) fn load(arguments: &[String]) -> Result {
+    let (ours, theirs): (Vec<_>, Vec<_>) = arguments.iter().partition(|argument| *argument == "--smoke");
+    let smoke = !ours.is_empty();
+    let tools = build_tools()?;
+    let profile = if smoke { "debug" } else { "release" };
+    if smoke {
+        build_all(&tools)?;
+    } else {
+        // Two builds on purpose: alone, `amends` has the same features here as in `demo`, and is not built again.
+        run(cargo(&tools).args(["build", "--release", "--package", "amends"]))?;
+        run(cargo(&tools).args(["build", "--release", "--package", "amends-loadtests"]))?;
+    }
+    let workspace = Workspace::read()?;
+    let held = Held::start(&[Spec::Amends(workspace.program(profile, "amends"))], Vec::new())?;
+    let mut command = Command::new(workspace.program(profile, "amends-loadtests"));
+    command.current_dir(environment::root()).args(smoke.then_some("--smoke")).args(theirs);
+    held.apply(&mut command);
+    run(&mut command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tests_that_start_programs_build_them_first() {
+        let of = |line: &str| {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            Selection::of(&words.iter().collect::<Vec<_>>())
+        };
+        assert_eq!(of(""), Selection::Workspace);
+        assert_eq!(of("money -- -p x"), Selection::Workspace);
+        assert_eq!(of("-p amends-sql money"), Selection::Libraries);
+        assert_eq!(of("--package=amends-sql -p amends-tests"), Selection::Programs);
+    }
+}

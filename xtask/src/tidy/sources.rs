@@ -1,0 +1,113 @@
+//! Rules about single Rust files: what they say first, which words a folder may use, how long they are.
+
+use super::{Finding, Tree, code};
+
+/// Every file says what it is for before anything else.
+pub(super) fn header(tree: &Tree) -> Vec<Finding> {
+    let silent = tree.rust().filter(|(_, text)| !text.starts_with("//! "));
+    silent.map(|(path, _)| Finding::error(path, "does not begin with `//! ` and what it is for")).collect()
+}
+
+/// Rules of the business are functions of their arguments.
+pub(super) fn pure_domain(tree: &Tree) -> Vec<Finding> {
+    const FORBIDDEN: [&str; 7] = ["async", "await", "sqlx", "mongodb", "tonic", "axum", "tokio"];
+    let domain = |path: &str| path.contains("/domain/") || path.ends_with("/domain.rs");
+    words(tree, domain, &FORBIDDEN, "a domain neither waits nor knows stores and transports")
+}
+
+/// Only a service's `store` knows which database it has.
+pub(super) fn stores_know_sql(tree: &Tree) -> Vec<Finding> {
+    const SERVICES: [&str; 5] =
+        ["order-service/src", "payment-service/src", "inventory-service/src", "identity-service/src", "gateway/src"];
+    let outside = |path: &str| {
+        let in_service =
+            SERVICES.iter().any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
+        in_service && !path.contains("/store/") && !path.ends_with("/store.rs")
+    };
+    words(tree, outside, &["sqlx", "mongodb"], "only `store` names a database driver")
+}
+
+fn words(tree: &Tree, concerned: impl Fn(&str) -> bool, words: &[&str], why: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in tree.rust().filter(|(path, _)| concerned(path)) {
+        let code = code::only(text);
+        for word in words {
+            let found = code::lines_with(&code, word);
+            findings.extend(found.map(|line| Finding::error(path, format!("`{word}`: {why}")).at(line)));
+        }
+    }
+    findings
+}
+
+/// A long file deserves a second look; a very long one must have had it, and say in its header `Long because …`.
+pub(super) fn length(tree: &Tree) -> Vec<Finding> {
+    const WORTH_A_LOOK: usize = 400;
+    const LINES_MAX: usize = 800;
+    let mut findings = Vec::new();
+    for (path, text) in tree.rust() {
+        let lines = text.lines().count();
+        let explained =
+            text.lines().take_while(|line| line.starts_with("//!")).any(|line| line.contains("Long because"));
+        if lines > LINES_MAX && !explained {
+            let what = format!("{lines} lines: split it by verb, or say `Long because …` in its header");
+            findings.push(Finding::error(path, what));
+        } else if lines > WORTH_A_LOOK {
+            findings.push(Finding::error(path, format!("{lines} lines")).warning());
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::tests::check;
+
+    #[test]
+    fn a_file_that_does_not_say_what_it_is_for_is_found() {
+        let files = [
+            ("a/src/lib.rs", "//! Why.\n"),
+            ("a/src/b.rs", "use x;\n//! Late.\n"),
+            ("a/src/c.rs", ""),
+            ("a/src/gen/d.rs", "// generated\n"),
+        ];
+        check(header, &files, &["error: a/src/b.rs: does not begin", "error: a/src/c.rs: does not begin"]);
+    }
+
+    #[test]
+    fn a_domain_that_waits_or_knows_a_transport_is_found() {
+        let files = [
+            ("s/src/domain/decide.rs", "//! async in words\nasync fn f() {\n g().await;\n}\nuse axum::Json;\n"),
+            ("s/src/domain.rs", "//! x\nuse sqlx::Row;\nconst X: &str = \"tonic\";\n"),
+            ("s/src/app/place.rs", "//! x\nasync fn f() {}\n"),
+        ];
+        let expected = [
+            "error: s/src/domain.rs:2: `sqlx`",
+            "error: s/src/domain/decide.rs:2: `async`",
+            "error: s/src/domain/decide.rs:3: `await`",
+            "error: s/src/domain/decide.rs:5: `axum`",
+        ];
+        check(pure_domain, &files, &expected);
+    }
+
+    #[test]
+    fn sql_outside_a_store_is_found() {
+        let text = "//! x\nuse sqlx::Row;\n";
+        let files = [
+            ("order-service/src/http/get.rs", text),
+            ("order-service/src/store/orders.rs", text),
+            ("payment-service/src/store.rs", text),
+            ("saga-engine/src/journal.rs", text),
+            ("order-service/tests/it.rs", text),
+        ];
+        check(stores_know_sql, &files, &["error: order-service/src/http/get.rs:2: `sqlx`"]);
+    }
+
+    #[test]
+    fn a_long_file_is_shown_and_a_very_long_one_must_say_why() {
+        let (long, very_long) = ("//! x\n".repeat(401), "x\n".repeat(900));
+        let explained = format!("//! x\n//! Long because it is a table.\n{very_long}");
+        let files = [("a/a.rs", long.as_str()), ("a/b.rs", &very_long), ("a/c.rs", &explained), ("a/d.rs", "//! x\n")];
+        check(length, &files, &["warning: a/a.rs: 401", "error: a/b.rs: 900", "warning: a/c.rs: 902"]);
+    }
+}
