@@ -1,1 +1,38 @@
 //! A synchronous, durable saga engine.
+//!
+//! A *saga* is a list of *steps*; a step has an *action* and, before the *pivot*, a *compensation*; after the pivot steps are
+//! *retriable* only. See the README for the whole of it.
+//!
+//! Must not know: orders, payments, transports, configuration files.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
+
+mod config;
+mod context;
+mod definition;
+mod engine;
+mod erased;
+pub mod event;
+mod handle;
+pub mod journal;
+pub mod metrics;
+mod outcome;
+#[cfg(feature = "participant")]
+pub mod participant;
+mod policy;
+pub mod shape;
+mod status;
+mod step;
+pub mod timeline;
+
+pub use config::Config;
+pub use context::{StepContext, StepKey, TraceContext};
+pub use definition::{AfterPivot, BeforePivot, Builder, Definition, DefinitionError, Group, NoLocal, Saga};
+pub use engine::{Drained, Engine, EngineBuilder, NewSaga, StartError, Started};
+pub use erased::UnreadableOutput;
+pub use handle::{Handle, Waited};
+pub use journal::sql::{ApplyLocal, SqlJournal};
+pub use metrics::EngineMetrics;
+pub use outcome::{Cause, Closed, Failure, FailureKind, LocalOutcome, Outcome, Refusal, Undo};
+pub use policy::{Backoff, Journaling, Persistence, Policy};
+pub use status::{InvalidStatus, Snapshot, Status};
+pub use step::{Compensable, LocalStep, Pivot, Step};

@@ -1,0 +1,152 @@
+//! What a step may answer. A remote call has three outcomes, not two: a timeout is not a "no".
+//!
+//! Must not know: how a call is made, when it is made again.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// What became of one attempt of an action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome<T> {
+    /// It took effect.
+    Done(T),
+    /// It surely had no effect, and asking again would not change that.
+    Refused(Refusal),
+    /// It may have had an effect: a timeout, a cut connection, an internal error. It is asked again under the same key.
+    Unknown(Cause),
+}
+
+impl<T> Outcome<T> {
+    /// A refusal, by its stable code and a sentence.
+    pub fn refused(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Refused(Refusal::new(code, message))
+    }
+
+    /// An attempt whose effect is not known.
+    pub fn unknown(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Unknown(Cause::new(code, message))
+    }
+
+    /// The same outcome with another output.
+    pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Done(output) => Outcome::Done(with(output)),
+            Self::Refused(refusal) => Outcome::Refused(refusal),
+            Self::Unknown(cause) => Outcome::Unknown(cause),
+        }
+    }
+}
+
+/// Why a participant said no.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Stable, for programs: `insufficient_stock`.
+    pub code: String,
+    /// A sentence, for people. Never a secret: it is journaled and shown.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal, by its stable code and a sentence.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+/// Why the effect of an attempt is not known, or why an undo has not happened yet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cause {
+    /// Stable, for programs: `timeout`, `unavailable`.
+    pub code: String,
+    /// A sentence, for people. Never a secret: it is journaled and shown.
+    pub message: String,
+    /// The participant asked not to be called before this has passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Duration>,
+}
+
+impl Cause {
+    /// A cause, by its stable code and a sentence.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), retry_after: None }
+    }
+
+    /// The participant asked not to be called before `wait` has passed.
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+/// What became of one attempt of a compensation. It cannot say no: "it never happened" counts as undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Undo {
+    /// There is no effect any more, and a late action will be refused.
+    Undone,
+    /// Not yet, or not known: it is asked again.
+    NotYet(Cause),
+}
+
+/// What became of one attempt to close the pivot, so that it can never take effect later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Closed<T> {
+    /// It had no effect and never will.
+    Closed,
+    /// It had taken effect: the saga goes forward with this output.
+    WasDone(T),
+    /// Not yet, or not known: it is asked again.
+    NotYet(Cause),
+}
+
+/// What became of a change to the host's own tables, applied in the journal's transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum LocalOutcome {
+    /// Applied; it commits together with the journal's entry.
+    Applied,
+    /// Not applied: the journal's entry is rolled back with it.
+    Refused(Refusal),
+}
+
+/// Why a saga did not go through.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Failure {
+    /// The step that decided it; none for a cancellation or a deadline between steps.
+    pub step: Option<String>,
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// Stable, for programs: the refusal's or the last cause's code, `cancelled`, or `deadline_exceeded`.
+    pub code: String,
+    /// A sentence, for people.
+    pub message: String,
+}
+
+/// The kinds of failure a caller treats differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// A participant said no.
+    Refused,
+    /// The attempts of a step were spent without an answer: the dependency is unavailable.
+    Exhausted,
+    /// The saga's own deadline passed.
+    DeadlineExceeded,
+    /// Somebody cancelled it.
+    Cancelled,
+}
