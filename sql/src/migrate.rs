@@ -48,7 +48,8 @@ impl Database {
         );
         migrator.dangerous_set_table_name(format!("_{}_migrations", schema.component));
         let mut connection = self.writer().acquire().await?;
-        migrator.run(&mut *connection).await.map_err(|error| match error {
+        // Not `run`: its `Acquire` bound makes this future `Send` for one lifetime only, and nobody could spawn or box it.
+        migrator.run_direct(None, &mut *connection, false).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => SqlError::from(error),
             other => SqlError::Migration(other),
         })
