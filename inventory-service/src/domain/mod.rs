@@ -1,0 +1,13 @@
+//! Pure rules for stock and reservations. Nothing here awaits, reads a clock, or knows SQL, gRPC, sagas or step keys.
+
+mod item;
+mod rejection;
+mod reservation;
+mod reserve;
+mod sku;
+
+pub use item::{Item, ItemError, NewItem, ON_HAND_MAX, Stock};
+pub use rejection::Rejection;
+pub use reservation::{PricedLine, Reservation, State, StockMove, Transition};
+pub use reserve::{LINES_MAX, Line, decide_reserve};
+pub use sku::{InvalidSku, QUANTITY_MAX, Quantity, Sku};

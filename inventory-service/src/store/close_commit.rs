@@ -1,0 +1,28 @@
+//! Closing a commit's key before a saga unwinds.
+
+use amends_primitives::Timestamp;
+use amends_sql::{Dialect, SqlError, Tx};
+use async_trait::async_trait;
+use saga_engine::participant::{ActionKey, Barrier, BeginClose};
+
+use super::{Work, steps};
+
+/// Makes sure that no commit under this key can happen any more, unless it has happened already.
+#[derive(Debug)]
+pub struct CloseCommit {
+    /// The committing action's.
+    pub key: ActionKey,
+    /// When.
+    pub now: Timestamp,
+}
+
+#[async_trait]
+impl Work for CloseCommit {
+    /// Whether it has happened already.
+    type Output = bool;
+
+    async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<bool, SqlError> {
+        let begun = Barrier::new(dialect).begin_close(tx, &self.key, self.now).await.map_err(steps::sql_error)?;
+        Ok(matches!(begun, BeginClose::WasDone(_)))
+    }
+}

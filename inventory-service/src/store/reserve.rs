@@ -1,0 +1,52 @@
+//! Reserving: all lines or none.
+
+use amends_primitives::{OrderId, ReservationId, Timestamp};
+use amends_sql::{Dialect, SqlError, Tx};
+use async_trait::async_trait;
+
+use super::{Answer, Refusal, StepKey, Work, catalogue, reservations, steps, stock};
+use crate::domain::{Line, Reservation, State, decide_reserve};
+
+/// Sets the goods of an order aside.
+#[derive(Debug)]
+pub struct Reserve {
+    /// The action's.
+    pub key: StepKey,
+    /// The reservation's id, should this be the first time the key is seen.
+    pub id: ReservationId,
+    /// Whose goods.
+    pub order: OrderId,
+    /// At least one; each SKU once.
+    pub lines: Vec<Line>,
+    /// When.
+    pub now: Timestamp,
+    /// Until when.
+    pub expires_at: Timestamp,
+}
+
+#[async_trait]
+impl Work for Reserve {
+    type Output = Answer<Reservation>;
+
+    async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<Self::Output, SqlError> {
+        if let Some(answer) =
+            steps::claim(tx, dialect, &self.key, self.now, State::Held, Refusal::StepCompensated).await?
+        {
+            return Ok(answer);
+        }
+        let items = catalogue::lock(tx, dialect, self.lines.iter().map(|line| &line.sku)).await?;
+        let decided = decide_reserve(&self.lines, &items).map(|lines| Reservation {
+            id: self.id,
+            order: self.order,
+            state: State::Held,
+            lines,
+            expires_at: self.expires_at,
+            created_at: self.now,
+        });
+        if let Ok(reservation) = &decided {
+            stock::reserve(tx, &reservation.lines, self.now).await?;
+            reservations::insert(tx, reservation).await?;
+        }
+        steps::answer(tx, dialect, &self.key, self.now, decided).await
+    }
+}

@@ -1,0 +1,190 @@
+//! Step keys: one effect and one answer per key, whatever is repeated, delayed or compensated.
+//!
+//! Refusals are stored as well as deeds: a delayed twin of a refused request must not succeed later, when the saga that sent
+//! it has long moved on.
+
+use amends_primitives::{ReservationId, Timestamp};
+use amends_sql::{Dialect, SqlError, Tx};
+use saga_engine::participant::{ActionKey, Barrier, BarrierError, BeginAction};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::reservations;
+use crate::domain::{Rejection, Reservation, State};
+
+/// SHA-256.
+const FINGERPRINT_BYTES: usize = 32;
+
+/// Names one step of one saga, and says what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepKey {
+    key: ActionKey,
+    fingerprint: String,
+}
+
+/// The bytes are no SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a fingerprint has 32 bytes")]
+pub struct InvalidFingerprint;
+
+impl StepKey {
+    /// The key of an action, with a digest of what it asks for.
+    ///
+    /// # Errors
+    /// When the digest has another length than SHA-256's.
+    pub fn try_new(key: ActionKey, fingerprint: &[u8]) -> Result<Self, InvalidFingerprint> {
+        if fingerprint.len() != FINGERPRINT_BYTES {
+            return Err(InvalidFingerprint);
+        }
+        Ok(Self { key, fingerprint: fingerprint.iter().map(|byte| format!("{byte:02x}")).collect() })
+    }
+}
+
+/// Why a step was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// By the rules of stock.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The key was used for another request.
+    #[error("this step key belongs to another request")]
+    StepKeyReused,
+    /// The step was compensated before, so it comes too late.
+    #[error("this step has been compensated")]
+    StepCompensated,
+    /// The commit was closed before, so it comes too late.
+    #[error("this commit has been closed")]
+    CommitClosed,
+}
+
+/// What a step led to: an answer either way.
+pub type Answer<T> = Result<T, Refusal>;
+
+/// What is kept under the key of a step that took effect. Only what cannot be read elsewhere: a reservation's lines and times
+/// never change. Under the key of a refused step, its [`Rejection`] is kept.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Done {
+    reservation: ReservationId,
+}
+
+fn read<T: DeserializeOwned>(answer: Value) -> Result<T, SqlError> {
+    serde_json::from_value(answer).map_err(|_| SqlError::Corrupt { what: "step answer" })
+}
+
+fn write(answer: &impl Serialize) -> Result<Value, SqlError> {
+    serde_json::to_value(answer).map_err(|_| SqlError::Corrupt { what: "step answer" })
+}
+
+/// The reservation that a stored answer is about.
+pub(super) fn reservation_of(answer: Value) -> Result<ReservationId, SqlError> {
+    Ok(read::<Done>(answer)?.reservation)
+}
+
+/// An action that was not finished in its own transaction cannot be stored by this program.
+pub(super) fn sql_error(error: BarrierError) -> SqlError {
+    match error {
+        BarrierError::Sql(error) => error,
+        BarrierError::NotOpen(_) => SqlError::Corrupt { what: "saga_barrier" },
+    }
+}
+
+/// Claims an action's key. `Some` is the answer to give instead of acting: that of the first time, `state` being what the
+/// action had led to then, or a refusal; `late` is the one for a key that was compensated or closed.
+pub(super) async fn claim(
+    tx: &mut Tx,
+    dialect: Dialect,
+    step: &StepKey,
+    now: Timestamp,
+    state: State,
+    late: Refusal,
+) -> Result<Option<Answer<Reservation>>, SqlError> {
+    let begun = Barrier::new(dialect).begin_action(tx, &step.key, &step.fingerprint, now).await;
+    let answer = match begun.map_err(sql_error)? {
+        BeginAction::First => return Ok(None),
+        BeginAction::Compensated => Err(late),
+        BeginAction::Mismatch => Err(Refusal::StepKeyReused),
+        BeginAction::RepeatRefusal(answer) => Err(read::<Rejection>(answer)?.into()),
+        BeginAction::Repeat(answer) => {
+            let first = reservations::load(tx, reservation_of(answer)?).await?;
+            Ok(Reservation { state, ..first.ok_or(SqlError::Corrupt { what: "step answer" })? })
+        }
+    };
+    Ok(Some(answer))
+}
+
+/// Keeps the answer under the key, in the transaction of its effect.
+pub(super) async fn answer(
+    tx: &mut Tx,
+    dialect: Dialect,
+    step: &StepKey,
+    now: Timestamp,
+    decided: Result<Reservation, Rejection>,
+) -> Result<Answer<Reservation>, SqlError> {
+    let barrier = Barrier::new(dialect);
+    let kept = match &decided {
+        Ok(reservation) => {
+            let done = write(&Done { reservation: reservation.id })?;
+            barrier.finish(tx, &step.key, &done, now).await
+        }
+        Err(rejection) => barrier.refuse(tx, &step.key, &write(rejection)?, now).await,
+    };
+    kept.map_err(sql_error)?;
+    Ok(decided.map_err(Refusal::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use amends_primitives::{Currency, Money};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_a_sha_256() {
+        let key = ActionKey::parse("0198c0de-0000-7000-8000-000000000001", "reserve_stock").unwrap();
+        assert_eq!(StepKey::try_new(key.clone(), &[255; 32]).unwrap().fingerprint, "ff".repeat(32));
+        assert_eq!(StepKey::try_new(key, &[7; 31]), Err(InvalidFingerprint));
+    }
+
+    fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(answer: &T, golden: &str) {
+        let stored: Value = serde_json::from_str(golden).unwrap();
+        assert_eq!(&read::<T>(stored.clone()).unwrap(), answer);
+        assert_eq!(write(answer).unwrap(), stored);
+    }
+
+    /// What old rows hold must stay readable: change the reader, never these texts.
+    #[test]
+    fn stored_answers_of_version_1_are_read() {
+        let reservation = ReservationId::new(Uuid::from_u128(1));
+        let sku = || "tea".parse().unwrap();
+        let eur = |minor| Money::new(minor, Currency::EUR);
+        check(&Done { reservation }, include_str!("../../tests/golden/done.v1.json"));
+        check(&Rejection::UnknownSku { sku: sku() }, include_str!("../../tests/golden/unknown_sku.v1.json"));
+        check(
+            &Rejection::PriceMismatch { sku: sku(), expected: eur(1), actual: eur(2) },
+            include_str!("../../tests/golden/price_mismatch.v1.json"),
+        );
+        check(
+            &Rejection::InsufficientStock { sku: sku(), requested: 3, available: 2 },
+            include_str!("../../tests/golden/insufficient_stock.v1.json"),
+        );
+        check(
+            &Rejection::ReservationNotFound { reservation },
+            include_str!("../../tests/golden/reservation_not_found.v1.json"),
+        );
+        check(
+            &Rejection::ReservationExpired { reservation },
+            include_str!("../../tests/golden/reservation_expired.v1.json"),
+        );
+        check(
+            &Rejection::ReservationReleased { reservation },
+            include_str!("../../tests/golden/reservation_released.v1.json"),
+        );
+        check(
+            &Rejection::NotAllowed { reservation, state: State::Committed, command: "commit".into() },
+            include_str!("../../tests/golden/not_allowed.v1.json"),
+        );
+    }
+}

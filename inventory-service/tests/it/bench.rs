@@ -1,0 +1,219 @@
+//! A fresh store per test, commands in a few words, and the books checked at the end.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use amends_primitives::{Clock, Currency, IdSource, ManualClock, Money, OrderId, ReservationId, SeededIds, Timestamp};
+use amends_sql::{Database, Options};
+use inventory_service::{
+    domain::{Item, Line, NewItem, Quantity, Reservation, Sku, State},
+    store::{
+        Answer, CloseCommit, Commit, Expire, Expired, PutItem, Release, Released, Reserve, Restock, StepKey, Store,
+    },
+};
+use saga_engine::participant::ActionKey;
+
+/// How long the tests' reservations hold.
+pub const HOLD: Duration = Duration::from_secs(60);
+
+/// A store with its clock.
+pub struct Bench {
+    pub store: Store,
+    pub database: Database,
+    pub clock: ManualClock,
+    ids: SeededIds,
+    put: parking_lot::Mutex<HashMap<Sku, i64>>,
+    drop_later: Option<tempfile::TempDir>,
+    server: Option<(String, String)>,
+}
+
+impl Bench {
+    pub async fn sqlite() -> Option<Arc<Self>> {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", dir.path().join("inventory.db").display());
+        Some(Self::over(&url, Some(dir), None).await)
+    }
+
+    /// `None` only when the embedded backends alone were asked for.
+    #[expect(clippy::disallowed_methods, reason = "tests learn from the environment where the servers are")]
+    pub async fn postgres() -> Option<Arc<Self>> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let Ok(admin) = std::env::var("AMENDS_TEST_POSTGRES_URL") else {
+            let embedded_only = std::env::var("AMENDS_TEST_BACKENDS").is_ok_and(|backends| backends == "embedded");
+            assert!(embedded_only, "AMENDS_TEST_POSTGRES_URL is not set: run the tests through `cargo xtask test`");
+            eprintln!("SKIPPED postgres: AMENDS_TEST_BACKENDS=embedded");
+            return None;
+        };
+        let name = format!("inventory_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let server = Database::connect_lazy(&admin, &Options::default()).unwrap();
+        let create = format!("CREATE DATABASE {name}");
+        sqlx::query(sqlx::AssertSqlSafe(create)).execute(server.writer()).await.unwrap();
+        server.close().await;
+        let (base, query) = admin.split_once('?').unwrap_or((&admin, ""));
+        let (host, _) = base.rsplit_once('/').unwrap();
+        let url = format!("{host}/{name}?{query}");
+        Some(Self::over(&url, None, Some((admin, name))).await)
+    }
+
+    async fn over(url: &str, drop_later: Option<tempfile::TempDir>, server: Option<(String, String)>) -> Arc<Self> {
+        // Hundreds of tasks at once on two cores: the suite checks what is decided, not how fast.
+        let patient = Duration::from_secs(30);
+        let options = Options { acquire_timeout: patient, statement_timeout: patient, ..Options::default() };
+        let database = Database::connect_lazy(url, &options).unwrap();
+        let store = Store::new(database.clone());
+        store.migrate(Duration::from_secs(10)).await.unwrap();
+        Arc::new(Self {
+            store,
+            database,
+            clock: ManualClock::default(),
+            ids: SeededIds::new(7),
+            put: parking_lot::Mutex::default(),
+            drop_later,
+            server,
+        })
+    }
+
+    /// The end of every test: no unit was lost, none came from nowhere, and no open reservation is left out of the count.
+    pub async fn close(self: Arc<Self>) {
+        let (mut held, mut sold) = (HashMap::<Sku, i64>::new(), HashMap::<Sku, i64>::new());
+        for reservation in self.all_reservations().await {
+            let into = match reservation.state {
+                State::Held => &mut held,
+                State::Committed => &mut sold,
+                State::Released | State::Expired | State::Restocked => continue,
+            };
+            for line in reservation.lines {
+                *into.entry(line.sku).or_default() += i64::from(line.quantity);
+            }
+        }
+        let put = self.put.lock().clone();
+        for (sku, on_hand) in put {
+            let stock = self.item(sku.as_str()).await.stock;
+            assert_eq!(stock.reserved(), held.get(&sku).copied().unwrap_or(0), "{sku}: reserved");
+            assert_eq!(stock.on_hand(), on_hand - sold.get(&sku).copied().unwrap_or(0), "{sku}: on hand");
+        }
+        self.database.close().await;
+        if let Some((admin, name)) = &self.server {
+            let server = Database::connect_lazy(admin, &Options::default()).unwrap();
+            let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+            sqlx::query(sqlx::AssertSqlSafe(drop)).execute(server.writer()).await.unwrap();
+            server.close().await;
+        }
+        drop(Arc::into_inner(self).map(|bench| bench.drop_later));
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub async fn put(&self, sku: &str, on_hand: i64) {
+        let item = NewItem::try_new(sku.parse().unwrap(), sku.to_uppercase(), eur(500), on_hand).unwrap();
+        self.store.run(PutItem { item, now: self.now() }).await.unwrap().unwrap();
+        self.put.lock().insert(sku.parse().unwrap(), on_hand);
+    }
+
+    pub async fn item(&self, sku: &str) -> Item {
+        self.store.items(&[sku.parse().unwrap()]).await.unwrap().pop().unwrap()
+    }
+
+    /// (on hand, reserved)
+    pub async fn stock(&self, sku: &str) -> (i64, i64) {
+        let stock = self.item(sku).await.stock;
+        (stock.on_hand(), stock.reserved())
+    }
+
+    pub async fn all_reservations(&self) -> Vec<Reservation> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store.reservations(None, after, 50).await.unwrap();
+            all.extend(page.reservations);
+            after = page.next;
+            if after.is_none() {
+                return all;
+            }
+        }
+    }
+
+    pub async fn state(&self, id: ReservationId) -> State {
+        self.store.reservation(id).await.unwrap().unwrap().state
+    }
+
+    pub async fn reserve(&self, saga: u64, lines: &[(&str, u32)]) -> Answer<Reservation> {
+        self.reserve_lines(saga, lines.iter().map(|(sku, units)| line(sku, *units)).collect(), 1).await
+    }
+
+    pub async fn reserve_lines(&self, saga: u64, lines: Vec<Line>, fingerprint: u8) -> Answer<Reservation> {
+        let reserve = Reserve {
+            key: StepKey::try_new(key(saga, "reserve_stock"), &[fingerprint; 32]).unwrap(),
+            id: ReservationId::new(self.ids.next_id()),
+            order: OrderId::new(uuid::Uuid::from_u64_pair(9, saga)),
+            lines,
+            now: self.now(),
+            expires_at: self.now() + HOLD,
+        };
+        self.store.run(reserve).await.unwrap()
+    }
+
+    pub async fn release(&self, saga: u64) -> Result<Released, inventory_service::domain::Rejection> {
+        self.store.run(Release { key: key(saga, "reserve_stock"), now: self.now() }).await.unwrap()
+    }
+
+    pub async fn commit(&self, saga: u64, reservation: ReservationId) -> Answer<Reservation> {
+        self.commit_refusing(saga, reservation, &[]).await
+    }
+
+    pub async fn commit_refusing(&self, saga: u64, reservation: ReservationId, skus: &[&str]) -> Answer<Reservation> {
+        let commit = Commit {
+            key: StepKey::try_new(key(saga, "commit_stock"), &[2; 32]).unwrap(),
+            reservation,
+            now: self.now(),
+            expire_skus: skus.iter().map(|sku| sku.parse().unwrap()).collect(),
+        };
+        self.store.run(commit).await.unwrap()
+    }
+
+    pub async fn close_commit(&self, saga: u64) -> bool {
+        self.store.run(CloseCommit { key: key(saga, "commit_stock"), now: self.now() }).await.unwrap()
+    }
+
+    pub async fn restock(&self, saga: u64, reservation: ReservationId) -> Answer<Reservation> {
+        let key = StepKey::try_new(key(saga, "restock"), &[3; 32]).unwrap();
+        self.store.run(Restock { key, reservation, now: self.now() }).await.unwrap()
+    }
+
+    pub async fn expire(&self, limit: u32) -> Expired {
+        self.store.run(Expire { now: self.now(), limit }).await.unwrap()
+    }
+}
+
+pub fn key(saga: u64, step: &str) -> ActionKey {
+    ActionKey::parse(&uuid::Uuid::from_u64_pair(8, saga).to_string(), step).unwrap()
+}
+
+pub fn eur(minor: i64) -> Money {
+    Money::new(minor, Currency::EUR)
+}
+
+pub fn line(sku: &str, units: u32) -> Line {
+    Line { sku: sku.parse().unwrap(), quantity: Quantity::try_new(units).unwrap(), expected_unit_price: None }
+}
+
+/// Runs `one(0..count)` all at once, as tasks, and returns their results in order.
+pub async fn at_once<T, F>(count: u64, one: impl Fn(u64) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let tasks: Vec<_> = (0..count).map(|index| tokio::spawn(one(index))).collect();
+    let mut results = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        results.push(task.await.unwrap());
+    }
+    results
+}
