@@ -1,1 +1,6 @@
-//! Load scenarios and their budgets.
+//! Load scenarios and their budgets. They speak only the public interface, through the gateway, as a customer's client would.
+//!
+//! Must not know: any other crate of this workspace.
+
+pub mod budgets;
+pub mod scenario;
