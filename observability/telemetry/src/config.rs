@@ -1,0 +1,105 @@
+//! What to record, and where it goes.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// `[telemetry]`: logs and traces of this process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The service's name in logs and traces; the program's own when empty.
+    pub service_name: String,
+    /// Its version.
+    pub service_version: String,
+    /// Where it runs: `development`, `production`, …
+    pub environment: String,
+    /// What to record: a level, or directives such as `info,order_service=debug`.
+    pub filter: String,
+    /// Where the log goes.
+    pub log: LogTo,
+    /// The file, for `log = "file"`.
+    pub log_file: PathBuf,
+    /// How a log line looks.
+    pub log_format: LogFormat,
+    /// `http://host:4317`: where spans go by OTLP over gRPC. None are sent without it.
+    pub otlp_endpoint: Option<String>,
+    /// Per cent of traces that begin here and are sent. What callers have decided is kept.
+    pub sample_percent: f64,
+    /// `host:port`: where log lines go as JSON over TCP (Logstash). None are sent without it.
+    pub logstash: Option<String>,
+    /// Log lines that wait for the shipper; the next is dropped and counted.
+    pub logstash_queue_max: usize,
+}
+
+/// Where the log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogTo {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file.
+    File,
+    /// Nowhere.
+    Off,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For machines: bunyan JSON.
+    Bunyan,
+    /// For people.
+    Pretty,
+    /// For people on a terminal, else for machines.
+    Auto,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            service_name: String::new(),
+            service_version: env!("CARGO_PKG_VERSION").to_owned(),
+            environment: "development".to_owned(),
+            filter: "info".to_owned(),
+            log: LogTo::Stdout,
+            log_file: PathBuf::from("amends.log"),
+            log_format: LogFormat::Auto,
+            otlp_endpoint: None,
+            sample_percent: 100.0,
+            logstash: None,
+            logstash_queue_max: 8192,
+        }
+    }
+}
+
+impl Config {
+    /// What is wrong with it: keys and sentences.
+    pub fn mistakes(&self) -> Vec<(&'static str, String)> {
+        let mut mistakes = Vec::new();
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.filter) {
+            mistakes.push(("filter", error.to_string()));
+        }
+        if !(0.0..=100.0).contains(&self.sample_percent) {
+            mistakes.push(("sample_percent", "must be from 0 to 100".to_owned()));
+        }
+        if self.otlp_endpoint.as_deref().is_some_and(|url| !(url.starts_with("http://") || url.starts_with("https://")))
+        {
+            mistakes.push(("otlp_endpoint", "must be an http or https URL".to_owned()));
+        }
+        if self
+            .logstash
+            .as_deref()
+            .is_some_and(|address| address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()))
+        {
+            mistakes.push(("logstash", "must be host:port".to_owned()));
+        }
+        if self.logstash_queue_max == 0 {
+            mistakes.push(("logstash_queue_max", "must be at least 1".to_owned()));
+        }
+        mistakes
+    }
+}

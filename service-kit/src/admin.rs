@@ -1,0 +1,83 @@
+//! The operators' listener: metrics, liveness, readiness. Not for callers, so it needs no token; bind it where only operators reach.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+use crate::{
+    config::{ConfigError, Section},
+    metrics::{self, Metrics},
+    readiness::Readiness,
+    shutdown::Shutdown,
+};
+
+/// `[admin]`: where operators look.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address of `/metrics`, `/healthz` and `/readyz`.
+    pub listen: std::net::SocketAddr,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { listen: std::net::SocketAddr::from(([127, 0, 0, 1], 9090)) }
+    }
+}
+
+impl Section for Config {
+    fn validate(&self, _: &mut Vec<ConfigError>) {}
+}
+
+/// Serves until shutdown.
+///
+/// `/healthz` says that the process runs; `/readyz` asks the checks and answers 503 while one fails or shutdown has begun,
+/// so that whoever routes stops sending work first.
+///
+/// # Errors
+/// When the listener cannot be served.
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Metrics,
+    readiness: Readiness,
+    shutdown: Shutdown,
+) -> std::io::Result<()> {
+    crate::http::serve(listener, router(metrics, readiness, shutdown.clone()), shutdown).await
+}
+
+/// The routes of [`serve`].
+pub fn router(metrics: Metrics, readiness: Readiness, shutdown: Shutdown) -> Router {
+    Router::new()
+        .route(
+            "/metrics",
+            get(|State((metrics, _, _)): State<(Metrics, Readiness, Shutdown)>| async move {
+                ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.encode())
+            }),
+        )
+        .route("/healthz", get(|| async { Json(serde_json::json!({ "status": "ok" })) }))
+        .route("/readyz", get(ready))
+        .with_state((metrics, readiness, shutdown))
+}
+
+async fn ready(State((_, readiness, shutdown)): State<(Metrics, Readiness, Shutdown)>) -> impl IntoResponse {
+    let mut checks: BTreeMap<String, String> = BTreeMap::new();
+    let mut well = true;
+    for (name, result) in readiness.ask().await {
+        well &= result.is_ok();
+        checks.insert(name, result.map_or_else(|reason| reason, |()| "ok".to_owned()));
+    }
+    if shutdown.is_triggered() {
+        well = false;
+        checks.insert("shutdown".to_owned(), "stopping".to_owned());
+    }
+    let (code, status) = if well { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    (code, Json(serde_json::json!({ "status": status, "checks": checks })))
+}

@@ -1,0 +1,434 @@
+//! What happens around every request a service answers: context in, a span, RED metrics, one log line, the correlation id out.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use amends_primitives::IdSource;
+use axum::{
+    body::{Body, Bytes},
+    extract::{MatchedPath, Request},
+    http::{HeaderMap, HeaderValue, header},
+    response::Response,
+};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+};
+use tokio::time::Instant;
+use tower::{Layer, Service};
+use tracing::{Instrument as _, Span, field::Empty};
+
+use super::{CORRELATION_HEADER, RequestContext};
+use crate::{
+    Runtime,
+    metrics::{DurationFamily, TraceLabel},
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HttpLabels {
+    service: &'static str,
+    http_request_method: String,
+    http_route: String,
+    http_response_status_code: u16,
+    error_type: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RpcLabels {
+    service: &'static str,
+    rpc_method: String,
+    rpc_response_status_code: &'static str,
+    error_type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActiveLabels {
+    service: &'static str,
+    protocol: &'static str,
+}
+
+#[derive(Clone)]
+struct Recorder {
+    service: &'static str,
+    http: DurationFamily<HttpLabels>,
+    rpc: DurationFamily<RpcLabels>,
+    active: Family<ActiveLabels, Gauge>,
+    ids: Arc<dyn IdSource>,
+    grpc: bool,
+}
+
+/// Wraps a router: see the module. For axum routers and for tonic's, which are axum routers too.
+#[derive(Clone)]
+pub struct ServerLayer(Arc<Recorder>);
+
+impl ServerLayer {
+    /// Around HTTP routes. Use with `Router::layer`, so that the route that matched is known.
+    pub fn http(service: &'static str, runtime: &Runtime) -> Self {
+        Self::new(service, runtime, false)
+    }
+
+    /// Around gRPC services. Also keeps the caller's `grpc-timeout`.
+    pub fn grpc(service: &'static str, runtime: &Runtime) -> Self {
+        Self::new(service, runtime, true)
+    }
+
+    fn new(service: &'static str, runtime: &Runtime, grpc: bool) -> Self {
+        let metrics = &runtime.metrics;
+        Self(Arc::new(Recorder {
+            service,
+            http: metrics.durations("http_server_request_duration_seconds", "How long HTTP requests took to answer"),
+            rpc: metrics.durations("rpc_server_call_duration_seconds", "How long gRPC calls took, to their last byte"),
+            active: metrics.gauge("server_active_requests", "Requests being answered"),
+            ids: Arc::clone(&runtime.ids),
+            grpc,
+        }))
+    }
+}
+
+impl std::fmt::Debug for ServerLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerLayer").field("service", &self.0.service).field("grpc", &self.0.grpc).finish()
+    }
+}
+
+impl<S> Layer<S> for ServerLayer {
+    type Service = ServerService<S>;
+
+    fn layer(&self, inner: S) -> ServerService<S> {
+        ServerService { inner, recorder: Arc::clone(&self.0) }
+    }
+}
+
+/// See [`ServerLayer`].
+#[derive(Clone)]
+pub struct ServerService<S> {
+    inner: S,
+    recorder: Arc<Recorder>,
+}
+
+impl<S> std::fmt::Debug for ServerService<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerService").field("service", &self.recorder.service).finish_non_exhaustive()
+    }
+}
+
+impl<S> Service<Request> for ServerService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // The clone may not be ready; the one that was polled is the one to call.
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let recorder = Arc::clone(&self.recorder);
+        if recorder.grpc {
+            Box::pin(answer_rpc(inner, request, recorder))
+        } else {
+            Box::pin(answer_http(inner, request, recorder))
+        }
+    }
+}
+
+/// Counts a request as active while it lives.
+struct Active(Gauge);
+
+impl Active {
+    fn begin(recorder: &Recorder, protocol: &'static str) -> Self {
+        let gauge = recorder.active.get_or_create_owned(&ActiveLabels { service: recorder.service, protocol });
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn exemplar(trace_id: &str) -> Option<TraceLabel> {
+    Some(TraceLabel { trace_id: trace_id.to_owned() })
+}
+
+/// The trace of this request once its span is known to OpenTelemetry.
+fn settle(context: RequestContext, span: &Span) -> RequestContext {
+    use opentelemetry::trace::TraceContextExt as _;
+    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+    context.adopt(span);
+    let recorded = span.context().span().span_context().clone();
+    if recorded.is_valid() { RequestContext { trace: recorded, ..context } } else { context }
+}
+
+async fn answer_http<S>(mut inner: S, request: Request, recorder: Arc<Recorder>) -> Result<Response, Infallible>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    let began = Instant::now();
+    let _active = Active::begin(&recorder, "http");
+    let context = RequestContext::extract(request.headers(), &*recorder.ids);
+    // The path itself is unbounded; what nobody serves is one route.
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let method = known_method(request.method());
+    let span = tracing::info_span!(
+        "http.request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        service = recorder.service,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        error.type = Empty,
+        correlation_id = %context.correlation,
+    );
+    let context = settle(context, &span);
+    let (trace_id, correlation) = (context.trace_id(), context.correlation.clone());
+
+    let mut response = context.scope(inner.call(request).instrument(span.clone())).await?;
+
+    let status = response.status();
+    let error_type = if status.is_server_error() { status.as_str().to_owned() } else { String::new() };
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR").record("error.type", error_type.as_str());
+    }
+    let took = began.elapsed();
+    span.in_scope(|| tracing::info!(status = status.as_u16(), duration_ms = millis(took), "answered"));
+    let labels = HttpLabels {
+        service: recorder.service,
+        http_request_method: method.to_owned(),
+        http_route: route,
+        http_response_status_code: status.as_u16(),
+        error_type,
+    };
+    recorder.http.get_or_create(&labels).observe(took.as_secs_f64(), exemplar(&trace_id), None);
+    if let Ok(value) = HeaderValue::from_str(correlation.as_str()) {
+        response.headers_mut().insert(CORRELATION_HEADER, value);
+    }
+    Ok(response)
+}
+
+async fn answer_rpc<S>(mut inner: S, request: Request, recorder: Arc<Recorder>) -> Result<Response, Infallible>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    let began = Instant::now();
+    let active = Active::begin(&recorder, "grpc");
+    let mut context = RequestContext::extract(request.headers(), &*recorder.ids);
+    context.deadline = grpc_timeout(request.headers()).map(|timeout| began + timeout);
+    let deadline = context.deadline;
+    let method = request.uri().path().trim_start_matches('/').to_owned();
+    let span = tracing::info_span!(
+        "rpc",
+        otel.name = method,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        service = recorder.service,
+        rpc.system.name = "grpc",
+        rpc.method = method,
+        rpc.response.status_code = Empty,
+        error.type = Empty,
+        correlation_id = %context.correlation,
+    );
+    let context = settle(context, &span);
+    let call = RpcCall { began, method, trace_id: context.trace_id(), span: span.clone(), recorder, _active: active };
+    let correlation = HeaderValue::from_str(context.correlation.as_str());
+
+    let work = context.scope(inner.call(request).instrument(span));
+    let mut response = match deadline {
+        None => work.await?,
+        Some(deadline) => match tokio::time::timeout_at(deadline, work).await {
+            Ok(response) => response?,
+            Err(_) => tonic::Status::deadline_exceeded("the caller's deadline has passed").into_http(),
+        },
+    };
+    if let Ok(value) = correlation {
+        response.headers_mut().insert(CORRELATION_HEADER, value);
+    }
+    // A refusal has its status in the headers; everything else in the trailers.
+    if let Some(code) = grpc_status(response.headers()) {
+        call.end(code);
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    Ok(Response::from_parts(parts, Body::new(Watched { body, call: Some(call) })))
+}
+
+/// Methods are the caller's text; only the known ones become labels.
+fn known_method(method: &axum::http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "PATCH" => "PATCH",
+        "OPTIONS" => "OPTIONS",
+        _ => "_OTHER",
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people and for a log; a millisecond count is small")]
+fn millis(took: Duration) -> f64 {
+    took.as_micros() as f64 / 1000.0
+}
+
+/// Reads `grpc-timeout`: up to eight digits and a unit.
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+fn grpc_status(headers: &HeaderMap) -> Option<tonic::Code> {
+    Some(tonic::Code::from_bytes(headers.get("grpc-status")?.as_bytes()))
+}
+
+/// The code as OpenTelemetry writes it.
+pub(crate) fn code_name(code: tonic::Code) -> &'static str {
+    use tonic::Code;
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// The codes that are the server's fault; the rest are answers.
+pub(crate) fn is_server_fault(code: tonic::Code) -> bool {
+    use tonic::Code;
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}
+
+struct RpcCall {
+    began: Instant,
+    method: String,
+    trace_id: String,
+    span: Span,
+    recorder: Arc<Recorder>,
+    _active: Active,
+}
+
+impl RpcCall {
+    fn end(self, code: tonic::Code) {
+        let (name, took) = (code_name(code), self.began.elapsed());
+        let error_type = if is_server_fault(code) { name } else { "" };
+        self.span.record("rpc.response.status_code", name);
+        if is_server_fault(code) {
+            self.span.record("otel.status_code", "ERROR").record("error.type", name);
+        }
+        self.span.in_scope(|| tracing::info!(status = name, duration_ms = millis(took), "answered"));
+        // What nobody serves is one method: its name is the caller's text.
+        let rpc_method = if code == tonic::Code::Unimplemented { "unmatched".to_owned() } else { self.method };
+        let service = self.recorder.service;
+        let labels = RpcLabels { service, rpc_method, rpc_response_status_code: name, error_type };
+        self.recorder.rpc.get_or_create(&labels).observe(took.as_secs_f64(), exemplar(&self.trace_id), None);
+    }
+}
+
+/// A gRPC body that ends its call with the status in the trailers, or as cancelled if it is dropped before.
+struct Watched {
+    body: Body,
+    call: Option<RpcCall>,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = {
+            // Streams log while they are polled; their lines belong to the call.
+            let span = self.call.as_ref().map(|call| call.span.clone());
+            let _entered = span.as_ref().map(Span::enter);
+            ready!(Pin::new(&mut self.body).poll_frame(context))
+        };
+        let code = match &frame {
+            Some(Ok(frame)) => {
+                frame.trailers_ref().map(|trailers| grpc_status(trailers).unwrap_or(tonic::Code::Unknown))
+            }
+            Some(Err(_)) => Some(tonic::Code::Internal),
+            None => Some(tonic::Code::Unknown),
+        };
+        if let Some(code) = code
+            && let Some(call) = self.call.take()
+        {
+            call.end(code);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            call.end(tonic::Code::Cancelled);
+        }
+    }
+}
+
+/// Content types of gRPC, for whoever serves both on one port.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}

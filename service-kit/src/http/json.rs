@@ -1,0 +1,124 @@
+//! Reading JSON bodies: every way a body can be wrong has a code, and names the field.
+
+use axum::{
+    extract::{FromRequest, Request, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, header},
+};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::problem::{ErrorKind, Problem};
+
+/// A body that was JSON of that shape. The extractor refuses others with a [`Problem`]:
+/// `unsupported_media_type`, `payload_too_large`, `invalid_json`, `unknown_field`, `invalid_request`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JsonBody<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            let detail = "the body must be JSON: content-type: application/json";
+            return Err(Problem::new(ErrorKind::UnsupportedMediaType, "unsupported_media_type", detail));
+        }
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
+        read_json(&body).map(Self)
+    }
+}
+
+fn unreadable(rejection: &BytesRejection) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        Problem::new(ErrorKind::TooLarge, "payload_too_large", "the body is too large")
+    } else {
+        Problem::new(ErrorKind::Malformed, "bad_request", "the body could not be read to its end")
+    }
+}
+
+/// `application/json` and `application/…+json`; parameters do not matter, as JSON is UTF-8 by definition.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(text)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else { return false };
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// Reads JSON, or says which field is wrong.
+///
+/// # Errors
+/// `invalid_json` (400) when it is not JSON; `unknown_field` or `invalid_request` (422) when it is, but not of that shape.
+pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| refused(&error))?;
+    reader.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::new(ErrorKind::Malformed, "invalid_json", format!("the body is not JSON: {error}"))
+}
+
+fn refused(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    use serde_json::error::Category;
+    let inner = error.inner();
+    if matches!(inner.classify(), Category::Syntax | Category::Eof | Category::Io) {
+        return not_json(inner);
+    }
+    let text = inner.to_string();
+    // "… at line 1 column 7" is of the body, not of the field.
+    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    let path = error.path().to_string();
+    if let Some(field) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
+        let field =
+            if path.ends_with(field) || path == "." { path.replace('.', "") } else { format!("{path}.{field}") };
+        let field = if field.is_empty() { message.split('`').nth(1).unwrap_or_default().to_owned() } else { field };
+        return Problem::new(ErrorKind::Invalid, "unknown_field", "the body has a field that nobody reads")
+            .field(field, message);
+    }
+    let field = match message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        Some(missing) if path == "." => missing.to_owned(),
+        Some(missing) => format!("{path}.{missing}"),
+        None => path,
+    };
+    Problem::invalid(field, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Order {
+        #[expect(dead_code, reason = "only read")]
+        items: Vec<Item>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Item {
+        #[expect(dead_code, reason = "only read")]
+        quantity: u32,
+    }
+
+    #[test]
+    fn a_wrong_body_is_told_what_is_wrong() {
+        let check = |body: &[u8]| {
+            let problem = read_json::<Order>(body).unwrap_err();
+            let field = problem.errors().first().map(|e| e.field.clone()).unwrap_or_default();
+            format!("{} {} {field}", problem.kind().http_status().as_u16(), problem.code())
+        };
+        assert!(read_json::<Order>(br#"{"items":[{"quantity":1}]}"#).is_ok());
+        assert_eq!(check(b""), "400 invalid_json ");
+        assert_eq!(check(b"{"), "400 invalid_json ");
+        assert_eq!(check(b"\xff"), "400 invalid_json ");
+        assert_eq!(check(br#"{"items":[]} x"#), "400 invalid_json ");
+        assert_eq!(check(b"[]"), "422 invalid_request items");
+        assert_eq!(check(b"{}"), "422 invalid_request items");
+        assert_eq!(check(br#"{"items":[{}]}"#), "422 invalid_request items[0].quantity");
+        assert_eq!(check(br#"{"items":[{"quantity":-1}]}"#), "422 invalid_request items[0].quantity");
+        assert_eq!(check(br#"{"items":[{"quantity":1,"colour":1}]}"#), "422 unknown_field items[0].colour");
+        assert_eq!(check(br#"{"colour":1}"#), "422 unknown_field colour");
+    }
+}

@@ -1,0 +1,104 @@
+//! Redis, for what replicas share: every call is bounded, and a server that is down is an error, never a wait.
+
+use std::{fmt, time::Duration};
+
+use redis::{
+    AsyncCommands as _, Cmd, FromRedisValue, RedisError,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+
+/// Longer than any healthy answer, shorter than anybody's patience.
+const CALL_BOUND: Duration = Duration::from_millis(300);
+
+/// Redis did not answer in time, or not sensibly.
+#[derive(Debug, thiserror::Error)]
+#[error("redis is unavailable")]
+pub struct Unavailable(#[source] Option<RedisError>);
+
+/// A connection that finds back by itself. Clones share it.
+#[derive(Clone)]
+pub struct Redis {
+    manager: ConnectionManager,
+}
+
+impl Redis {
+    /// Takes `redis://[user:password@]host:port/db`. Does not connect: the first call does.
+    ///
+    /// # Errors
+    /// When the URL is not one.
+    pub fn new(url: &str) -> Result<Self, RedisError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CALL_BOUND))
+            .set_response_timeout(Some(CALL_BOUND))
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_secs(1));
+        let client = redis::Client::open(url)?;
+        Ok(Self { manager: ConnectionManager::new_lazy_with_config(client, config)? })
+    }
+
+    /// Sends a command.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when there is no sensible answer within 300 ms.
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unavailable> {
+        let mut manager = self.manager.clone();
+        bounded(command.query_async(&mut manager)).await
+    }
+
+    /// Runs a script by its hash, sending its text where Redis does not know it yet.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when there is no sensible answer within 300 ms.
+    pub async fn invoke<T: FromRedisValue>(&self, call: &redis::ScriptInvocation<'_>) -> Result<T, Unavailable> {
+        let mut manager = self.manager.clone();
+        bounded(call.invoke_async(&mut manager)).await
+    }
+
+    /// Whether there is such a key.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when there is no sensible answer within 300 ms.
+    pub async fn exists(&self, key: &str) -> Result<bool, Unavailable> {
+        let mut manager = self.manager.clone();
+        bounded(manager.exists(key)).await
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when there is no sensible answer within 300 ms.
+    pub async fn get(&self, key: &str) -> Result<Option<String>, Unavailable> {
+        let mut manager = self.manager.clone();
+        bounded(manager.get(key)).await
+    }
+
+    /// Sets a key that goes away by itself after `ttl` (at least a second).
+    ///
+    /// # Errors
+    /// [`Unavailable`] when there is no sensible answer within 300 ms.
+    pub async fn set(&self, key: &str, value: &str, ttl: Duration) -> Result<(), Unavailable> {
+        let mut manager = self.manager.clone();
+        bounded(manager.set_ex(key, value, ttl.as_secs().max(1))).await
+    }
+
+    /// Whether Redis answers.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it does not within 300 ms.
+    pub async fn ping(&self) -> Result<(), Unavailable> {
+        self.query(&redis::cmd("PING")).await
+    }
+}
+
+async fn bounded<T>(call: impl Future<Output = Result<T, RedisError>>) -> Result<T, Unavailable> {
+    match tokio::time::timeout(CALL_BOUND, call).await {
+        Ok(answer) => answer.map_err(|error| Unavailable(Some(error))),
+        Err(_) => Err(Unavailable(None)),
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").finish_non_exhaustive()
+    }
+}

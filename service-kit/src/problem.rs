@@ -1,0 +1,367 @@
+//! One error for two kinds of caller: RFC 9457 problems over HTTP, `google.rpc` details over gRPC.
+//!
+//! [`ErrorKind`] alone knows status codes. A service turns its own errors into a [`Problem`] as the last step.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::context;
+
+/// The domain of `google.rpc.ErrorInfo`.
+pub const ERROR_DOMAIN: &str = "amends.invalid";
+/// Media type of a problem.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// What went wrong, in the terms that decide a status code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The request cannot be read.
+    Malformed,
+    /// Nobody says who asks.
+    Unauthenticated,
+    /// The payment was refused.
+    PaymentRequired,
+    /// Who asks may not.
+    Forbidden,
+    /// There is no such thing, or it is not the caller's.
+    NotFound,
+    /// The thing exists, but not for this verb.
+    MethodNotAllowed,
+    /// No offered media type is acceptable.
+    NotAcceptable,
+    /// The state of things forbids it.
+    Conflict,
+    /// The body is too large.
+    TooLarge,
+    /// The body is of a type we do not read.
+    UnsupportedMediaType,
+    /// The request can be read, but says something impossible.
+    Invalid,
+    /// Too many requests.
+    RateLimited,
+    /// Our fault. The detail never leaves the process.
+    Bug,
+    /// What answers from behind us did not, or not sensibly.
+    BadGateway,
+    /// We cannot now; later we can.
+    Unavailable,
+    /// The time ran out.
+    Timeout,
+}
+
+impl ErrorKind {
+    /// The HTTP status.
+    pub const fn http_status(self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::PaymentRequired => StatusCode::PAYMENT_REQUIRED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::BadGateway => StatusCode::BAD_GATEWAY,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The gRPC code. Never `Aborted`: callers read it as "try the same again", which a refusal is not.
+    pub const fn grpc_code(self) -> tonic::Code {
+        match self {
+            Self::Malformed | Self::TooLarge | Self::UnsupportedMediaType | Self::NotAcceptable | Self::Invalid => {
+                tonic::Code::InvalidArgument
+            }
+            Self::Unauthenticated => tonic::Code::Unauthenticated,
+            Self::PaymentRequired | Self::Conflict => tonic::Code::FailedPrecondition,
+            Self::Forbidden => tonic::Code::PermissionDenied,
+            Self::NotFound => tonic::Code::NotFound,
+            Self::MethodNotAllowed => tonic::Code::Unimplemented,
+            Self::RateLimited => tonic::Code::ResourceExhausted,
+            Self::Bug => tonic::Code::Internal,
+            Self::BadGateway | Self::Unavailable => tonic::Code::Unavailable,
+            Self::Timeout => tonic::Code::DeadlineExceeded,
+        }
+    }
+
+    /// What the kind is called, for people: RFC 9457 wants one title per type, and the reason phrase is enough.
+    fn title(self) -> &'static str {
+        self.http_status().canonical_reason().unwrap_or("Error")
+    }
+}
+
+/// What is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// Path of the field: `items[0].quantity`.
+    pub field: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// An error as a caller sees it.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    kind: ErrorKind,
+    code: Cow<'static, str>,
+    detail: String,
+    errors: Vec<FieldError>,
+    retry_after: Option<Duration>,
+    location: Option<String>,
+    www_authenticate: Option<String>,
+    extensions: BTreeMap<&'static str, Value>,
+    trace_id: Option<String>,
+}
+
+impl Problem {
+    /// A problem of a kind, with its stable code (`snake_case`, documented in `docs/errors/<code>.md`) and a sentence.
+    ///
+    /// For [`ErrorKind::Bug`] the sentence is for the log only; callers get a fixed one.
+    pub fn new(kind: ErrorKind, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            code: Cow::Borrowed(code),
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+            location: None,
+            www_authenticate: None,
+            extensions: BTreeMap::new(),
+            trace_id: context::current_trace_id(),
+        }
+    }
+
+    /// Our fault: code `internal`. Logs `cause` and its sources once, here; callers get a fixed sentence.
+    pub fn bug(cause: impl fmt::Display) -> Self {
+        tracing::error!(error = %cause, "a bug, or a failure nobody planned for");
+        Self::new(ErrorKind::Bug, "internal", cause.to_string())
+    }
+
+    /// A store that cannot be asked: code `store_unavailable`, to be tried again in a second. Logs `cause`.
+    pub fn store_unavailable(cause: impl fmt::Display) -> Self {
+        tracing::warn!(error = %cause, "the store cannot be asked");
+        Self::new(ErrorKind::Unavailable, "store_unavailable", "the data store cannot be reached at the moment")
+            .retry_after(Duration::from_secs(1))
+    }
+
+    /// A field that is wrong: code `invalid_request`.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, "invalid_request", "the request has fields that are not valid")
+            .field(field, message)
+    }
+
+    /// Names one field that is wrong.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
+        self.errors.push(FieldError { field: field.into(), message: message.into() });
+        self
+    }
+
+    /// Names all fields that are wrong.
+    #[must_use]
+    pub fn fields(mut self, errors: impl IntoIterator<Item = FieldError>) -> Self {
+        self.errors.extend(errors);
+        self
+    }
+
+    /// When the caller may try again: `Retry-After`, in whole seconds rounded up; `google.rpc.RetryInfo`.
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Where the thing is that this is about: `Location`.
+    #[must_use]
+    pub fn location(mut self, location: impl Into<String>) -> Self {
+        self.location = Some(location.into());
+        self
+    }
+
+    /// How to authenticate: `WWW-Authenticate`.
+    #[must_use]
+    pub fn www_authenticate(mut self, challenge: impl Into<String>) -> Self {
+        self.www_authenticate = Some(challenge.into());
+        self
+    }
+
+    /// A member of its own in the problem's object.
+    #[must_use]
+    pub fn extension(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        self.extensions.insert(key, value.into());
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// The sentence a caller may see.
+    pub fn detail(&self) -> &str {
+        match self.kind {
+            ErrorKind::Bug => "something went wrong on our side; the trace id tells us what",
+            _ => &self.detail,
+        }
+    }
+
+    /// The fields that are wrong.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// The JSON object, as RFC 9457 and its extensions `code`, `errors`, `trace_id` have it.
+    pub fn to_json(&self) -> Value {
+        let mut object = serde_json::Map::new();
+        object.insert("type".into(), format!("https://{ERROR_DOMAIN}/errors/{}", self.code).into());
+        object.insert("title".into(), self.kind.title().into());
+        object.insert("status".into(), self.kind.http_status().as_u16().into());
+        object.insert("detail".into(), self.detail().into());
+        object.insert("code".into(), self.code.as_ref().into());
+        if !self.errors.is_empty() {
+            object.insert("errors".into(), serde_json::json!(self.errors));
+        }
+        if let Some(trace_id) = &self.trace_id {
+            object.insert("trace_id".into(), trace_id.as_str().into());
+        }
+        for (key, value) in &self.extensions {
+            object.entry(*key).or_insert_with(|| value.clone());
+        }
+        Value::Object(object)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)?;
+        for FieldError { field, message } in &self.errors {
+            write!(f, "; {field}: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.kind.http_status(), self.to_json().to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut put = |name, value: String| {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        };
+        if let Some(after) = self.retry_after {
+            put(header::RETRY_AFTER, whole_seconds(after).to_string());
+        }
+        if let Some(location) = self.location {
+            put(header::LOCATION, location);
+        }
+        if let Some(challenge) = self.www_authenticate {
+            put(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// `Retry-After` has whole seconds; zero would ask for a busy loop.
+fn whole_seconds(after: Duration) -> u64 {
+    (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1)
+}
+
+impl From<Problem> for tonic::Status {
+    fn from(problem: Problem) -> Self {
+        let mut details = ErrorDetails::new();
+        let mut metadata: std::collections::HashMap<String, String> = problem
+            .extensions
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+            .collect();
+        if let Some(trace_id) = &problem.trace_id {
+            metadata.insert("trace_id".to_owned(), trace_id.clone());
+        }
+        if let Some(location) = &problem.location {
+            metadata.insert("location".to_owned(), location.clone());
+        }
+        details.set_error_info(problem.code.to_uppercase(), ERROR_DOMAIN, metadata);
+        for FieldError { field, message } in &problem.errors {
+            details.add_bad_request_violation(field, message);
+        }
+        if let Some(after) = problem.retry_after {
+            details.set_retry_info(Some(after));
+        }
+        Self::with_error_details(problem.kind.grpc_code(), problem.detail(), details)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn http_callers_get_rfc_9457() {
+        let problem = Problem::new(ErrorKind::Invalid, "invalid_request", "two fields are wrong")
+            .field("items[0].quantity", "must be at least 1")
+            .extension("order_id", "o-1")
+            .extension("status", "ignored: the member exists")
+            .retry_after(Duration::from_millis(1200))
+            .location("/v1/orders/o-1");
+        let response = problem.into_response();
+        assert_eq!(response.status(), 422);
+        assert_eq!(response.headers()["content-type"], CONTENT_TYPE);
+        assert_eq!(response.headers()["retry-after"], "2");
+        assert_eq!(response.headers()["location"], "/v1/orders/o-1");
+        let body: Value = serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "https://amends.invalid/errors/invalid_request", "title": "Unprocessable Entity", "status": 422,
+                "detail": "two fields are wrong", "code": "invalid_request", "order_id": "o-1",
+                "errors": [{"field": "items[0].quantity", "message": "must be at least 1"}],
+            })
+        );
+    }
+
+    #[test]
+    fn grpc_callers_get_google_rpc_details() {
+        let status: tonic::Status = Problem::new(ErrorKind::Conflict, "insufficient_stock", "only 3 are left")
+            .field("items[0].sku", "only 3 are left")
+            .retry_after(Duration::from_secs(2))
+            .into();
+        assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INSUFFICIENT_STOCK", ERROR_DOMAIN));
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "items[0].sku");
+        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_bug_keeps_its_detail_to_itself() {
+        let problem = Problem::bug("connection string postgres://user:secret@host");
+        assert!(!problem.to_json().to_string().contains("secret"));
+        assert!(!tonic::Status::from(problem).message().contains("secret"));
+    }
+}

@@ -1,0 +1,61 @@
+//! Whether this process can take work: named checks, all asked at once, each within a bound.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use futures::future::{BoxFuture, join_all};
+use parking_lot::RwLock;
+
+/// A probe asks every second or so; one that takes longer than this counts as failed.
+const CHECK_BOUND: Duration = Duration::from_secs(2);
+
+/// Asks one dependency whether it is well; the error says in words what is not.
+pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// The checks of this process. Clones share them.
+#[derive(Clone, Default)]
+pub struct Readiness(Arc<RwLock<BTreeMap<String, Check>>>);
+
+impl Readiness {
+    /// No checks: ready.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a check, or replaces the one of that name.
+    pub fn add(&self, name: impl Into<String>, check: Check) {
+        self.0.write().insert(name.into(), check);
+    }
+
+    /// Asks all checks at once. The answer names each with its result, in the order of names.
+    pub async fn ask(&self) -> Vec<(String, Result<(), String>)> {
+        let checks: Vec<(String, Check)> = self.0.read().iter().map(|(n, c)| (n.clone(), Arc::clone(c))).collect();
+        join_all(checks.into_iter().map(|(name, check)| async move {
+            let result = tokio::time::timeout(CHECK_BOUND, check()).await;
+            (name, result.unwrap_or_else(|_| Err(format!("no answer within {} s", CHECK_BOUND.as_secs()))))
+        }))
+        .await
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.read().keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_hangs_has_failed() {
+        let readiness = Readiness::new();
+        readiness.add("good", Arc::new(|| Box::pin(async { Ok(()) })));
+        readiness.add("bad", Arc::new(|| Box::pin(async { Err("refused".to_owned()) })));
+        readiness.add("hung", Arc::new(|| Box::pin(std::future::pending())));
+        let answers = readiness.ask().await;
+        assert_eq!(answers[0], ("bad".to_owned(), Err("refused".to_owned())));
+        assert_eq!(answers[1], ("good".to_owned(), Ok(())));
+        assert_eq!(answers[2], ("hung".to_owned(), Err("no answer within 2 s".to_owned())));
+    }
+}

@@ -1,0 +1,252 @@
+//! The circuit breaker's rules. Pure: the time is an argument.
+
+use std::time::Duration;
+
+use amends_primitives::Timestamp;
+
+use super::BreakerConfig;
+
+/// The window is kept in this many slices; a failure is forgotten within a tenth of the window's length.
+const SLICES: usize = 10;
+
+/// Whether calls are let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// They are.
+    Closed,
+    /// They are not.
+    Open,
+    /// Some are, to see whether the dependency is well again.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// For span attributes and labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Slice {
+    number: i64,
+    calls: u32,
+    failures: u32,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed { slices: [Slice; SLICES], in_a_row: u32 },
+    Open { until: Timestamp },
+    HalfOpen { probing: u32, good: u32 },
+}
+
+/// Leave to make one call. Its outcome counts only for the state it was given in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Leave {
+    epoch: u64,
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Good,
+    Bad,
+    /// Given up by the caller: it says nothing about the dependency.
+    Unsaid,
+}
+
+#[derive(Debug)]
+pub(super) struct Breaker {
+    config: BreakerConfig,
+    state: State,
+    epoch: u64,
+}
+
+impl Breaker {
+    pub(super) fn new(config: BreakerConfig) -> Self {
+        Self { config, state: Self::closed(), epoch: 0 }
+    }
+
+    fn closed() -> State {
+        State::Closed { slices: [Slice::default(); SLICES], in_a_row: 0 }
+    }
+
+    fn become_state(&mut self, state: State) {
+        self.state = state;
+        self.epoch += 1;
+    }
+
+    pub(super) fn state(&self) -> BreakerState {
+        match self.state {
+            State::Closed { .. } => BreakerState::Closed,
+            State::Open { .. } => BreakerState::Open,
+            State::HalfOpen { .. } => BreakerState::HalfOpen,
+        }
+    }
+
+    /// Leave to call, or the time to wait before asking again.
+    pub(super) fn ask(&mut self, now: Timestamp) -> Result<Leave, Duration> {
+        if let State::Open { until } = self.state {
+            if now < until {
+                return Err(until.since(now));
+            }
+            self.become_state(State::HalfOpen { probing: 0, good: 0 });
+        }
+        if let State::HalfOpen { probing, good } = &mut self.state {
+            if *probing + *good >= self.config.probes {
+                // Enough probes are on their way; what they find is known in a moment.
+                return Err(Duration::from_secs(1));
+            }
+            *probing += 1;
+        }
+        Ok(Leave { epoch: self.epoch })
+    }
+
+    /// Takes note of what a call came to.
+    pub(super) fn note(&mut self, leave: Leave, outcome: Outcome, now: Timestamp) {
+        if leave.epoch != self.epoch {
+            return;
+        }
+        let opens = match &mut self.state {
+            State::Open { .. } => false,
+            State::Closed { slices, in_a_row } => match outcome {
+                Outcome::Unsaid => false,
+                Outcome::Good => {
+                    *in_a_row = 0;
+                    count(slices, &self.config, now, false);
+                    false
+                }
+                Outcome::Bad => {
+                    *in_a_row += 1;
+                    let (calls, failures) = count(slices, &self.config, now, true);
+                    let many = calls >= self.config.calls_min
+                        && u64::from(failures) * 100 >= u64::from(calls) * u64::from(self.config.failure_percent);
+                    many || *in_a_row >= self.config.failures_in_a_row
+                }
+            },
+            State::HalfOpen { probing, good } => {
+                *probing = probing.saturating_sub(1);
+                match outcome {
+                    Outcome::Unsaid => false,
+                    Outcome::Bad => true,
+                    Outcome::Good => {
+                        *good += 1;
+                        if *good >= self.config.probes {
+                            self.become_state(Self::closed());
+                        }
+                        false
+                    }
+                }
+            }
+        };
+        if opens {
+            self.become_state(State::Open { until: now + Duration::from_millis(self.config.open_ms) });
+        }
+    }
+}
+
+/// Counts a call in its slice. The calls and failures within the window, this one included.
+fn count(slices: &mut [Slice; SLICES], config: &BreakerConfig, now: Timestamp, failed: bool) -> (u32, u32) {
+    let slice_micros = i64::try_from(config.window_ms.saturating_mul(1000)).unwrap_or(i64::MAX) / SLICES as i64;
+    let number = now.as_micros().div_euclid(slice_micros.max(1));
+    let slot = usize::try_from(number.rem_euclid(SLICES as i64)).unwrap_or(0);
+    if let Some(slice) = slices.get_mut(slot) {
+        if slice.number != number {
+            *slice = Slice { number, calls: 0, failures: 0 };
+        }
+        slice.calls = slice.calls.saturating_add(1);
+        slice.failures = slice.failures.saturating_add(u32::from(failed));
+    }
+    let recent = slices.iter().filter(|slice| number - slice.number < SLICES as i64 && slice.number <= number);
+    recent.fold((0, 0), |(calls, failures), slice| (calls + slice.calls, failures + slice.failures))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a script: `g`ood, `b`ad or `u`nsaid calls, `+n` seconds pass, `?` asks without an outcome (a probe on its way).
+    /// Returns the state after each step.
+    fn check(script: &str) -> String {
+        let mut breaker = Breaker::new(BreakerConfig::default());
+        let mut now = Timestamp::from_millis(1_700_000_000_000);
+        let mut seen = Vec::new();
+        for step in script.split(' ') {
+            if let Some(secs) = step.strip_prefix('+') {
+                now = now + Duration::from_secs(secs.parse().unwrap());
+                continue;
+            }
+            let outcome = match step {
+                "g" => Some(Outcome::Good),
+                "b" => Some(Outcome::Bad),
+                "u" => Some(Outcome::Unsaid),
+                _ => None,
+            };
+            match breaker.ask(now) {
+                Err(_) => seen.push("refused"),
+                Ok(leave) => {
+                    if let Some(outcome) = outcome {
+                        breaker.note(leave, outcome, now);
+                    }
+                    seen.push(breaker.state().as_str());
+                }
+            }
+        }
+        seen.dedup();
+        seen.join(" ")
+    }
+
+    #[test]
+    fn opens_closes_and_probes_as_the_design_says() {
+        // Five in a row, not four.
+        assert_eq!(check("b b b b"), "closed");
+        assert_eq!(check("b b b b b g"), "closed open refused");
+        assert_eq!(check("b b b b g b b b b"), "closed");
+        // 60 % of at least ten in ten seconds.
+        assert_eq!(check("g b b g b b g b b"), "closed");
+        assert_eq!(check("g b b g b b g b b b"), "closed open");
+        assert_eq!(check("g b b g b b g b b g g"), "closed");
+        // What is older than the window does not count.
+        assert_eq!(check("g b b g b b g b b +11 b g b g"), "closed");
+        // Given-up calls say nothing.
+        assert_eq!(check("b b b b u u u u"), "closed");
+        // Half open after thirty seconds, closed after three good probes.
+        assert_eq!(check("b b b b b +29 g"), "closed open refused");
+        assert_eq!(check("b b b b b +30 g g"), "closed open half_open");
+        assert_eq!(check("b b b b b +30 g g g"), "closed open half_open closed");
+        assert_eq!(check("b b b b b +30 g g b g"), "closed open half_open open refused");
+        assert_eq!(check("b b b b b +30 ? ? ? ?"), "closed open half_open refused");
+        assert_eq!(check("b b b b b +30 u u u u u g g g"), "closed open half_open closed");
+    }
+
+    #[test]
+    fn an_outcome_counts_only_for_the_state_it_was_asked_in() {
+        let mut breaker = Breaker::new(BreakerConfig::default());
+        let now = Timestamp::from_millis(0);
+        let late = breaker.ask(now).unwrap();
+        for _ in 0..5 {
+            let leave = breaker.ask(now).unwrap();
+            breaker.note(leave, Outcome::Bad, now);
+        }
+        let later = now + Duration::from_secs(30);
+        breaker.ask(later).unwrap();
+        breaker.note(late, Outcome::Bad, later);
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    }
+
+    #[test]
+    fn says_how_long_to_wait() {
+        let mut breaker = Breaker::new(BreakerConfig::default());
+        let now = Timestamp::from_millis(0);
+        for _ in 0..5 {
+            let leave = breaker.ask(now).unwrap();
+            breaker.note(leave, Outcome::Bad, now);
+        }
+        assert_eq!(breaker.ask(now + Duration::from_secs(10)), Err(Duration::from_secs(20)));
+    }
+}

@@ -1,0 +1,51 @@
+//! What every service is given to run with. One value per process, so that services in one process share it.
+
+use std::{fmt, sync::Arc};
+
+use amends_primitives::{Clock, IdSource, ManualClock, RandomIds, SeededIds, SystemClock};
+
+use crate::{metrics::Metrics, readiness::Readiness, shutdown::Shutdown};
+
+/// Time, identity, metrics, shutdown and readiness of this process.
+#[derive(Clone)]
+pub struct Runtime {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Arc<dyn IdSource>,
+    /// Where metrics are registered.
+    pub metrics: Metrics,
+    /// Tells when to stop, and waits for what was started.
+    pub shutdown: Shutdown,
+    /// What must be well before this process takes work.
+    pub readiness: Readiness,
+}
+
+impl Runtime {
+    /// The machine's clock and random ids.
+    pub fn new() -> Self {
+        Self::with(Arc::new(SystemClock), Arc::new(RandomIds))
+    }
+
+    /// A clock that stands still and ids that count up. Keep your own `ManualClock` and use [`Runtime::with`] to move time.
+    pub fn for_testing() -> Self {
+        Self::with(Arc::new(ManualClock::default()), Arc::new(SeededIds::new(1)))
+    }
+
+    /// A runtime on a given clock and source of ids.
+    pub fn with(clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
+        Self { clock, ids, metrics: Metrics::new(), shutdown: Shutdown::new(), readiness: Readiness::new() }
+    }
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("shutdown", &self.shutdown).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,217 @@
+//! What every service's `main` does: arguments, configuration, telemetry, signals, the admin listener, and an orderly end.
+
+use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
+
+use amends_telemetry as telemetry;
+use anyhow::Context as _;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use tokio::net::TcpListener;
+
+use crate::{
+    Runtime, admin,
+    config::{self, ConfigError, ConfigErrors, Section, Sources},
+};
+
+/// How long tasks may take to end after everything else has. Within the 30 s that orchestrators grant.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Arguments that all our programs take.
+#[derive(Debug, Clone, Default, Parser)]
+pub struct CommonArgs {
+    /// TOML file with the configuration.
+    #[arg(long, value_name = "FILE", env = "AMENDS_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+    /// Sets one key, as `--set order.http.listen=127.0.0.1:0`. May be repeated; the last wins.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value, global = true)]
+    pub sets: Vec<(String, String)>,
+    /// What to log: a level, or directives such as `info,order_service=debug`.
+    #[arg(long, value_name = "FILTER", global = true)]
+    pub log: Option<String>,
+    /// Prints the configuration's keys with their defaults, and ends.
+    #[arg(long)]
+    pub print_defaults: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    if key.is_empty() { Err("has no key".to_owned()) } else { Ok((key.to_owned(), value.to_owned())) }
+}
+
+impl CommonArgs {
+    /// Where configuration comes from, given these arguments and this process's environment.
+    pub fn sources(&self) -> Sources {
+        let mut sets = self.sets.clone();
+        sets.extend(self.log.iter().map(|filter| ("telemetry.filter".to_owned(), filter.clone())));
+        Sources::from_process(self.config.clone(), sets)
+    }
+}
+
+/// Installs the one TLS provider. Two meet in our dependency graph, and without a choice the first TLS use panics.
+pub fn install_crypto() {
+    // Fails only if one is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Runs a service: the whole of its `main`.
+///
+/// `section` is the service's own section (`order` for `[order]`), besides `[admin]` and `[telemetry]`. `run` builds the
+/// service and serves until `runtime.shutdown`.
+///
+/// ```ignore
+/// fn main() -> ExitCode {
+///     service_kit::main::run_service("order-service", "order", |config: Config, runtime| async move {
+///         order_service::build(config, &runtime).await?.run().await
+///     })
+/// }
+/// ```
+pub fn run_service<C, F, Fut>(name: &'static str, section: &'static str, run: F) -> ExitCode
+where
+    C: Section,
+    F: FnOnce(C, Runtime) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    install_crypto();
+    let defaults = || {
+        [
+            config::defaults::<C>(section),
+            config::defaults::<admin::Config>("admin"),
+            config::defaults::<telemetry::Config>("telemetry"),
+        ]
+        .join("\n")
+    };
+    let command = CommonArgs::command()
+        .name(name)
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_help(format!("Configuration keys and their defaults:\n\n{}", defaults()));
+    let args = match CommonArgs::from_arg_matches(&command.get_matches()) {
+        Ok(args) => args,
+        Err(error) => error.exit(),
+    };
+    if args.print_defaults {
+        say(&defaults());
+        return ExitCode::SUCCESS;
+    }
+    let (config, admin, telemetry) = match read::<C>(section, &args.sources()) {
+        Ok(read) => read,
+        Err(errors) => {
+            complain(&format!("{name}: {errors}"));
+            return ExitCode::from(78); // EX_CONFIG
+        }
+    };
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("could not start the asynchronous runtime")
+        .and_then(|tokio| {
+            let result = tokio.block_on(supervise(name, config, admin, telemetry, run));
+            // What still runs has had its time; blocking work must not hold the process.
+            tokio.shutdown_timeout(Duration::from_secs(1));
+            result
+        });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{name}: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read<C: Section>(
+    section: &'static str,
+    sources: &Sources,
+) -> Result<(C, admin::Config, telemetry::Config), ConfigErrors> {
+    let mut errors: Vec<ConfigError> = Vec::new();
+    let mut keep =
+        |result: Result<(), ConfigErrors>| errors.extend(result.err().into_iter().flat_map(|errors| errors.0));
+    let mut own = None;
+    let mut admin = None;
+    let mut telemetry = None;
+    keep(config::load_from::<C>(section, sources).map(|read| own = Some(read)));
+    keep(config::load_from::<admin::Config>("admin", sources).map(|read| admin = Some(read)));
+    keep(config::load_from::<telemetry::Config>("telemetry", sources).map(|read| telemetry = Some(read)));
+    match (own, admin, telemetry) {
+        (Some(own), Some(admin), Some(telemetry)) => Ok((own, admin, telemetry)),
+        _ => {
+            errors.sort();
+            errors.dedup();
+            Err(ConfigErrors(errors))
+        }
+    }
+}
+
+async fn supervise<C, F, Fut>(
+    name: &'static str,
+    config: C,
+    admin: admin::Config,
+    mut telemetry: telemetry::Config,
+    run: F,
+) -> anyhow::Result<()>
+where
+    F: FnOnce(C, Runtime) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let runtime = Runtime::new();
+    if telemetry.service_name.is_empty() {
+        name.clone_into(&mut telemetry.service_name);
+    }
+    let guard = telemetry::init(telemetry).context("could not set up telemetry")?;
+    register_telemetry(&runtime.metrics, &guard);
+    runtime.shutdown.on_signals().context("could not listen to signals")?;
+    let listener = TcpListener::bind(admin.listen).await.with_context(|| format!("admin.listen: {}", admin.listen))?;
+    tracing::info!(service = name, admin = %listener.local_addr()?, "starting");
+    let admin_stop = crate::shutdown::Shutdown::new();
+    let served = tokio::spawn(crate::http::serve(
+        listener,
+        admin::router(runtime.metrics.clone(), runtime.readiness.clone(), runtime.shutdown.clone()),
+        admin_stop.clone(),
+    ));
+    let result = run(config, runtime.clone()).await;
+    if let Err(error) = &result {
+        tracing::error!(error = format!("{error:#}"), "the service ends with an error");
+    }
+    runtime.shutdown.trigger();
+    runtime.shutdown.drained(DRAIN_MAX).await;
+    // The last to go, so that operators can watch the draining.
+    admin_stop.trigger();
+    let _ = served.await;
+    tracing::info!(service = name, "stopped");
+    drop(guard);
+    result
+}
+
+/// Shows the log shipper's counters among the process's metrics.
+pub fn register_telemetry(metrics: &crate::metrics::Metrics, guard: &telemetry::Guard) {
+    let meters = guard.meters();
+    metrics.register("log_shipper_lines_total", "Log lines handed to the shipper", meters.lines.clone());
+    metrics.register(
+        "log_shipper_dropped_total",
+        "Log lines dropped because the shipper could not keep up",
+        meters.dropped.clone(),
+    );
+    metrics.register("log_shipper_connected", "1 while the shipper has a connection", meters.connected.clone());
+}
+
+impl Section for telemetry::Config {
+    const ALIASES: &'static [(&'static str, &'static str)] = &[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
+        ("OTEL_SERVICE_NAME", "telemetry.service_name"),
+        ("RUST_LOG", "telemetry.filter"),
+    ];
+
+    fn validate(&self, errors: &mut Vec<ConfigError>) {
+        for (key, message) in self.mistakes() {
+            errors.push(ConfigError::new(key, message));
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for on the command line is not a log line")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "there is no log yet, or no longer")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,0 +1,79 @@
+//! Reading gRPC refusals: the stable reason in `google.rpc.ErrorInfo`, and when to try again.
+
+use std::time::Duration;
+
+use tonic_types::StatusExt as _;
+
+/// Why a service refused, as its `google.rpc.ErrorInfo` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorInfoLite {
+    /// The stable code, in upper case: `INSUFFICIENT_STOCK`.
+    pub reason: String,
+    /// Whose code it is.
+    pub domain: String,
+    /// The sentence that came with it.
+    pub message: String,
+}
+
+impl ErrorInfoLite {
+    /// The reason as our problem codes are written: `insufficient_stock`.
+    pub fn code(&self) -> String {
+        self.reason.to_lowercase()
+    }
+}
+
+/// The reason of a refusal, if the status carries one.
+pub fn refusal_reason(status: &tonic::Status) -> Option<ErrorInfoLite> {
+    let info = status.get_details_error_info()?;
+    Some(ErrorInfoLite { reason: info.reason, domain: info.domain, message: status.message().to_owned() })
+}
+
+/// When the caller may try again, if the status says so.
+pub fn retry_after(status: &tonic::Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
+}
+
+/// Whether an effect may have happened, so that nobody may take this answer for a "no".
+pub fn is_unknown(status: &tonic::Status) -> bool {
+    use tonic::Code;
+    match status.code() {
+        Code::Ok => false,
+        Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::ResourceExhausted => true,
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Unauthenticated => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::{ErrorKind, Problem};
+
+    #[test]
+    fn reads_what_a_problem_wrote() {
+        let status: tonic::Status =
+            Problem::new(ErrorKind::PaymentRequired, "payment_declined", "the card was declined")
+                .retry_after(Duration::from_millis(1500))
+                .into();
+        let info = refusal_reason(&status).unwrap();
+        assert_eq!((info.reason.as_str(), info.code().as_str()), ("PAYMENT_DECLINED", "payment_declined"));
+        assert_eq!(info.message, "the card was declined");
+        assert_eq!(retry_after(&status), Some(Duration::from_millis(1500)));
+        assert!(!is_unknown(&status));
+        assert!(is_unknown(&tonic::Status::unavailable("gone")));
+        assert_eq!(refusal_reason(&tonic::Status::unavailable("gone")), None);
+    }
+}
