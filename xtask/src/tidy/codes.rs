@@ -28,16 +28,20 @@ pub(super) fn documented(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// Codes and where they are first used: the first literal after `Problem::new(` that looks like one.
+/// Codes and where they are first used. A code stands behind the kind it belongs to, `ErrorKind::Conflict, "sold_out"`, in whatever
+/// that is an argument or a member of.
 fn used(tree: &Tree) -> BTreeMap<String, (String, usize)> {
     let mut codes = BTreeMap::new();
     for (path, text) in tree.rust().filter(|(path, _)| path.contains("/src/") && !path.starts_with("xtask/")) {
-        for (at, call) in text.match_indices("Problem::new(") {
-            // The code is the second argument: what comes after the first comma.
-            let arguments = &text[at + call.len()..];
-            let Some((_, second)) = arguments.split_once(',') else { continue };
-            let Some(literal) = second.trim_start().strip_prefix('"') else { continue };
+        for (at, kind) in text.match_indices("ErrorKind::") {
+            let behind = text[at + kind.len()..].trim_start_matches(char::is_alphanumeric).trim_start();
+            let Some(literal) = behind.strip_prefix(',').and_then(|rest| rest.trim_start().strip_prefix('"')) else {
+                continue;
+            };
             let code = literal.split('"').next().unwrap_or_default();
+            if code.is_empty() || !code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+                continue;
+            }
             let line = text[..at].lines().count();
             codes.entry(code.to_owned()).or_insert_with(|| (path.to_owned(), line));
         }
@@ -52,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_code_without_a_page_and_a_page_without_a_code_are_found() {
-        let code = "//! x\nfn f() {\n    Problem::new(ErrorKind::Conflict, \"sold_out\", \"gone\");\n    Problem::new(\n        kind,\n        \"known\",\n    );\n}\n";
+        let code = "//! x\nfn f() {\n    Problem::new(ErrorKind::Conflict, \"sold_out\", \"gone\");\n    let x = (ErrorKind::Bug,\n        \"known\",\n    );\n}\n";
         let files = [
             ("s/src/lib.rs", code),
             ("docs/errors/known.md", ""),
