@@ -38,3 +38,6 @@ pub fn bearer_of(headers: &axum::http::HeaderMap) -> Result<&str, AuthError> {
     }
     Ok(token.trim_matches(' '))
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use crate::{
     auth::{Verifier, grpc::AuthLayer},
     context::ServerLayer,
     http::{self, Limits},
+    resilience::ShedLayer,
     shutdown::Shutdown,
 };
 
@@ -130,6 +131,7 @@ impl Server {
             Some(verifier) => router.layer(AuthLayer::new(verifier)),
             None => router,
         };
+        let router = router.layer(ShedLayer::new(self.service, http::IN_FLIGHT_MAX, &self.runtime.metrics));
         Ok(router.layer(ServerLayer::grpc(self.service, &self.runtime)))
     }
 

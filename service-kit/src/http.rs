@@ -16,6 +16,7 @@ use crate::{
     Runtime,
     context::ServerLayer,
     problem::{ErrorKind, Problem},
+    resilience::ShedLayer,
 };
 
 pub use json::{JsonBody, read_json};
@@ -23,11 +24,13 @@ pub use server::{Limits, serve, serve_with};
 
 /// Larger bodies are refused with 413: an order of 500 lines is below 100 KiB.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Requests that one service answers at once: each may hold a saga for seconds, and more would only wait for a store.
+pub const IN_FLIGHT_MAX: usize = 2048;
 /// A body that does not move for this long is given up.
 const BODY_IDLE_MAX: Duration = Duration::from_secs(15);
 
 /// Puts around a service's routes what all of ours have: context, span and RED metrics; 404 and 405 as problems; a limit on
-/// bodies; panics as 500 problems.
+/// bodies; 503 when there is too much to do; panics as 500 problems.
 pub fn app(router: Router, service: &'static str, runtime: &Runtime) -> Router {
     router
         .fallback(|| async { Problem::new(ErrorKind::NotFound, "not_found", "there is nothing at this path") })
@@ -37,6 +40,7 @@ pub fn app(router: Router, service: &'static str, runtime: &Runtime) -> Router {
         .layer(CatchPanicLayer::custom(|panic| panicked(&panic).into_response()))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE_MAX))
+        .layer(ShedLayer::new(service, IN_FLIGHT_MAX, &runtime.metrics))
         .layer(ServerLayer::http(service, runtime))
 }
 

@@ -47,6 +47,9 @@ pub struct Jwk {
     /// What it is for: `sig`.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
+    /// What may be done with it: `verify`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_ops: Option<Vec<String>>,
 }
 
 /// The issuer's keys could not be had.
@@ -111,6 +114,9 @@ impl Key {
     /// `None` for keys that are not for us.
     pub(super) fn from_jwk(jwk: &Jwk) -> Option<Self> {
         if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
+            return None;
+        }
+        if jwk.key_ops.as_ref().is_some_and(|ops| !ops.iter().any(|op| op == "verify")) {
             return None;
         }
         let coordinate =
@@ -182,11 +188,12 @@ impl Keys {
     /// The key of that id, and its generation.
     pub(super) async fn get(self: &Arc<Self>, kid: &str) -> Result<(Key, u64), AuthError> {
         let unavailable = AuthError::Unavailable { what: "the issuer's keys" };
+        // Keys that are too old are not used, but count as seen: somebody may have fetched newer ones meanwhile.
+        let fetched_before = self.current.read().fetched;
         let set = self.usable();
         if let Some(found) = set.as_deref().and_then(|set| Some((set.keys.get(kid)?.clone(), set.generation))) {
             return Ok(found);
         }
-        let fetched_before = set.as_ref().and_then(|set| set.fetched);
         let well = self.fetch(fetched_before).await;
         match self.usable() {
             None => Err(unavailable),

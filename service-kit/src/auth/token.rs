@@ -129,8 +129,17 @@ fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NumericDate
     NumericDate::deserialize(deserializer).map(Some)
 }
 
-/// Reads a token: size, shape, algorithm, type, extensions, and the types of its claims.
-pub(super) fn parse(token: &str) -> Result<Parsed<'_>, InvalidToken> {
+/// A compact JWS that reads well as such: whose, what for and what type it is has not been looked at.
+pub(super) struct Jws<'a> {
+    pub(super) algorithm: Algorithm,
+    header: Header,
+    payload: Vec<u8>,
+    pub(super) signed: &'a [u8],
+    pub(super) signature: Vec<u8>,
+}
+
+/// Opens a compact JWS: size, shape, extensions, algorithm.
+pub(super) fn open(token: &str) -> Result<Jws<'_>, InvalidToken> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(InvalidToken::TooLong);
     }
@@ -143,17 +152,23 @@ pub(super) fn parse(token: &str) -> Result<Parsed<'_>, InvalidToken> {
         return Err(InvalidToken::Critical);
     }
     let algorithm = Algorithm::named(&header.alg).ok_or(InvalidToken::Algorithm)?;
+    Ok(Jws { algorithm, header, payload: decode(payload)?, signed: signed.as_bytes(), signature: decode(signature)? })
+}
+
+/// Reads a token: what [`open`] looks at, then its type, its key's name, and the types of its claims.
+pub(super) fn parse(token: &str) -> Result<Parsed<'_>, InvalidToken> {
+    let Jws { algorithm, header, payload, signed, signature } = open(token)?;
     let typ = header.typ.unwrap_or_default().to_ascii_lowercase();
     if typ.strip_prefix("application/").unwrap_or(&typ) != "at+jwt" {
         return Err(InvalidToken::Type);
     }
     let kid = header.kid.filter(|kid| kid.len() <= KID_LENGTH_MAX).ok_or(InvalidToken::UnknownKey)?;
-    let claims: RawClaims = serde_json::from_slice(&decode(payload)?).map_err(|_| InvalidToken::Malformed)?;
+    let claims: RawClaims = serde_json::from_slice(&payload).map_err(|_| InvalidToken::Malformed)?;
     let plain = |id: &str| (1..=ID_LENGTH_MAX).contains(&id.len()) && !id.chars().any(char::is_control);
     if !(plain(&claims.sub) && plain(&claims.client_id) && plain(&claims.jti)) {
         return Err(InvalidToken::Malformed);
     }
-    Ok(Parsed { algorithm, kid, claims, signed: signed.as_bytes(), signature: decode(signature)? })
+    Ok(Parsed { algorithm, kid, claims, signed, signature })
 }
 
 #[cfg(test)]

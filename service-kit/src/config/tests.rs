@@ -116,7 +116,7 @@ fn every_mistake_is_named_at_once_with_its_key_and_source() {
 #[test]
 fn rules_of_the_section_are_checked_too() {
     let errors = read(None, &[("LINES_MAX", "0"), ("AMENDS_SHOP__LISTEN", "x")], &[]).unwrap_err();
-    assert_eq!(errors[0], "shop.limits.lines_max: must be at least 1");
+    assert_eq!(errors[0], "shop.limits.lines_max: must be at least 1 (environment LINES_MAX)");
     assert!(errors[1].starts_with("shop.listen: invalid socket address syntax"), "{}", errors[1]);
 }
 

@@ -42,11 +42,15 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Reads JSON, or says which field is wrong.
+/// Reads a JSON object, or says which field is wrong.
 ///
 /// # Errors
 /// `invalid_json` (400) when it is not JSON; `unknown_field` or `invalid_request` (422) when it is, but not of that shape.
 pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        // Derived readers take the fields of an object from an array, in order; nobody has documented that order.
+        return Err(Problem::invalid("body", "must be an object"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| refused(&error))?;
     reader.end().map_err(|error| not_json(&error))?;
@@ -67,19 +71,28 @@ fn refused(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     // "… at line 1 column 7" is of the body, not of the field.
     let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
     let path = error.path().to_string();
-    if let Some(field) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
-        let field =
-            if path.ends_with(field) || path == "." { path.replace('.', "") } else { format!("{path}.{field}") };
-        let field = if field.is_empty() { message.split('`').nth(1).unwrap_or_default().to_owned() } else { field };
+    let path = if path == "." { "" } else { path.as_str() };
+    let quoted = |start: &str| message.strip_prefix(start).and_then(|rest| rest.split('`').next());
+    if let Some(field) = quoted("unknown field `") {
+        let field = if path.rsplit('.').next() == Some(field) { path.to_owned() } else { within(path, field) };
         return Problem::new(ErrorKind::Invalid, "unknown_field", "the body has a field that nobody reads")
             .field(field, message);
     }
-    let field = match message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
-        Some(missing) if path == "." => missing.to_owned(),
-        Some(missing) => format!("{path}.{missing}"),
-        None => path,
+    let field = match quoted("missing field `") {
+        Some(missing) => within(path, missing),
+        None => within(path, ""),
     };
     Problem::invalid(field, message)
+}
+
+/// `field` of what is at `path`; the body itself is called `body`.
+fn within(path: &str, field: &str) -> String {
+    match (path, field) {
+        ("", "") => "body".to_owned(),
+        ("", field) => field.to_owned(),
+        (path, "") => path.to_owned(),
+        (path, field) => format!("{path}.{field}"),
+    }
 }
 
 #[cfg(test)]
@@ -114,7 +127,8 @@ mod tests {
         assert_eq!(check(b"{"), "400 invalid_json ");
         assert_eq!(check(b"\xff"), "400 invalid_json ");
         assert_eq!(check(br#"{"items":[]} x"#), "400 invalid_json ");
-        assert_eq!(check(b"[]"), "422 invalid_request items");
+        assert_eq!(check(b"[[[1]]]"), "422 invalid_request body");
+        assert_eq!(check(b"7"), "422 invalid_request body");
         assert_eq!(check(b"{}"), "422 invalid_request items");
         assert_eq!(check(br#"{"items":[{}]}"#), "422 invalid_request items[0].quantity");
         assert_eq!(check(br#"{"items":[{"quantity":-1}]}"#), "422 invalid_request items[0].quantity");
