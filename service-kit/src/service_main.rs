@@ -70,6 +70,21 @@ where
     F: FnOnce(C, Runtime) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
+    run_service_from(std::env::args_os(), name, section, run)
+}
+
+/// As [`run_service`], with the command line of a program that is more than this service: its first word is passed over.
+pub fn run_service_from<C, F, Fut>(
+    args: impl IntoIterator<Item = std::ffi::OsString>,
+    name: &'static str,
+    section: &'static str,
+    run: F,
+) -> ExitCode
+where
+    C: Section,
+    F: FnOnce(C, Runtime) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
     install_crypto();
     let defaults = || {
         [
@@ -83,7 +98,7 @@ where
         .name(name)
         .version(env!("CARGO_PKG_VERSION"))
         .after_help(format!("Configuration keys and their defaults:\n\n{}", defaults()));
-    let args = match CommonArgs::from_arg_matches(&command.get_matches()) {
+    let args = match CommonArgs::from_arg_matches(&command.get_matches_from(args)) {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
