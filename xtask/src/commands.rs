@@ -39,7 +39,7 @@ pub(crate) fn test(arguments: &[String]) -> Result {
     if selection == Selection::Workspace {
         command.arg("--workspace");
     }
-    command.args(&theirs).env("AMENDS_TEST_BIN_DIR", workspace.program("debug", ""));
+    command.args(&theirs).env("AMENDS_BIN_DIR", workspace.program("debug", ""));
     if embedded_only {
         command.env("AMENDS_TEST_BACKENDS", "embedded");
     }
@@ -113,7 +113,7 @@ pub(crate) fn chaos(arguments: &[String]) -> Result {
     let held = Held::start(&located.specs, located.given)?;
     let mut command = cargo(&tools);
     command.args(["test", "--workspace", "--test", "chaos", "--", "--nocapture", "--include-ignored"]);
-    command.env("AMENDS_CHAOS_ROUNDS", rounds).env("AMENDS_TEST_BIN_DIR", Workspace::read()?.program("debug", ""));
+    command.env("AMENDS_CHAOS_ROUNDS", rounds).env("AMENDS_BIN_DIR", Workspace::read()?.program("debug", ""));
     held.apply(&mut command);
     run(&mut command)
 }
