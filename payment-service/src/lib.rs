@@ -1,1 +1,11 @@
 //! Participant: charges and refunds.
+//!
+//! `domain` holds the rules, `app` the use cases, `store` and `processor` the two ports and what is behind them, `grpc` the
+//! interface. Must not know: orders beyond their ids, sagas beyond their step keys.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
+
+pub mod app;
+pub mod domain;
+pub mod metrics;
+pub mod processor;
+pub mod store;

@@ -1,0 +1,38 @@
+//! Charge: takes the money, once per step key.
+//!
+//! | crash after            | on record          | a repeat                                                        |
+//! |------------------------|--------------------|-----------------------------------------------------------------|
+//! | nothing                | nothing            | starts anew                                                     |
+//! | the intent is recorded | pending            | asks the processor                                              |
+//! | the processor answered | pending            | asks again with the same key, and is told what was done then    |
+//! | the outcome is kept    | captured, declined | gets that answer                                                |
+
+use super::{Error, Payments, ROUNDS_MAX};
+use crate::{
+    domain::{Charge, ChargeNext, Payment, Record, next_for_charge},
+    store::{Claimed, StoreError},
+};
+
+impl Payments {
+    /// Takes the money.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] when surely nothing was taken; [`Error::Failed`] when nobody knows.
+    pub async fn charge(&self, asked: &Charge) -> Result<Payment, Error> {
+        let intent = Record::Payment(Payment::intended(self.new_id(), asked.clone(), self.clock.now()));
+        let mut record = match self.store.claim(&intent).await? {
+            Claimed::First => intent,
+            Claimed::Taken(record) => record,
+        };
+        for _ in 0..ROUNDS_MAX {
+            match next_for_charge(&record, asked)? {
+                ChargeNext::Answer(payment) => return Ok(payment),
+                ChargeNext::AskProcessor(payment) => {
+                    let event = self.ask_charge(&payment).await?;
+                    record = self.record(&payment, &event).await?;
+                }
+            }
+        }
+        Err(StoreError::Contended.into())
+    }
+}

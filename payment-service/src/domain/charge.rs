@@ -1,0 +1,40 @@
+//! What a charge must do next, given what is on record under its key.
+//!
+//! Must not know: how it is done.
+
+use super::{Barrier, Charge, Payment, Record, Rejection, State};
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChargeNext {
+    /// Ask the processor, under the charge's key: the first time, or again because nobody knows how the last time ended.
+    AskProcessor(Payment),
+    /// It is done: answer with the payment as it was captured.
+    Answer(Payment),
+}
+
+/// Decides for a charge that finds `record` under its key.
+///
+/// # Errors
+/// When the charge is refused. It then surely has no effect, or none that the compensation under way will not undo.
+pub fn next_for_charge(record: &Record, asked: &Charge) -> Result<ChargeNext, Rejection> {
+    let payment = match record {
+        Record::Tombstone { key, .. } => return Err(Rejection::StepCompensated(key.clone())),
+        Record::Payment(payment) => payment,
+    };
+    // Field by field as well: a caller that computes its fingerprint wrongly must not get the answer to another request.
+    if payment.charge != *asked {
+        return Err(Rejection::StepKeyReused(asked.key.clone()));
+    }
+    if let Barrier::Closed { .. } = payment.barrier {
+        return Err(Rejection::StepCompensated(asked.key.clone()));
+    }
+    match &payment.state {
+        State::Pending => Ok(ChargeNext::AskProcessor(payment.clone())),
+        State::Captured(_) | State::PartiallyRefunded(_) | State::Refunded(_) => {
+            Ok(ChargeNext::Answer(payment.as_captured()))
+        }
+        State::Declined { reason } => Err(Rejection::Declined(*reason)),
+        State::Voided => Err(Rejection::StepCompensated(asked.key.clone())),
+    }
+}

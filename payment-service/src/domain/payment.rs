@@ -1,0 +1,442 @@
+//! One payment: what was asked for, its state, its barrier. `apply` is the only place where a payment changes.
+//!
+//! Must not know: who asks, who answers, where it is kept.
+
+use amends_primitives::{Money, OrderId, PaymentId, Timestamp};
+
+use super::{CustomerId, DeclineReason, Fingerprint, PaymentMethod, Receipt, RefundKey, StepKey};
+
+/// Refunds live inside the payment's document, which is read and written whole: 100 keep it below 32 KiB.
+pub const REFUNDS_PER_PAYMENT_MAX: usize = 100;
+
+/// What a charge asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// Names the effect.
+    pub key: StepKey,
+    /// Of the caller's request.
+    pub fingerprint: Fingerprint,
+    /// What is paid for.
+    pub order_id: OrderId,
+    /// Who pays.
+    pub customer_id: CustomerId,
+    /// How much; more than zero.
+    pub amount: Money,
+    /// With what.
+    pub method: PaymentMethod,
+}
+
+/// Everything that is known under one step key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// The key was compensated before any charge came. It never will be charged.
+    Tombstone {
+        /// The key of the charge that must not happen.
+        key: StepKey,
+        /// Since when.
+        at: Timestamp,
+        /// Reserved and never used, so that every record has one and the index on it need not be partial.
+        id: PaymentId,
+    },
+    /// The charge was asked for.
+    Payment(Payment),
+}
+
+impl Record {
+    /// The step key of the charge.
+    pub const fn key(&self) -> &StepKey {
+        match self {
+            Self::Tombstone { key, .. } => key,
+            Self::Payment(payment) => &payment.charge.key,
+        }
+    }
+}
+
+/// One payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// Made when the charge was first asked for.
+    pub id: PaymentId,
+    /// What was asked for.
+    pub charge: Charge,
+    /// What became of it.
+    pub state: State,
+    /// Whether actions may still pass.
+    pub barrier: Barrier,
+    /// When it was first asked for.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Counts changes from 1: what a compare-and-set compares.
+    pub version: i64,
+}
+
+/// Whether the step's action may still pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barrier {
+    /// It may.
+    Open,
+    /// The step was compensated: it may not.
+    Closed {
+        /// Since when.
+        at: Timestamp,
+    },
+}
+
+/// A state owns only its own data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// The intent is on record; what the processor did is not known.
+    Pending,
+    /// The money was taken.
+    Captured(Capture),
+    /// A part of it was given back.
+    PartiallyRefunded(Capture),
+    /// All of it was given back.
+    Refunded(Capture),
+    /// The processor refused: nothing was taken.
+    Declined {
+        /// Why.
+        reason: DeclineReason,
+    },
+    /// The processor has confirmed that nothing was taken under the key and nothing ever will be.
+    Voided,
+}
+
+/// Money that was taken, and what was given back of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capture {
+    /// How much was taken.
+    pub amount: Money,
+    /// The processor's reference.
+    pub receipt: Receipt,
+    /// When.
+    pub at: Timestamp,
+    /// In the order in which they were asked for.
+    pub refunds: Vec<Refund>,
+}
+
+/// One refund: recorded before the processor is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refund {
+    /// Names the effect.
+    pub key: RefundKey,
+    /// Of the caller's request; absent for a compensation, which is named by the charge alone.
+    pub fingerprint: Option<Fingerprint>,
+    /// What the caller asked for; `None` is all that was left.
+    pub asked: Option<Money>,
+    /// How much is to be given back.
+    pub amount: Money,
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// What became of it.
+    pub state: RefundState,
+}
+
+/// What became of a refund.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefundState {
+    /// On record; what the processor did is not known. Its amount is set aside.
+    Pending,
+    /// Given back.
+    Done {
+        /// The processor's reference.
+        receipt: Receipt,
+        /// When.
+        at: Timestamp,
+        /// What had been given back in all after this one: a repeat is answered with what was true then.
+        refunded_after: Money,
+    },
+    /// The processor refused: nothing was given back.
+    Refused {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// The name of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// See [`State::Pending`].
+    Pending,
+    /// See [`State::Captured`].
+    Captured,
+    /// See [`State::PartiallyRefunded`].
+    PartiallyRefunded,
+    /// See [`State::Refunded`].
+    Refunded,
+    /// See [`State::Declined`].
+    Declined,
+    /// See [`State::Voided`].
+    Voided,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Captured, Self::PartiallyRefunded, Self::Refunded, Self::Declined, Self::Voided];
+
+    /// The name that is stored and shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Captured => "captured",
+            Self::PartiallyRefunded => "partially_refunded",
+            Self::Refunded => "refunded",
+            Self::Declined => "declined",
+            Self::Voided => "voided",
+        }
+    }
+
+    /// By its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+}
+
+/// What may happen to a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The processor took the money.
+    Captured {
+        /// How much.
+        amount: Money,
+        /// Its reference.
+        receipt: Receipt,
+    },
+    /// The processor refused.
+    Declined {
+        /// Why.
+        reason: DeclineReason,
+    },
+    /// The processor confirmed that nothing was or will be taken.
+    Voided,
+    /// The charge's step was compensated.
+    BarrierClosed,
+    /// A refund was asked for. Whether it may be is decided before, by [`next_for_refund`](super::next_for_refund).
+    RefundAsked {
+        /// Names it.
+        key: RefundKey,
+        /// Of the request.
+        fingerprint: Option<Fingerprint>,
+        /// What was asked for.
+        asked: Option<Money>,
+        /// How much that is.
+        amount: Money,
+    },
+    /// The processor gave the money back.
+    RefundDone {
+        /// Which refund.
+        key: RefundKey,
+        /// The processor's reference.
+        receipt: Receipt,
+    },
+    /// The processor would not.
+    RefundRefused {
+        /// Which refund.
+        key: RefundKey,
+    },
+}
+
+impl Event {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Captured { .. } => "captured",
+            Self::Declined { .. } => "declined",
+            Self::Voided => "voided",
+            Self::BarrierClosed => "compensated",
+            Self::RefundAsked { .. } => "refunding",
+            Self::RefundDone { .. } => "refunded",
+            Self::RefundRefused { .. } => "not refunded",
+        }
+    }
+}
+
+/// A transition that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("payment {id} is {}: it cannot become {to}", .from.name())]
+pub struct IllegalTransition {
+    /// The payment.
+    pub id: PaymentId,
+    /// Its state.
+    pub from: Status,
+    /// The state it was to have.
+    pub to: &'static str,
+}
+
+impl State {
+    /// Its name.
+    pub const fn status(&self) -> Status {
+        match self {
+            Self::Pending => Status::Pending,
+            Self::Captured(_) => Status::Captured,
+            Self::PartiallyRefunded(_) => Status::PartiallyRefunded,
+            Self::Refunded(_) => Status::Refunded,
+            Self::Declined { .. } => Status::Declined,
+            Self::Voided => Status::Voided,
+        }
+    }
+
+    /// The capture, where money was taken.
+    pub const fn capture(&self) -> Option<&Capture> {
+        match self {
+            Self::Captured(capture) | Self::PartiallyRefunded(capture) | Self::Refunded(capture) => Some(capture),
+            Self::Pending | Self::Declined { .. } | Self::Voided => None,
+        }
+    }
+}
+
+impl Capture {
+    /// The state that follows from what was given back.
+    pub fn into_state(self) -> State {
+        match self.refunded().amount_minor() {
+            0 => State::Captured(self),
+            refunded if refunded < self.amount.amount_minor() => State::PartiallyRefunded(self),
+            _ => State::Refunded(self),
+        }
+    }
+
+    /// What was given back, in all.
+    pub fn refunded(&self) -> Money {
+        self.total(|state| matches!(state, RefundState::Done { .. }))
+    }
+
+    /// What may still be given back: refunds in progress have set their amounts aside.
+    pub fn left(&self) -> Money {
+        let spoken_for = self.total(|state| !matches!(state, RefundState::Refused { .. }));
+        Money::new(self.amount.amount_minor().saturating_sub(spoken_for.amount_minor()), self.amount.currency())
+    }
+
+    /// The refund of that name.
+    pub fn refund(&self, key: &RefundKey) -> Option<&Refund> {
+        self.refunds.iter().find(|refund| refund.key == *key)
+    }
+
+    /// A refund the processor must still be asked about.
+    pub fn pending_refund(&self) -> Option<&Refund> {
+        self.refunds.iter().find(|refund| refund.state == RefundState::Pending)
+    }
+
+    fn total(&self, counts: impl Fn(&RefundState) -> bool) -> Money {
+        // Each amount is positive and their sum never exceeds `amount`, so this cannot saturate.
+        let minor =
+            self.refunds.iter().filter(|refund| counts(&refund.state)).map(|refund| refund.amount.amount_minor());
+        Money::new(minor.fold(0, i64::saturating_add), self.amount.currency())
+    }
+}
+
+impl Payment {
+    /// The intent, which is recorded before the processor is asked.
+    pub const fn intended(id: PaymentId, charge: Charge, now: Timestamp) -> Self {
+        let (state, barrier) = (State::Pending, Barrier::Open);
+        Self { id, charge, state, barrier, created_at: now, updated_at: now, version: 1 }
+    }
+
+    /// The name of its state.
+    pub const fn status(&self) -> Status {
+        self.state.status()
+    }
+
+    /// What was taken, in all.
+    pub fn captured(&self) -> Money {
+        self.state.capture().map_or_else(|| Money::zero(self.charge.amount.currency()), |capture| capture.amount)
+    }
+
+    /// What was given back, in all.
+    pub fn refunded(&self) -> Money {
+        self.state.capture().map_or_else(|| Money::zero(self.charge.amount.currency()), Capture::refunded)
+    }
+
+    /// The payment after `event`.
+    ///
+    /// # Errors
+    /// When there is no such transition.
+    pub fn apply(&self, event: &Event, now: Timestamp) -> Result<Self, IllegalTransition> {
+        let illegal = || IllegalTransition { id: self.id, from: self.status(), to: event.name() };
+        let mut next = Self { updated_at: now, version: self.version + 1, ..self.clone() };
+        match (&self.state, event) {
+            (State::Pending, Event::Captured { amount, receipt }) => {
+                next.state = State::Captured(Capture {
+                    amount: *amount,
+                    receipt: receipt.clone(),
+                    at: now,
+                    refunds: Vec::new(),
+                });
+            }
+            (State::Pending, Event::Declined { reason }) => next.state = State::Declined { reason: *reason },
+            (State::Pending, Event::Voided) => next.state = State::Voided,
+            (_, Event::BarrierClosed) => match self.barrier {
+                Barrier::Open => next.barrier = Barrier::Closed { at: now },
+                Barrier::Closed { .. } => return Err(illegal()),
+            },
+            (State::Captured(capture) | State::PartiallyRefunded(capture), refund_event) => {
+                next.state = capture.apply(refund_event, now).ok_or_else(illegal)?.into_state();
+            }
+            _ => return Err(illegal()),
+        }
+        Ok(next)
+    }
+
+    /// As it was when it was captured: what a repeat of the charge is answered with, whatever happened since.
+    pub fn as_captured(&self) -> Self {
+        match self.state.capture() {
+            Some(capture) => {
+                let state = State::Captured(Capture { refunds: Vec::new(), ..capture.clone() });
+                Self { state, updated_at: capture.at, ..self.clone() }
+            }
+            None => self.clone(),
+        }
+    }
+
+    /// As it was when the refund was done: what a repeat of that refund is answered with.
+    pub fn as_refunded_by(&self, key: &RefundKey) -> Self {
+        let Some((capture, Some(RefundState::Done { at, refunded_after, .. }))) =
+            self.state.capture().map(|capture| (capture, capture.refund(key).map(|refund| &refund.state)))
+        else {
+            return self.clone();
+        };
+        let done_by_then = |refund: &&Refund| match &refund.state {
+            RefundState::Done { refunded_after: after, .. } => after.amount_minor() <= refunded_after.amount_minor(),
+            RefundState::Pending | RefundState::Refused { .. } => false,
+        };
+        let refunds = capture.refunds.iter().filter(done_by_then).cloned().collect();
+        let state = Capture { refunds, ..capture.clone() }.into_state();
+        Self { state, updated_at: *at, ..self.clone() }
+    }
+}
+
+impl Capture {
+    fn apply(&self, event: &Event, now: Timestamp) -> Option<Self> {
+        let mut next = self.clone();
+        match event {
+            Event::RefundAsked { key, fingerprint, asked, amount } => {
+                let fits =
+                    amount.is_positive() && self.left().checked_sub(*amount).is_ok_and(|left| left.amount_minor() >= 0);
+                if !fits || self.refund(key).is_some() {
+                    return None;
+                }
+                let (key, state) = (key.clone(), RefundState::Pending);
+                next.refunds.push(Refund {
+                    key,
+                    fingerprint: *fingerprint,
+                    asked: *asked,
+                    amount: *amount,
+                    at: now,
+                    state,
+                });
+            }
+            Event::RefundDone { key, receipt } => {
+                let refund = next.pending_mut(key)?;
+                let refunded_after = self.refunded().checked_add(refund.amount).ok()?;
+                refund.state = RefundState::Done { receipt: receipt.clone(), at: now, refunded_after };
+            }
+            Event::RefundRefused { key } => next.pending_mut(key)?.state = RefundState::Refused { at: now },
+            Event::Captured { .. } | Event::Declined { .. } | Event::Voided | Event::BarrierClosed => return None,
+        }
+        Some(next)
+    }
+
+    fn pending_mut(&mut self, key: &RefundKey) -> Option<&mut Refund> {
+        self.refunds.iter_mut().find(|refund| refund.key == *key && refund.state == RefundState::Pending)
+    }
+}

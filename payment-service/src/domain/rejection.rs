@@ -1,0 +1,94 @@
+//! Why a request is refused although everything works: it surely had no effect.
+//!
+//! Must not know: status codes.
+
+use amends_primitives::{Money, PaymentId};
+
+use super::{Status, StepKey};
+
+/// Why the processor took nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeclineReason {
+    /// No reason was given.
+    Declined,
+    /// The customer's account does not hold enough.
+    InsufficientFunds,
+    /// The amount is at or above the processor's limit.
+    AmountLimitExceeded,
+}
+
+impl DeclineReason {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Declined, Self::InsufficientFunds, Self::AmountLimitExceeded];
+
+    /// The name that is stored, counted and shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Declined => "declined",
+            Self::InsufficientFunds => "insufficient_funds",
+            Self::AmountLimitExceeded => "amount_limit_exceeded",
+        }
+    }
+
+    /// By its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+}
+
+/// A refusal. Messages are for the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The processor refused the charge.
+    #[error("{}", decline_sentence(.0))]
+    Declined(DeclineReason),
+    /// The step was compensated before: its action may not run any more.
+    #[error("step {0} has been compensated: it can no longer be charged")]
+    StepCompensated(StepKey),
+    /// The same key, another request.
+    #[error("step key {0} has been used for another request")]
+    StepKeyReused(StepKey),
+    /// There is nothing to give back.
+    #[error("payment {id} is {}: it cannot become {}", .from.name(), .to.name())]
+    NotRefundable {
+        /// The payment.
+        id: PaymentId,
+        /// The state it is in.
+        from: Status,
+        /// The state a refund would lead to.
+        to: Status,
+    },
+    /// The processor would not give the money back.
+    #[error("the processor refused this refund of payment {0}")]
+    RefundRefused(PaymentId),
+    /// The payment has seen so many refunds that its record may grow no further.
+    #[error("payment {0} has had as many refunds as a payment may have")]
+    TooManyRefunds(PaymentId),
+    /// More was asked for than is left of what was captured.
+    #[error("a refund of {asked} was asked for, and {left} is left of what was captured")]
+    RefundExceedsCaptured {
+        /// What was asked for.
+        asked: Money,
+        /// What is left, refunds in progress deducted.
+        left: Money,
+    },
+    /// The refund names another currency than the charge.
+    #[error("the payment is in {}, the refund in {}", .captured.currency(), .asked.currency())]
+    OtherCurrency {
+        /// What was asked for.
+        asked: Money,
+        /// What was captured.
+        captured: Money,
+    },
+    /// No such payment.
+    #[error("there is no payment {0}")]
+    PaymentNotFound(PaymentId),
+}
+
+fn decline_sentence(reason: &DeclineReason) -> &'static str {
+    match reason {
+        DeclineReason::Declined => "the payment was declined",
+        DeclineReason::InsufficientFunds => "the payment was declined: insufficient funds",
+        DeclineReason::AmountLimitExceeded => "the payment was declined: the amount exceeds the limit",
+    }
+}

@@ -1,0 +1,111 @@
+//! Small texts that are checked once, at the edge.
+//!
+//! Must not know: how they travel.
+
+use std::fmt;
+
+/// As long as a token's subject may be.
+pub const CUSTOMER_ID_LEN_MAX: usize = 128;
+/// A processor's token, never card data.
+pub const PAYMENT_METHOD_LEN_MAX: usize = 64;
+
+/// Why a text was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidValue {
+    /// Not a customer id.
+    #[error("must be 1 to 128 characters without control characters")]
+    CustomerId,
+    /// Not a payment method.
+    #[error("must be 1 to 64 characters of [A-Za-z0-9_-]")]
+    PaymentMethod,
+}
+
+/// Whose payment it is: the subject of the customer's token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CustomerId(Box<str>);
+
+impl CustomerId {
+    /// Checks the text.
+    ///
+    /// # Errors
+    /// When it is empty, longer than [`CUSTOMER_ID_LEN_MAX`] characters, or holds control characters.
+    pub fn try_new(text: &str) -> Result<Self, InvalidValue> {
+        let chars = text.chars().count();
+        if chars == 0 || chars > CUSTOMER_ID_LEN_MAX || text.chars().any(char::is_control) {
+            return Err(InvalidValue::CustomerId);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A processor's token for a payment method.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PaymentMethod(Box<str>);
+
+impl PaymentMethod {
+    /// Checks the text.
+    ///
+    /// # Errors
+    /// When it is not 1 to [`PAYMENT_METHOD_LEN_MAX`] characters of `[A-Za-z0-9_-]`.
+    pub fn try_new(text: &str) -> Result<Self, InvalidValue> {
+        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if text.is_empty() || text.len() > PAYMENT_METHOD_LEN_MAX || !text.bytes().all(in_alphabet) {
+            return Err(InvalidValue::PaymentMethod);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What the processor calls what it did: for the merchant's statement and for support.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Receipt(Box<str>);
+
+impl Receipt {
+    /// Wraps the processor's reference.
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+macro_rules! display_as_text {
+    ($($name:ident),+) => {
+        $(impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        })+
+    };
+}
+display_as_text!(CustomerId, PaymentMethod, Receipt);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_checked_at_the_edge() {
+        assert!(PaymentMethod::try_new("pm_ok-1").is_ok());
+        for bad in ["", "pm ok", "pm\u{e9}", &"a".repeat(65), "4111 1111"] {
+            assert_eq!(PaymentMethod::try_new(bad), Err(InvalidValue::PaymentMethod), "{bad}");
+        }
+        assert!(CustomerId::try_new("жанна@example").is_ok());
+        for bad in ["", "a\nb", "\u{0}", &"a".repeat(129)] {
+            assert_eq!(CustomerId::try_new(bad), Err(InvalidValue::CustomerId), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The port to whoever moves the money. Three outcomes, not two: a timeout is not a "no".
+//!
+//! Must not know: which processor it is, how payments are kept.
+
+use amends_primitives::Money;
+use async_trait::async_trait;
+
+use crate::domain::{DeclineReason, PaymentMethod, Receipt, RefundKey, StepKey};
+
+pub mod simulated;
+
+/// Asks for money.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChargeAsk {
+    /// The idempotency key: asking twice with it never charges twice.
+    pub key: StepKey,
+    /// How much.
+    pub amount: Money,
+    /// From what.
+    pub method: PaymentMethod,
+}
+
+/// How a charge ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChargeOutcome {
+    /// The money was taken.
+    Captured {
+        /// How much.
+        amount: Money,
+        /// The processor's reference.
+        receipt: Receipt,
+    },
+    /// Surely nothing was taken.
+    Declined(DeclineReason),
+    /// The key was voided before: nothing was taken, and nothing will be.
+    KeyVoided,
+    /// Nobody knows. Ask again with the same key.
+    Unknown(Unknown),
+}
+
+/// How voiding a charge's key ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VoidOutcome {
+    /// Nothing was taken under the key, and nothing ever will be.
+    Voided,
+    /// Too late: the money had been taken.
+    WasCaptured {
+        /// How much.
+        amount: Money,
+        /// The processor's reference.
+        receipt: Receipt,
+    },
+    /// It had been declined.
+    WasDeclined(DeclineReason),
+    /// Nobody knows. Ask again.
+    Unknown(Unknown),
+}
+
+/// Asks to give money back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundAsk {
+    /// The idempotency key: asking twice with it never refunds twice.
+    pub key: RefundKey,
+    /// The key of the charge.
+    pub charge: StepKey,
+    /// How much.
+    pub amount: Money,
+}
+
+/// How a refund ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefundOutcome {
+    /// The money was given back.
+    Refunded {
+        /// The processor's reference.
+        receipt: Receipt,
+    },
+    /// Surely nothing was given back.
+    Refused,
+    /// Nobody knows. Ask again with the same key.
+    Unknown(Unknown),
+}
+
+/// Why nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// No answer in time.
+    TimedOut,
+    /// No answer: the connection, or the processor itself, failed.
+    Failed,
+}
+
+impl Unknown {
+    /// For the caller and the log.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::TimedOut => "the payment processor did not answer in time",
+            Self::Failed => "the payment processor failed to answer",
+        }
+    }
+}
+
+/// Moves money. Implementations answer each key's questions one after the other, as processors with idempotency keys do: a void
+/// and a charge of one key that meet have one order, and every later answer agrees with it.
+#[async_trait]
+pub trait PaymentProcessor: Send + Sync + 'static {
+    /// Takes money, once per key.
+    async fn charge(&self, ask: &ChargeAsk) -> ChargeOutcome;
+
+    /// Makes sure nothing is ever taken under a charge's key, or says that it was. Works for keys never seen.
+    ///
+    /// A processor that cannot void by key is adapted by charging with the same key, which tells what became of it, and then
+    /// reporting what was captured.
+    async fn void(&self, charge: &StepKey) -> VoidOutcome;
+
+    /// Gives money back, once per key.
+    async fn refund(&self, ask: &RefundAsk) -> RefundOutcome;
+}

@@ -1,0 +1,126 @@
+//! Where payments are kept: one trait, two implementations, one conformance suite (`tests/it/conformance.rs`) that both pass.
+//!
+//! Must not know: when a payment may change (`domain`), who asks (`app`).
+
+use amends_primitives::{OrderId, PaymentId};
+use async_trait::async_trait;
+
+use crate::domain::{CustomerId, Payment, Record, Status, StepKey};
+
+mod document;
+pub mod mongo;
+pub mod sqlite;
+
+/// Larger pages would make one answer exceed the 4 MiB gRPC frame: a payment with 100 refunds is kept in 32 KiB.
+pub const PAGE_SIZE_MAX: u32 = 100;
+
+/// Why a store call failed. Messages hold no amounts, names or keys.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached, or did not answer in time. A write cut short may or may not have happened.
+    #[error("the payment store is unavailable")]
+    Unavailable(#[source] Source),
+    /// Others were in the way: worth trying again at once.
+    #[error("a concurrent write was in the way")]
+    Contended,
+    /// A refund's key is on record in another payment.
+    #[error("the refund's step key is on record in another payment")]
+    RefundKeyTaken,
+    /// What is stored is not what this program writes.
+    #[error("the stored {what} cannot be read")]
+    Corrupt {
+        /// The field.
+        what: &'static str,
+    },
+    /// The store refuses this program: credentials, permissions, an option it does not know.
+    #[error("the payment store refuses this service")]
+    Misconfigured(#[source] Source),
+    /// A mistake in this program: the store's own validation refused the document, or the statement is wrong.
+    #[error("the payment store refused the write")]
+    Bug(#[source] Source),
+}
+
+/// What a driver said.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+impl StoreError {
+    /// Whether the same call may succeed later without anybody changing anything.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Contended)
+    }
+}
+
+/// What claiming a key found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// The key had never been seen: the record is stored.
+    First,
+    /// The key was on record already; nothing was written.
+    Taken(Record),
+}
+
+/// What a compare-and-set found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Swapped {
+    /// The payment was as expected and is now as asked.
+    Done,
+    /// It had changed: load it, decide again.
+    Lost,
+}
+
+/// Which payments to list, and from where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Only ids after this one.
+    pub after: Option<PaymentId>,
+    /// At the most this many; 1 to [`PAGE_SIZE_MAX`].
+    pub limit: u32,
+    /// Only this order's.
+    pub order_id: Option<OrderId>,
+    /// Only this customer's.
+    pub customer_id: Option<CustomerId>,
+    /// Only in this state.
+    pub status: Option<Status>,
+}
+
+/// One page, in the order of ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The payments.
+    pub payments: Vec<Payment>,
+    /// Whether there are more after the last.
+    pub more: bool,
+}
+
+/// Keeps payments. Every call is bounded in time, and what it acknowledges survives the crash of the store's machine.
+#[async_trait]
+pub trait PaymentStore: Send + Sync + 'static {
+    /// Brings tables, collections, indexes and validation up to date. Replicas may do so at once.
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Stores `record` unless its key is on record. Of any number of concurrent claims of a key, one is first.
+    async fn claim(&self, record: &Record) -> Result<Claimed, StoreError>;
+
+    /// What is on record under a charge's key.
+    async fn load(&self, key: &StepKey) -> Result<Option<Record>, StoreError>;
+
+    /// The payment of that id; never a tombstone.
+    async fn find(&self, id: PaymentId) -> Result<Option<Payment>, StoreError>;
+
+    /// Replaces the payment with `next` if its version is `next.version - 1`. What never changes (the charge, the id, when it
+    /// was created) is not written.
+    ///
+    /// # Errors
+    /// [`StoreError::RefundKeyTaken`] when `next` has a refund whose key another payment has.
+    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError>;
+
+    /// Lists payments in the order of ids. Each page costs what it holds, whatever is stored.
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Lets go of connections.
+    async fn close(&self);
+}

@@ -1,0 +1,267 @@
+//! Payments and the simulated processor's ledger in MongoDB: one document per payment, keyed by the charge's step key. Barrier,
+//! fingerprint and state are in that one document, so each change is one atomic compare-and-set, and no multi-document transaction
+//! is needed: a replica set and a standalone serve alike.
+//!
+//! What is acknowledged is on the disks of a majority (`w: majority, j: true`); what is read cannot be rolled back
+//! (`readConcern: majority`, from the primary). Writes are retried once by the driver under a transaction number, where the
+//! deployment has them.
+//!
+//! Must not know: when a payment may change.
+
+mod error;
+mod schema;
+
+use std::{future::Future, time::Duration};
+
+use amends_primitives::PaymentId;
+use async_trait::async_trait;
+use futures::TryStreamExt as _;
+use mongodb::{
+    Client, Collection, Database,
+    bson::{self, doc},
+    options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern},
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use self::error::is_duplicate_key;
+use super::{
+    Claimed, ListQuery, PAGE_SIZE_MAX, Page, PaymentStore, StoreError, Swapped,
+    document::{Document, PAYMENT},
+};
+use crate::{
+    domain::{Payment, Record, StepKey},
+    processor::simulated::{Entry, Ledger, decode, encode},
+};
+
+/// The collection of payments.
+pub const PAYMENTS: &str = "payments";
+/// The collection of the simulated processor, which is another party's.
+pub const SIMULATED_PROCESSOR: &str = "simulated_processor";
+
+/// Bounds of the connection.
+#[derive(Debug, Clone)]
+pub struct MongoOptions {
+    /// Connections per server at the most.
+    pub connections_max: u32,
+    /// How long a call waits for a primary; also for a connection.
+    pub server_selection_timeout: Duration,
+    /// How long a call may take in all.
+    pub operation_timeout: Duration,
+}
+
+/// A MongoDB database. Clones share its connections. It is both the payments' store and the simulated processor's ledger.
+#[derive(Clone)]
+pub struct MongoStore {
+    client: Client,
+    database: Database,
+    payments: Collection<Document>,
+    lines: Collection<Line>,
+    bound: Duration,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Line {
+    #[serde(rename = "_id")]
+    idempotency_key: String,
+    version: i64,
+    line: String,
+}
+
+impl MongoStore {
+    /// Prepares the connections; servers are connected to at the first call.
+    ///
+    /// # Errors
+    /// When the URI is not one of MongoDB's. The URI is not repeated: it may hold a password.
+    pub async fn open(uri: &SecretString, database: &str, options: &MongoOptions) -> Result<Self, StoreError> {
+        let mut client_options = ClientOptions::parse(uri.expose_secret()).await?;
+        client_options.app_name.get_or_insert_with(|| "amends-payment".to_owned());
+        client_options.max_pool_size = Some(options.connections_max);
+        client_options.server_selection_timeout = Some(options.server_selection_timeout);
+        client_options.connect_timeout = Some(options.server_selection_timeout);
+        client_options.retry_writes = Some(true);
+        client_options.retry_reads = Some(true);
+        // Money is not left to the URI: whatever it says about these is overruled.
+        client_options.read_concern = Some(ReadConcern::majority());
+        client_options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        client_options.write_concern = Some(
+            WriteConcern::builder()
+                .w(Acknowledgment::Majority)
+                .journal(true)
+                .w_timeout(options.operation_timeout)
+                .build(),
+        );
+        let client = Client::with_options(client_options)?;
+        let database = client.database(database);
+        Ok(Self {
+            payments: database.collection(PAYMENTS),
+            lines: database.collection(SIMULATED_PROCESSOR),
+            client,
+            database,
+            bound: options.operation_timeout,
+        })
+    }
+
+    /// Ends a call that takes too long. A write cut short may or may not have happened.
+    async fn bounded<T>(
+        &self,
+        call: impl Future<Output = Result<T, mongodb::error::Error>> + Send,
+    ) -> Result<T, mongodb::error::Error> {
+        tokio::time::timeout(self.bound, call).await.unwrap_or_else(|_elapsed| {
+            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within the operation's bound").into())
+        })
+    }
+
+    /// What is on record under `key` now: the newest state, and as durable as a write. A command that changes nothing (no version
+    /// is below 1) still waits for the write concern; a plain read could be of a moment ago, or of a primary that has been deposed.
+    async fn newest<T>(&self, collection: &Collection<T>, key: &str) -> Result<Option<T>, mongodb::error::Error>
+    where
+        T: DeserializeOwned + Send + Sync,
+    {
+        let nothing = collection.find_one_and_update(doc! { "_id": key }, doc! { "$max": { "version": 0_i64 } });
+        self.bounded(nothing.into_future()).await
+    }
+
+    /// Inserts `value` under `key`; where the key is taken, returns what has it.
+    async fn claim_in<T>(&self, collection: &Collection<T>, key: &str, value: &T) -> Result<Option<T>, StoreError>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync,
+    {
+        match self.bounded(collection.insert_one(value).into_future()).await {
+            Ok(_) => Ok(None),
+            // Nothing is ever deleted, so what has the key is there; another unique index has nothing to refuse in a new record.
+            Err(error) if is_duplicate_key(&error) => {
+                Ok(Some(self.newest(collection, key).await?.ok_or(StoreError::Contended)?))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn swap_in<T>(
+        &self,
+        collection: &Collection<T>,
+        filter: bson::Document,
+        fields: bson::Document,
+    ) -> Result<Swapped, mongodb::error::Error>
+    where
+        T: DeserializeOwned + Send + Sync,
+    {
+        // Only the id comes back: the caller knows the rest.
+        let collection = collection.clone_with_type::<bson::Document>();
+        let swap = collection.find_one_and_update(filter, doc! { "$set": fields }).projection(doc! { "_id": 1 });
+        let found = self.bounded(swap.into_future()).await?;
+        Ok(if found.is_some() { Swapped::Done } else { Swapped::Lost })
+    }
+}
+
+#[async_trait]
+impl PaymentStore for MongoStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        schema::migrate(&self.database, &self.payments).await
+    }
+
+    async fn claim(&self, record: &Record) -> Result<Claimed, StoreError> {
+        let document = Document::from(record);
+        Ok(match self.claim_in(&self.payments, &document.step_key, &document).await? {
+            None => Claimed::First,
+            Some(taken) => Claimed::Taken(taken.try_into()?),
+        })
+    }
+
+    async fn load(&self, key: &StepKey) -> Result<Option<Record>, StoreError> {
+        self.newest(&self.payments, &key.to_string()).await?.map(TryInto::try_into).transpose()
+    }
+
+    async fn find(&self, id: PaymentId) -> Result<Option<Payment>, StoreError> {
+        let find = self.payments.find_one(doc! { "payment_id": id.to_string(), "kind": PAYMENT });
+        match self.bounded(find.into_future()).await?.map(TryInto::try_into).transpose()? {
+            Some(Record::Payment(payment)) => Ok(Some(payment)),
+            Some(Record::Tombstone { .. }) | None => Ok(None),
+        }
+    }
+
+    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError> {
+        let document = Document::from(next);
+        let mut fields = bson::to_document(&document.state).map_err(|error| StoreError::Bug(Box::new(error)))?;
+        fields.insert("version", document.version);
+        fields.insert("updated_at", document.updated_at);
+        if let Some(closed_at) = document.closed_at {
+            fields.insert("closed_at", closed_at);
+        }
+        let filter = doc! { "_id": document.step_key, "version": document.version - 1, "kind": PAYMENT };
+        match self.swap_in(&self.payments, filter, fields).await {
+            // The only unique index a swap can touch is the one on refunds' keys.
+            Err(error) if is_duplicate_key(&error) => Err(StoreError::RefundKeyTaken),
+            swapped => Ok(swapped?),
+        }
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        let limit = query.limit.clamp(1, PAGE_SIZE_MAX);
+        let after = query.after.map_or_else(String::new, |after| after.to_string());
+        let mut filter = doc! { "payment_id": { "$gt": after }, "kind": PAYMENT };
+        if let Some(order) = query.order_id {
+            filter.insert("order_id", order.to_string());
+        }
+        if let Some(customer) = &query.customer_id {
+            filter.insert("customer_id", customer.as_str());
+        }
+        if let Some(status) = query.status {
+            filter.insert("status", status.name());
+        }
+        let found: Vec<Document> = self
+            .bounded(async {
+                // One more than asked for tells whether there is another page.
+                let wanted = limit + 1;
+                let cursor = self
+                    .payments
+                    .find(filter)
+                    .sort(doc! { "payment_id": 1 })
+                    .limit(i64::from(wanted))
+                    .batch_size(wanted)
+                    .max_time(self.bound)
+                    .await?;
+                cursor.try_collect().await
+            })
+            .await?;
+        let more = found.len() > limit as usize;
+        let mut payments = Vec::with_capacity(found.len());
+        for document in found.into_iter().take(limit as usize) {
+            if let Record::Payment(payment) = document.try_into()? {
+                payments.push(payment);
+            }
+        }
+        Ok(Page { payments, more })
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.bounded(self.database.run_command(doc! { "ping": 1 }).into_future()).await?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.client.clone().shutdown().immediate(true).await;
+    }
+}
+
+#[async_trait]
+impl Ledger for MongoStore {
+    async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, StoreError> {
+        let line = Line { idempotency_key: entry.key.to_string(), version: entry.version, line: encode(entry)? };
+        let taken = self.claim_in(&self.lines, &line.idempotency_key, &line).await?;
+        taken.map(|line| decode(&line.idempotency_key, line.version, &line.line)).transpose()
+    }
+
+    async fn load(&self, key: &StepKey) -> Result<Option<Entry>, StoreError> {
+        self.newest(&self.lines, &key.to_string())
+            .await?
+            .map(|line| decode(&line.idempotency_key, line.version, &line.line))
+            .transpose()
+    }
+
+    async fn swap(&self, next: &Entry) -> Result<Swapped, StoreError> {
+        let filter = doc! { "_id": next.key.to_string(), "version": next.version - 1 };
+        let fields = doc! { "version": next.version, "line": encode(next)? };
+        Ok(self.swap_in(&self.lines, filter, fields).await?)
+    }
+}

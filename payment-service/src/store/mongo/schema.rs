@@ -1,0 +1,132 @@
+//! The collection, its validation and its indexes: made at start-up, by every replica, as often as it likes.
+//!
+//! The service's user needs `readWrite`; `dbAdmin` only to change the validation of a collection that an older version made.
+
+use mongodb::{
+    Collection, Database, IndexModel,
+    bson::{self, doc},
+    error::{Error, ErrorKind},
+    options::{IndexOptions, ValidationAction, ValidationLevel},
+};
+
+use super::PAYMENTS;
+use crate::{
+    domain::Status,
+    store::{
+        StoreError,
+        document::{Document, PAYMENT, TOMBSTONE},
+    },
+};
+
+const NAMESPACE_EXISTS: i32 = 48;
+
+/// What a document must be. The rules repeat what the domain guarantees: a mistake in it, or a hand in the database, stops here
+/// instead of becoming money.
+fn validator() -> bson::Document {
+    let statuses: Vec<&str> = Status::ALL.iter().map(|status| status.name()).collect();
+    let text = || doc! { "bsonType": "string", "minLength": 1 };
+    let minor = || doc! { "bsonType": "long", "minimum": 0_i64 };
+    let time = || doc! { "bsonType": "long" };
+    let refund = doc! {
+        "bsonType": "object",
+        "required": ["key", "amount_minor", "at", "state"],
+        "properties": {
+            "key": text(),
+            "amount_minor": { "bsonType": "long", "minimum": 1_i64 },
+            "at": time(),
+            "state": { "enum": ["pending", "done", "refused"] },
+        },
+    };
+    doc! { "$and": [
+        { "$jsonSchema": {
+            "bsonType": "object",
+            "required": ["_id", "kind", "payment_id", "version", "created_at", "updated_at"],
+            "properties": {
+                "_id": text(),
+                "payment_id": text(),
+                "version": { "bsonType": "long", "minimum": 1_i64 },
+                "created_at": time(),
+                "updated_at": time(),
+                "closed_at": time(),
+            },
+            "oneOf": [
+                { "required": ["closed_at"], "properties": { "kind": { "enum": [TOMBSTONE] } } },
+                {
+                    "required": [
+                        "fingerprint", "order_id", "customer_id", "payment_method", "amount_minor", "currency", "status",
+                        "captured_minor", "refunded_minor", "refunds",
+                    ],
+                    "properties": {
+                        "kind": { "enum": [PAYMENT] },
+                        "fingerprint": { "bsonType": "string", "pattern": "^[0-9a-f]{64}$" },
+                        "order_id": text(),
+                        "customer_id": text(),
+                        "payment_method": text(),
+                        "amount_minor": { "bsonType": "long", "minimum": 1_i64 },
+                        "currency": { "bsonType": "string", "pattern": "^[A-Z]{3}$" },
+                        "status": { "enum": statuses },
+                        "captured_minor": minor(),
+                        "refunded_minor": minor(),
+                        "refunds": { "bsonType": "array", "items": refund },
+                    },
+                },
+            ],
+        } },
+        // Never more taken than asked for, never more given back than taken. Absent fields (a tombstone's) compare as equal.
+        { "$expr": { "$and": [
+            { "$lte": ["$captured_minor", "$amount_minor"] },
+            { "$lte": ["$refunded_minor", "$captured_minor"] },
+        ] } },
+    ] }
+}
+
+fn indexes() -> Vec<IndexModel> {
+    let unique = || IndexOptions::builder().unique(true);
+    let by = |field: &str| IndexModel::builder().keys(doc! { field: 1, "payment_id": 1 }).build();
+    // Partial, because a unique index counts a missing key as a key.
+    let refund_keys = unique().partial_filter_expression(doc! { "refunds.key": { "$exists": true } }).build();
+    vec![
+        IndexModel::builder().keys(doc! { "payment_id": 1 }).options(unique().build()).build(),
+        IndexModel::builder().keys(doc! { "refunds.key": 1 }).options(refund_keys).build(),
+        // Listing is always in the order of ids, so each index ends with it.
+        by("order_id"),
+        by("customer_id"),
+        by("status"),
+    ]
+}
+
+pub(super) async fn migrate(database: &Database, payments: &Collection<Document>) -> Result<(), StoreError> {
+    let created = database
+        .create_collection(PAYMENTS)
+        .validator(validator())
+        .validation_level(ValidationLevel::Strict)
+        .validation_action(ValidationAction::Error)
+        .await;
+    match created {
+        Ok(()) => {}
+        Err(error) if is_namespace_exists(&error) => update_validator(database).await?,
+        Err(error) => return Err(error.into()),
+    }
+    payments.create_indexes(indexes()).await?;
+    Ok(())
+}
+
+/// Changes the validation where it is not as it should be: asking first spares the service's user a privilege.
+async fn update_validator(database: &Database) -> Result<(), StoreError> {
+    use futures::TryStreamExt as _;
+    let wanted = validator();
+    let mut listed = database.list_collections().filter(doc! { "name": PAYMENTS }).await?;
+    while let Some(collection) = listed.try_next().await? {
+        if collection.options.validator.as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+    }
+    let change =
+        doc! { "collMod": PAYMENTS, "validator": wanted, "validationLevel": "strict", "validationAction": "error" };
+    database.run_command(change).await?;
+    Ok(())
+}
+
+fn is_namespace_exists(error: &Error) -> bool {
+    matches!(&*error.kind, ErrorKind::Command(command) if command.code == NAMESPACE_EXISTS)
+}

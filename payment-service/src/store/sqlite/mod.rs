@@ -1,0 +1,182 @@
+//! Payments and the simulated processor's ledger in SQLite, for the embedded way to run: one process, one file.
+//!
+//! Must not know: when a payment may change.
+
+mod rows;
+mod schema;
+mod writer;
+
+use amends_primitives::PaymentId;
+use amends_sql::{Database, Options, SqlError};
+use async_trait::async_trait;
+
+use self::{
+    rows::{COLUMNS, read_row},
+    writer::{Write, Writer, Written},
+};
+use super::{Claimed, ListQuery, PAGE_SIZE_MAX, Page, PaymentStore, StoreError, Swapped, document};
+use crate::{
+    domain::{Payment, Record, StepKey},
+    processor::simulated::{Entry, Ledger, decode, encode},
+};
+
+pub use schema::{LEDGER_SCHEMA, SCHEMA};
+
+/// A SQLite file. Clones share its connections. It is both the payments' store and the simulated processor's ledger.
+#[derive(Clone)]
+pub struct SqliteStore {
+    database: Database,
+    writer: Writer,
+}
+
+impl SqliteStore {
+    /// Opens `url` (`sqlite://payment.db?mode=rwc`); the file is opened at the first call. Call it inside a runtime.
+    ///
+    /// # Errors
+    /// When the URL is not one of SQLite's.
+    pub fn open(url: &str, options: &Options) -> Result<Self, StoreError> {
+        let database = Database::connect_lazy(url, options)?;
+        if database.dialect() != amends_sql::Dialect::Sqlite {
+            return Err(SqlError::UnsupportedUrl.into());
+        }
+        let writer = Writer::start(database.clone());
+        Ok(Self { database, writer })
+    }
+
+    async fn one(&self, filter: &'static str, value: String) -> Result<Option<Record>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM payments WHERE {filter}");
+        self.database
+            .bounded(async {
+                let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(value);
+                let row = query.fetch_optional(self.database.reader()).await.map_err(SqlError::from)?;
+                row.as_ref().map(read_row).transpose()
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl PaymentStore for SqliteStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.database.migrate(&SCHEMA).await?;
+        Ok(self.database.migrate(&LEDGER_SCHEMA).await?)
+    }
+
+    async fn claim(&self, record: &Record) -> Result<Claimed, StoreError> {
+        match self.writer.write(Write::Claim(Box::new(document::Document::from(record)))).await? {
+            Written::Done => Ok(Claimed::First),
+            Written::Lost => match PaymentStore::load(self, record.key()).await? {
+                Some(taken) => Ok(Claimed::Taken(taken)),
+                None => Err(StoreError::Contended), // records are never deleted: the reader has not seen it yet
+            },
+        }
+    }
+
+    async fn load(&self, key: &StepKey) -> Result<Option<Record>, StoreError> {
+        self.one("step_key = $1", key.to_string()).await
+    }
+
+    async fn find(&self, id: PaymentId) -> Result<Option<Payment>, StoreError> {
+        Ok(match self.one("payment_id = $1", id.to_string()).await? {
+            Some(Record::Payment(payment)) => Some(payment),
+            Some(Record::Tombstone { .. }) | None => None,
+        })
+    }
+
+    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError> {
+        Ok(self.writer.write(Write::Swap(Box::new(next.into()))).await?.into())
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        let limit = query.limit.clamp(1, PAGE_SIZE_MAX);
+        let mut sql = format!("SELECT {COLUMNS} FROM payments WHERE kind = 'payment' AND payment_id > $1");
+        let mut values = vec![query.after.map_or_else(String::new, |after| after.to_string())];
+        let mut only = |column: &str, value: Option<String>| {
+            if let Some(value) = value {
+                values.push(value);
+                sql.push_str(&format!(" AND {column} = ${}", values.len()));
+            }
+        };
+        only("order_id", query.order_id.map(|order| order.to_string()));
+        only("customer_id", query.customer_id.as_ref().map(|customer| customer.as_str().to_owned()));
+        only("status", query.status.map(|status| status.name().to_owned()));
+        // One more than asked for tells whether there is another page.
+        sql.push_str(&format!(" ORDER BY payment_id LIMIT {}", limit + 1));
+        let rows = self
+            .database
+            .bounded(async {
+                let query =
+                    values.into_iter().fold(sqlx::query(sqlx::AssertSqlSafe(sql)), |query, value| query.bind(value));
+                query.fetch_all(self.database.reader()).await.map_err(SqlError::from)
+            })
+            .await?;
+        let more = rows.len() > limit as usize;
+        let mut payments = Vec::with_capacity(rows.len());
+        for row in rows.iter().take(limit as usize) {
+            if let Record::Payment(payment) = read_row(row)? {
+                payments.push(payment);
+            }
+        }
+        Ok(Page { payments, more })
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(self.database.ping().await?)
+    }
+
+    async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+#[async_trait]
+impl Ledger for SqliteStore {
+    async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, StoreError> {
+        let write = Write::OpenLine { key: entry.key.to_string(), version: entry.version, line: encode(entry)? };
+        match self.writer.write(write).await? {
+            Written::Done => Ok(None),
+            Written::Lost => Ledger::load(self, &entry.key).await?.map(Some).ok_or(StoreError::Contended),
+        }
+    }
+
+    async fn load(&self, key: &StepKey) -> Result<Option<Entry>, StoreError> {
+        let key = key.to_string();
+        let found: Option<(i64, String)> = self
+            .database
+            .bounded(async {
+                sqlx::query_as("SELECT version, line FROM simulated_processor WHERE idempotency_key = $1")
+                    .bind(key.clone())
+                    .fetch_optional(self.database.reader())
+                    .await
+                    .map_err(SqlError::from)
+            })
+            .await?;
+        found.map(|(version, line)| decode(&key, version, &line)).transpose()
+    }
+
+    async fn swap(&self, next: &Entry) -> Result<Swapped, StoreError> {
+        let write = Write::ReplaceLine { key: next.key.to_string(), version: next.version, line: encode(next)? };
+        Ok(self.writer.write(write).await?.into())
+    }
+}
+
+impl From<Written> for Swapped {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Done => Self::Done,
+            Written::Lost => Self::Lost,
+        }
+    }
+}
+
+impl From<SqlError> for StoreError {
+    fn from(error: SqlError) -> Self {
+        match error {
+            SqlError::Contended(_) => Self::Contended,
+            error if error.is_transient() => Self::Unavailable(Box::new(error)),
+            SqlError::Corrupt { what } => Self::Corrupt { what },
+            SqlError::UnsupportedUrl | SqlError::Migration(_) => Self::Misconfigured(Box::new(error)),
+            error => Self::Bug(Box::new(error)),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Tables. Forwards only; expand before contract.
+
+use amends_sql::{Migration, Schema};
+
+/// The payments.
+pub const SCHEMA: Schema = Schema {
+    component: "payment",
+    migrations: &[Migration {
+        version: 1,
+        description: "payments",
+        // The checks repeat what the domain guarantees: a mistake in it stops at the store instead of becoming money.
+        // Listing is always in the order of ids, so each index ends with it.
+        sql: "
+CREATE TABLE payments (
+    step_key TEXT NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('payment', 'tombstone')),
+    payment_id TEXT NOT NULL UNIQUE,
+    version BIGINT NOT NULL CHECK (version >= 1),
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    closed_at BIGINT,
+    fingerprint TEXT,
+    order_id TEXT,
+    customer_id TEXT,
+    payment_method TEXT,
+    amount_minor BIGINT CHECK (amount_minor > 0),
+    currency TEXT,
+    status TEXT CHECK (status IN ('pending', 'captured', 'partially_refunded', 'refunded', 'declined', 'voided')),
+    decline_reason TEXT,
+    receipt TEXT,
+    captured_at BIGINT,
+    captured_minor BIGINT CHECK (captured_minor >= 0 AND captured_minor <= amount_minor),
+    refunded_minor BIGINT CHECK (refunded_minor >= 0 AND refunded_minor <= captured_minor),
+    refunds TEXT,
+    CHECK (kind <> 'tombstone' OR (closed_at IS NOT NULL AND status IS NULL AND amount_minor IS NULL)),
+    CHECK (kind <> 'payment' OR (fingerprint IS NOT NULL AND order_id IS NOT NULL AND customer_id IS NOT NULL
+        AND payment_method IS NOT NULL AND amount_minor IS NOT NULL AND currency IS NOT NULL AND status IS NOT NULL
+        AND captured_minor IS NOT NULL AND refunded_minor IS NOT NULL AND refunds IS NOT NULL))
+);
+CREATE INDEX payments_by_order ON payments (order_id, payment_id);
+CREATE INDEX payments_by_customer ON payments (customer_id, payment_id);
+CREATE INDEX payments_by_status ON payments (status, payment_id);
+-- One refund key, one payment.
+CREATE TABLE payment_refund_keys (
+    refund_key TEXT NOT NULL PRIMARY KEY,
+    step_key TEXT NOT NULL REFERENCES payments (step_key)
+);
+",
+    }],
+};
+
+/// The simulated processor's memory. A component of its own: it is another party's.
+pub const LEDGER_SCHEMA: Schema = Schema {
+    component: "simulated_processor",
+    migrations: &[Migration {
+        version: 1,
+        description: "ledger",
+        sql: "
+CREATE TABLE simulated_processor (
+    idempotency_key TEXT NOT NULL PRIMARY KEY,
+    version BIGINT NOT NULL,
+    line TEXT NOT NULL
+);
+",
+    }],
+};

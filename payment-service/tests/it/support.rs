@@ -1,0 +1,235 @@
+//! Stores of their own for each test, and the words that tests are written in.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use amends_primitives::{Clock, Currency, ManualClock, Money, OrderId, RandomIds, SagaId, SystemClock, Timestamp};
+use payment_service::{
+    app::{Error, Payments},
+    domain::{Charge, CustomerId, Fingerprint, Payment, PaymentMethod, RefundAsked, Rejection, StepKey},
+    metrics::Attempts,
+    processor::{
+        PaymentProcessor,
+        simulated::{Ledger, Rules, SimulatedProcessor},
+    },
+    store::{
+        ListQuery, PAGE_SIZE_MAX, PaymentStore,
+        mongo::{MongoOptions, MongoStore},
+        sqlite::SqliteStore,
+    },
+};
+use service_kit::metrics::Metrics;
+use uuid::Uuid;
+
+/// Where one test's data is. It can be opened again, as after a restart.
+pub(crate) enum Place {
+    Sqlite(tempfile::TempDir),
+    Mongo { uri: String, database: String },
+}
+
+pub(crate) async fn sqlite() -> Option<Place> {
+    Some(Place::Sqlite(tempfile::tempdir().unwrap()))
+}
+
+/// `None` where the run is asked to do without servers.
+pub(crate) async fn mongo() -> Option<Place> {
+    let uri = mongo_uri()?;
+    let now = SystemClock.now().as_micros();
+    let database = format!("amends_test_{}_{now}_{}", std::process::id(), next_number());
+    Some(Place::Mongo { uri, database })
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests are told by the environment which servers there are")]
+pub(crate) fn mongo_uri() -> Option<String> {
+    match std::env::var("AMENDS_TEST_MONGODB_URI") {
+        Ok(uri) => Some(uri),
+        Err(_) if std::env::var("AMENDS_TEST_BACKENDS").as_deref() == Ok("embedded") => {
+            eprintln!("SKIPPED mongodb: AMENDS_TEST_BACKENDS=embedded");
+            None
+        }
+        Err(_) => panic!("AMENDS_TEST_MONGODB_URI is not set: run through `cargo xtask test`"),
+    }
+}
+
+/// How often races are run: one miss in a thousand is a miss.
+#[expect(clippy::disallowed_methods, reason = "tests are told by the environment how long to look")]
+pub(crate) fn rounds() -> u32 {
+    std::env::var("AMENDS_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
+}
+
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::SeqCst)
+}
+
+pub(crate) fn mongo_options() -> MongoOptions {
+    MongoOptions {
+        connections_max: 32,
+        server_selection_timeout: Duration::from_secs(2),
+        // Generous: the test server syncs each of 64 concurrent writes on its own, on a machine that is busy compiling.
+        operation_timeout: Duration::from_secs(20),
+    }
+}
+
+impl Place {
+    /// Opens the store and the processor's ledger, as a starting process does.
+    pub(crate) async fn open(&self) -> Opened {
+        match self {
+            Self::Sqlite(dir) => {
+                let url = format!("sqlite://{}?mode=rwc", dir.path().join("payment.db").display());
+                let options = amends_sql::Options { statement_timeout: Duration::from_secs(20), ..Default::default() };
+                Opened::of(SqliteStore::open(&url, &options).unwrap()).await
+            }
+            Self::Mongo { uri, database } => {
+                Opened::of(MongoStore::open(&uri.clone().into(), database, &mongo_options()).await.unwrap()).await
+            }
+        }
+    }
+
+    pub(crate) async fn world(&self) -> World {
+        World::new(self.open().await)
+    }
+
+    /// Removes what the test left. Not in `drop`: it must wait.
+    pub(crate) async fn clean(self) {
+        if let Self::Mongo { uri, database } = &self {
+            let client = mongodb::Client::with_uri_str(uri).await.unwrap();
+            client.database(database).drop().await.unwrap();
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn PaymentStore>,
+    pub(crate) ledger: Arc<dyn Ledger>,
+}
+
+impl Opened {
+    async fn of<S: PaymentStore + Ledger + Clone>(store: S) -> Self {
+        store.migrate().await.unwrap();
+        Self { store: Arc::new(store.clone()), ledger: Arc::new(store) }
+    }
+}
+
+pub(crate) fn rules() -> Rules {
+    Rules { amount_limit_minor: 100_000, hang: Duration::from_secs(3600), flaky_failures: 1 }
+}
+
+/// The use cases on a store, and the ledger beside them to check against.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) opened: Opened,
+    pub(crate) payments: Payments,
+}
+
+impl World {
+    pub(crate) fn new(opened: Opened) -> Self {
+        let processor = Arc::new(SimulatedProcessor::new(Arc::clone(&opened.ledger), rules()));
+        let payments = payments(Arc::clone(&opened.store), processor);
+        Self { opened, payments }
+    }
+
+    /// Compensates until it is certain, as a saga does.
+    pub(crate) async fn compensate_until_done(&self, key: &StepKey) {
+        for _ in 0..100 {
+            if self.payments.compensate_charge(key).await.is_ok() {
+                return;
+            }
+        }
+        panic!("{key} is not compensated after 100 calls");
+    }
+
+    /// What the processor has taken under a charge's key, and given back.
+    pub(crate) async fn ledger_of(&self, key: &StepKey) -> (i64, i64) {
+        let entry = self.opened.ledger.load(key).await.unwrap();
+        entry.map_or((0, 0), |entry| (entry.taken_minor(), entry.given_back_minor()))
+    }
+
+    /// Every payment says what the processor's ledger says, and none is in doubt.
+    pub(crate) async fn assert_books_balance(&self) {
+        let mut query = ListQuery { limit: PAGE_SIZE_MAX, ..ListQuery::default() };
+        loop {
+            let page = self.opened.store.list(&query).await.unwrap();
+            for payment in &page.payments {
+                let books = (payment.captured().amount_minor(), payment.refunded().amount_minor());
+                assert_eq!(books, self.ledger_of(&payment.charge.key).await, "{payment:?}");
+            }
+            match page.payments.last() {
+                Some(last) if page.more => query.after = Some(last.id),
+                _ => return,
+            }
+        }
+    }
+}
+
+pub(crate) fn payments(store: Arc<dyn PaymentStore>, processor: Arc<dyn PaymentProcessor>) -> Payments {
+    Payments {
+        store,
+        processor,
+        // Generous: the processor writes to a store on a busy machine. `pm_timeout` has tests of its own.
+        processor_timeout: Duration::from_secs(20),
+        clock: Arc::new(ManualClock::default()),
+        ids: Arc::new(RandomIds),
+        attempts: Attempts::new(&Metrics::new()),
+    }
+}
+
+pub(crate) fn eur(minor: i64) -> Money {
+    Money::new(minor, Currency::EUR)
+}
+
+pub(crate) fn fingerprint(seed: u8) -> Fingerprint {
+    Fingerprint::new([seed; 32])
+}
+
+/// A saga nobody had before.
+pub(crate) fn saga() -> SagaId {
+    let now = SystemClock.now().as_micros().unsigned_abs();
+    SagaId::new(Uuid::from_u64_pair(now, u64::from(std::process::id()) << 32 | next_number()))
+}
+
+pub(crate) fn step(saga: SagaId, step: &str) -> StepKey {
+    StepKey::try_new(saga, step).unwrap()
+}
+
+/// A charge of a new saga.
+pub(crate) fn charge_of(minor: i64, method: &str) -> Charge {
+    let saga = saga();
+    Charge {
+        key: step(saga, "charge_payment"),
+        fingerprint: fingerprint(1),
+        order_id: OrderId::new(saga.as_uuid()),
+        customer_id: CustomerId::try_new("demo").unwrap(),
+        amount: eur(minor),
+        method: PaymentMethod::try_new(method).unwrap(),
+    }
+}
+
+/// A refund of a payment by a step of a new saga; `None` is all that is left.
+pub(crate) fn refund_of(payment: &Payment, minor: Option<i64>) -> RefundAsked {
+    RefundAsked {
+        key: step(saga(), "refund_payment"),
+        fingerprint: fingerprint(2),
+        payment_id: payment.id,
+        amount: minor.map(eur),
+    }
+}
+
+/// The rejection a call ended in.
+pub(crate) fn rejection<T: std::fmt::Debug>(result: Result<T, Error>) -> Rejection {
+    match result {
+        Err(Error::Rejected(rejection)) => rejection,
+        other => panic!("expected a rejection, got {other:?}"),
+    }
+}
+
+/// `ManualClock`'s beginning, at which everything in these tests happens.
+pub(crate) fn now() -> Timestamp {
+    ManualClock::default().now()
+}
