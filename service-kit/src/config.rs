@@ -66,8 +66,10 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// Where configuration comes from. Tests fill it by hand; `main` uses [`Sources::from_process`].
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
+    /// Lower than all the rest: what a composition of several services decides for them, by section.
+    pub base: Map<String, Value>,
     /// A TOML file.
     pub file: Option<PathBuf>,
     /// The environment.
@@ -82,7 +84,7 @@ impl Sources {
         // A name or value that is not Unicode cannot be one of ours.
         let env =
             std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
-        Self { file, env, sets }
+        Self { base: Map::new(), file, env, sets }
     }
 
     /// Nothing but defaults.
@@ -98,6 +100,13 @@ impl Sources {
     }
 }
 
+/// The environment and the flags may hold secrets.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
 /// Reads the section of that name from a file, an environment and flags. See [`load_from`] for more than one section.
 ///
 /// # Errors
@@ -108,8 +117,12 @@ pub fn load<T: Section>(
     env: impl IntoIterator<Item = (String, String)>,
     sets: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigErrors> {
-    let sources =
-        Sources { file: file.map(Path::to_path_buf), env: env.into_iter().collect(), sets: sets.into_iter().collect() };
+    let sources = Sources {
+        base: Map::new(),
+        file: file.map(Path::to_path_buf),
+        env: env.into_iter().collect(),
+        sets: sets.into_iter().collect(),
+    };
     load_from(section, &sources)
 }
 
@@ -120,6 +133,9 @@ pub fn load<T: Section>(
 pub fn load_from<T: Section>(section: &str, sources: &Sources) -> Result<T, ConfigErrors> {
     let mut tree = Tree::default();
     let mut errors = Vec::new();
+    if let Some(Value::Object(base)) = sources.base.get(section) {
+        tree.root = base.clone();
+    }
     tree.add_file(section, sources, &mut errors);
     tree.add_env(section, sources, T::ALIASES);
     tree.add_sets(section, sources, &mut errors);
@@ -188,6 +204,18 @@ fn read_toml(file: &Path) -> Result<Value, String> {
     serde_json::to_value(table).map_err(|error| error.to_string())
 }
 
+/// Tables are merged key by key; anything else is replaced.
+fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Object(inner)), Value::Object(outer)) => merge(inner, outer),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
 /// The merged values of one section, and where each came from.
 #[derive(Default)]
 struct Tree {
@@ -208,7 +236,7 @@ impl Tree {
         match read_toml(file) {
             Ok(Value::Object(mut tables)) => match tables.remove(section) {
                 Some(Value::Object(table)) => {
-                    self.root = table;
+                    merge(&mut self.root, table);
                     self.from.insert(section.to_owned(), From::File(file.display().to_string()));
                 }
                 Some(_) => errors.push(ConfigError::new(section, "is not a table")),

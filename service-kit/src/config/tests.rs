@@ -147,3 +147,18 @@ fn defaults_are_shown_without_secrets() {
     let text = defaults::<Shop>("shop");
     assert!(text.contains("[shop.limits]\nlines_max = 500") && !text.contains("password"), "{text}");
 }
+
+#[test]
+fn a_composition_decides_less_than_anybody_else_and_tables_are_merged() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"[shop.limits]\nstrict = false\n").unwrap();
+    let mut sources = Sources { file: Some(file.path().to_owned()), ..Sources::none() };
+    sources.base.insert(
+        "shop".to_owned(),
+        serde_json::json!({"names": ["base"], "password": "hunter2", "limits": {"strict": true, "lines_max": 7}}),
+    );
+    let shop: Shop = load_from("shop", &sources).unwrap();
+    assert_eq!((shop.limits.lines_max, shop.limits.strict), (7, false));
+    assert_eq!(shop.names, ["base"]);
+    assert!(!format!("{sources:?}").contains("hunter2"));
+}
