@@ -1,1 +1,183 @@
-//! The front door: authenticates, limits and routes HTTP and gRPC.
+//! The front door: authenticates, limits and routes what comes from outside, HTTP and gRPC on one port.
+//!
+//! Pingora carries requests and answers; what it may read, and when, is decided by our own accept loop ([`connection`]).
+//! A request's way is in [`proxy`], phase by phase. Must not know: orders, payments, stock, how tokens are made.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
+
+mod authenticate;
+pub mod config;
+mod connection;
+mod headers;
+mod health;
+mod hygiene;
+mod limits;
+mod observe;
+mod proxy;
+mod refusal;
+mod routes;
+mod stream;
+mod tls;
+mod upstream;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use pingora_core::{
+    apps::HttpServerOptions,
+    protocols::http::v2::server::{H2Options, default_h2_options},
+    server::configuration::ServerConf,
+};
+use pingora_proxy::HttpProxy;
+use secrecy::ExposeSecret as _;
+use service_kit::{
+    Runtime,
+    auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
+    kv::Redis,
+};
+use tokio::net::TcpListener;
+
+pub use config::Config;
+
+use crate::{
+    config::millis, connection::Front, health::Health, limits::Limiter, observe::Observer, proxy::Gateway,
+    upstream::Places,
+};
+
+/// Where the gateway listens, ports resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Where callers connect.
+    pub public: SocketAddr,
+}
+
+/// A gateway that is bound and ready to run.
+pub struct App {
+    addresses: Addresses,
+    listener: TcpListener,
+    front: Arc<Front>,
+    drain: Duration,
+    runtime: Runtime,
+}
+
+/// Binds the listener and prepares everything. Needs nobody else to be up.
+///
+/// Revoked tokens are read from Redis where `redis_url` is set; without it nothing is ever revoked, so a composition of all
+/// services in one process uses [`build_with`].
+///
+/// # Errors
+/// When the address is taken, or a file or URL in the configuration is not what it should be.
+pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
+    build_with(config, runtime, None).await
+}
+
+/// As [`build`], with revocations from the same process.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_with(
+    config: Config,
+    runtime: &Runtime,
+    revocations: Option<Arc<dyn Revocations>>,
+) -> anyhow::Result<App> {
+    let redis = match &config.redis_url {
+        Some(url) => Some(Redis::new(url.expose_secret()).context("gateway.redis_url is no Redis URL")?),
+        None => None,
+    };
+    let revocations = match (revocations, &redis) {
+        (Some(given), _) => given,
+        (None, Some(redis)) => Arc::new(RedisRevocations::new(redis.clone())),
+        (None, None) => Arc::new(NoRevocations),
+    };
+    let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
+        .context("no HTTP client for the issuer's keys")?;
+    let limiter = match &redis {
+        Some(redis) => Limiter::shared(config.rate_limit.clone(), redis.clone()),
+        None => Limiter::local(config.rate_limit.clone(), Arc::clone(&runtime.clock)),
+    };
+    if let Some(redis) = redis {
+        runtime.readiness.add(
+            "gateway.redis",
+            Arc::new(move || {
+                let redis = redis.clone();
+                Box::pin(async move { redis.ping().await.map_err(|error| error.to_string()) })
+            }),
+        );
+    }
+    let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("gateway.listen: {} cannot be bound", config.listen))?;
+    let addresses = Addresses { public: listener.local_addr().context("the listener has no address")? };
+
+    let observer = Observer::new(runtime);
+    let drain = millis(config.timeouts.drain_ms);
+    let front_config = config.clone();
+    let gateway = Gateway {
+        verifier,
+        limiter,
+        places: Places::new(&config),
+        observer: observer.clone(),
+        health: Health::new(runtime.readiness.clone(), runtime.shutdown.clone()),
+        ids: Arc::clone(&runtime.ids),
+        config,
+    };
+    let app = Arc::new(pingora(gateway, &front_config));
+    let front = Arc::new(Front::new(app, observer, Arc::clone(&runtime.ids), acceptor, &front_config));
+    Ok(App { addresses, listener, front, drain, runtime: runtime.clone() })
+}
+
+impl App {
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Serves until shutdown, then lets requests end within the configured bound.
+    ///
+    /// # Errors
+    /// Never at present: a listener that fails to accept waits a little and tries again.
+    pub async fn run(self) -> anyhow::Result<()> {
+        tracing::info!(address = %self.addresses.public, "the gateway listens");
+        self.front.serve(self.listener, self.runtime.shutdown.token(), self.drain).await;
+        tracing::info!("the gateway has stopped");
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Pingora's half, set up for our accept loop: its own listeners, threads and signal handling are not used.
+fn pingora(gateway: Gateway, config: &Config) -> HttpProxy<Gateway> {
+    let server = ServerConf {
+        // Shards the pool of connections to upstreams; the runtime's threads are ours.
+        threads: std::thread::available_parallelism().map_or(2, usize::from),
+        // The first attempt counts. Whether there is another is decided in `proxy`.
+        max_retries: 3,
+        ..ServerConf::default()
+    };
+    let mut proxy = HttpProxy::new(gateway, Arc::new(server));
+    proxy.handle_init_modules();
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    // Also what bounds a caller that sends one HTTP/2 header block a byte at a time.
+    options.h2_idle_timeout = Some(millis(config.timeouts.idle_ms));
+    proxy.server_options = Some(options);
+    proxy.h2_options = Some(h2_options(config));
+    proxy
+}
+
+fn h2_options(config: &Config) -> H2Options {
+    let mut options = default_h2_options();
+    let head = u32::try_from(config.limits.head_bytes).unwrap_or(u32::MAX);
+    options.max_header_list_size(head).max_concurrent_streams(config.limits.streams);
+    // A caller that opens and resets streams makes work for nothing: past these the connection ends.
+    options.max_concurrent_reset_streams(50).max_pending_accept_reset_streams(20);
+    options.initial_connection_window_size(1024 * 1024).initial_window_size(256 * 1024);
+    // Answers waiting for a caller who does not read them, per stream.
+    options.max_send_buffer_size(256 * 1024);
+    options
+}

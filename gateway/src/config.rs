@@ -1,0 +1,301 @@
+//! The `[gateway]` section of the configuration: every knob, its default, and what makes a value impossible.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use service_kit::{
+    auth::VerifierConfig,
+    config::{ConfigError, Section},
+};
+
+/// Everything the gateway can be told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where callers connect: HTTP/1.1 and HTTP/2 with prior knowledge on one port.
+    pub listen: SocketAddr,
+    /// Speak TLS there, HTTP/1.1 and HTTP/2 by ALPN.
+    pub tls: Option<Tls>,
+    /// The services behind.
+    pub upstreams: Upstreams,
+    /// Whose tokens are accepted, and where that issuer's keys are.
+    pub auth: VerifierConfig,
+    /// What replicas share: revoked tokens and rate limits. Unset, both live in this process alone. Set and not reachable,
+    /// requests that need it are refused with 503: a limit or a revocation nobody can read is one nobody can trust.
+    #[serde(skip_serializing)]
+    pub redis_url: Option<SecretString>,
+    /// How much a caller may send.
+    pub limits: Limits,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// How often a caller may ask.
+    pub rate_limit: RateLimits,
+}
+
+/// The certificate callers see.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate and its chain.
+    pub certificate: PathBuf,
+    /// PEM file with its private key.
+    pub key: PathBuf,
+}
+
+/// Where the services behind the gateway are, as `host:port`. A name is asked for again every few seconds, and all its
+/// addresses are used in turn.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstreams {
+    /// The identity service.
+    pub identity: String,
+    /// The order service's REST listener.
+    pub order_http: String,
+    /// The order service's gRPC listener.
+    pub order_grpc: String,
+}
+
+/// How much a caller may send.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections at once; more are answered 503 and closed. One costs about 25 KiB while idle.
+    pub connections: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams: u32,
+    /// Bytes of a request's head. Two tokens fit in; more is refused with 431.
+    pub head_bytes: usize,
+    /// Header lines of a request.
+    pub headers: usize,
+    /// Bytes of the request target; more is refused with 414.
+    pub target_bytes: usize,
+    /// Bytes of a request's body; more is refused with 413. Does not hold for gRPC streams of requests, which none of ours has.
+    pub body_bytes: u64,
+}
+
+/// How long things may take, in milliseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// From the first byte of a request's head to its last, and from the connection to HTTP/2's preface.
+    pub head_ms: u64,
+    /// How long a connection may be idle between requests.
+    pub idle_ms: u64,
+    /// How long a body may pause.
+    pub body_ms: u64,
+    /// How long a caller may take to read what we have for it.
+    pub write_ms: u64,
+    /// How long connecting to an upstream may take.
+    pub connect_ms: u64,
+    /// How long an idle connection to an upstream is kept: less than they keep it, so that we never send into a closing one.
+    pub upstream_idle_ms: u64,
+    /// A whole exchange with the identity service.
+    pub identity_ms: u64,
+    /// A whole question to the order service: more than it waits for a saga (`Prefer: wait`).
+    pub answer_ms: u64,
+    /// A whole stream of answers.
+    pub stream_ms: u64,
+    /// How long requests may take to end once shutdown has begun.
+    pub drain_ms: u64,
+}
+
+/// How often a caller may ask.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimits {
+    /// Off, nobody counts.
+    pub enabled: bool,
+    /// Per token subject.
+    pub subject: Rate,
+    /// Per address, for requests without a valid token. An IPv6 address counts as its /64.
+    pub address: Rate,
+}
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Requests a second, over time.
+    pub per_second: u32,
+    /// Requests at once.
+    pub burst: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls: None,
+            upstreams: Upstreams::default(),
+            auth: VerifierConfig::default(),
+            redis_url: None,
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            rate_limit: RateLimits::default(),
+        }
+    }
+}
+
+impl Default for Upstreams {
+    fn default() -> Self {
+        Self {
+            identity: "127.0.0.1:8081".to_owned(),
+            order_http: "127.0.0.1:8082".to_owned(),
+            order_grpc: "127.0.0.1:50051".to_owned(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 8192,
+            streams: 100,
+            head_bytes: 16 * 1024,
+            headers: 100,
+            target_bytes: 8 * 1024,
+            body_bytes: 1024 * 1024,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            head_ms: 10_000,
+            idle_ms: 60_000,
+            body_ms: 15_000,
+            write_ms: 30_000,
+            connect_ms: 1_000,
+            upstream_idle_ms: 10_000,
+            identity_ms: 10_000,
+            answer_ms: 35_000,
+            stream_ms: 3_600_000,
+            drain_ms: 10_000,
+        }
+    }
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            subject: Rate { per_second: 2_000, burst: 4_000 },
+            address: Rate { per_second: 200, burst: 400 },
+        }
+    }
+}
+
+impl Section for Config {
+    fn validate(&self, errors: &mut Vec<ConfigError>) {
+        let Self { upstreams, auth, limits, timeouts, rate_limit, redis_url, .. } = self;
+        let mut nested = Vec::new();
+        auth.validate(&mut nested);
+        errors.extend(nested.into_iter().map(|error| ConfigError { key: format!("auth.{}", error.key), ..error }));
+        let mut wrong = |key: &str, message: &str| errors.push(ConfigError::new(key, message));
+        for (key, address) in [
+            ("upstreams.identity", &upstreams.identity),
+            ("upstreams.order_http", &upstreams.order_http),
+            ("upstreams.order_grpc", &upstreams.order_grpc),
+        ] {
+            if !is_host_and_port(address) {
+                wrong(key, "must be host:port, such as order-service:8082");
+            }
+        }
+        if let Some(url) = redis_url {
+            use secrecy::ExposeSecret as _;
+            if service_kit::kv::Redis::new(url.expose_secret()).is_err() {
+                wrong("redis_url", "must be redis://[user:password@]host:port[/db]");
+            }
+        }
+        // Pingora reads at most 1 MiB of head and 256 headers, and keeps nothing above.
+        if !(1024..=512 * 1024).contains(&limits.head_bytes) {
+            wrong("limits.head_bytes", "must be between 1024 and 524288");
+        }
+        if !(8..=250).contains(&limits.headers) {
+            wrong("limits.headers", "must be between 8 and 250");
+        }
+        if !(64..=limits.head_bytes.max(64)).contains(&limits.target_bytes) {
+            wrong("limits.target_bytes", "must be at least 64 and at most limits.head_bytes");
+        }
+        for (key, is_zero) in [
+            ("limits.connections", limits.connections == 0),
+            ("limits.streams", limits.streams == 0),
+            ("limits.body_bytes", limits.body_bytes == 0),
+        ] {
+            if is_zero {
+                wrong(key, "must be at least 1");
+            }
+        }
+        for (key, value) in [
+            ("timeouts.head_ms", timeouts.head_ms),
+            ("timeouts.idle_ms", timeouts.idle_ms),
+            ("timeouts.body_ms", timeouts.body_ms),
+            ("timeouts.write_ms", timeouts.write_ms),
+            ("timeouts.connect_ms", timeouts.connect_ms),
+            ("timeouts.upstream_idle_ms", timeouts.upstream_idle_ms),
+            ("timeouts.identity_ms", timeouts.identity_ms),
+            ("timeouts.answer_ms", timeouts.answer_ms),
+            ("timeouts.stream_ms", timeouts.stream_ms),
+        ] {
+            if !(1..=86_400_000).contains(&value) {
+                wrong(key, "must be between 1 and 86400000 (one day)");
+            }
+        }
+        for (key, rate) in [("rate_limit.subject", rate_limit.subject), ("rate_limit.address", rate_limit.address)] {
+            if !(1..=1_000_000).contains(&rate.per_second) || !(1..=1_000_000).contains(&rate.burst) {
+                wrong(key, "per_second and burst must be between 1 and 1000000");
+            }
+        }
+    }
+}
+
+/// Milliseconds as configured.
+pub(crate) const fn millis(value: u64) -> Duration {
+    Duration::from_millis(value)
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.parse::<http::uri::Authority>()
+        .is_ok_and(|authority| !authority.host().is_empty() && authority.port_u16().is_some() && !text.contains('@'))
+}
+
+#[cfg(test)]
+mod tests {
+    use service_kit::config::{Sources, defaults, load_from};
+
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_can_be_written_down() {
+        let mut errors = Vec::new();
+        Config::default().validate(&mut errors);
+        assert_eq!(errors, []);
+        let text = defaults::<Config>("gateway");
+        assert!(text.contains("listen = \"127.0.0.1:8080\"") && text.contains("per_second = 2000"), "{text}");
+    }
+
+    #[test]
+    fn all_mistakes_at_once_by_key() {
+        let sources = Sources::none()
+            .set("gateway.upstreams.identity", "nowhere")
+            .set("gateway.limits.headers", 7)
+            .set("gateway.timeouts.head_ms", 0)
+            .set("gateway.rate_limit.subject", r#"{"per_second":0,"burst":1}"#)
+            .set("gateway.redis_url", "http://x")
+            .set("gateway.nonsense", 1);
+        let errors = load_from::<Config>("gateway", &sources).unwrap_err();
+        let keys: Vec<&str> = errors.0.iter().map(|error| error.key.as_str()).collect();
+        for key in [
+            "gateway.limits.headers",
+            "gateway.nonsense",
+            "gateway.rate_limit.subject",
+            "gateway.redis_url",
+            "gateway.timeouts.head_ms",
+            "gateway.upstreams.identity",
+        ] {
+            assert!(keys.contains(&key), "{key} is not in {keys:?}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What others can see of the gateway's work: RED metrics per route and per upstream, and one log line per request.
+//!
+//! A line names its correlation id and its trace. It never holds a token, a query (which may hold one) or a body.
+
+use std::{net::IpAddr, time::Duration};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+};
+use service_kit::{
+    Runtime,
+    metrics::{DurationFamily, TraceLabel},
+};
+
+/// How the gateway calls itself.
+pub(crate) const SERVICE: &str = "gateway";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    protocol: &'static str,
+    http_request_method: &'static str,
+    http_route: &'static str,
+    http_response_status_code: u16,
+    rpc_response_status_code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    peer_service: &'static str,
+    url_template: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProtocolLabels {
+    protocol: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RetryLabels {
+    peer_service: &'static str,
+}
+
+/// The gateway's metrics.
+#[derive(Debug, Clone)]
+pub(crate) struct Observer {
+    requests: DurationFamily<RequestLabels>,
+    upstreams: DurationFamily<UpstreamLabels>,
+    refusals: Family<RefusalLabels, Counter>,
+    retries: Family<RetryLabels, Counter>,
+    active: Family<ProtocolLabels, Gauge>,
+    connections: Gauge,
+}
+
+/// All there is to say about one request once it is over.
+#[derive(Debug)]
+pub(crate) struct Summary<'a> {
+    pub(crate) protocol: &'static str,
+    pub(crate) method: &'a str,
+    /// Without its query.
+    pub(crate) path: &'a str,
+    pub(crate) route: &'static str,
+    /// Zero where the caller was gone before there was one.
+    pub(crate) status: u16,
+    pub(crate) grpc_code: Option<tonic::Code>,
+    pub(crate) took: Duration,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) subject: Option<&'a str>,
+    pub(crate) upstream: Option<&'static str>,
+    pub(crate) refused: Option<&'a str>,
+    pub(crate) correlation_id: &'a str,
+    pub(crate) trace_id: &'a str,
+    /// What went wrong on the way, for whoever operates this.
+    pub(crate) error: Option<String>,
+}
+
+impl Observer {
+    pub(crate) fn new(runtime: &Runtime) -> Self {
+        let metrics = &runtime.metrics;
+        Self {
+            requests: metrics.durations("gateway_request_duration_seconds", "How long requests took, by route"),
+            upstreams: metrics
+                .durations("gateway_upstream_duration_seconds", "How long upstreams took, by route and outcome"),
+            refusals: metrics.counter("gateway_refusals_total", "Requests the gateway refused itself, by code"),
+            retries: metrics.counter("gateway_upstream_retries_total", "Requests sent again on another connection"),
+            active: metrics.gauge("gateway_active_requests", "Requests being answered"),
+            connections: metrics.get_or_register("gateway_connections", "Open connections of callers", Gauge::default),
+        }
+    }
+
+    /// Counts a connection while the returned value lives.
+    pub(crate) fn connected(&self) -> Counted {
+        Counted::new(self.connections.clone())
+    }
+
+    /// Counts a request while the returned value lives.
+    pub(crate) fn began(&self, protocol: &'static str) -> Counted {
+        Counted::new(self.active.get_or_create_owned(&ProtocolLabels { protocol }))
+    }
+
+    /// One more try.
+    pub(crate) fn retried(&self, upstream: &'static str) {
+        self.retries.get_or_create(&RetryLabels { peer_service: upstream }).inc();
+    }
+
+    /// An upstream has answered, or has not.
+    pub(crate) fn answered(
+        &self,
+        upstream: &'static str,
+        route: &'static str,
+        outcome: &'static str,
+        took: Duration,
+        trace: &str,
+    ) {
+        let labels = UpstreamLabels { peer_service: upstream, url_template: route, outcome };
+        self.upstreams.get_or_create(&labels).observe(took.as_secs_f64(), exemplar(trace), None);
+    }
+
+    /// A request is over.
+    pub(crate) fn ended(&self, summary: &Summary<'_>) {
+        let grpc = summary.grpc_code.map_or("", code_name);
+        let labels = RequestLabels {
+            protocol: summary.protocol,
+            http_request_method: known_method(summary.method),
+            http_route: summary.route,
+            http_response_status_code: summary.status,
+            rpc_response_status_code: grpc,
+        };
+        self.requests.get_or_create(&labels).observe(summary.took.as_secs_f64(), exemplar(summary.trace_id), None);
+        if let Some(code) = summary.refused {
+            self.refusals.get_or_create(&RefusalLabels { code: code.to_owned() }).inc();
+        }
+        let failed = summary.status >= 500 || summary.grpc_code.is_some_and(is_fault);
+        // One event, two levels: a macro per level is what tracing asks for.
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "gateway::access",
+                    protocol = summary.protocol,
+                    method = summary.method,
+                    path = summary.path,
+                    route = summary.route,
+                    status = summary.status,
+                    grpc_status = grpc,
+                    duration_ms = millis(summary.took),
+                    request_bytes = summary.request_bytes,
+                    response_bytes = summary.response_bytes,
+                    client = summary.client.map(tracing::field::display),
+                    subject = summary.subject,
+                    upstream = summary.upstream,
+                    refused = summary.refused,
+                    correlation_id = summary.correlation_id,
+                    trace_id = summary.trace_id,
+                    error = summary.error.as_deref(),
+                    "request"
+                )
+            };
+        }
+        if failed { line!(warn) } else { line!(info) }
+    }
+}
+
+/// Keeps a gauge one higher while it lives.
+#[derive(Debug)]
+pub(crate) struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn exemplar(trace_id: &str) -> Option<TraceLabel> {
+    (!trace_id.is_empty()).then(|| TraceLabel { trace_id: trace_id.to_owned() })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people and for a log; a millisecond count is small")]
+fn millis(took: Duration) -> f64 {
+    took.as_micros() as f64 / 1000.0
+}
+
+/// Methods are the caller's text; only the known ones become labels.
+pub(crate) fn known_method(method: &str) -> &'static str {
+    match method {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "PATCH" => "PATCH",
+        "OPTIONS" => "OPTIONS",
+        _ => "_OTHER",
+    }
+}
+
+/// The code as OpenTelemetry writes it.
+pub(crate) fn code_name(code: tonic::Code) -> &'static str {
+    use tonic::Code;
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// The codes that are a server's fault; the rest are answers.
+pub(crate) fn is_fault(code: tonic::Code) -> bool {
+    use tonic::Code;
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}

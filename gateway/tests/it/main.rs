@@ -1,0 +1,11 @@
+//! The gateway over real sockets on loopback: what callers see, and what services behind it see.
+#![allow(clippy::unwrap_used, clippy::allow_attributes)]
+
+mod auth;
+mod grpc;
+mod hygiene;
+mod lifecycle;
+mod limits;
+mod routing;
+mod support;
+mod upstream;
