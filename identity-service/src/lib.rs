@@ -1,1 +1,198 @@
 //! The Security Token Service: users, clients, keys, tokens and revocation.
+//!
+//! `http` takes requests and speaks OAuth, `app` holds the use cases, `domain` the rules, `crypto` the cryptography; `store` and
+//! `redis_sharing` are behind `ports`. The choices are explained in `docs/adr/0005-token-service.md`.
+//!
+//! Must not know: orders, payments, inventory.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
+
+mod app;
+pub mod config;
+mod crypto;
+mod domain;
+mod http;
+mod metrics;
+mod ports;
+mod redis_sharing;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::Router;
+use tokio::net::TcpListener;
+
+use amends_sql::Database;
+use service_kit::{Runtime, auth::Revocations, kv::Redis, readiness::Readiness};
+
+use app::{Core, Settings, keys::Keys, revocations::KnownRevocations};
+use crypto::{keyring::Keyring, password::Passwords};
+use http::HttpState;
+use metrics::Metrics;
+use ports::Sharing;
+use redis_sharing::RedisSharing;
+use store::SqlStore;
+
+pub use config::Config;
+pub use store::SCHEMA;
+
+/// How often the work of `app::maintain` is done. A replica learns of another's keys and revocations within this time.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// How long requests and the maintenance in flight may take after shutdown began.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Where the service listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// HTTP/1.1 and HTTP/2 without TLS.
+    pub http: SocketAddr,
+}
+
+/// The service, built and bound but not serving yet.
+pub struct App {
+    core: Arc<Core>,
+    addresses: Addresses,
+    listener: TcpListener,
+    router: Router,
+    database: Database,
+    runtime: Runtime,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Opens and migrates the store, writes the configured users and clients, loads or makes the signing keys, binds the listener.
+///
+/// # Errors
+/// When any of that fails. A database that is not up yet is waited for; Redis is not needed to start.
+pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
+    let database = open_database(&config).await?;
+    let core = Arc::new(build_core(&config, &database, runtime)?);
+    core.bootstrap(&config.bootstrap).await.context("the configured users and clients could not be written")?;
+    core.keys
+        .refresh(core.store.as_ref(), &core.keyring, core.now())
+        .await
+        .context("the signing keys could not be loaded")?;
+    core.learn_revocations().await.context("the revocations could not be loaded")?;
+    add_readiness(&runtime.readiness, &core);
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("identity.http.listen: cannot listen on {}", config.http.listen))?;
+    let addresses = Addresses { http: listener.local_addr()? };
+    let router = router(&config, &core, runtime);
+    Ok(App { core, addresses, listener, router, database, runtime: runtime.clone() })
+}
+
+async fn open_database(config: &Config) -> anyhow::Result<Database> {
+    let options =
+        amends_sql::Options { connections_max: config.database.connections_max, ..amends_sql::Options::default() };
+    let database = Database::connect_lazy(config.database.url.expose(), &options)?;
+    let patience = Duration::from_secs(config.database.start_patience_seconds);
+    database
+        .migrate_when_up(&SCHEMA, patience)
+        .await
+        .context("the identity database could not be brought up to date")?;
+    Ok(database)
+}
+
+fn build_core(config: &Config, database: &Database, runtime: &Runtime) -> anyhow::Result<Core> {
+    let key = config::read_key(&config.key_encryption_key)
+        .context("identity.key_encryption_key is not 32 bytes in base64")?;
+    let former = config.former_key_encryption_keys.iter().map(config::read_key).collect::<Option<Vec<_>>>();
+    let former = former.context("identity.former_key_encryption_keys are not 32 bytes in base64")?;
+    let sharing = match config.redis_url.expose() {
+        "" => None,
+        url => {
+            // The error would repeat the URL, which may hold a password.
+            let redis = Redis::new(url).map_err(|_| anyhow::anyhow!("identity.redis_url is not a Redis URL"))?;
+            Some(Arc::new(RedisSharing::new(redis)) as Arc<dyn Sharing>)
+        }
+    };
+    Ok(Core {
+        store: Arc::new(SqlStore::new(database.clone())),
+        sharing,
+        known: KnownRevocations::default(),
+        keys: Keys::new(config.rotation_policy()),
+        keyring: Arc::new(
+            Keyring::new(&key, &former).map_err(|_| anyhow::anyhow!("identity.key_encryption_key cannot be used"))?,
+        ),
+        passwords: Passwords::new(config.hash_cost(), config.pool_limits()).context("identity.password")?,
+        clock: Arc::clone(&runtime.clock),
+        ids: Arc::clone(&runtime.ids),
+        metrics: Metrics::new(&runtime.metrics),
+        settings: Settings {
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+            access_life: config.access_life(),
+            refresh: config.refresh_policy(),
+            throttle: config.throttle_policy(),
+            login_client_id: config.login_client_id.clone(),
+            password_grant: config.password_grant,
+        },
+    })
+}
+
+fn router(config: &Config, core: &Arc<Core>, runtime: &Runtime) -> Router {
+    let state = HttpState {
+        core: Arc::clone(core),
+        trusted_proxies: config.trusted_proxies.clone().into(),
+        jwks_max_age_seconds: config.keys.jwks_max_age_seconds,
+    };
+    service_kit::http::app(http::router(state), "identity-service", runtime)
+}
+
+/// Redis is not asked: without it nobody can be logged out everywhere, but everybody can still log in.
+fn add_readiness(readiness: &Readiness, core: &Arc<Core>) {
+    let store = Arc::clone(&core.store);
+    readiness.add(
+        "identity.store",
+        Arc::new(move || {
+            let store = Arc::clone(&store);
+            Box::pin(async move { store.ping().await.map_err(|error| error.to_string()) })
+        }),
+    );
+}
+
+impl App {
+    /// Where the service listens.
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Revocations, for verifiers in the same process: with this they need no Redis.
+    pub fn revocations(&self) -> Arc<dyn Revocations> {
+        Arc::new(self.core.known.clone())
+    }
+
+    /// Serves until the runtime's shutdown is triggered, then drains within a bound.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let shutdown = self.runtime.shutdown.clone();
+        let maintenance = tokio::spawn(maintain(Arc::clone(&self.core), shutdown.clone()));
+        let served = service_kit::http::serve(self.listener, self.router, shutdown).await;
+        if tokio::time::timeout(DRAIN_MAX, maintenance).await.is_err() {
+            tracing::warn!("maintenance did not end in time");
+        }
+        self.database.close().await;
+        Ok(served?)
+    }
+}
+
+async fn maintain(core: Arc<Core>, shutdown: service_kit::shutdown::Shutdown) {
+    let mut ticks = tokio::time::interval(MAINTAIN_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.triggered() => return,
+            _ = ticks.tick() => core.maintain().await,
+        }
+    }
+}

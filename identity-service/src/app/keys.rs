@@ -1,0 +1,139 @@
+//! The signing keys of this process: loaded from the store, rotated by the schedule, kept in memory for signing and checking.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use amends_primitives::Timestamp;
+
+use crate::{
+    crypto::{
+        keyring::{CannotOpen, Keyring},
+        signing::{self, AccessClaims, Expected, KeyError, PublicKey, SigningKey},
+    },
+    domain::key_schedule::{self, KeyTimes, NewKey, RotationPolicy},
+    ports::{Store, StoreError, StoredKey},
+};
+
+/// Why there is no key to sign with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeysError {
+    /// The store cannot be asked, and nothing was loaded before.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The key encryption key is another one than the store was written with.
+    #[error(transparent)]
+    Sealed(#[from] CannotOpen),
+    /// A stored key is damaged, or the library failed.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// None was loaded yet.
+    #[error("no signing key is loaded")]
+    None,
+}
+
+#[derive(Debug, Clone)]
+struct Loaded {
+    times: KeyTimes,
+    key: SigningKey,
+}
+
+/// Keys in memory.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    policy: RotationPolicy,
+    loaded: RwLock<Arc<Vec<Loaded>>>,
+}
+
+impl Keys {
+    /// None yet: see [`refresh`](Self::refresh).
+    pub(crate) fn new(policy: RotationPolicy) -> Self {
+        Self { policy, loaded: RwLock::default() }
+    }
+
+    /// Loads what the store has, and makes the next key when it is time. Replicas may do this at once.
+    ///
+    /// # Errors
+    /// When the store cannot be asked or a key cannot be read. The keys loaded before stay.
+    pub(crate) async fn refresh(&self, store: &dyn Store, keyring: &Keyring, now: Timestamp) -> Result<(), KeysError> {
+        let mut stored = store.keys().await?;
+        let times: Vec<KeyTimes> = stored.iter().map(|key| key.times).collect();
+        if let Some(plan) = key_schedule::plan(&times, &self.policy, now) {
+            let key = make(keyring, &plan)?;
+            if store.add_key(&key, &plan).await? {
+                tracing::info!(kid = key.kid, active_from = %plan.times.active_from, "made a signing key");
+            }
+            stored = store.keys().await?;
+        }
+        let before = Arc::clone(&self.loaded.read());
+        let mut loaded = Vec::with_capacity(stored.len());
+        for key in
+            stored.into_iter().filter(|key| key_schedule::is_published(&key.times, now) || key.times.published_at > now)
+        {
+            let known = before.iter().find(|known| known.key.public().kid == key.kid);
+            let signing_key = match known {
+                Some(known) => known.key.clone(),
+                None => open(store, keyring, &key).await?,
+            };
+            loaded.push(Loaded { times: key.times, key: signing_key });
+        }
+        *self.loaded.write() = Arc::new(loaded);
+        Ok(())
+    }
+
+    /// Signs with today's key.
+    ///
+    /// # Errors
+    /// When there is none or the library fails.
+    pub(crate) fn sign(&self, claims: &AccessClaims, now: Timestamp) -> Result<String, KeysError> {
+        let loaded = self.snapshot();
+        let times: Vec<KeyTimes> = loaded.iter().map(|loaded| loaded.times).collect();
+        let index = key_schedule::signing(&times, now).ok_or(KeysError::None)?;
+        Ok(loaded[index].key.sign(claims)?)
+    }
+
+    /// The claims of a token of ours that has not expired.
+    pub(crate) fn read(&self, token: &str, expected: Expected<'_>, now: Timestamp) -> Option<AccessClaims> {
+        let loaded = self.snapshot();
+        let find = |kid: &str| {
+            let known = loaded.iter().find(|loaded| loaded.key.public().kid == kid)?;
+            key_schedule::is_published(&known.times, now).then_some(&known.key)
+        };
+        signing::read(token, expected, now, find)
+    }
+
+    /// The key set, RFC 7517.
+    pub(crate) fn public(&self, now: Timestamp) -> Vec<PublicKey> {
+        let loaded = self.snapshot();
+        loaded
+            .iter()
+            .filter(|key| key_schedule::is_published(&key.times, now))
+            .map(|key| key.key.public().clone())
+            .collect()
+    }
+
+    fn snapshot(&self) -> Arc<Vec<Loaded>> {
+        Arc::clone(&self.loaded.read())
+    }
+}
+
+/// Binds a sealed key to its name, so that rows of the store cannot be swapped.
+fn context(kid: &str) -> String {
+    format!("signing-key/{kid}")
+}
+
+fn make(keyring: &Keyring, plan: &NewKey) -> Result<StoredKey, KeysError> {
+    let pair = signing::generate()?;
+    let sealed_private = keyring.seal(&context(&pair.public.kid), &pair.private).map_err(|_| KeyError)?;
+    Ok(StoredKey { kid: pair.public.kid, x: pair.public.x, sealed_private, times: plan.times })
+}
+
+async fn open(store: &dyn Store, keyring: &Keyring, key: &StoredKey) -> Result<SigningKey, KeysError> {
+    let private = keyring.open(&context(&key.kid), &key.sealed_private)?;
+    if !keyring.is_current(&key.sealed_private) {
+        let sealed = keyring.seal(&context(&key.kid), &private).map_err(|_| KeyError)?;
+        store.reseal_key(&key.kid, &sealed).await?;
+        tracing::info!(kid = key.kid, "sealed a signing key with the current key encryption key");
+    }
+    Ok(SigningKey::from_stored(PublicKey { kid: key.kid.clone(), x: key.x.clone() }, &private)?)
+}

@@ -1,0 +1,175 @@
+//! A user logs in with a password: through `/auth/login`, or in development through the password grant.
+//!
+//! The answer is the same, and takes the same time, for a wrong password, an unknown user and a disabled one.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use secrecy::SecretString;
+
+use amends_primitives::Timestamp;
+
+use super::{
+    Core, Failure, TokenError,
+    tokens::{Issued, Subject},
+};
+use crate::{
+    crypto::{
+        password::{Checked, PasswordError},
+        refresh_token,
+    },
+    domain::{
+        principal::{Client, User, is_valid_name},
+        refresh::Family,
+        scope::ScopeSet,
+        throttle::Failures,
+    },
+    ports::StoreError,
+};
+
+/// The one answer to bad credentials.
+const BAD_CREDENTIALS: TokenError = TokenError::InvalidGrant("the user name or the password is wrong");
+
+/// Somebody wants in.
+#[derive(Debug)]
+pub(crate) struct Login {
+    /// The name as typed. Never logged unless it is a user's: people type passwords here.
+    pub username: String,
+    /// The password as typed.
+    pub password: SecretString,
+    /// Asks for less than all scopes.
+    pub requested: Option<ScopeSet>,
+    /// Where from, if known.
+    pub address: Option<IpAddr>,
+}
+
+impl Core {
+    /// Checks the password and begins a session for `client`, counted under `grant`.
+    ///
+    /// # Errors
+    /// [`TokenError::InvalidGrant`], [`TokenError::Throttled`], [`TokenError::InvalidScope`], or a failure.
+    pub(crate) async fn login(&self, login: Login, client: &Client, grant: &'static str) -> Result<Issued, TokenError> {
+        let done = self.try_login(login, client).await;
+        self.metrics.login(match &done {
+            Ok(_) => "success",
+            Err(TokenError::InvalidGrant(_)) => "wrong_credentials",
+            Err(TokenError::Throttled(_)) => "throttled",
+            Err(TokenError::Failed(Failure::Password(PasswordError::Overloaded))) => "overloaded",
+            Err(TokenError::Failed(_)) => "failed",
+            Err(_) => "refused",
+        });
+        if done.is_ok() {
+            self.metrics.issued(grant);
+        }
+        done
+    }
+
+    async fn try_login(&self, login: Login, client: &Client) -> Result<Issued, TokenError> {
+        let pair = pair(&login.username, login.address);
+        // Asked twice: here, so that whoever must wait takes no place in the queue; and below, after the queue, so that many
+        // guesses at once are not all let through by one answer.
+        self.throttled(&pair).await?;
+        let user = if is_valid_name(&login.username) { self.store.user(&login.username).await? } else { None };
+        let turn = self.passwords.turn().await?;
+        let failures = self.throttled(&pair).await?;
+        let stored = user.as_ref().map(|user| user.password_hash.as_str());
+        let (checked, turn) = self.passwords.check(turn, login.password, stored).await?;
+        let now = self.now();
+        let (user, rehashed) = match (user, checked) {
+            (Some(user), Checked::Right { rehashed }) if !user.disabled => (user, rehashed),
+            (user, _) => {
+                let forget_before = now - self.settings.throttle.forget_after;
+                self.store.add_failure(&pair, now, forget_before).await?;
+                drop(turn); // only now may the next guess look at the count
+                if let Some(user) = user {
+                    tracing::info!(user = user.username, disabled = user.disabled, "a log-in was refused");
+                }
+                return Err(BAD_CREDENTIALS);
+            }
+        };
+        drop(turn);
+        if failures.is_some() {
+            self.store.clear_failures(&pair).await?;
+        }
+        if let Some(hash) = rehashed {
+            self.store.rehash_user(&user.username, &user.password_hash, &hash).await?;
+        }
+        self.begin_session(&user, client, login.requested.as_ref(), now).await
+    }
+
+    async fn begin_session(
+        &self,
+        user: &User,
+        client: &Client,
+        requested: Option<&ScopeSet>,
+        now: Timestamp,
+    ) -> Result<Issued, TokenError> {
+        let scopes = ScopeSet::narrow(&self.grantable(user, client), requested).ok_or(TokenError::InvalidScope)?;
+        let subject =
+            Subject { sub: &user.username, client_id: &client.client_id, scopes: &scopes, act: None, not_after: None };
+        let draft = self.draft(subject, now);
+        let family = Family {
+            family_id: self.ids.next_id(),
+            username: user.username.clone(),
+            client_id: client.client_id.clone(),
+            scopes: scopes.clone(),
+            generation: 1,
+            rotated_at: now,
+            created_at: now,
+            expires_at: self.settings.refresh.expires_at(now, now),
+            revoked: false,
+        };
+        self.store.begin_family(&family, &draft.name).await?;
+        let mut issued = self.sign(&draft, scopes, now)?;
+        issued.refresh_token = Some(refresh_token::write(&self.keyring, family.family_id, family.generation));
+        tracing::info!(user = user.username, client = client.client_id, "logged in");
+        Ok(issued)
+    }
+
+    /// The most a token of this user may permit in the hands of this client.
+    pub(super) fn grantable(&self, user: &User, client: &Client) -> ScopeSet {
+        if client.client_id == self.settings.login_client_id {
+            user.scopes.clone()
+        } else {
+            user.scopes.and(&client.scopes)
+        }
+    }
+
+    async fn throttled(&self, pair: &str) -> Result<Option<Failures>, TokenError> {
+        let failures = self.store.failures(pair).await.map_err(|error: StoreError| TokenError::from(error))?;
+        match self.settings.throttle.wait(failures, self.now()) {
+            Some(wait) => Err(TokenError::Throttled(wait)),
+            None => Ok(failures),
+        }
+    }
+}
+
+/// What wrong passwords are counted for: a name at an address. A hash, because names as typed do not belong in the store.
+/// An IPv6 address counts by its /64, which one subscriber has whole.
+fn pair(username: &str, address: Option<IpAddr>) -> String {
+    let place = match address.map(|address| address.to_canonical()) {
+        None => "unknown".to_owned(),
+        Some(IpAddr::V4(address)) => address.to_string(),
+        Some(IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    };
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("{place}\0{username}").as_bytes()).as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_a_name_at_a_place() {
+        let at = |address: &str| pair("ann", Some(address.parse().unwrap()));
+        assert_eq!(at("2001:db8:1:2::1"), at("2001:db8:1:2:ffff::9"));
+        assert_ne!(at("2001:db8:1:2::1"), at("2001:db8:1:3::1"));
+        assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
+        assert_ne!(at("192.0.2.1"), at("192.0.2.2"));
+        assert_ne!(pair("ann", None), pair("bob", None));
+    }
+}

@@ -1,0 +1,253 @@
+//! Passwords: Argon2id on threads of its own kind, few at a time.
+//!
+//! One hash takes some 20 ms and 19 MiB, so what arrives faster than it can be hashed waits in a short queue or is told to come
+//! back. The work is the same whether the user exists or not and whatever the password is, the empty one included; else the time
+//! an answer takes would tell who has an account.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash::phc::PasswordHash,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Cost of one hash. The defaults are what OWASP recommends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashCost {
+    /// Memory, in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+/// How many hashes at a time, and how many may wait.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolLimits {
+    /// At once; each needs a core and the memory of [`HashCost`].
+    pub concurrent_max: usize,
+    /// In the queue.
+    pub waiting_max: usize,
+    /// No longer in the queue than this.
+    pub wait_max: Duration,
+}
+
+/// Why a password could be neither confirmed nor refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PasswordError {
+    /// More log-ins than this process can hash.
+    #[error("too many passwords are being checked")]
+    Overloaded,
+    /// The stored hash cannot be read, or the library failed.
+    #[error("the password could not be checked")]
+    Failed,
+}
+
+/// Hashes and checks passwords.
+#[derive(Debug, Clone)]
+pub(crate) struct Passwords {
+    cost: HashCost,
+    argon2: Argon2<'static>,
+    /// Checked for users that do not exist. Its password is random and forgotten.
+    dummy: Arc<str>,
+    pool: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    limits: PoolLimits,
+}
+
+/// The right to hash one password.
+#[derive(Debug)]
+pub(crate) struct Turn(#[expect(dead_code, reason = "held until dropped")] OwnedSemaphorePermit);
+
+/// The answer about a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Checked {
+    /// It is not the user's, or there is no such user.
+    Wrong,
+    /// It is. When the stored hash was made at another cost, there is a new one to store.
+    Right {
+        /// A PHC string at today's cost.
+        rehashed: Option<String>,
+    },
+}
+
+impl Passwords {
+    /// Prepares the pool, and hashes one password to have something to compare with for users that do not exist.
+    ///
+    /// # Errors
+    /// When Argon2 does not accept the cost.
+    pub(crate) fn new(cost: HashCost, limits: PoolLimits) -> Result<Self, argon2::Error> {
+        let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None)?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let mut random = [0_u8; 32];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| argon2::Error::OutOfMemory)?;
+        let dummy = hash_now(&argon2, &random).ok_or(argon2::Error::OutOfMemory)?;
+        Ok(Self {
+            cost,
+            argon2,
+            dummy: dummy.into(),
+            pool: Arc::new(Semaphore::new(limits.concurrent_max)),
+            waiting: Arc::default(),
+            limits,
+        })
+    }
+
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// [`PasswordError::Overloaded`] when the queue is full or does not move.
+    pub(crate) async fn turn(&self) -> Result<Turn, PasswordError> {
+        if let Ok(permit) = Arc::clone(&self.pool).try_acquire_owned() {
+            return Ok(Turn(permit));
+        }
+        let place = Waiting::enter(&self.waiting, self.limits.waiting_max).ok_or(PasswordError::Overloaded)?;
+        let permit = tokio::time::timeout(self.limits.wait_max, Arc::clone(&self.pool).acquire_owned()).await;
+        drop(place);
+        permit.ok().and_then(Result::ok).map(Turn).ok_or(PasswordError::Overloaded)
+    }
+
+    /// Checks `password` against `stored`, or against nothing at the same cost. The turn comes back, so that what follows from
+    /// the answer (a failure to be counted) happens before the next one's turn.
+    ///
+    /// # Errors
+    /// [`PasswordError::Failed`] when the stored hash is damaged.
+    pub(crate) async fn check(
+        &self,
+        turn: Turn,
+        password: SecretString,
+        stored: Option<&str>,
+    ) -> Result<(Checked, Turn), PasswordError> {
+        let exists = stored.is_some();
+        let stored = stored.unwrap_or(&self.dummy).to_owned();
+        let (argon2, today) = (self.argon2.clone(), self.cost);
+        run(turn, move || {
+            let hash = PasswordHash::new(&stored).map_err(|_| PasswordError::Failed)?;
+            let right = match argon2.verify_password(password.expose_secret().as_bytes(), &hash) {
+                Ok(()) => exists,
+                Err(argon2::password_hash::Error::PasswordInvalid) => false,
+                Err(_) => return Err(PasswordError::Failed),
+            };
+            if !right {
+                return Ok(Checked::Wrong);
+            }
+            let same_cost = Params::try_from(&hash).is_ok_and(|params| {
+                today == HashCost { memory_kib: params.m_cost(), passes: params.t_cost(), lanes: params.p_cost() }
+            });
+            let rehashed = if same_cost { None } else { hash_now(&argon2, password.expose_secret().as_bytes()) };
+            Ok(Checked::Right { rehashed })
+        })
+        .await
+    }
+
+    /// Hashes a new password to a PHC string.
+    ///
+    /// # Errors
+    /// [`PasswordError::Failed`] when the library does.
+    pub(crate) async fn hash(&self, turn: Turn, password: SecretString) -> Result<String, PasswordError> {
+        let argon2 = self.argon2.clone();
+        let hash = move || hash_now(&argon2, password.expose_secret().as_bytes()).ok_or(PasswordError::Failed);
+        Ok(run(turn, hash).await?.0)
+    }
+}
+
+fn hash_now(argon2: &Argon2<'_>, password: &[u8]) -> Option<String> {
+    argon2.hash_password(password).ok().map(|hash| hash.to_string())
+}
+
+/// Runs on a blocking thread, which holds the turn: when the caller goes away the hash goes on, and still counts.
+async fn run<T: Send + 'static>(
+    turn: Turn,
+    work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+) -> Result<(T, Turn), PasswordError> {
+    tokio::task::spawn_blocking(move || work().map(|done| (done, turn))).await.map_err(|_| PasswordError::Failed)?
+}
+
+/// A place in the queue; leaving it, also by cancellation, frees it.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn enter(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        count
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| (waiting < max).then_some(waiting + 1))
+            .ok()
+            .map(|_| Self(Arc::clone(count)))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIGHT: HashCost = HashCost { memory_kib: 8, passes: 1, lanes: 1 };
+
+    fn limits(concurrent_max: usize, waiting_max: usize) -> PoolLimits {
+        PoolLimits { concurrent_max, waiting_max, wait_max: Duration::from_millis(20) }
+    }
+
+    async fn check(passwords: &Passwords, password: &str, stored: Option<&str>) -> Checked {
+        passwords.check(passwords.turn().await.unwrap(), password.into(), stored).await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn right_and_wrong_and_nobody() {
+        let passwords = Passwords::new(LIGHT, limits(1, 1)).unwrap();
+        let hash = passwords.hash(passwords.turn().await.unwrap(), "hunter2".into()).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{hash}");
+        assert_eq!(check(&passwords, "hunter2", Some(&hash)).await, Checked::Right { rehashed: None });
+        for wrong in ["hunter3", "", "HUNTER2", "hunter2\0"] {
+            assert_eq!(check(&passwords, wrong, Some(&hash)).await, Checked::Wrong);
+            assert_eq!(check(&passwords, wrong, None).await, Checked::Wrong);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hash_at_another_cost_is_checked_at_that_cost_and_made_anew() {
+        let old = Passwords::new(LIGHT, limits(1, 1)).unwrap();
+        let hash = old.hash(old.turn().await.unwrap(), "p".into()).await.unwrap();
+        let today = Passwords::new(HashCost { memory_kib: 16, ..LIGHT }, limits(1, 1)).unwrap();
+        let Checked::Right { rehashed: Some(new) } = check(&today, "p", Some(&hash)).await else {
+            panic!("not rehashed")
+        };
+        assert!(new.contains("m=16,"), "{new}");
+        assert_eq!(check(&today, "p", Some(&new)).await, Checked::Right { rehashed: None });
+        assert_eq!(check(&today, "q", Some(&hash)).await, Checked::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_hash_is_an_error_and_not_a_wrong_password() {
+        let passwords = Passwords::new(LIGHT, limits(1, 1)).unwrap();
+        let turn = passwords.turn().await.unwrap();
+        assert!(matches!(passwords.check(turn, "p".into(), Some("damaged")).await, Err(PasswordError::Failed)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_queue_is_bounded_in_length_and_time() {
+        let passwords = Passwords::new(LIGHT, limits(1, 1)).unwrap();
+        let working = passwords.turn().await.unwrap();
+        let waiting = tokio::spawn({
+            let passwords = passwords.clone();
+            async move { passwords.turn().await.is_ok() }
+        });
+        tokio::task::yield_now().await;
+        assert!(matches!(passwords.turn().await, Err(PasswordError::Overloaded)), "the queue is full");
+        drop(working);
+        assert!(waiting.await.unwrap(), "whoever waited is next");
+        let _working = passwords.turn().await.unwrap();
+        assert!(matches!(passwords.turn().await, Err(PasswordError::Overloaded)), "the wait has an end");
+        assert_eq!(passwords.waiting.load(Ordering::Acquire), 0);
+    }
+}

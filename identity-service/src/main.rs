@@ -1,0 +1,3 @@
+//! The token service as a process of its own.
+
+fn main() {}

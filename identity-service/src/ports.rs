@@ -1,0 +1,163 @@
+//! What the token service needs from the world: a store, and a place where revocations are shared.
+//!
+//! Must not know: SQL, Redis, transports.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use amends_primitives::Timestamp;
+
+use crate::{
+    crypto::refresh_token::Presented,
+    domain::{
+        key_schedule::{KeyTimes, NewKey},
+        principal::{Client, User},
+        refresh::{Family, RefreshPolicy, Refusal},
+        throttle::Failures,
+    },
+};
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// It cannot be asked now; the same call may succeed later.
+    #[error("the identity store cannot be asked")]
+    Unavailable(#[source] amends_sql::SqlError),
+    /// A mistake in this program, or damaged data.
+    #[error("the identity store failed")]
+    Failed(#[source] amends_sql::SqlError),
+}
+
+impl From<amends_sql::SqlError> for StoreError {
+    fn from(error: amends_sql::SqlError) -> Self {
+        if error.is_transient() { Self::Unavailable(error) } else { Self::Failed(error) }
+    }
+}
+
+/// An access token by name, and when it stops to matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TokenName {
+    /// Its `jti`.
+    pub jti: String,
+    /// Its end; nothing about it is kept longer.
+    pub expires_at: Timestamp,
+}
+
+/// A signing key as stored: its private half is sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredKey {
+    /// The thumbprint.
+    pub kid: String,
+    /// The public half.
+    pub x: String,
+    /// The private half, sealed.
+    pub sealed_private: String,
+    /// Its times.
+    pub times: KeyTimes,
+}
+
+/// A presented refresh token and what is to happen with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Rotation<'a> {
+    /// Which.
+    pub presented: Presented,
+    /// By whom.
+    pub client_id: &'a str,
+    /// The access token that will be issued with the new generation.
+    pub access: &'a TokenName,
+}
+
+/// What became of a presented refresh token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rotated {
+    /// `generation` is the newest now: made just now, or a moment ago for an answer that was lost.
+    Current {
+        /// To hand out.
+        generation: u32,
+        /// Whether a twin made it.
+        repeated: bool,
+    },
+    /// It was an old one, and the family is revoked now, with these access tokens.
+    Reused(Vec<TokenName>),
+    /// It is no good.
+    Refused(Refusal),
+    /// The family is gone.
+    Unknown,
+}
+
+/// Users, clients, keys, refresh families and revocations. Every call is bounded in time; every change is one transaction.
+#[async_trait]
+pub(crate) trait Store: Send + Sync + 'static {
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// A user by name.
+    async fn user(&self, username: &str) -> Result<Option<User>, StoreError>;
+    /// Creates or replaces a user.
+    async fn put_user(&self, user: &User, now: Timestamp) -> Result<(), StoreError>;
+    /// Replaces a user's hash, unless it has changed from `former` meanwhile.
+    async fn rehash_user(&self, username: &str, former: &str, hash: &str) -> Result<(), StoreError>;
+
+    /// A client by id.
+    async fn client(&self, client_id: &str) -> Result<Option<Client>, StoreError>;
+    /// Creates or replaces a client.
+    async fn put_client(&self, client: &Client, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Wrong passwords of a pair of name and address.
+    async fn failures(&self, pair: &str) -> Result<Option<Failures>, StoreError>;
+    /// Counts one more; those older than `forget_before` no longer count.
+    async fn add_failure(&self, pair: &str, now: Timestamp, forget_before: Timestamp) -> Result<(), StoreError>;
+    /// Forgets them after a success.
+    async fn clear_failures(&self, pair: &str) -> Result<(), StoreError>;
+
+    /// All keys, by sequence.
+    async fn keys(&self) -> Result<Vec<StoredKey>, StoreError>;
+    /// Adds a key and ends its predecessor; `false` when another replica made that sequence number first.
+    async fn add_key(&self, key: &StoredKey, plan: &NewKey) -> Result<bool, StoreError>;
+    /// Replaces the sealed half of a key, after the key encryption key changed.
+    async fn reseal_key(&self, kid: &str, sealed_private: &str) -> Result<(), StoreError>;
+
+    /// Begins a family together with its first access token.
+    async fn begin_family(&self, family: &Family, access: &TokenName) -> Result<(), StoreError>;
+    /// A family by id.
+    async fn family(&self, family_id: Uuid) -> Result<Option<Family>, StoreError>;
+    /// Decides about a presented refresh token and carries the decision out, as one.
+    async fn rotate(
+        &self,
+        rotation: Rotation<'_>,
+        policy: &RefreshPolicy,
+        now: Timestamp,
+    ) -> Result<Rotated, StoreError>;
+    /// Revokes a family and the access tokens issued with it; returns those that still live.
+    async fn revoke_family(&self, family_id: Uuid, now: Timestamp) -> Result<Vec<TokenName>, StoreError>;
+
+    /// Revokes an access token.
+    async fn revoke(&self, token: &TokenName, now: Timestamp) -> Result<(), StoreError>;
+    /// Whether an access token is revoked.
+    async fn is_revoked(&self, jti: &str) -> Result<bool, StoreError>;
+    /// Revocations that still matter, in the order of `jti`, from after `after`, at most `limit`.
+    async fn revocations(&self, now: Timestamp, after: Option<&str>, limit: u32) -> Result<Vec<TokenName>, StoreError>;
+    /// Revocations not yet shared, at most `limit`.
+    async fn unshared(&self, now: Timestamp, limit: u32) -> Result<Vec<TokenName>, StoreError>;
+    /// Notes that they are shared.
+    async fn mark_shared(&self, tokens: &[TokenName]) -> Result<(), StoreError>;
+
+    /// Deletes what no longer matters, at most `limit` rows of each kind; returns how many rows went.
+    async fn purge(&self, now: Timestamp, forget_failures_before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+}
+
+/// Shared revocations cannot be asked or told.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("revocations cannot be shared: {0}")]
+pub(crate) struct ShareError(pub String);
+
+/// Where other processes look for revoked tokens.
+#[async_trait]
+pub(crate) trait Sharing: Send + Sync + 'static {
+    /// Tells that these tokens are revoked. Telling twice is fine.
+    async fn share(&self, tokens: &[TokenName], now: Timestamp) -> Result<(), ShareError>;
+    /// Whether what was shared may have been lost since the last [`remember`](Self::remember), as after a restart without its data.
+    async fn has_forgotten(&self) -> Result<bool, ShareError>;
+    /// Notes that everything is shared.
+    async fn remember(&self) -> Result<(), ShareError>;
+}

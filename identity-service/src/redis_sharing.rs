@@ -1,0 +1,56 @@
+//! Revocations in Redis, where the gateway and the services look. Only this file knows Redis.
+//!
+//! Redis may lose its data; the store does not. So there is a marker beside the revocations: where the marker is missing,
+//! the revocations may be missing too, and all are written again. Redis must not evict keys (`maxmemory-policy noeviction`).
+
+use async_trait::async_trait;
+
+use amends_primitives::Timestamp;
+use service_kit::{auth::REVOKED_KEY_PREFIX, kv::Redis};
+
+use crate::ports::{ShareError, Sharing, TokenName};
+
+/// There while nothing was lost.
+const MARKER: &str = "amends:revocations:complete";
+
+/// Commands in one round trip; some 10 KiB.
+const BATCH: usize = 100;
+
+/// The place itself.
+#[derive(Debug, Clone)]
+pub(crate) struct RedisSharing(Redis);
+
+impl RedisSharing {
+    /// In that Redis.
+    pub(crate) const fn new(redis: Redis) -> Self {
+        Self(redis)
+    }
+}
+
+fn failed(error: service_kit::kv::Unavailable) -> ShareError {
+    ShareError(error.to_string())
+}
+
+#[async_trait]
+impl Sharing for RedisSharing {
+    async fn share(&self, tokens: &[TokenName], now: Timestamp) -> Result<(), ShareError> {
+        for batch in tokens.chunks(BATCH) {
+            let writes = batch.iter().map(|token| async {
+                let key = format!("{REVOKED_KEY_PREFIX}{}", token.jti);
+                self.0.set(&key, "1", token.expires_at.since(now)).await
+            });
+            futures::future::try_join_all(writes).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn has_forgotten(&self) -> Result<bool, ShareError> {
+        self.0.exists(MARKER).await.map(|there| !there).map_err(failed)
+    }
+
+    async fn remember(&self) -> Result<(), ShareError> {
+        let mut set = redis::cmd("SET");
+        set.arg(MARKER).arg("1");
+        self.0.query(&set).await.map_err(failed)
+    }
+}

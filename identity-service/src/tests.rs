@@ -1,0 +1,10 @@
+//! Tests of the service as a whole: the store on every backend, the endpoints on the real router with a clock moved by hand.
+
+mod clients;
+mod failures;
+mod keys;
+mod login;
+mod secrecy;
+mod sessions;
+mod store;
+mod support;
