@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router, extract::ConnectInfo};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -13,6 +13,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Layer as _;
 
 use crate::shutdown::Shutdown;
 
@@ -113,6 +114,9 @@ async fn connection(
 ) {
     // Answers are written whole; waiting to fill a segment only delays them.
     let _ = stream.set_nodelay(true);
+    // Handlers may ask who connected; a connection without an address is gone already.
+    let Ok(peer) = stream.peer_addr() else { return };
+    let service = Extension(ConnectInfo(peer)).layer(router);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -127,7 +131,7 @@ async fn connection(
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     let builder = if limits.http2_only { builder.http2_only() } else { builder };
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
