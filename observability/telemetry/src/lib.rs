@@ -1,13 +1,34 @@
 //! Logs and traces, set up once for every process.
 //!
+//! - Console: bunyan JSON for machines, or lines for people; to standard output, a file, or nowhere.
+//! - Shipper: lean JSON over TCP to Logstash, from a bounded queue. It never makes a caller wait: what does not fit is
+//!   dropped and counted.
+//! - Traces: OTLP over gRPC. Ids are made even when nothing is exported, so that logs and answers always carry them.
+//!
 //! Must not know: any service, any domain, the metrics registry (it hands out its counters to be registered).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
 mod config;
+mod console;
+mod fields;
+mod lean;
+mod shipper;
+mod traces;
+
+use std::sync::Arc;
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use tracing::Dispatch;
+use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt as _};
 
 pub use config::{Config, LogFormat, LogTo};
+
+type BoxLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// What our libraries say below "warn" is of no use to operators, and what the exporter's own connection says would be
+/// exported in turn, for ever. A filter that names one of them wins over this.
+const QUIET: &str = "h2=warn,hyper=warn,hyper_util=warn,tonic=warn,tower=warn,reqwest=warn,rustls=warn,opentelemetry=warn,\
+opentelemetry_sdk=warn,opentelemetry-otlp=warn,sqlx=warn,mongodb=warn,pingora=warn,pingora_core=warn,pingora_proxy=warn";
 
 /// Telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -17,47 +38,87 @@ pub enum InitError {
     Filter(#[source] tracing_subscriber::filter::ParseError),
     /// Somebody has set up logging already.
     #[error("logging is set up already")]
-    AlreadySet(#[source] tracing_subscriber::util::TryInitError),
+    AlreadySet(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The log file cannot be opened.
     #[error("the log file cannot be opened")]
     File(#[source] std::io::Error),
+    /// A thread for shipping or exporting cannot be started.
+    #[error("a telemetry thread cannot be started")]
+    Thread(#[source] std::io::Error),
+    /// The exporter of spans cannot be built.
+    #[error("the exporter of spans cannot be built")]
+    Exporter(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The shipper's counters.
+/// What became of log lines on their way to Logstash.
 #[derive(Debug, Clone, Default)]
 pub struct Meters {
-    /// Lines handed over.
+    /// Lines handed to the shipper.
     pub lines: Counter,
-    /// Lines dropped.
+    /// Lines dropped: the queue was full, or the process ended before they could be sent.
     pub dropped: Counter,
     /// 1 while there is a connection.
     pub connected: Gauge,
 }
 
-/// Keeps telemetry going; flushes it when dropped.
+/// Keeps telemetry going; when dropped, sends what is waiting, for a bounded time.
 #[derive(Debug)]
 pub struct Guard {
     meters: Meters,
+    traces: Option<traces::Traces>,
+    shipper: Option<shipper::Shipper>,
 }
 
 impl Guard {
-    /// The shipper's counters.
+    /// The shipper's counters, to be registered among the process's metrics.
     pub fn meters(&self) -> &Meters {
         &self.meters
     }
 }
 
-/// Sets up logs and traces for this process.
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(traces) = self.traces.take() {
+            traces.shut_down();
+        }
+        if let Some(shipper) = self.shipper.take() {
+            shipper.shut_down();
+        }
+    }
+}
+
+/// Sets up logs and traces for this process, those of the `log` crate included.
 ///
 /// # Errors
 /// See [`InitError`].
 pub fn init(config: Config) -> Result<Guard, InitError> {
-    use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
-    let filter = EnvFilter::try_new(&config.filter).map_err(InitError::Filter)?;
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(tracing_subscriber::fmt::layer())
-        .try_init()
-        .map_err(InitError::AlreadySet)?;
-    Ok(Guard { meters: Meters::default() })
+    let (dispatch, guard) = build(config)?;
+    tracing::dispatcher::set_global_default(dispatch).map_err(|error| InitError::AlreadySet(error.into()))?;
+    // Fails where `log` is taken already; then its lines go to whoever took it.
+    let _ = tracing_log::LogTracer::builder().with_max_level(tracing_log::log::LevelFilter::Info).init();
+    opentelemetry::global::set_text_map_propagator(opentelemetry_sdk::propagation::TraceContextPropagator::new());
+    Ok(guard)
 }
+
+/// Builds what [`init`] installs, for tests and for whoever installs it in another way.
+///
+/// # Errors
+/// See [`InitError`]; never [`InitError::AlreadySet`].
+pub fn build(config: Config) -> Result<(Dispatch, Guard), InitError> {
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.filter)).map_err(InitError::Filter)?;
+    let meters = Meters::default();
+    let (traces, spans) = traces::start(&config)?;
+    let mut layers: Vec<BoxLayer> = vec![spans];
+    layers.extend(console::layers(&config)?);
+    let mut shipper = None;
+    if let Some(address) = &config.logstash {
+        let started = shipper::Shipper::start(address, config.logstash_queue_max, meters.clone())?;
+        layers.push(Box::new(lean::LeanLayer::new(&config, Arc::new(started.sender()))));
+        shipper = Some(started);
+    }
+    let dispatch = Dispatch::new(Registry::default().with(layers).with(filter));
+    Ok((dispatch, Guard { meters, traces: Some(traces), shipper }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Spans to a collector, by OTLP over gRPC.
+
+use std::{fmt, sync::mpsc, thread::JoinHandle, time::Duration};
+
+use opentelemetry::{KeyValue, trace::TracerProvider as _};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider},
+};
+
+use crate::{BoxLayer, Config, InitError};
+
+const EXPORT_MAX: Duration = Duration::from_secs(5);
+const SHUT_DOWN_MAX: Duration = Duration::from_secs(3);
+/// Spans waiting for export; about 1 KiB each. More are dropped.
+const QUEUE_MAX: usize = 8192;
+
+/// The provider, and the thread its connection lives on.
+pub(crate) struct Traces {
+    provider: SdkTracerProvider,
+    runtime: Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl fmt::Debug for Traces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Traces").field("exports", &self.runtime.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Traces {
+    /// Sends what is waiting, for a bounded time, and ends.
+    pub(crate) fn shut_down(self) {
+        // Failing means that the collector did not take the last spans in time; nobody is left to tell.
+        let _ = self.provider.shutdown_with_timeout(SHUT_DOWN_MAX);
+        if let Some((stop, thread)) = self.runtime {
+            drop(stop);
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts tracing, and gives the layer that turns spans into traces.
+///
+/// Without an endpoint nothing is recorded, but every span still has its ids, and the context of callers still travels on.
+pub(crate) fn start(config: &Config) -> Result<(Traces, BoxLayer), InitError> {
+    let resource = Resource::builder()
+        .with_service_name(config.service_name.clone())
+        .with_attributes([
+            KeyValue::new("service.version", config.service_version.clone()),
+            KeyValue::new("deployment.environment.name", config.environment.clone()),
+        ])
+        .build();
+    let mut builder = SdkTracerProvider::builder().with_resource(resource);
+    let mut runtime = None;
+    let root = match &config.otlp_endpoint {
+        None => Sampler::AlwaysOff,
+        Some(endpoint) => {
+            // The exporter's connection lives on a runtime of its own: it must work while ours is busy, or ending.
+            let (handle, stop, thread) = start_runtime()?;
+            let _entered = handle.enter();
+            let exporter = SpanExporter::builder()
+                .with_tonic()
+                .with_endpoint(endpoint)
+                .with_timeout(EXPORT_MAX)
+                .build()
+                .map_err(|error| InitError::Exporter(error.into()))?;
+            let batch = BatchConfigBuilder::default()
+                .with_max_queue_size(QUEUE_MAX)
+                .with_scheduled_delay(Duration::from_secs(1))
+                .build();
+            builder =
+                builder.with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batch).build());
+            runtime = Some((stop, thread));
+            Sampler::TraceIdRatioBased(config.sample_percent / 100.0)
+        }
+    };
+    let provider = builder.with_sampler(Sampler::ParentBased(Box::new(root))).build();
+    let layer = tracing_opentelemetry::layer()
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_tracer(provider.tracer("amends"));
+    Ok((Traces { provider, runtime }, Box::new(layer)))
+}
+
+type Started = (tokio::runtime::Handle, tokio::sync::oneshot::Sender<()>, JoinHandle<()>);
+
+fn start_runtime() -> Result<Started, InitError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(InitError::Thread)?;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name("otlp-export".to_owned())
+        .spawn(move || {
+            let _ = tell.send(runtime.handle().clone());
+            // Ends when the other half is dropped.
+            let _ = runtime.block_on(stopped);
+        })
+        .map_err(InitError::Thread)?;
+    let handle = told.recv().map_err(|_| InitError::Thread(std::io::ErrorKind::BrokenPipe.into()))?;
+    Ok((handle, stop, thread))
+}
