@@ -151,10 +151,14 @@ impl Spec {
             }
             Self::Amends(program) => {
                 let mut command = detached(program);
-                let admin = free_port()?;
-                command.arg("up").arg("--data").arg(home.join("data"));
+                command.arg("up").arg("--data-dir").arg(home.join("data"));
                 command.args(["--set", &format!("gateway.listen=127.0.0.1:{port}")]);
-                command.args(["--set", &format!("admin.listen=127.0.0.1:{admin}")]);
+                for listener in ["identity.http", "order.http", "order.grpc", "payment.grpc", "inventory.grpc", "admin"]
+                {
+                    command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
+                }
+                // All customers of a load test have one address, and are one subject.
+                command.args(["--set", "gateway.rate_limit.enabled=false"]);
                 command.env("AMENDS_DEMO_PASSWORD", LOAD_PASSWORD);
                 let mut exports = export("AMENDS_LOAD_HOST", format!("http://127.0.0.1:{port}"));
                 exports.extend(export("AMENDS_LOAD_PASSWORD", LOAD_PASSWORD.to_owned()));
