@@ -75,11 +75,7 @@ impl Front {
             observer,
             ids,
             tls,
-            limits: HeadLimits {
-                bytes_max: limits.head_bytes,
-                headers_max: limits.headers,
-                target_bytes_max: limits.target_bytes,
-            },
+            limits: HeadLimits { bytes: limits.head_bytes, headers: limits.headers, target_bytes: limits.target_bytes },
             head: millis(config.timeouts.head_ms),
             idle: millis(config.timeouts.idle_ms),
             write: millis(config.timeouts.write_ms),

@@ -113,7 +113,8 @@ mod tests {
         }
         let mut removed: Vec<String> = forbidden(&headers, false).iter().map(ToString::to_string).collect();
         let mut expected = outside.map(str::to_owned).to_vec();
-        (removed.sort(), expected.sort());
+        removed.sort();
+        expected.sort();
         assert_eq!(removed, expected);
         assert!(!forbidden(&headers, true).contains(&header::TE));
     }

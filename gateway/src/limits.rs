@@ -165,7 +165,7 @@ mod tests {
         clock.advance(Duration::from_millis(100));
         assert_eq!(ask().await, Taken::Yes);
         assert!(matches!(ask().await, Taken::No { .. }));
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
         for _ in 0..3 {
             assert_eq!(ask().await, Taken::Yes, "no more than a burst is saved up");
         }

@@ -82,7 +82,7 @@ pub(crate) struct Ctx {
     pending: Option<Refusal>,
     refused: Option<String>,
     /// Set once the request is known; counts it as active.
-    _active: Option<Counted>,
+    active: Option<Counted>,
 }
 
 impl Ctx {
@@ -118,10 +118,10 @@ impl Gateway {
         ctx.context = RequestContext::extract(&head.headers, &*self.ids);
         ctx.is_http2 = head.version == Version::HTTP_2;
         ctx.is_grpc = is_grpc(&head.headers);
-        ctx.method = head.method.as_str().to_owned();
+        ctx.method = head.method.to_string();
         ctx.path = String::from_utf8_lossy(path_of(head.raw_path())).into_owned();
         ctx.client = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
-        ctx._active = Some(self.observer.began(ctx.protocol()));
+        ctx.active = Some(self.observer.began(ctx.protocol()));
         ctx.span = tracing::info_span!(
             "http.request",
             otel.name = Empty,
@@ -166,6 +166,8 @@ impl Gateway {
         ctx.deadline = ctx.began + self.patience(route, session.req_header());
 
         match route.access {
+            // Whoever watches over us must hear from us, however many ask and whether or not they can be counted.
+            Access::Public if !matches!(route.target, Target::Forward(_)) => {}
             Access::Public => self.limit(Caller::Address(client_of(ctx))).await?,
             access => {
                 let verified = authenticate(&self.verifier, &session.req_header().headers).await;
@@ -256,6 +258,10 @@ impl Gateway {
             return Ok(200);
         }
         let (status, headers, body) = refusal.http(Some(&ctx.trace_id));
+        if status == StatusCode::BAD_REQUEST {
+            // Whoever sends nonsense once does not get to have it read as two requests.
+            session.set_keepalive(None);
+        }
         let mut answer = ResponseHeader::build(status, None)?;
         copy_headers(&headers, &mut answer)?;
         answer.insert_header(CORRELATION_HEADER, correlation)?;
@@ -278,9 +284,10 @@ impl Gateway {
     }
 
     /// What an error that Pingora met means for the caller; `None` when the caller is gone.
-    fn judge(&self, error: &Error, ctx: &Ctx) -> Option<Refusal> {
+    fn judge(error: &Error, ctx: &Ctx) -> Option<Refusal> {
         use ErrorType as E;
-        if error.root_cause().downcast_ref::<FramingError>().is_some() {
+        let cause = error.root_cause().downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if cause.and_then(|cause| cause.downcast_ref::<FramingError>()).is_some() {
             return Some(Flaw::ChunkInvalid.into());
         }
         let timeout = |detail: &str| Some(Refusal::new(ErrorKind::Timeout, "timeout", detail));
@@ -354,7 +361,7 @@ impl ProxyHttp for Gateway {
             grpc_code: None,
             pending: None,
             refused: None,
-            _active: None,
+            active: None,
         }
     }
 
@@ -539,7 +546,7 @@ impl ProxyHttp for Gateway {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
         self.attempt_ended(ctx, "broken");
         let span = ctx.span.clone();
-        let refusal = ctx.pending.take().or_else(|| span.in_scope(|| self.judge(error, ctx)));
+        let refusal = ctx.pending.take().or_else(|| span.in_scope(|| Self::judge(error, ctx)));
         // What is left of the request, and of the upstream's answer, is not worth guessing about.
         session.set_keepalive(None);
         let Some(refusal) = refusal else { return FailToProxy { error_code: 0, can_reuse_downstream: false } };

@@ -17,7 +17,8 @@ use crate::hygiene::Flaw;
 /// Why a request goes no further.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
-    problem: Problem,
+    /// Boxed, because every step on a request's way may return one.
+    problem: Box<Problem>,
     /// Where HTTP has a status that the vocabulary shared by our services does not need.
     status: StatusCode,
     headers: Vec<(HeaderName, Cow<'static, str>)>,
@@ -71,7 +72,7 @@ impl Refusal {
         if let Some(trace_id) = trace_id {
             object["trace_id"] = trace_id.into();
         }
-        let mut headers = self.problem.clone().into_response().into_parts().0.headers;
+        let mut headers = (*self.problem).clone().into_response().into_parts().0.headers;
         for (name, value) in &self.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
@@ -86,7 +87,7 @@ impl Refusal {
     pub(crate) fn grpc(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        let status = tonic::Status::from(self.problem.clone());
+        let status = tonic::Status::from((*self.problem).clone());
         if let Err(error) = status.add_header(&mut headers) {
             tracing::error!(%error, "a gRPC status that fits in no header");
             headers.insert("grpc-status", HeaderValue::from(i32::from(self.grpc_code())));
@@ -117,7 +118,7 @@ impl Refusal {
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self { status: problem.kind().http_status(), problem, headers: Vec::new() }
+        Self { status: problem.kind().http_status(), problem: Box::new(problem), headers: Vec::new() }
     }
 }
 

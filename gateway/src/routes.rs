@@ -174,28 +174,28 @@ fn template(path: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn row(method: Method, path: &str) -> Option<(&'static str, Target, Access)> {
-        find(&method, path, false).map(|route| (route.name, route.target, route.access))
+    fn row(method: &Method, path: &str) -> Option<(&'static str, Target, Access)> {
+        find(method, path, false).map(|route| (route.name, route.target, route.access))
     }
 
     #[test]
     fn the_longest_prefix_wins_at_segment_boundaries() {
         let orders = Target::Forward(Upstream::OrderHttp);
         let identity = Target::Forward(Upstream::Identity);
-        assert_eq!(row(Method::GET, "/v1/orders"), Some(("/v1/orders", orders, READ)));
-        assert_eq!(row(Method::POST, "/v1/orders"), Some(("/v1/orders", orders, WRITE)));
-        assert_eq!(row(Method::GET, "/v1/orders/7"), Some(("/v1/orders/{id}", orders, READ)));
-        assert_eq!(row(Method::POST, "/v1/orders/7/cancel"), Some(("/v1/orders/{id}/cancel", orders, WRITE)));
-        assert_eq!(row(Method::GET, "/v1/orders/7/saga"), Some(("/v1/orders/{id}/saga", orders, READ)));
-        assert_eq!(row(Method::GET, "/v1/items/a"), Some(("/v1/items/{sku}", orders, ITEMS)));
-        assert_eq!(row(Method::GET, "/v1/ordersx"), Some(("/v1/*", orders, Access::Token)));
-        assert_eq!(row(Method::POST, "/auth/login"), Some(("/auth/*", identity, Access::Public)));
-        assert_eq!(row(Method::GET, "/.well-known/jwks.json"), Some(("/.well-known/*", identity, Access::Public)));
-        assert_eq!(row(Method::GET, "/healthz"), Some(("/healthz", Target::Liveness, Access::Public)));
+        assert_eq!(row(&Method::GET, "/v1/orders"), Some(("/v1/orders", orders, READ)));
+        assert_eq!(row(&Method::POST, "/v1/orders"), Some(("/v1/orders", orders, WRITE)));
+        assert_eq!(row(&Method::GET, "/v1/orders/7"), Some(("/v1/orders/{id}", orders, READ)));
+        assert_eq!(row(&Method::POST, "/v1/orders/7/cancel"), Some(("/v1/orders/{id}/cancel", orders, WRITE)));
+        assert_eq!(row(&Method::GET, "/v1/orders/7/saga"), Some(("/v1/orders/{id}/saga", orders, READ)));
+        assert_eq!(row(&Method::GET, "/v1/items/a"), Some(("/v1/items/{sku}", orders, ITEMS)));
+        assert_eq!(row(&Method::GET, "/v1/ordersx"), Some(("/v1/*", orders, Access::Token)));
+        assert_eq!(row(&Method::POST, "/auth/login"), Some(("/auth/*", identity, Access::Public)));
+        assert_eq!(row(&Method::GET, "/.well-known/jwks.json"), Some(("/.well-known/*", identity, Access::Public)));
+        assert_eq!(row(&Method::GET, "/healthz"), Some(("/healthz", Target::Liveness, Access::Public)));
         for nothing in ["/", "/v2/orders", "/V1/orders", "/authx", "/admin", "/metrics"] {
-            assert_eq!(row(Method::GET, nothing), None, "{nothing}");
+            assert_eq!(row(&Method::GET, nothing), None, "{nothing}");
         }
-        assert_eq!(row(Method::POST, "/healthz"), None);
+        assert_eq!(row(&Method::POST, "/healthz"), None);
     }
 
     #[test]

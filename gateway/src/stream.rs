@@ -129,9 +129,8 @@ impl Guarded {
     fn readable(&mut self, room: usize) -> io::Result<Option<usize>> {
         let offered = self.received.len().min(room);
         match &mut self.window {
-            Window::Shut => Ok(None),
+            Window::Shut | Window::Length { head: 0, body: 0 } => Ok(None),
             Window::Open => Ok(Some(offered)),
-            Window::Length { head: 0, body: 0 } => Ok(None),
             Window::Length { head, .. } | Window::Chunked { head, .. } if *head > 0 => {
                 let count = offered.min(*head);
                 *head -= count;

@@ -7,7 +7,7 @@ use crate::support::{Issuer, World};
 #[tokio::test]
 async fn no_token_a_bad_one_or_one_for_something_else() {
     let world = World::start().await;
-    let client = world.client();
+    let client = World::client();
     let good = world.token("orders:read orders:write items:read");
     let mut tampered = good.clone();
     // The first character of the signature: the last one may carry unused bits.
@@ -29,8 +29,8 @@ async fn no_token_a_bad_one_or_one_for_something_else() {
             invalid,
         ),
         ("expired", Some(expired(&world)), 401, "invalid_token", invalid),
-        ("other audience", Some(claiming(&world, json!({"aud": "shop"}))), 401, "invalid_token", invalid),
-        ("other issuer", Some(claiming(&world, json!({"iss": "http://x"}))), 401, "invalid_token", invalid),
+        ("other audience", Some(claiming(&world, &json!({"aud": "shop"}))), 401, "invalid_token", invalid),
+        ("other issuer", Some(claiming(&world, &json!({"iss": "http://x"}))), 401, "invalid_token", invalid),
         (
             "no scope",
             Some(format!("Bearer {}", world.token("items:read"))),
@@ -64,7 +64,7 @@ async fn no_token_a_bad_one_or_one_for_something_else() {
 #[tokio::test]
 async fn each_route_asks_for_its_own_scope() {
     let world = World::start().await;
-    let client = world.client();
+    let client = World::client();
     let rows = [
         ("GET", "/v1/orders", "orders:read", 200),
         ("GET", "/v1/orders", "orders:write", 403),
@@ -90,16 +90,16 @@ async fn nobody_gets_in_when_the_keys_cannot_be_had() {
     let nowhere = crate::support::free_address().await;
     let world = World::with(|config| config.auth.jwks_url = format!("http://{nowhere}/jwks.json")).await;
     let answer =
-        world.client().get(world.url("/v1/orders")).bearer_auth(world.token("orders:read")).send().await.unwrap();
+        World::client().get(world.url("/v1/orders")).bearer_auth(world.token("orders:read")).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
     assert_eq!(answer.json::<Value>().await.unwrap()["code"], "dependency_unavailable");
 }
 
 fn expired(world: &World) -> String {
-    claiming(world, json!({"iat": 1_000_000_000, "exp": 1_000_000_600}))
+    claiming(world, &json!({"iat": 1_000_000_000, "exp": 1_000_000_600}))
 }
 
-fn claiming(world: &World, claims: Value) -> String {
+fn claiming(world: &World, claims: &Value) -> String {
     format!("Bearer {}", world.issuer.token_with("ann", "orders:read", claims))
 }

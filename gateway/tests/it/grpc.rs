@@ -98,8 +98,7 @@ async fn refusals_come_as_grpc_has_them() {
     assert_eq!(reason(&status), "PAYLOAD_TOO_LARGE", "{status:?}");
 
     // Trailers-only: one block of headers, and the stream is over.
-    let answer = world
-        .client_h2()
+    let answer = World::client_h2()
         .post(world.url("/amends.orders.v1.OrderService/GetOrder"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -114,12 +113,12 @@ async fn refusals_come_as_grpc_has_them() {
     assert!(answer.headers().contains_key("x-correlation-id"));
     assert_eq!(answer.bytes().await.unwrap().len(), 0);
 
-    let answer = world.client_h2().post(world.url("/amends.payments.v1.PaymentService/Charge"));
+    let answer = World::client_h2().post(world.url("/amends.payments.v1.PaymentService/Charge"));
     let answer = answer.header("content-type", "application/grpc").send().await.unwrap();
     assert_eq!((answer.status().as_u16(), &answer.headers()["grpc-status"]), (200, &"12".parse().unwrap()));
 
     // gRPC over HTTP/1.1 cannot work, and says so in HTTP.
-    let answer = world.client().post(world.url("/amends.orders.v1.OrderService/GetOrder"));
+    let answer = World::client().post(world.url("/amends.orders.v1.OrderService/GetOrder"));
     let answer = answer.header("content-type", "application/grpc").send().await.unwrap();
     assert_eq!(answer.status(), 400);
 }

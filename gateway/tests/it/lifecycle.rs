@@ -30,7 +30,7 @@ async fn what_is_under_way_at_shutdown_is_answered() {
     let upstream = serve_http(slow).await;
     let mut world = World::with(|config| config.upstreams.order_http = upstream.to_string()).await;
     let token = world.token("orders:read");
-    let clients = [world.client(), world.client_h2()];
+    let clients = [World::client(), World::client_h2()];
     let asked: Vec<_> = clients
         .iter()
         .map(|client| tokio::spawn(client.get(world.url("/v1/orders")).bearer_auth(&token).send()))
@@ -62,7 +62,7 @@ async fn what_does_not_end_is_cut_within_the_bound() {
     let mut connection = world.connect().await;
     connection.send(format!("GET /v1/orders/slow HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
     // A second connection answers only after the first was accepted.
-    world.client().get(world.url("/healthz")).send().await.unwrap();
+    World::client().get(world.url("/healthz")).send().await.unwrap();
     world.runtime.shutdown.trigger();
     let running = world.running.take().unwrap();
     tokio::time::timeout(Duration::from_secs(5), running).await.expect("it stops").unwrap().unwrap();

@@ -8,7 +8,7 @@ use crate::support::World;
 async fn requests_reach_the_service_they_are_for() {
     let world = World::start().await;
     let token = world.token("orders:read orders:write items:read");
-    for client in [world.client(), world.client_h2()] {
+    for client in [World::client(), World::client_h2()] {
         for (method, path, who) in [
             ("GET", "/v1/orders?limit=2&cursor=a%2Fb", "orders"),
             ("POST", "/v1/orders", "orders"),
@@ -40,7 +40,7 @@ async fn requests_reach_the_service_they_are_for() {
 #[tokio::test]
 async fn its_own_health_needs_no_token() {
     let world = World::start().await;
-    for client in [world.client(), world.client_h2()] {
+    for client in [World::client(), World::client_h2()] {
         assert_eq!(
             client.get(world.url("/healthz")).send().await.unwrap().json::<Value>().await.unwrap(),
             json!({"status": "ok"})
@@ -73,7 +73,7 @@ async fn what_claims_an_identity_is_taken_off_on_every_path() {
         "x-http-method-override",
         "x-nominated",
     ];
-    for client in [world.client(), world.client_h2()] {
+    for client in [World::client(), World::client_h2()] {
         for path in ["/v1/orders", "/auth/login", "/oauth2/introspect", "/.well-known/x"] {
             let mut request = client
                 .get(world.url(path))
@@ -115,7 +115,7 @@ async fn correlation_and_trace_are_continued_or_begun() {
     let world = World::start().await;
     let token = world.token("orders:read");
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let request = world.client().get(world.url("/v1/orders")).bearer_auth(&token);
+    let request = World::client().get(world.url("/v1/orders")).bearer_auth(&token);
     let answer = request.header("x-correlation-id", "mine-1").header("traceparent", parent).send().await.unwrap();
     assert_eq!(answer.headers()["x-correlation-id"], "mine-1");
     let seen: Value = answer.json().await.unwrap();
@@ -124,7 +124,7 @@ async fn correlation_and_trace_are_continued_or_begun() {
     assert!(sent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{sent}");
 
     for bad in ["", "has space", &"x".repeat(129)] {
-        let request = world.client().get(world.url("/v1/orders")).bearer_auth(&token);
+        let request = World::client().get(world.url("/v1/orders")).bearer_auth(&token);
         let answer = request.header("x-correlation-id", bad).header("traceparent", "nonsense").send().await.unwrap();
         let made = answer.headers()["x-correlation-id"].to_str().unwrap().to_owned();
         assert_eq!(made.len(), 36, "{bad:?} became {made}");
@@ -133,7 +133,7 @@ async fn correlation_and_trace_are_continued_or_begun() {
         assert_eq!(seen["headers"]["traceparent"][0].as_str().map(str::len), Some(55));
     }
     let refused =
-        world.client().get(world.url("/v1/orders")).header("x-correlation-id", "mine-2").header("traceparent", parent);
+        World::client().get(world.url("/v1/orders")).header("x-correlation-id", "mine-2").header("traceparent", parent);
     let refused = refused.send().await.unwrap();
     assert_eq!(refused.headers()["x-correlation-id"], "mine-2");
     assert_eq!(refused.json::<Value>().await.unwrap()["trace_id"], "0af7651916cd43dd8448eb211c80319c");
@@ -144,9 +144,9 @@ async fn every_request_is_counted_by_route() {
     let world = World::start().await;
     let token = world.token("orders:read");
     for id in 0..3 {
-        world.client().get(world.url(&format!("/v1/orders/{id}"))).bearer_auth(&token).send().await.unwrap();
+        World::client().get(world.url(&format!("/v1/orders/{id}"))).bearer_auth(&token).send().await.unwrap();
     }
-    world.client().get(world.url("/v1/orders")).send().await.unwrap();
+    World::client().get(world.url("/v1/orders")).send().await.unwrap();
     let count = |labels: &[&str]| world.metric("gateway_request_duration_seconds_count", labels);
     assert_eq!(count(&[r#"http_route="/v1/orders/{id}""#, r#"code="200""#]), Some(3.0));
     assert_eq!(count(&[r#"http_route="/v1/orders""#, r#"code="401""#]), Some(1.0));

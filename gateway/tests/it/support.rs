@@ -44,11 +44,11 @@ impl Issuer {
     }
 
     pub(crate) fn token(&self, subject: &str, scope: &str) -> String {
-        self.token_with(subject, scope, json!({}))
+        self.token_with(subject, scope, &json!({}))
     }
 
     /// A token whose claims are overridden.
-    pub(crate) fn token_with(&self, subject: &str, scope: &str, claims: Value) -> String {
+    pub(crate) fn token_with(&self, subject: &str, scope: &str, claims: &Value) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut body = json!({
@@ -88,7 +88,7 @@ impl World {
         let issuer = Arc::new(Issuer::new());
         let identity = serve_http(identity(&issuer)).await;
         let mut config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
-        config.auth.issuer = ISSUER.to_owned();
+        config.auth.issuer = ISSUER.into();
         config.auth.jwks_url = format!("http://{identity}/.well-known/jwks.json");
         config.upstreams.identity = identity.to_string();
         config.upstreams.order_http = serve_http(orders()).await.to_string();
@@ -110,12 +110,12 @@ impl World {
     }
 
     /// A client that keeps one connection per host and follows nothing.
-    pub(crate) fn client(&self) -> reqwest::Client {
+    pub(crate) fn client() -> reqwest::Client {
         client().build().unwrap()
     }
 
     /// The same over HTTP/2 with prior knowledge.
-    pub(crate) fn client_h2(&self) -> reqwest::Client {
+    pub(crate) fn client_h2() -> reqwest::Client {
         client().http2_prior_knowledge().build().unwrap()
     }
 

@@ -21,7 +21,7 @@ use crate::support::{World, free_address, orders, serve_http_at};
 async fn down_is_503_until_it_is_back() {
     let address = free_address().await;
     let world = World::with(|config| config.upstreams.order_http = address.to_string()).await;
-    let get = || world.client().get(world.url("/v1/orders")).bearer_auth(world.token("orders:read")).send();
+    let get = || World::client().get(world.url("/v1/orders")).bearer_auth(world.token("orders:read")).send();
     let began = Instant::now();
     let answer = get().await.unwrap();
     assert_eq!(answer.status(), 503);
@@ -41,7 +41,7 @@ async fn down_is_503_until_it_is_back() {
 async fn a_name_that_does_not_resolve_is_503() {
     let world = World::with(|config| config.upstreams.order_http = "orders.invalid:1".to_owned()).await;
     let answer =
-        world.client().get(world.url("/v1/orders")).bearer_auth(world.token("orders:read")).send().await.unwrap();
+        World::client().get(world.url("/v1/orders")).bearer_auth(world.token("orders:read")).send().await.unwrap();
     assert_eq!(answer.status(), 503);
 }
 
@@ -52,7 +52,7 @@ async fn a_name_that_resolves_is_used() {
     })
     .await;
     let answer =
-        world.client().get(world.url("/v1/orders")).bearer_auth(world.token("orders:read")).send().await.unwrap();
+        World::client().get(world.url("/v1/orders")).bearer_auth(world.token("orders:read")).send().await.unwrap();
     assert_eq!(answer.status(), 200);
 }
 
@@ -60,7 +60,7 @@ async fn a_name_that_resolves_is_used() {
 async fn slow_is_504_within_the_bound() {
     let world = World::with(|config| config.timeouts.answer_ms = 300).await;
     let began = Instant::now();
-    let request = world.client().get(world.url("/v1/orders/slow")).bearer_auth(world.token("orders:read"));
+    let request = World::client().get(world.url("/v1/orders/slow")).bearer_auth(world.token("orders:read"));
     let answer = request.send().await.unwrap();
     assert_eq!(answer.status(), 504);
     assert_eq!(answer.json::<Value>().await.unwrap()["code"], "timeout");
@@ -70,7 +70,7 @@ async fn slow_is_504_within_the_bound() {
 #[tokio::test]
 async fn what_a_service_answers_is_passed_on_as_it_is() {
     let world = World::start().await;
-    let request = world.client().get(world.url("/v1/orders/broken")).bearer_auth(world.token("orders:read"));
+    let request = World::client().get(world.url("/v1/orders/broken")).bearer_auth(world.token("orders:read"));
     let answer = request.send().await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (500, "oops"));
 }
@@ -113,7 +113,7 @@ async fn only_what_may_happen_twice_is_sent_again() {
         let token = world.token("orders:read orders:write");
         let send = || {
             let mut request =
-                world.client().request(method.parse().unwrap(), world.url("/v1/orders")).bearer_auth(&token);
+                World::client().request(method.parse().unwrap(), world.url("/v1/orders")).bearer_auth(&token);
             if method == "POST" {
                 request = request.body("{}");
             }
