@@ -228,9 +228,13 @@ impl<S: Saga> Builder<S, BeforePivot> {
         self.moved()
     }
 
-    /// From here on the saga only goes forward, though no single step is the pivot: having come here is enough.
+    /// From here on the saga only goes forward, though no participant's step is the pivot: having come here is enough. After other steps
+    /// this is a pivot of its own, named `go_forward`, which is journaled before the saga goes on.
     #[must_use]
     pub fn forward_only(mut self) -> Builder<S, AfterPivot> {
+        if !self.steps.is_empty() {
+            self.push(Box::new(erased::OfNothing), Role::Pivot, true, Policy::default(), false);
+        }
         self.commit_stage = Some(self.stages.len());
         self.moved()
     }

@@ -1,14 +1,28 @@
 //! The engine as its host sees it: register definitions, start sagas, wait for them, ask for them, drain.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
-use amends_primitives::{Clock, IdSource, SagaId};
+use amends_primitives::{Clock, IdSource, RandomIds, SagaId, SystemClock};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Definition, Handle, Saga, Snapshot, TraceContext,
     config::Config,
-    journal::{Journal, JournalError, Operator, Requested},
+    driver::{AnyDefinition, Driver},
+    journal::{
+        DefinitionId, Filter, Journal, JournalError, NewRow, Operator, OperatorRequest, Page, ReplicaId, Requested,
+        Resolution, SagaRow, Stats, Wish,
+    },
     metrics::EngineMetrics,
+    runner::{Core, Definitions, Intercept, Jitter, Lease, Watchers},
+    status::Status,
     timeline::Timeline,
 };
 
@@ -31,6 +45,9 @@ pub enum StartError {
     /// As many sagas are running here as may: worth trying again in a moment.
     #[error("as many sagas are running as may")]
     Overloaded,
+    /// This replica does not hold its lease, because the database did not answer for a while: worth trying again in a moment.
+    #[error("this replica does not hold its lease")]
+    NotReady,
     /// The engine is being drained: worth trying on another replica.
     #[error("the engine is shutting down")]
     Draining,
@@ -42,12 +59,23 @@ pub enum StartError {
         /// The definition's version.
         version: u32,
     },
-    /// The saga's state could not be written as JSON.
+    /// The saga's state could not be written as JSON, or not be read back.
     #[error("the saga's state cannot be written")]
     State(#[source] serde_json::Error),
     /// The journal failed.
     #[error("the saga could not be journaled")]
     Journal(#[source] JournalError),
+}
+
+impl StartError {
+    /// Whether the same start may succeed later without anybody changing anything.
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Overloaded | Self::NotReady | Self::Draining => true,
+            Self::Journal(error) => error.is_transient(),
+            Self::Unregistered { .. } | Self::State(_) => false,
+        }
+    }
 }
 
 /// A saga stored in a transaction that is not committed yet. Commit, then [`launch`](Started::launch).
@@ -56,27 +84,54 @@ pub enum StartError {
 /// and runs it if so.
 #[must_use = "after the commit, launch it"]
 pub struct Started<J: Journal> {
-    engine: Engine<J>,
-    id: SagaId,
+    core: Arc<Core<J>>,
+    row: SagaRow,
+    definition: Arc<dyn AnyDefinition<J::Local>>,
+    prepared: Option<(Box<dyn Driver<J::Local>>, OwnedSemaphorePermit)>,
 }
 
 impl<J: Journal> Started<J> {
     /// The saga's id.
     pub const fn id(&self) -> SagaId {
-        self.id
+        self.row.id
     }
 
     /// Runs the saga. Call it right after the commit.
-    pub fn launch(self) -> Handle {
-        self.engine.launch(self.id)
+    pub fn launch(mut self) -> Handle {
+        match self.prepared.take() {
+            Some((driver, seat)) => {
+                self.core.count_started(self.definition.shape().name);
+                self.core.run_new(&self.row, &self.definition, driver, seat)
+            }
+            None => self.core.watchers.watch(self.row.id),
+        }
     }
 }
 
-/// Runs sagas. Cheap to clone.
-pub struct Engine<J: Journal>(Arc<Inner<J>>);
+impl<J: Journal> Drop for Started<J> {
+    fn drop(&mut self) {
+        self.core.starting.lock().remove(&self.row.id);
+        if self.prepared.is_some() {
+            self.core.sweep.notify_one();
+        }
+    }
+}
 
-struct Inner<J> {
-    journal: Arc<J>,
+impl<J: Journal> fmt::Debug for Started<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Started").field(&self.row.id).finish()
+    }
+}
+
+/// Runs sagas. Cheap to clone; when the last clone is dropped everything stops where it is, as in a crash. See [`drain`](Self::drain).
+pub struct Engine<J: Journal>(Arc<Guard<J>>);
+
+struct Guard<J: Journal>(Arc<Core<J>>);
+
+impl<J: Journal> Drop for Guard<J> {
+    fn drop(&mut self) {
+        self.0.kill.cancel();
+    }
 }
 
 impl<J: Journal> Clone for Engine<J> {
@@ -85,57 +140,141 @@ impl<J: Journal> Clone for Engine<J> {
     }
 }
 
+impl<J: Journal> fmt::Debug for Engine<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.core().fmt(f)
+    }
+}
+
 /// Puts an engine together.
 pub struct EngineBuilder<J: Journal> {
     journal: Arc<J>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    config: Config,
+    metrics: EngineMetrics,
+    definitions: Definitions<J::Local>,
+    jitter: Jitter,
+    intercept: Option<Arc<dyn Intercept>>,
 }
 
 impl<J: Journal> EngineBuilder<J> {
     /// Where the time comes from. Default: the machine's clock.
     #[must_use]
-    pub fn clock(self, _clock: Arc<dyn Clock>) -> Self {
-        self
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     /// Where the replica's id comes from. Default: random.
     #[must_use]
-    pub fn ids(self, _ids: Arc<dyn IdSource>) -> Self {
-        self
+    pub fn ids(self, ids: Arc<dyn IdSource>) -> Self {
+        Self { ids, ..self }
     }
 
     /// The limits.
     #[must_use]
-    pub fn config(self, _config: Config) -> Self {
-        self
+    pub fn config(self, config: Config) -> Self {
+        Self { config, ..self }
     }
 
     /// The counters; keep a clone to register it.
     #[must_use]
-    pub fn metrics(self, _metrics: EngineMetrics) -> Self {
-        self
+    pub fn metrics(self, metrics: EngineMetrics) -> Self {
+        Self { metrics, ..self }
     }
 
-    /// Makes a kind of saga known.
+    /// Where jitter comes from: numbers in `0.0..1.0`. Default: random.
     #[must_use]
-    pub fn register<S: Saga<Local = J::Local>>(self, _definition: Definition<S>) -> Self {
+    pub fn jitter(self, jitter: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        Self { jitter: Arc::new(jitter), ..self }
+    }
+
+    /// Puts something between the engine and the steps, to make participants and networks fail in tests.
+    #[must_use]
+    pub fn intercept(self, intercept: Arc<dyn Intercept>) -> Self {
+        Self { intercept: Some(intercept), ..self }
+    }
+
+    /// Makes a kind of saga known. Several versions of one kind may be registered; each saga goes on with the one it began with.
+    #[must_use]
+    pub fn register<S: Saga<Local = J::Local>>(mut self, definition: Definition<S>) -> Self {
+        let id = DefinitionId { name: S::NAME.to_owned(), version: S::VERSION };
+        self.definitions.retain(|(registered, _)| *registered != id);
+        self.definitions.push((id, Arc::new(definition)));
         self
     }
 
     /// Starts the engine's tasks in the current tokio runtime: heartbeats, recovery, waiting for others' sagas. Needs no database yet.
     pub fn start(self) -> Engine<J> {
-        Engine(Arc::new(Inner { journal: self.journal }))
+        let exclusive = self.journal.is_exclusive();
+        let core = Arc::new(Core {
+            seats: Arc::new(Semaphore::new(self.config.sagas_max.min(Semaphore::MAX_PERMITS))),
+            known: self.definitions.iter().map(|(id, _)| id.clone()).collect(),
+            replica: ReplicaId::new(self.ids.next_id().to_string()),
+            journal: self.journal,
+            clock: self.clock,
+            config: self.config,
+            metrics: self.metrics,
+            definitions: self.definitions,
+            jitter: self.jitter,
+            intercept: self.intercept,
+            lease: Lease::new(exclusive),
+            active: Mutex::new(HashMap::new()),
+            starting: Mutex::new(HashSet::new()),
+            watchers: Watchers::default(),
+            left: Notify::new(),
+            sweep: Notify::new(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            hand_over: CancellationToken::new(),
+            kill: CancellationToken::new(),
+        });
+        let keeper = Arc::clone(&core);
+        core.tasks.spawn(async move {
+            let (kill, hand_over) = (keeper.kill.clone(), keeper.hand_over.clone());
+            let _stopped = kill.run_until_cancelled(hand_over.run_until_cancelled(keeper.keep())).await;
+        });
+        let watcher = Arc::clone(&core);
+        core.tasks.spawn(async move {
+            let (kill, hand_over) = (watcher.kill.clone(), watcher.hand_over.clone());
+            let _stopped = kill.run_until_cancelled(hand_over.run_until_cancelled(watcher.watch_others())).await;
+        });
+        Engine(Arc::new(Guard(core)))
     }
 }
 
 impl<J: Journal> Engine<J> {
     /// Begins an engine on a journal.
     pub fn builder(journal: Arc<J>) -> EngineBuilder<J> {
-        EngineBuilder { journal }
+        EngineBuilder {
+            journal,
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(RandomIds),
+            config: Config::default(),
+            metrics: EngineMetrics::default(),
+            definitions: Vec::new(),
+            jitter: Arc::new(rand::random::<f64>),
+            intercept: None,
+        }
+    }
+
+    fn core(&self) -> &Arc<Core<J>> {
+        &self.0.0
     }
 
     /// The journal.
     pub fn journal(&self) -> &Arc<J> {
-        &self.0.journal
+        &self.core().journal
+    }
+
+    /// This engine among the replicas.
+    pub fn replica(&self) -> &ReplicaId {
+        &self.core().replica
+    }
+
+    /// How many sagas are in memory.
+    pub fn active(&self) -> usize {
+        self.core().active.lock().len()
     }
 
     /// Stores a saga in the caller's transaction. After the commit, launch what is returned.
@@ -144,57 +283,189 @@ impl<J: Journal> Engine<J> {
     /// See [`StartError`]; nothing is stored then.
     pub async fn start_in_tx<S: Saga<Local = J::Local>>(
         &self,
-        _tx: &mut J::Tx,
-        _saga: NewSaga<S>,
+        tx: &mut J::Tx,
+        saga: NewSaga<S>,
     ) -> Result<Started<J>, StartError> {
-        todo!()
+        let (started, row) = self.prepare(saga)?;
+        self.core().journal.start_in_tx(tx, &row).await.map_err(StartError::Journal)?;
+        Ok(started)
     }
 
     /// Stores a saga in a transaction of its own, and runs it.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start<S: Saga<Local = J::Local>>(&self, _saga: NewSaga<S>) -> Result<Handle, StartError> {
-        todo!()
+    pub async fn start<S: Saga<Local = J::Local>>(&self, saga: NewSaga<S>) -> Result<Handle, StartError> {
+        let (started, row) = self.prepare(saga)?;
+        self.core().journal.start(&row).await.map_err(StartError::Journal)?;
+        Ok(started.launch())
     }
 
-    /// Runs a saga that was started in a transaction that is now committed. Launching twice is harmless.
-    pub fn launch(&self, _id: SagaId) -> Handle {
-        todo!()
+    fn prepare<S: Saga<Local = J::Local>>(&self, saga: NewSaga<S>) -> Result<(Started<J>, NewRow), StartError> {
+        let core = self.core();
+        if core.closing.is_cancelled() {
+            return Err(StartError::Draining);
+        }
+        if !core.lease.is_held() {
+            return Err(StartError::NotReady);
+        }
+        let unregistered = StartError::Unregistered { name: S::NAME, version: S::VERSION };
+        let definition = core.definition(S::NAME, S::VERSION).ok_or(unregistered)?;
+        let seat = Arc::clone(&core.seats).try_acquire_owned().map_err(|_full| StartError::Overloaded)?;
+        let input = serde_json::to_string(&saga.state).map_err(StartError::State)?;
+        // Read back at once: a state that cannot be is better found out now than after a crash.
+        let driver = definition.open(&input).map_err(StartError::State)?;
+        let at = core.now();
+        let new = NewRow {
+            id: saga.id,
+            definition: DefinitionId { name: S::NAME.to_owned(), version: S::VERSION },
+            subject: saga.subject,
+            input,
+            trace: saga.trace,
+            owner: core.replica.clone(),
+            at,
+        };
+        let row = SagaRow {
+            id: new.id,
+            definition: new.definition.clone(),
+            subject: new.subject.clone(),
+            input: String::new(),
+            trace: new.trace.clone(),
+            status: Status::Running,
+            step: None,
+            failure: None,
+            parked: None,
+            seq: 0,
+            fence: 1,
+            owner: Some(core.replica.clone()),
+            wake_at: None,
+            request: None,
+            created_at: at,
+            updated_at: at,
+            finished_at: None,
+        };
+        core.starting.lock().insert(saga.id);
+        Ok((Started { core: Arc::clone(core), row, definition, prepared: Some((driver, seat)) }, new))
     }
 
     /// To wait for a saga, wherever it runs.
-    pub fn handle(&self, _id: SagaId) -> Handle {
-        todo!()
+    pub fn handle(&self, id: SagaId) -> Handle {
+        match self.core().active(id) {
+            Some(active) => active.subscribe(id),
+            None => self.core().watchers.watch(id),
+        }
     }
 
     /// A saga's durable state now, if there is such a saga.
     ///
     /// # Errors
     /// When the journal fails.
-    pub async fn snapshot(&self, _id: SagaId) -> Result<Option<Snapshot>, JournalError> {
-        todo!()
+    pub async fn snapshot(&self, id: SagaId) -> Result<Option<Snapshot>, JournalError> {
+        Ok(self.core().journal.row(id).await?.map(|row| row.snapshot()))
     }
 
     /// What happened to a saga, step by step, if there is such a saga. For one that runs here it includes what is not journaled yet.
     ///
     /// # Errors
     /// When the journal fails.
-    pub async fn timeline(&self, _id: SagaId) -> Result<Option<Timeline>, JournalError> {
-        todo!()
+    pub async fn timeline(&self, id: SagaId) -> Result<Option<Timeline>, JournalError> {
+        let Some(mut stored) = self.core().journal.load(id).await? else { return Ok(None) };
+        if let Some(records) = self.core().active(id).map(|active| active.records())
+            && records.len() > stored.records.len()
+        {
+            stored.records = records;
+        }
+        Ok(Some(Timeline::new(stored)))
     }
 
-    /// Asks a saga to unwind. Honoured unless its pivot is done.
+    /// Sagas, newest first.
     ///
     /// # Errors
     /// When the journal fails.
-    pub async fn cancel(&self, _id: SagaId, _by: Operator) -> Result<Requested, JournalError> {
-        todo!()
+    pub async fn list(&self, filter: &Filter) -> Result<Page, JournalError> {
+        self.core().journal.list(filter).await
+    }
+
+    /// How many sagas there are that have not finished.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub async fn stats(&self) -> Result<Stats, JournalError> {
+        self.core().journal.stats(self.core().now()).await
+    }
+
+    /// Asks a saga to unwind. Honoured unless its pivot is done; the timeline tells.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub async fn cancel(&self, id: SagaId, by: Operator) -> Result<Requested, JournalError> {
+        self.ask(id, by, Wish::Cancel).await
+    }
+
+    /// Asks for what a saga is parked at, or waits to try again, to be tried now and with a fresh budget.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub async fn retry(&self, id: SagaId, by: Operator) -> Result<Requested, JournalError> {
+        self.ask(id, by, Wish::Retry).await
+    }
+
+    /// Takes the fate of a step of a parked saga as settled by hand, and lets the saga go on.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub async fn resolve(
+        &self,
+        id: SagaId,
+        by: Operator,
+        step: &str,
+        resolution: Resolution,
+    ) -> Result<Requested, JournalError> {
+        self.ask(id, by, Wish::Resolve { step: step.to_owned(), resolution }).await
+    }
+
+    async fn ask(&self, id: SagaId, operator: Operator, wish: Wish) -> Result<Requested, JournalError> {
+        let request = OperatorRequest { operator, wish, at: self.core().now() };
+        let requested = self.core().journal.request(id, &request).await?;
+        if requested == Requested::Accepted
+            && let Some(active) = self.core().active(id)
+        {
+            active.request(request);
+        }
+        Ok(requested)
     }
 
     /// Refuses new sagas, lets those in flight settle for at most `bound`, hands the rest over to other replicas, and stops.
-    pub async fn drain(&self, _bound: Duration) -> Drained {
-        todo!()
+    pub async fn drain(&self, bound: Duration) -> Drained {
+        let core = self.core();
+        core.closing.cancel();
+        let at_first = self.active();
+        let all_left = async {
+            loop {
+                let left = core.left.notified();
+                if self.active() == 0 {
+                    return;
+                }
+                left.await;
+            }
+        };
+        let _in_time = tokio::time::timeout(bound, all_left).await;
+        let handed_over = self.active();
+        core.hand_over.cancel();
+        core.tasks.close();
+        if tokio::time::timeout(core.config.lease, core.tasks.wait()).await.is_err() {
+            // What is left hangs in a journal that does not answer; others take it over when the lease ends.
+            core.kill.cancel();
+        }
+        if let Err(error) = core.journal.retire(&core.replica, core.now()).await {
+            tracing::warn!(%error, "the replica could not be retired; its lease ends by itself");
+        }
+        Drained { settled: at_first.saturating_sub(handed_over), handed_over }
+    }
+
+    /// Stops everything where it is, as a crash would.
+    pub fn kill(&self) {
+        self.core().kill.cancel();
     }
 }
 

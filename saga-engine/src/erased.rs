@@ -57,6 +57,15 @@ pub(crate) struct OfPivot<T>(pub(crate) T);
 pub(crate) struct OfRetriable<T>(pub(crate) T);
 pub(crate) struct OfLocal<T>(pub(crate) T);
 
+/// The decision to go forward: a local step that changes nothing, so that only its being journaled counts.
+pub(crate) struct OfNothing;
+
+impl<S: Saga> ErasedStep<S> for OfNothing {
+    fn name(&self) -> &'static str {
+        "go_forward"
+    }
+}
+
 #[async_trait]
 impl<S: Saga, T: Compensable<S>> ErasedStep<S> for OfCompensable<T> {
     fn name(&self) -> &'static str {

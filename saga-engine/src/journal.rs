@@ -8,7 +8,6 @@
 //!
 //! Must not know: what events mean (they are opaque records here), definitions, steps.
 
-mod memory;
 pub mod sql;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -17,9 +16,7 @@ use amends_primitives::{SagaId, Timestamp};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, Failure, LocalOutcome, Refusal, Snapshot, Status, TraceContext, event::Record};
-
-pub use memory::{MemoryJournal, MemoryTx};
+use crate::{Cause, Failure, Refusal, Snapshot, Status, TraceContext, event::Record};
 
 /// A store of sagas.
 #[async_trait]
@@ -69,7 +66,13 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the store fails.
-    async fn heartbeat(&self, replica: &ReplicaId, lease: Duration, now: Timestamp) -> Result<Heartbeat, JournalError>;
+    async fn heartbeat(
+        &self,
+        replica: &ReplicaId,
+        lease: Duration,
+        known: &[DefinitionId],
+        now: Timestamp,
+    ) -> Result<Heartbeat, JournalError>;
 
     /// Takes over at most `limit` active sagas whose owner is gone and whose definition is one of `known`.
     ///
@@ -81,7 +84,19 @@ pub trait Journal: Send + Sync + 'static {
         known: &[DefinitionId],
         limit: u32,
         now: Timestamp,
-    ) -> Result<Vec<Stored>, JournalError>;
+    ) -> Result<Claimed, JournalError>;
+
+    /// Whether only one process at a time uses the store, as with an embedded one. It then need not wait for the leases of its
+    /// predecessor, see [`evict_others`](Self::evict_others).
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
+    /// Forgets all other replicas, so that their sagas can be claimed at once.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn evict_others(&self, replica: &ReplicaId) -> Result<(), JournalError>;
 
     /// The active sagas a replica owns. A replica compares them with those it works on.
     ///
@@ -113,7 +128,7 @@ pub trait Journal: Send + Sync + 'static {
     /// When the store fails.
     async fn list(&self, filter: &Filter) -> Result<Page, JournalError>;
 
-    /// How many sagas there are that have not completed.
+    /// How many sagas there are that have not finished.
     ///
     /// # Errors
     /// When the store fails.
@@ -236,6 +251,15 @@ pub struct Stored {
     pub row: SagaRow,
     /// Its events, in order.
     pub records: Vec<Record>,
+}
+
+/// What a claim took over.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// Sagas to go on with.
+    pub sagas: Vec<Stored>,
+    /// Sagas whose journal cannot be read: they are owned, so that they are reported once and not claimed again and again.
+    pub unreadable: Vec<(SagaId, JournalError)>,
 }
 
 /// One entry of a saga's journal: some events, what they leave the row at, and the host's change that commits with them.
@@ -418,10 +442,10 @@ pub struct Page {
     pub next: Option<SagaId>,
 }
 
-/// Counts of what has not completed.
+/// Counts of what has not finished.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// By definition and status, without `Completed`: counting those would read the whole table.
+    /// By definition and status. What has finished is not counted: that would read the whole table.
     pub counts: Vec<StatsRow>,
     /// Replicas whose lease has not run out.
     pub replicas: u64,
@@ -467,20 +491,5 @@ impl JournalError {
     /// Whether the same call may succeed later without anybody changing anything.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
-    }
-}
-
-/// Applies the host's changes where there is no SQL: in tests and simulations.
-pub trait ApplyInMemory<L>: Send + Sync + 'static {
-    /// Applies a change, or refuses it without having changed anything.
-    fn apply(&self, local: &L, now: Timestamp) -> LocalOutcome;
-}
-
-impl<L, F> ApplyInMemory<L> for F
-where
-    F: Fn(&L, Timestamp) -> LocalOutcome + Send + Sync + 'static,
-{
-    fn apply(&self, local: &L, now: Timestamp) -> LocalOutcome {
-        self(local, now)
     }
 }

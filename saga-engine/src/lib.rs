@@ -9,6 +9,7 @@
 mod config;
 mod context;
 mod definition;
+mod driver;
 mod engine;
 mod erased;
 pub mod event;
@@ -18,11 +19,18 @@ pub mod metrics;
 mod outcome;
 #[cfg(feature = "participant")]
 pub mod participant;
+pub mod plan;
 mod policy;
+pub mod retry;
+mod runner;
 pub mod shape;
+pub mod state;
 mod status;
 mod step;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod timeline;
+pub mod transition;
 
 pub use config::Config;
 pub use context::{StepContext, StepKey, TraceContext};
@@ -30,9 +38,10 @@ pub use definition::{AfterPivot, BeforePivot, Builder, Definition, DefinitionErr
 pub use engine::{Drained, Engine, EngineBuilder, NewSaga, StartError, Started};
 pub use erased::UnreadableOutput;
 pub use handle::{Handle, Waited};
-pub use journal::sql::{ApplyLocal, SqlJournal};
+pub use journal::sql::{ApplyLocal, NothingLocal, SCHEMA, SqlJournal};
 pub use metrics::EngineMetrics;
 pub use outcome::{Cause, Closed, Failure, FailureKind, LocalOutcome, Outcome, Refusal, Undo};
 pub use policy::{Backoff, Journaling, Persistence, Policy};
+pub use runner::{Call, Intercept};
 pub use status::{InvalidStatus, Snapshot, Status};
 pub use step::{Compensable, LocalStep, Pivot, Step};

@@ -2,7 +2,11 @@
 
 use amends_primitives::Timestamp;
 
-use crate::{Failure, Status, TraceContext, journal::SagaRow};
+use crate::{
+    Failure, Status, TraceContext,
+    event::{Event, Record},
+    journal::{Resolution, SagaRow, Stored},
+};
 
 /// What happened to a saga.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +15,8 @@ pub struct Timeline {
     pub row: SagaRow,
     /// Its steps, in the order in which they began.
     pub entries: Vec<TimelineEntry>,
+    /// Its events, in order.
+    pub records: Vec<Record>,
 }
 
 /// One step in one phase.
@@ -91,6 +97,15 @@ impl EntryOutcome {
 }
 
 impl Timeline {
+    /// Folds a saga's events.
+    pub fn new(stored: Stored) -> Self {
+        let mut entries = Vec::new();
+        for record in &stored.records {
+            fold(&mut entries, record);
+        }
+        Self { row: stored.row, entries, records: stored.records }
+    }
+
     /// Where the saga is.
     pub const fn status(&self) -> Status {
         self.row.status
@@ -104,5 +119,89 @@ impl Timeline {
     /// The trace it belongs to.
     pub const fn trace(&self) -> &TraceContext {
         &self.row.trace
+    }
+}
+
+fn fold(entries: &mut Vec<TimelineEntry>, record: &Record) {
+    use EntryOutcome as O;
+    let at = record.at;
+    let mut end = |step: &str, phase, outcome, why: Option<(&str, &str)>| {
+        let entry = entry(entries, step, phase, at);
+        entry.outcome = outcome;
+        entry.finished_at = Some(at);
+        if let Some((code, detail)) = why {
+            (entry.code, entry.detail) = (Some(code.to_owned()), Some(detail.to_owned()));
+        }
+    };
+    match &record.event {
+        Event::StepStarted { step, .. } => begin(entries, step, Phase::Action, at),
+        Event::CompensationStarted { step, .. } => begin(entries, step, Phase::Compensation, at),
+        Event::CloseStarted { step, .. } => begin(entries, step, Phase::Close, at),
+        Event::StepDone { step, .. } => end(step, Phase::Action, O::Done, None),
+        Event::StepRefused { step, refusal, .. } => {
+            end(step, Phase::Action, O::Refused, Some((&refusal.code, &refusal.message)));
+        }
+        Event::StepUnknown { step, cause, .. } => {
+            end(step, Phase::Action, O::Unknown, Some((&cause.code, &cause.message)))
+        }
+        Event::Compensated { step, .. } => end(step, Phase::Compensation, O::Undone, None),
+        Event::CompensationNotYet { step, cause, .. } => {
+            end(step, Phase::Compensation, O::NotYet, Some((&cause.code, &cause.message)));
+        }
+        Event::PivotClosed { step, .. } => end(step, Phase::Close, O::Closed, None),
+        Event::PivotWasDone { step, .. } => end(step, Phase::Close, O::Done, None),
+        Event::CloseNotYet { step, cause, .. } => {
+            end(step, Phase::Close, O::NotYet, Some((&cause.code, &cause.message)))
+        }
+        Event::Resolved { step, resolution, by } => {
+            let why = Some(("resolved", by.why.as_str()));
+            match resolution {
+                Resolution::Done { .. } => end(step, Phase::Action, O::Done, why),
+                Resolution::Undone => end(step, Phase::Compensation, O::Undone, why),
+            }
+        }
+        Event::Resumed { .. } => interrupt(entries, at),
+        Event::Unwinding { .. }
+        | Event::CancelRequested { .. }
+        | Event::Parked { .. }
+        | Event::Retried { .. }
+        | Event::RequestRefused { .. }
+        | Event::Completed
+        | Event::Unwound => {}
+    }
+}
+
+fn begin(entries: &mut Vec<TimelineEntry>, step: &str, phase: Phase, at: Timestamp) {
+    let entry = entry(entries, step, phase, at);
+    entry.attempts += 1;
+    entry.outcome = EntryOutcome::InFlight;
+    entry.finished_at = None;
+}
+
+/// The step's entry of that phase. What a replica that crashed did is not known, so an entry may begin with its end.
+fn entry<'a>(entries: &'a mut Vec<TimelineEntry>, step: &str, phase: Phase, at: Timestamp) -> &'a mut TimelineEntry {
+    let found = entries.iter().position(|entry| entry.step == step && entry.phase == phase);
+    let at_position = found.unwrap_or_else(|| {
+        entries.push(TimelineEntry {
+            step: step.to_owned(),
+            phase,
+            attempts: 0,
+            outcome: EntryOutcome::InFlight,
+            code: None,
+            detail: None,
+            started_at: at,
+            finished_at: None,
+        });
+        entries.len() - 1
+    });
+    &mut entries[at_position]
+}
+
+fn interrupt(entries: &mut [TimelineEntry], at: Timestamp) {
+    for entry in entries.iter_mut().filter(|entry| entry.outcome == EntryOutcome::InFlight) {
+        entry.outcome = if entry.phase == Phase::Action { EntryOutcome::Unknown } else { EntryOutcome::NotYet };
+        entry.code = Some("interrupted".to_owned());
+        entry.detail = Some("the replica that made the attempt is gone".to_owned());
+        entry.finished_at = Some(at);
     }
 }

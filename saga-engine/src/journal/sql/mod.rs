@@ -1,13 +1,27 @@
 //! The journal in SQL: one text for SQLite and PostgreSQL, and a writer that puts concurrent sagas' entries into one commit.
 
-use std::sync::Arc;
+mod append;
+mod ownership;
+mod queries;
+mod rows;
+mod schema;
+mod writer;
 
-use amends_primitives::Timestamp;
-use amends_sql::{Database, SqlError, Tx};
+use std::{sync::Arc, time::Duration};
+
+use amends_primitives::{SagaId, Timestamp};
+use amends_sql::{Database, Dialect, SqlError, Tx};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use crate::LocalOutcome;
+use super::{
+    Append, Appended, Claimed, DefinitionId, Filter, Heartbeat, Journal, JournalError, NewRow, OperatorRequest, Page,
+    ReplicaId, Requested, SagaRow, Stats, Stored,
+};
+use crate::{LocalOutcome, NoLocal, Snapshot};
+use writer::Writer;
+
+pub use schema::SCHEMA;
 
 /// Applies the host's changes inside the journal's transaction.
 #[async_trait]
@@ -23,30 +37,155 @@ pub trait ApplyLocal: Send + Sync + 'static {
     async fn apply_in_tx(&self, tx: &mut Tx, local: &Self::Local, now: Timestamp) -> Result<LocalOutcome, SqlError>;
 }
 
+/// For hosts without changes of their own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NothingLocal;
+
+#[async_trait]
+impl ApplyLocal for NothingLocal {
+    type Local = NoLocal;
+
+    async fn apply_in_tx(&self, _tx: &mut Tx, local: &NoLocal, _now: Timestamp) -> Result<LocalOutcome, SqlError> {
+        match *local {}
+    }
+}
+
 /// The journal in SQL.
 pub struct SqlJournal<A: ApplyLocal> {
     database: Database,
-    apply: Arc<A>,
+    writer: Writer<A::Local>,
 }
 
 impl<A: ApplyLocal> SqlJournal<A> {
-    /// A journal in a database whose schema [`SCHEMA`](crate::SCHEMA) has been brought up to date.
+    /// A journal in a database whose schema [`SCHEMA`] has been brought up to date. Starts the writing task in the current runtime.
     pub fn new(database: Database, apply: A) -> Self {
-        Self { database, apply: Arc::new(apply) }
+        let writer = Writer::spawn(database.clone(), Arc::new(apply));
+        Self { database, writer }
+    }
+
+    /// The database.
+    pub const fn database(&self) -> &Database {
+        &self.database
     }
 
     /// Runs the caller's work in a transaction that it shares with other callers' and with the journal's own entries, so that many
-    /// concurrent starts cost one commit. The work is atomic on its own: its error rolls back only it.
+    /// concurrent starts cost one commit. The work is atomic on its own: its error rolls back only it. Like a local change it must
+    /// neither call out nor wait.
     ///
     /// # Errors
     /// The work's own error, or the database's: then the work may or may not have been committed.
-    pub async fn transact<T, E, F>(&self, _work: F) -> Result<T, E>
+    pub async fn transact<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<SqlError> + Send + 'static,
         F: for<'tx> FnOnce(&'tx mut Tx) -> BoxFuture<'tx, Result<T, E>> + Send + 'static,
     {
-        let _ = (&self.database, &self.apply);
-        todo!()
+        self.writer.work(work).await
     }
+}
+
+#[async_trait]
+impl<A: ApplyLocal> Journal for SqlJournal<A> {
+    type Local = A::Local;
+    type Tx = Tx;
+
+    async fn start_in_tx(&self, tx: &mut Tx, saga: &NewRow) -> Result<(), JournalError> {
+        insert(tx, saga).await
+    }
+
+    async fn start(&self, saga: &NewRow) -> Result<(), JournalError> {
+        let saga = saga.clone();
+        self.writer.work(move |tx| Box::pin(async move { insert(tx, &saga).await })).await
+    }
+
+    async fn append(&self, entry: Arc<Append<A::Local>>) -> Result<Appended, JournalError> {
+        self.writer.append(entry).await
+    }
+
+    async fn load(&self, id: SagaId) -> Result<Option<Stored>, JournalError> {
+        self.database.bounded(queries::load(&self.database, id)).await
+    }
+
+    async fn row(&self, id: SagaId) -> Result<Option<SagaRow>, JournalError> {
+        self.database.bounded(queries::row(&self.database, id)).await
+    }
+
+    async fn snapshots(&self, ids: &[SagaId]) -> Result<Vec<Snapshot>, JournalError> {
+        self.database.bounded(queries::snapshots(&self.database, ids)).await
+    }
+
+    async fn heartbeat(
+        &self,
+        replica: &ReplicaId,
+        lease: Duration,
+        known: &[DefinitionId],
+        _now: Timestamp,
+    ) -> Result<Heartbeat, JournalError> {
+        self.database.bounded(ownership::heartbeat(&self.database, replica, lease, known)).await
+    }
+
+    async fn claim(
+        &self,
+        replica: &ReplicaId,
+        known: &[DefinitionId],
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Claimed, JournalError> {
+        self.database.bounded(ownership::claim(&self.database, replica, known, limit, now)).await
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.database.dialect() == Dialect::Sqlite
+    }
+
+    async fn evict_others(&self, replica: &ReplicaId) -> Result<(), JournalError> {
+        self.database.bounded(ownership::evict_others(&self.database, replica)).await
+    }
+
+    async fn owned(&self, replica: &ReplicaId) -> Result<Vec<SagaId>, JournalError> {
+        self.database.bounded(ownership::owned(&self.database, replica)).await
+    }
+
+    async fn retire(&self, replica: &ReplicaId, now: Timestamp) -> Result<u64, JournalError> {
+        self.database.bounded(ownership::retire(&self.database, replica, now)).await
+    }
+
+    async fn request(&self, id: SagaId, request: &OperatorRequest) -> Result<Requested, JournalError> {
+        self.database.bounded(queries::request(&self.database, id, request)).await
+    }
+
+    async fn requests(&self, replica: &ReplicaId) -> Result<Vec<(SagaId, OperatorRequest)>, JournalError> {
+        self.database.bounded(ownership::requests(&self.database, replica)).await
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Page, JournalError> {
+        self.database.bounded(queries::list(&self.database, filter)).await
+    }
+
+    async fn stats(&self, now: Timestamp) -> Result<Stats, JournalError> {
+        self.database.bounded(queries::stats(&self.database, now)).await
+    }
+
+    async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, JournalError> {
+        self.database.bounded(queries::purge(&self.database, before, limit)).await
+    }
+}
+
+/// A first statement that finds the id taken leaves the caller's transaction usable.
+async fn insert(tx: &mut Tx, saga: &NewRow) -> Result<(), JournalError> {
+    let sql = "INSERT INTO sagas (id, definition, version, subject, status, input, traceparent, seq, fence, owner, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, 'running', $5, $6, 0, 1, $7, $8, $8) ON CONFLICT (id) DO NOTHING";
+    let inserted = sqlx::query(sql)
+        .bind(saga.id.to_string())
+        .bind(saga.definition.name.clone())
+        .bind(i64::from(saga.definition.version))
+        .bind(saga.subject.clone())
+        .bind(saga.input.clone())
+        .bind(saga.trace.traceparent().map(str::to_owned))
+        .bind(saga.owner.as_str().to_owned())
+        .bind(saga.at.as_micros())
+        .execute(&mut **tx)
+        .await
+        .map_err(SqlError::from)?;
+    if inserted.rows_affected() == 1 { Ok(()) } else { Err(JournalError::Exists(saga.id)) }
 }

@@ -1,0 +1,218 @@
+//! Who runs what: heartbeats, claims, hand-over. Leases are compared by the database's own clock, so replicas' clocks may differ.
+
+use std::{collections::HashMap, time::Duration};
+
+use amends_primitives::{SagaId, Timestamp};
+use amends_sql::{Database, Dialect, SqlError, Tx};
+use sqlx::Row;
+
+use super::rows::{self, COLUMNS, placeholders};
+use crate::{
+    event::Record,
+    journal::{Claimed, DefinitionId, Heartbeat, JournalError, OperatorRequest, ReplicaId, Stored},
+};
+
+/// Microseconds since the epoch, by the database.
+const fn now(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS BIGINT)",
+        Dialect::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+    }
+}
+
+/// `(definition, version)` is one of `known`, whose values begin at placeholder `first`.
+fn is_known(first: usize, known: &[DefinitionId]) -> String {
+    if known.is_empty() {
+        return "1 = 0".to_owned();
+    }
+    let one = |at: usize| format!("(s.definition = ${} AND s.version = ${})", first + 2 * at, first + 2 * at + 1);
+    format!("({})", (0..known.len()).map(one).collect::<Vec<_>>().join(" OR "))
+}
+
+/// Active sagas whose owner is gone.
+fn orphaned(dialect: Dialect) -> String {
+    format!(
+        "s.status IN ('running', 'unwinding') AND (s.owner IS NULL OR NOT EXISTS \
+         (SELECT 1 FROM saga_replicas r WHERE r.id = s.owner AND r.expires_at > {}))",
+        now(dialect)
+    )
+}
+
+/// Parked sagas that an operator wants moved.
+const WANTED: &str = "s.status = 'parked' AND s.request IS NOT NULL";
+
+/// One statement, because an idle replica runs little else.
+pub(super) async fn heartbeat(
+    database: &Database,
+    replica: &ReplicaId,
+    lease: Duration,
+    known: &[DefinitionId],
+) -> Result<Heartbeat, JournalError> {
+    let (dialect, now) = (database.dialect(), now(database.dialect()));
+    let (orphaned, known_too) = (orphaned(dialect), is_known(3, known));
+    // Subqueries see the table as it was before this statement, and so perhaps this replica as gone: it does not claim from itself.
+    let sql = format!(
+        "INSERT INTO saga_replicas (id, expires_at, beats) VALUES ($1, {now} + $2, 1)
+         ON CONFLICT (id) DO UPDATE SET expires_at = {now} + $2, beats = saga_replicas.beats + 1
+         RETURNING beats,
+            CASE WHEN EXISTS (SELECT 1 FROM sagas s WHERE {orphaned} AND (s.owner IS NULL OR s.owner <> $1) AND {known_too})
+                   OR EXISTS (SELECT 1 FROM sagas s WHERE {WANTED} AND {known_too}) THEN 1 ELSE 0 END,
+            CASE WHEN EXISTS (SELECT 1 FROM sagas s WHERE s.request IS NOT NULL AND s.owner = $1
+                   AND s.status IN ('running', 'unwinding')) THEN 1 ELSE 0 END,
+            (SELECT CAST(MIN(r.expires_at) - {now} AS BIGINT) FROM saga_replicas r WHERE r.id <> $1 AND r.expires_at > {now})"
+    );
+    let mut query = sqlx::query_as::<_, (i64, i64, i64, Option<i64>)>(sqlx::AssertSqlSafe(sql))
+        .bind(replica.as_str().to_owned())
+        .bind(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX));
+    for definition in known {
+        query = query.bind(definition.name.clone()).bind(i64::from(definition.version));
+    }
+    let (beats, claimable, requests, next_expiry) = query.fetch_one(database.writer()).await.map_err(SqlError::from)?;
+    Ok(Heartbeat {
+        lapsed: beats == 1,
+        claimable: claimable != 0,
+        requests: requests != 0,
+        next_expiry: next_expiry.map(|micros| Duration::from_micros(u64::try_from(micros).unwrap_or(0))),
+    })
+}
+
+pub(super) async fn claim(
+    database: &Database,
+    replica: &ReplicaId,
+    known: &[DefinitionId],
+    limit: u32,
+    at: Timestamp,
+) -> Result<Claimed, JournalError> {
+    let mut tx = database.begin().await?;
+    let (orphaned, skip) = (orphaned(database.dialect()), database.dialect().for_update_skip_locked());
+    let mut ids: Vec<String> = Vec::new();
+    for condition in [orphaned.as_str(), WANTED] {
+        let left = i64::from(limit) - i64::try_from(ids.len()).unwrap_or(i64::MAX);
+        if left <= 0 {
+            break;
+        }
+        let known_too = is_known(2, known);
+        let sql = format!("SELECT s.id FROM sagas s WHERE {condition} AND {known_too} ORDER BY s.id LIMIT $1{skip}");
+        let mut query = sqlx::query_as::<_, (String,)>(sqlx::AssertSqlSafe(sql)).bind(left);
+        for definition in known {
+            query = query.bind(definition.name.clone()).bind(i64::from(definition.version));
+        }
+        ids.extend(query.fetch_all(&mut *tx).await.map_err(SqlError::from)?.into_iter().map(|(id,)| id));
+    }
+    if ids.is_empty() {
+        return Ok(Claimed::default());
+    }
+    let sql = format!(
+        "UPDATE sagas SET owner = $1, fence = fence + 1, updated_at = $2 WHERE id IN ({}) RETURNING {COLUMNS}",
+        placeholders(3, ids.len())
+    );
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(replica.as_str().to_owned()).bind(at.as_micros());
+    for id in &ids {
+        query = query.bind(id.clone());
+    }
+    let rows = query.fetch_all(&mut *tx).await.map_err(SqlError::from)?;
+    let mut events = texts_of(&mut tx, &ids).await?;
+    let mut claimed = Claimed::default();
+    for row in &rows {
+        let row = rows::saga(row)?;
+        let texts = events.remove(&row.id.to_string()).unwrap_or_default();
+        match read_events(&row.id.to_string(), &texts) {
+            Ok(records) => claimed.sagas.push(Stored { row, records }),
+            Err(error) => claimed.unreadable.push((row.id, error)),
+        }
+    }
+    // Replicas that are gone for good. Living ones that come back late write themselves in again.
+    let sql = format!(
+        "DELETE FROM saga_replicas WHERE expires_at < {} - 60000000 AND NOT EXISTS
+            (SELECT 1 FROM sagas s WHERE s.owner = saga_replicas.id AND s.status IN ('running', 'unwinding'))",
+        now(database.dialect())
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut *tx).await.map_err(SqlError::from)?;
+    tx.commit().await.map_err(SqlError::from)?;
+    Ok(claimed)
+}
+
+/// The events of one saga.
+pub(super) async fn events_of(tx: &mut Tx, id: &str) -> Result<Vec<Record>, JournalError> {
+    let texts = texts_of(tx, &[id.to_owned()]).await?.remove(id).unwrap_or_default();
+    read_events(id, &texts)
+}
+
+fn read_events(id: &str, texts: &[String]) -> Result<Vec<Record>, JournalError> {
+    let mut records = Vec::new();
+    for text in texts {
+        records.extend(rows::records(id, text)?);
+    }
+    Ok(records)
+}
+
+/// The entries of some sagas as they are stored, by the saga's id.
+async fn texts_of(tx: &mut Tx, ids: &[String]) -> Result<HashMap<String, Vec<String>>, JournalError> {
+    let sql = format!(
+        "SELECT saga_id, events FROM saga_events WHERE saga_id IN ({}) ORDER BY saga_id, seq",
+        placeholders(1, ids.len())
+    );
+    let mut query = sqlx::query_as::<_, (String, String)>(sqlx::AssertSqlSafe(sql));
+    for id in ids {
+        query = query.bind(id.clone());
+    }
+    let mut texts: HashMap<String, Vec<String>> = HashMap::new();
+    for (saga_id, text) in query.fetch_all(&mut **tx).await.map_err(SqlError::from)? {
+        texts.entry(saga_id).or_default().push(text);
+    }
+    Ok(texts)
+}
+
+pub(super) async fn evict_others(database: &Database, replica: &ReplicaId) -> Result<(), JournalError> {
+    let sql = "DELETE FROM saga_replicas WHERE id <> $1";
+    sqlx::query(sql).bind(replica.as_str().to_owned()).execute(database.writer()).await.map_err(SqlError::from)?;
+    Ok(())
+}
+
+pub(super) async fn owned(database: &Database, replica: &ReplicaId) -> Result<Vec<SagaId>, JournalError> {
+    let sql = "SELECT id FROM sagas WHERE owner = $1 AND status IN ('running', 'unwinding')";
+    let ids: Vec<(String,)> = sqlx::query_as(sql)
+        .bind(replica.as_str().to_owned())
+        .fetch_all(database.reader())
+        .await
+        .map_err(SqlError::from)?;
+    ids.into_iter().map(|(id,)| id.parse().map_err(|_| rows::corrupt(&id, "id"))).collect()
+}
+
+pub(super) async fn retire(database: &Database, replica: &ReplicaId, at: Timestamp) -> Result<u64, JournalError> {
+    let mut tx = database.begin().await?;
+    let sql = "UPDATE sagas SET owner = NULL, updated_at = $2 WHERE owner = $1 AND status IN ('running', 'unwinding')";
+    let given_up = sqlx::query(sql)
+        .bind(replica.as_str().to_owned())
+        .bind(at.as_micros())
+        .execute(&mut *tx)
+        .await
+        .map_err(SqlError::from)?
+        .rows_affected();
+    let sql = "DELETE FROM saga_replicas WHERE id = $1";
+    sqlx::query(sql).bind(replica.as_str().to_owned()).execute(&mut *tx).await.map_err(SqlError::from)?;
+    tx.commit().await.map_err(SqlError::from)?;
+    Ok(given_up)
+}
+
+pub(super) async fn requests(
+    database: &Database,
+    replica: &ReplicaId,
+) -> Result<Vec<(SagaId, OperatorRequest)>, JournalError> {
+    let sql =
+        "SELECT id, request FROM sagas WHERE request IS NOT NULL AND owner = $1 AND status IN ('running', 'unwinding')";
+    let found = sqlx::query(sql)
+        .bind(replica.as_str().to_owned())
+        .fetch_all(database.reader())
+        .await
+        .map_err(SqlError::from)?;
+    found
+        .iter()
+        .map(|row| {
+            let id: String = row.try_get(0).map_err(SqlError::from)?;
+            let request: String = row.try_get(1).map_err(SqlError::from)?;
+            let request = serde_json::from_str(&request).map_err(|_| rows::corrupt(&id, "request"))?;
+            Ok((id.parse().map_err(|_| rows::corrupt(&id, "id"))?, request))
+        })
+        .collect()
+}

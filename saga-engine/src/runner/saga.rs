@@ -1,0 +1,446 @@
+//! The task of one saga: ask the plan, perform, remember; until it has settled or is not ours any more.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use amends_primitives::{SagaId, Timestamp};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::sync::mpsc;
+
+use super::{Active, Core, perform, publish, record_output};
+use crate::{
+    Cause, Journaling, LocalOutcome, Outcome, Refusal, Snapshot, StepContext, StepKey, TraceContext, Undo,
+    driver::{AnyDefinition, Driver},
+    event::{Event, Record},
+    journal::{Append, Appended, Journal, OperatorRequest, Resolution, SagaRow},
+    metrics::{AttemptLabels, SagaLabels, StepLabels},
+    plan::{self, Conclusion, Effect, EffectKind, Next},
+    retry,
+    shape::Shape,
+    state::State,
+    timeline::EntryOutcome,
+    transition::{self, IllegalEvent},
+};
+
+/// A change of the host's that fails this often for other reasons than an unavailable database is taken for refused: it would hold
+/// the saga up for ever.
+const LOCAL_FAILURES_MAX: u32 = 8;
+
+/// Why a saga stops here without having settled.
+#[derive(Debug)]
+enum Stop {
+    /// Another replica has it.
+    Lost,
+    /// This replica shuts down.
+    HandOver,
+    /// This program made a mistake.
+    Bug(IllegalEvent),
+}
+
+pub(super) struct Saga<J: Journal> {
+    core: Arc<Core<J>>,
+    id: SagaId,
+    fence: u64,
+    trace: TraceContext,
+    definition: Arc<dyn AnyDefinition<J::Local>>,
+    shape: Arc<Shape>,
+    driver: Box<dyn Driver<J::Local>>,
+    /// The sum of all events, also of those not journaled yet.
+    state: State,
+    active: Arc<Active>,
+    /// How many of its events are journaled.
+    durable: usize,
+    inbox: mpsc::Receiver<OperatorRequest>,
+    /// Asked, and not answered in the journal yet.
+    request: Option<OperatorRequest>,
+    /// The last one answered: it may arrive by several ways.
+    answered: Option<OperatorRequest>,
+    clears_request: bool,
+}
+
+impl<J: Journal> Saga<J> {
+    #[expect(clippy::too_many_arguments, reason = "the parts of a saga, put together in this one place")]
+    pub(super) fn new(
+        core: Arc<Core<J>>,
+        row: &SagaRow,
+        definition: &Arc<dyn AnyDefinition<J::Local>>,
+        driver: Box<dyn Driver<J::Local>>,
+        state: State,
+        active: Arc<Active>,
+        inbox: mpsc::Receiver<OperatorRequest>,
+        durable: usize,
+    ) -> Self {
+        Self {
+            core,
+            id: row.id,
+            fence: row.fence,
+            trace: row.trace.clone(),
+            definition: Arc::clone(definition),
+            shape: Arc::clone(definition.shape()),
+            driver,
+            state,
+            active,
+            durable,
+            inbox,
+            request: row.request.clone(),
+            answered: None,
+            clears_request: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        // A panic in the host's own pure code (recording, changes, hooks) must not leave a saga that is neither run nor missed.
+        let ran = AssertUnwindSafe(self.until_settled()).catch_unwind().await;
+        let (id, name, metrics) = (self.id, self.shape.name, &self.core.metrics);
+        match ran {
+            Ok(Ok(())) => {
+                let status = self.state.status();
+                metrics.settled(name, status.as_str(), self.core.now().since(self.state.started_at));
+                if let Some(cause) = self.state.parked() {
+                    self.core.sweep.notify_one();
+                    tracing::error!(saga.id = %id, saga.name = name, %cause, "saga parked: it needs a human");
+                } else {
+                    tracing::debug!(saga.id = %id, saga.name = name, %status, "saga settled");
+                }
+            }
+            Ok(Err(Stop::Lost)) => {
+                metrics.fenced.inc();
+                tracing::warn!(saga.id = %id, saga.name = name, "another replica has taken the saga over");
+            }
+            Ok(Err(Stop::HandOver)) => self.give_up().await,
+            Ok(Err(Stop::Bug(error))) => {
+                metrics.unreadable.inc();
+                tracing::error!(saga.id = %id, saga.name = name, %error, "saga stopped by a mistake of the engine");
+            }
+            Err(_panic) => {
+                metrics.unreadable.inc();
+                tracing::error!(saga.id = %id, saga.name = name, "the saga's own code panicked; it is tried again later");
+            }
+        }
+    }
+
+    async fn until_settled(&mut self) -> Result<(), Stop> {
+        let mut in_flight: FuturesUnordered<BoxFuture<'static, perform::Ended>> = FuturesUnordered::new();
+        loop {
+            if let Some(request) = self.request.take() {
+                self.answer(request).await?;
+            }
+            let now = self.core.now();
+            match plan::next(&self.shape, &self.state, now) {
+                Next::Settled => return self.flush().await,
+                Next::Perform(effects) => {
+                    self.lease_held().await?;
+                    for effect in &effects {
+                        self.note(plan::started(&self.shape, *effect))?;
+                    }
+                    if self.shape.journaling == Journaling::EveryStep {
+                        self.flush().await?;
+                    }
+                    for effect in effects {
+                        in_flight.push(self.attempt(effect));
+                    }
+                }
+                Next::Change(effect) => self.change(effect).await?,
+                Next::Decide(event) => self.decide(event).await?,
+                Next::Wait(until) => {
+                    let wait = until.map(|until| until.since(now));
+                    if in_flight.is_empty() && wait.is_none_or(|wait| wait > self.core.config.quiet_wait_max) {
+                        self.flush().await?;
+                    }
+                    tokio::select! {
+                        biased;
+                        () = self.core.hand_over.cancelled() => return Err(Stop::HandOver),
+                        () = self.active.lost.cancelled() => return Err(Stop::Lost),
+                        Some(ended) = in_flight.next(), if !in_flight.is_empty() => self.conclude(ended).await?,
+                        Some(request) = self.inbox.recv() => self.request = Some(request),
+                        () = sleep(wait) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// A replica that may have lost its sagas does not act for them until it knows.
+    async fn lease_held(&self) -> Result<(), Stop> {
+        if self.core.lease.is_held() && !self.active.lost.is_cancelled() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = self.active.lost.cancelled() => Err(Stop::Lost),
+            () = self.core.hand_over.cancelled() => Err(Stop::HandOver),
+            () = self.core.lease.held() => Ok(()),
+        }
+    }
+
+    fn context(&self, effect: Effect) -> StepContext {
+        let now = self.core.now();
+        StepContext {
+            key: StepKey { saga_id: self.id, step: self.shape.step(effect.step).name },
+            attempt: effect.attempt,
+            now,
+            timeout: plan::timeout(&self.shape, &self.state, effect, now).max(Duration::from_millis(1)),
+            trace: self.trace.clone(),
+        }
+    }
+
+    fn attempt(&self, effect: Effect) -> BoxFuture<'static, perform::Ended> {
+        let context = self.context(effect);
+        let attempt = self.driver.attempt(effect, context.clone());
+        perform::perform(effect, context, attempt, self.core.intercept.clone())
+    }
+
+    async fn conclude(&mut self, (effect, mut conclusion, took): perform::Ended) -> Result<(), Stop> {
+        let output = match &conclusion {
+            Conclusion::Acted(Outcome::Done(output)) | Conclusion::Closed(crate::Closed::WasDone(output)) => {
+                Some(output)
+            }
+            _ => None,
+        };
+        if let Some(output) = output
+            && let Err(error) = self.driver.record(effect.step, output)
+        {
+            // Written by the same type a moment ago: its serialisation does not read back. Surely not a refusal.
+            let cause = Cause::new("unreadable_output", error.to_string());
+            conclusion = match effect.kind {
+                EffectKind::Close => Conclusion::Closed(crate::Closed::NotYet(cause)),
+                EffectKind::Act | EffectKind::Compensate => Conclusion::Acted(Outcome::Unknown(cause)),
+            };
+        }
+        self.count(effect, &conclusion, took);
+        let jitter = (self.core.jitter)();
+        let event = plan::concluded(&self.shape, &self.state, effect, conclusion, self.core.now(), jitter);
+        self.note(event)?;
+        if self.shape.journaling == Journaling::EveryStep {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Applies an event, to be journaled with the next decision.
+    fn note(&mut self, event: Event) -> Result<(), Stop> {
+        let record = Record { at: self.core.now(), event };
+        transition::apply(&self.shape, &mut self.state, &record).map_err(Stop::Bug)?;
+        self.active.records.lock().push(record);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Stop> {
+        let pending = self.active.records.lock().len() > self.durable;
+        if pending || self.clears_request {
+            let _applied = self.write(Vec::new(), None).await?;
+        }
+        Ok(())
+    }
+
+    /// A decision, with the host's change that belongs to it.
+    async fn decide(&mut self, event: Event) -> Result<(), Stop> {
+        let local = match &event {
+            Event::Unwinding { failure } => self.driver.on_unwinding(failure),
+            Event::Unwound => self.state.failure().and_then(|failure| self.driver.on_unwound(failure)),
+            Event::Parked { cause, .. } => self.driver.on_parked(cause),
+            _ => None,
+        };
+        let parked = matches!(event, Event::Parked { .. });
+        match self.write(vec![event.clone()], local).await? {
+            LocalOutcome::Applied => Ok(()),
+            LocalOutcome::Refused(_) if parked => self.write(vec![event], None).await.map(|_| ()),
+            LocalOutcome::Refused(refusal) => {
+                // The host may refuse a step's change, not the end of the saga. Without it, the saga may not end either.
+                let cause =
+                    Cause::new(&refusal.code, format!("the host refused {}: {}", event.name(), refusal.message));
+                self.write(vec![Event::Parked { step: None, cause }], None).await.map(|_| ())
+            }
+        }
+    }
+
+    /// A local step: its change and its events in one commit, and with them the end of the saga, if it was the last.
+    async fn change(&mut self, effect: Effect) -> Result<(), Stop> {
+        let now = self.core.now();
+        let local = self.driver.change(effect, &self.context(effect));
+        let begun = plan::started(&self.shape, effect);
+        let applied = match effect.kind {
+            EffectKind::Act => Conclusion::Acted(Outcome::Done(serde_json::Value::Null)),
+            EffectKind::Compensate | EffectKind::Close => Conclusion::Compensated(Undo::Undone),
+        };
+        let done = plan::concluded(&self.shape, &self.state, effect, applied.clone(), now, 0.0);
+        let mut events = vec![begun.clone(), done];
+        let after = self.after(&events, now)?;
+        if plan::next(&self.shape, &after, now) == Next::Decide(Event::Completed) {
+            events.push(Event::Completed);
+        }
+        match self.write(events, local).await? {
+            LocalOutcome::Applied => {
+                self.count(effect, &applied, Duration::ZERO);
+                Ok(())
+            }
+            LocalOutcome::Refused(refusal) => {
+                let refused = match effect.kind {
+                    EffectKind::Act => Conclusion::Acted(Outcome::Refused(refusal)),
+                    EffectKind::Compensate | EffectKind::Close => {
+                        Conclusion::Compensated(Undo::NotYet(Cause::new(refusal.code, refusal.message)))
+                    }
+                };
+                self.count(effect, &refused, Duration::ZERO);
+                self.note(begun)?;
+                let jitter = (self.core.jitter)();
+                self.note(plan::concluded(&self.shape, &self.state, effect, refused, now, jitter))
+            }
+        }
+    }
+
+    fn after(&self, events: &[Event], at: Timestamp) -> Result<State, Stop> {
+        let mut after = self.state.clone();
+        for event in events {
+            let record = Record { at, event: event.clone() };
+            transition::apply(&self.shape, &mut after, &record).map_err(Stop::Bug)?;
+        }
+        Ok(after)
+    }
+
+    /// Makes what is pending and `events` durable, together with the host's change. Goes on trying while the journal is unavailable.
+    async fn write(&mut self, events: Vec<Event>, local: Option<J::Local>) -> Result<LocalOutcome, Stop> {
+        let at = self.core.now();
+        let after = self.after(&events, at)?;
+        let with_local = local.is_some();
+        let entry = Arc::new(self.entry(&after, events, local, at, false));
+        let written_from = tokio::time::Instant::now();
+        let mut failures = 0_u32;
+        let request = loop {
+            let error = match self.core.journal.append(Arc::clone(&entry)).await {
+                Ok(Appended::Written(request)) => break request,
+                Ok(Appended::LocalRefused(refusal)) => return Ok(LocalOutcome::Refused(refusal)),
+                Ok(Appended::Fenced) => return Err(Stop::Lost),
+                Err(error) => error,
+            };
+            failures += 1;
+            self.core.metrics.journal_errors.inc();
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(saga.id = %self.id, %error, source, failures, "the journal could not be written, trying again");
+            if with_local && !error.is_transient() && failures >= LOCAL_FAILURES_MAX {
+                return Ok(LocalOutcome::Refused(Refusal::new("local_change_failed", error.to_string())));
+            }
+            let config = &self.core.config;
+            let waits =
+                crate::Backoff { first: config.journal_retry_first, cap: config.journal_retry_cap, spread: 0.3 };
+            let wait = retry::backoff(&waits, failures, (self.core.jitter)(), None);
+            tokio::select! {
+                biased;
+                () = self.core.hand_over.cancelled() => return Err(Stop::HandOver),
+                () = self.active.lost.cancelled() => return Err(Stop::Lost),
+                () = tokio::time::sleep(wait) => {}
+            }
+        };
+        self.core.metrics.append_seconds.observe(written_from.elapsed().as_secs_f64());
+        self.state = after;
+        let mut records = self.active.records.lock();
+        let known = records.len() - self.durable;
+        records.extend_from_slice(&entry.records[known..]);
+        self.durable = records.len();
+        drop(records);
+        self.clears_request = false;
+        if request.is_some() {
+            self.request = request;
+        }
+        publish(&self.active.snapshots, self.snapshot());
+        Ok(LocalOutcome::Applied)
+    }
+
+    fn entry(
+        &self,
+        after: &State,
+        events: Vec<Event>,
+        local: Option<J::Local>,
+        at: Timestamp,
+        releases: bool,
+    ) -> Append<J::Local> {
+        let mut records = self.active.records.lock()[self.durable..].to_vec();
+        records.extend(events.into_iter().map(|event| Record { at, event }));
+        let wake_at = match plan::next(&self.shape, after, at) {
+            Next::Wait(wake_at) => wake_at,
+            _ => None,
+        };
+        Append {
+            saga_id: self.id,
+            expected_seq: self.durable as u64,
+            fence: self.fence,
+            owner: self.core.replica.clone(),
+            records,
+            status: after.status(),
+            step: after.current_step(&self.shape).map(|index| self.shape.step(index).name.to_owned()),
+            failure: after.failure().cloned(),
+            parked: after.parked().cloned(),
+            wake_at,
+            clears_request: self.clears_request,
+            releases,
+            local,
+            at,
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            id: self.id,
+            status: self.state.status(),
+            failure: self.state.failure().cloned(),
+            parked: self.state.parked().cloned(),
+            seq: self.durable as u64,
+        }
+    }
+
+    /// Journals what becomes of an operator's request.
+    async fn answer(&mut self, request: OperatorRequest) -> Result<(), Stop> {
+        if self.answered.as_ref() == Some(&request) {
+            return Ok(());
+        }
+        let mut event = plan::requested(&self.shape, &self.state, &request);
+        if let Event::Resolved { resolution: Resolution::Done { .. }, .. } = &event
+            && let Err(error) = record_output(&mut *self.driver, &self.definition, &event)
+        {
+            event = Event::RequestRefused { by: request.operator.clone(), reason: format!("resolve: {error}") };
+        }
+        self.note(event)?;
+        self.clears_request = true;
+        self.answered = Some(request);
+        self.flush().await
+    }
+
+    /// Leaves the saga to another replica, with what is known about it. If that fails, the keeper's retiring does it.
+    async fn give_up(&mut self) {
+        let entry = Arc::new(self.entry(&self.state, Vec::new(), None, self.core.now(), true));
+        if let Ok(Appended::Written(_)) = self.core.journal.append(entry).await {
+            self.durable = self.active.records.lock().len();
+        }
+        tracing::info!(saga.id = %self.id, saga.name = self.shape.name, "saga handed over");
+    }
+
+    fn count(&self, effect: Effect, conclusion: &Conclusion, took: Duration) {
+        let outcome = match conclusion {
+            Conclusion::Acted(Outcome::Done(_)) | Conclusion::Closed(crate::Closed::WasDone(_)) => EntryOutcome::Done,
+            Conclusion::Acted(Outcome::Refused(_)) => EntryOutcome::Refused,
+            Conclusion::Acted(Outcome::Unknown(_)) => EntryOutcome::Unknown,
+            Conclusion::Compensated(Undo::Undone) => EntryOutcome::Undone,
+            Conclusion::Closed(crate::Closed::Closed) => EntryOutcome::Closed,
+            Conclusion::Compensated(Undo::NotYet(_)) | Conclusion::Closed(crate::Closed::NotYet(_)) => {
+                EntryOutcome::NotYet
+            }
+        };
+        let (saga, step, phase) = (self.shape.name, self.shape.step(effect.step).name, effect.kind.phase().as_str());
+        let metrics = &self.core.metrics;
+        metrics.attempts.get_or_create(&AttemptLabels { saga, step, phase, outcome: outcome.as_str() }).inc();
+        metrics.attempt_seconds.get_or_create(&StepLabels { saga, step, phase }).observe(took.as_secs_f64());
+    }
+}
+
+impl<J: Journal> Core<J> {
+    /// Counts a saga that was stored.
+    pub(crate) fn count_started(&self, saga: &'static str) {
+        self.metrics.started.get_or_create(&SagaLabels { saga }).inc();
+    }
+}
+
+async fn sleep(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
