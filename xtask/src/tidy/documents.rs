@@ -57,6 +57,15 @@ pub(super) fn links_lead_somewhere(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Every decision is in the index, with the number that its name has.
+pub(super) fn decisions_are_listed(tree: &Tree) -> Vec<Finding> {
+    const FOLDER: &str = "docs/adr/";
+    let index = tree.files.get("docs/adr/README.md").map_or("", String::as_str);
+    let pages = tree.files.keys().filter_map(|path| path.strip_prefix(FOLDER)).filter(|name| *name != "README.md");
+    let missing = pages.filter(|name| !index.contains(&format!("]({name})")));
+    missing.map(|name| Finding::error(&format!("{FOLDER}{name}"), "is not in docs/adr/README.md")).collect()
+}
+
 fn links(line: &str) -> impl Iterator<Item = &str> {
     let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let targets = targets.map(|target| target.split('#').next().unwrap_or(target));
@@ -101,6 +110,12 @@ mod tests {
         let good = "docs/work/x http://a/home/b ${X}/work/y workspace\n";
         let image = format!("USER {}\n", EVERYWHERE[0]);
         check(no_machine_paths, &[("a.md", &bad), ("b.md", good), ("c", &image)], &["error: a.md:2: "]);
+    }
+
+    #[test]
+    fn a_decision_that_nobody_finds_is_found() {
+        let files = [("docs/adr/README.md", "[1](0001-a.md)"), ("docs/adr/0001-a.md", ""), ("docs/adr/0002-b.md", "")];
+        check(decisions_are_listed, &files, &["error: docs/adr/0002-b.md: is not in"]);
     }
 
     #[test]

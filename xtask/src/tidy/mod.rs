@@ -122,7 +122,7 @@ fn paths(root: &Path) -> Result<Vec<String>> {
 
 pub(crate) fn run() -> Result {
     let tree = Tree::read()?;
-    let rules: [fn(&Tree) -> Vec<Finding>; 9] = [
+    let rules: [fn(&Tree) -> Vec<Finding>; 10] = [
         edges::allowed,
         manifests::shared,
         sources::header,
@@ -131,6 +131,7 @@ pub(crate) fn run() -> Result {
         sources::length,
         documents::no_machine_paths,
         documents::links_lead_somewhere,
+        documents::decisions_are_listed,
         codes::documented,
     ];
     let findings: Vec<Finding> = rules.iter().flat_map(|rule| rule(&tree)).collect();
