@@ -3,5 +3,15 @@
 //! Must not know: orders beyond their id, payments, sagas beyond a step key.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
+pub mod app;
+mod build;
+pub mod config;
 pub mod domain;
+pub mod faults;
+pub mod grpc;
+pub mod metrics;
 pub mod store;
+mod sweeper;
+
+pub use build::{Addresses, App, SERVICE, build, build_with, schemas};
+pub use config::Config;

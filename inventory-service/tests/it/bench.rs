@@ -20,13 +20,13 @@ use inventory_service::{
 use saga_engine::participant::ActionKey;
 
 /// How long the tests' reservations hold.
-pub const HOLD: Duration = Duration::from_secs(60);
+pub(crate) const HOLD: Duration = Duration::from_secs(60);
 
 /// A store with its clock.
-pub struct Bench {
-    pub store: Store,
-    pub database: Database,
-    pub clock: ManualClock,
+pub(crate) struct Bench {
+    pub(crate) store: Store,
+    pub(crate) database: Database,
+    pub(crate) clock: ManualClock,
     ids: SeededIds,
     put: parking_lot::Mutex<HashMap<Sku, i64>>,
     drop_later: Option<tempfile::TempDir>,
@@ -34,7 +34,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub async fn sqlite() -> Option<Arc<Self>> {
+    pub(crate) async fn sqlite() -> Option<Arc<Self>> {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}?mode=rwc", dir.path().join("inventory.db").display());
         Some(Self::over(&url, Some(dir), None).await)
@@ -42,7 +42,7 @@ impl Bench {
 
     /// `None` only when the embedded backends alone were asked for.
     #[expect(clippy::disallowed_methods, reason = "tests learn from the environment where the servers are")]
-    pub async fn postgres() -> Option<Arc<Self>> {
+    pub(crate) async fn postgres() -> Option<Arc<Self>> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let Ok(admin) = std::env::var("AMENDS_TEST_POSTGRES_URL") else {
             let embedded_only = std::env::var("AMENDS_TEST_BACKENDS").is_ok_and(|backends| backends == "embedded");
@@ -80,7 +80,7 @@ impl Bench {
     }
 
     /// The end of every test: no unit was lost, none came from nowhere, and no open reservation is left out of the count.
-    pub async fn close(self: Arc<Self>) {
+    pub(crate) async fn close(self: Arc<Self>) {
         let (mut held, mut sold) = (HashMap::<Sku, i64>::new(), HashMap::<Sku, i64>::new());
         for reservation in self.all_reservations().await {
             let into = match reservation.state {
@@ -108,27 +108,27 @@ impl Bench {
         drop(Arc::into_inner(self).map(|bench| bench.drop_later));
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    pub async fn put(&self, sku: &str, on_hand: i64) {
+    pub(crate) async fn put(&self, sku: &str, on_hand: i64) {
         let item = NewItem::try_new(sku.parse().unwrap(), sku.to_uppercase(), eur(500), on_hand).unwrap();
         self.store.run(PutItem { item, now: self.now() }).await.unwrap().unwrap();
         self.put.lock().insert(sku.parse().unwrap(), on_hand);
     }
 
-    pub async fn item(&self, sku: &str) -> Item {
+    pub(crate) async fn item(&self, sku: &str) -> Item {
         self.store.items(&[sku.parse().unwrap()]).await.unwrap().pop().unwrap()
     }
 
     /// (on hand, reserved)
-    pub async fn stock(&self, sku: &str) -> (i64, i64) {
+    pub(crate) async fn stock(&self, sku: &str) -> (i64, i64) {
         let stock = self.item(sku).await.stock;
         (stock.on_hand(), stock.reserved())
     }
 
-    pub async fn all_reservations(&self) -> Vec<Reservation> {
+    pub(crate) async fn all_reservations(&self) -> Vec<Reservation> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             let page = self.store.reservations(None, after, 50).await.unwrap();
@@ -140,15 +140,15 @@ impl Bench {
         }
     }
 
-    pub async fn state(&self, id: ReservationId) -> State {
+    pub(crate) async fn state(&self, id: ReservationId) -> State {
         self.store.reservation(id).await.unwrap().unwrap().state
     }
 
-    pub async fn reserve(&self, saga: u64, lines: &[(&str, u32)]) -> Answer<Reservation> {
+    pub(crate) async fn reserve(&self, saga: u64, lines: &[(&str, u32)]) -> Answer<Reservation> {
         self.reserve_lines(saga, lines.iter().map(|(sku, units)| line(sku, *units)).collect(), 1).await
     }
 
-    pub async fn reserve_lines(&self, saga: u64, lines: Vec<Line>, fingerprint: u8) -> Answer<Reservation> {
+    pub(crate) async fn reserve_lines(&self, saga: u64, lines: Vec<Line>, fingerprint: u8) -> Answer<Reservation> {
         let reserve = Reserve {
             key: StepKey::try_new(key(saga, "reserve_stock"), &[fingerprint; 32]).unwrap(),
             id: ReservationId::new(self.ids.next_id()),
@@ -160,15 +160,20 @@ impl Bench {
         self.store.run(reserve).await.unwrap()
     }
 
-    pub async fn release(&self, saga: u64) -> Result<Released, inventory_service::domain::Rejection> {
+    pub(crate) async fn release(&self, saga: u64) -> Result<Released, inventory_service::domain::Rejection> {
         self.store.run(Release { key: key(saga, "reserve_stock"), now: self.now() }).await.unwrap()
     }
 
-    pub async fn commit(&self, saga: u64, reservation: ReservationId) -> Answer<Reservation> {
+    pub(crate) async fn commit(&self, saga: u64, reservation: ReservationId) -> Answer<Reservation> {
         self.commit_refusing(saga, reservation, &[]).await
     }
 
-    pub async fn commit_refusing(&self, saga: u64, reservation: ReservationId, skus: &[&str]) -> Answer<Reservation> {
+    pub(crate) async fn commit_refusing(
+        &self,
+        saga: u64,
+        reservation: ReservationId,
+        skus: &[&str],
+    ) -> Answer<Reservation> {
         let commit = Commit {
             key: StepKey::try_new(key(saga, "commit_stock"), &[2; 32]).unwrap(),
             reservation,
@@ -178,34 +183,34 @@ impl Bench {
         self.store.run(commit).await.unwrap()
     }
 
-    pub async fn close_commit(&self, saga: u64) -> bool {
+    pub(crate) async fn close_commit(&self, saga: u64) -> bool {
         self.store.run(CloseCommit { key: key(saga, "commit_stock"), now: self.now() }).await.unwrap()
     }
 
-    pub async fn restock(&self, saga: u64, reservation: ReservationId) -> Answer<Reservation> {
+    pub(crate) async fn restock(&self, saga: u64, reservation: ReservationId) -> Answer<Reservation> {
         let key = StepKey::try_new(key(saga, "restock"), &[3; 32]).unwrap();
         self.store.run(Restock { key, reservation, now: self.now() }).await.unwrap()
     }
 
-    pub async fn expire(&self, limit: u32) -> Expired {
+    pub(crate) async fn expire(&self, limit: u32) -> Expired {
         self.store.run(Expire { now: self.now(), limit }).await.unwrap()
     }
 }
 
-pub fn key(saga: u64, step: &str) -> ActionKey {
+pub(crate) fn key(saga: u64, step: &str) -> ActionKey {
     ActionKey::parse(&uuid::Uuid::from_u64_pair(8, saga).to_string(), step).unwrap()
 }
 
-pub fn eur(minor: i64) -> Money {
+pub(crate) fn eur(minor: i64) -> Money {
     Money::new(minor, Currency::EUR)
 }
 
-pub fn line(sku: &str, units: u32) -> Line {
+pub(crate) fn line(sku: &str, units: u32) -> Line {
     Line { sku: sku.parse().unwrap(), quantity: Quantity::try_new(units).unwrap(), expected_unit_price: None }
 }
 
 /// Runs `one(0..count)` all at once, as tasks, and returns their results in order.
-pub async fn at_once<T, F>(count: u64, one: impl Fn(u64) -> F) -> Vec<T>
+pub(crate) async fn at_once<T, F>(count: u64, one: impl Fn(u64) -> F) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,

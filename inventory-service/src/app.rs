@@ -1,0 +1,214 @@
+//! The use cases: what the time is, how long goods are held, what is counted. Rules are in `domain`, rows in `store`.
+
+use std::{sync::Arc, time::Duration};
+
+use amends_primitives::{Clock, IdSource, OrderId, ReservationId, Timestamp};
+use saga_engine::participant::ActionKey;
+use service_kit::Runtime;
+
+use crate::{
+    config::{Config, HoldsConfig},
+    domain::{Item, Line, NewItem, Rejection, Reservation, Sku},
+    faults::Faults,
+    metrics::StepMetrics,
+    store::{
+        Answer, CloseCommit, Commit, Expire, Expired, ItemPage, PutItem, Release, Released, ReservationPage, Reserve,
+        Restock, Seed, StepKey, Store, StoreError, Unputtable,
+    },
+    sweeper::WakeUp,
+};
+
+/// The inventory.
+#[derive(Clone)]
+pub struct Inventory {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    holds: HoldsConfig,
+    sweep_batch: u32,
+    faults: Faults,
+    metrics: StepMetrics,
+    wake_up: WakeUp,
+}
+
+/// What a reservation is asked for.
+#[derive(Debug)]
+pub struct ReserveRequest {
+    /// The step's key.
+    pub key: StepKey,
+    /// Whose goods.
+    pub order: OrderId,
+    /// At least one; each SKU once.
+    pub lines: Vec<Line>,
+    /// How long; `None` takes the default. Cut to the maximum.
+    pub hold_for: Option<Duration>,
+}
+
+impl Inventory {
+    /// Over a store.
+    pub fn new(store: Store, config: &Config, runtime: &Runtime) -> Self {
+        Self {
+            store,
+            clock: Arc::clone(&runtime.clock),
+            ids: Arc::clone(&runtime.ids),
+            holds: config.holds.clone(),
+            sweep_batch: config.sweeper.batch,
+            faults: Faults::new(&config.faults),
+            metrics: StepMetrics::new(&runtime.metrics),
+            wake_up: WakeUp::default(),
+        }
+    }
+
+    /// What goes wrong on purpose.
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    pub(crate) const fn wake_up(&self) -> &WakeUp {
+        &self.wake_up
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Creates the items that are missing and leaves the others alone; returns how many were missing.
+    ///
+    /// # Errors
+    /// When the database cannot.
+    pub async fn seed(&self, items: Vec<NewItem>) -> Result<u64, StoreError> {
+        if items.is_empty() {
+            return Ok(0);
+        }
+        self.store.run(Seed { items, now: self.now() }).await
+    }
+
+    /// The items of these SKUs that exist.
+    ///
+    /// # Errors
+    /// When the database cannot say.
+    pub async fn items(&self, skus: &[Sku]) -> Result<Vec<Item>, StoreError> {
+        self.store.items(skus).await
+    }
+
+    /// A page of the catalogue.
+    ///
+    /// # Errors
+    /// When the database cannot say.
+    pub async fn list_items(&self, after: Option<&Sku>, limit: usize) -> Result<ItemPage, StoreError> {
+        self.store.list_items(after, limit).await
+    }
+
+    /// Creates or changes an item.
+    ///
+    /// # Errors
+    /// When the database cannot.
+    pub async fn put_item(&self, item: NewItem) -> Result<Result<Item, Unputtable>, StoreError> {
+        self.store.run(PutItem { item, now: self.now() }).await
+    }
+
+    /// Sets goods aside.
+    ///
+    /// # Errors
+    /// When the database cannot.
+    pub async fn reserve(&self, request: ReserveRequest) -> Result<Answer<Reservation>, StoreError> {
+        let now = self.now();
+        let hold_max = Duration::from_secs(self.holds.max_secs);
+        let hold_for = request.hold_for.unwrap_or(Duration::from_secs(self.holds.default_secs)).min(hold_max);
+        let expires_at = now + hold_for;
+        let ReserveRequest { key, order, lines, .. } = request;
+        let id = ReservationId::new(self.ids.next_id());
+        let answer = self.store.run(Reserve { key, id, order, lines, now, expires_at }).await?;
+        self.metrics.step("reserve_stock", &answer);
+        if answer.is_ok() {
+            self.wake_up.at(expires_at, now);
+        }
+        Ok(answer)
+    }
+
+    /// Undoes a reservation.
+    ///
+    /// # Errors
+    /// When the database cannot.
+    pub async fn release(&self, key: ActionKey) -> Result<Result<Released, Rejection>, StoreError> {
+        let released = self.store.run(Release { key, now: self.now() }).await?;
+        self.metrics.released(&released);
+        Ok(released)
+    }
+
+    /// Sells the goods of a reservation.
+    ///
+    /// # Errors
+    /// When the database cannot.
+    pub async fn commit(&self, key: StepKey, reservation: ReservationId) -> Result<Answer<Reservation>, StoreError> {
+        let expire_skus = self.faults.refuse_commit_skus();
+        let answer = self.store.run(Commit { key, reservation, now: self.now(), expire_skus }).await?;
+        self.metrics.step("commit_stock", &answer);
+        Ok(answer)
+    }
+
+    /// Makes sure that a commit can no longer happen; tells whether it has.
+    ///
+    /// # Errors
+    /// When the database cannot.
+    pub async fn close_commit(&self, key: ActionKey) -> Result<bool, StoreError> {
+        let was_committed = self.store.run(CloseCommit { key, now: self.now() }).await?;
+        self.metrics.closed(was_committed);
+        Ok(was_committed)
+    }
+
+    /// Puts sold goods back on sale.
+    ///
+    /// # Errors
+    /// When the database cannot.
+    pub async fn restock(&self, key: StepKey, reservation: ReservationId) -> Result<Answer<Reservation>, StoreError> {
+        let answer = self.store.run(Restock { key, reservation, now: self.now() }).await?;
+        self.metrics.step("restock", &answer);
+        Ok(answer)
+    }
+
+    /// One reservation.
+    ///
+    /// # Errors
+    /// When the database cannot say.
+    pub async fn reservation(&self, id: ReservationId) -> Result<Option<Reservation>, StoreError> {
+        self.store.reservation(id).await
+    }
+
+    /// A page of reservations.
+    ///
+    /// # Errors
+    /// When the database cannot say.
+    pub async fn reservations(
+        &self,
+        order: Option<OrderId>,
+        after: Option<ReservationId>,
+        limit: usize,
+    ) -> Result<ReservationPage, StoreError> {
+        self.store.reservations(order, after, limit).await
+    }
+
+    /// When the next open reservation is due.
+    ///
+    /// # Errors
+    /// When the database cannot say.
+    pub async fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.store.next_expiry().await
+    }
+
+    /// Lets one batch of overdue reservations go.
+    ///
+    /// # Errors
+    /// When the database cannot.
+    pub async fn expire_batch(&self) -> Result<Expired, StoreError> {
+        let expired = self.store.run(Expire { now: self.now(), limit: self.sweep_batch }).await?;
+        self.metrics.expired(expired.count);
+        Ok(expired)
+    }
+}
+
+impl std::fmt::Debug for Inventory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inventory").field("store", &self.store).finish_non_exhaustive()
+    }
+}

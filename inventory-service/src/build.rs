@@ -1,0 +1,139 @@
+//! Puts the service together: store, token verification, listener, sweeper.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use amends_protos::{FILE_DESCRIPTOR_SET, inventory::v1::inventory_service_server::InventoryServiceServer};
+use amends_sql::{Database, Schema};
+use anyhow::Context as _;
+use service_kit::{
+    Runtime,
+    auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
+    grpc::Server,
+    kv::Redis,
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    app::Inventory,
+    config::Config,
+    grpc::Api,
+    store::{self, Store},
+    sweeper,
+};
+
+/// The service's name, in logs, spans and metrics.
+pub const SERVICE: &str = "inventory-service";
+
+/// A reservation of a hundred lines has some ten kilobytes; nothing asked of this service is larger.
+const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// Where it listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// `amends.inventory.v1.InventoryService`, health and reflection.
+    pub grpc: SocketAddr,
+}
+
+/// The service, ready to run.
+#[derive(Debug)]
+pub struct App {
+    addresses: Addresses,
+    listener: TcpListener,
+    server: Server,
+    inventory: Inventory,
+    database: Database,
+    sleep_max: Duration,
+    runtime: Runtime,
+}
+
+/// What `amends migrate` brings up to date in the inventory's database, in this order.
+pub const fn schemas() -> [Schema; 2] {
+    [store::SCHEMA, saga_engine::participant::SCHEMA]
+}
+
+/// Opens the store, migrates it, creates missing items and binds the listener. Revoked tokens are looked up in Redis, if there
+/// is one.
+///
+/// # Errors
+/// When the database stays away for longer than configured, a migration fails, or the address is taken.
+pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
+    let revocations: Arc<dyn Revocations> = if config.redis_url.is_empty() {
+        Arc::new(NoRevocations)
+    } else {
+        let redis = Redis::new(config.redis_url.expose()).context("inventory.redis_url")?;
+        Arc::new(RedisRevocations::new(redis))
+    };
+    build_with(config, runtime, revocations).await
+}
+
+/// As [`build`], with another way to learn of revoked tokens: services in one process ask the token service directly.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn Revocations>) -> anyhow::Result<App> {
+    let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
+        .context("the token verifier cannot be made")?;
+    build_verifying(config, runtime, verifier).await
+}
+
+async fn build_verifying(config: Config, runtime: &Runtime, verifier: Verifier) -> anyhow::Result<App> {
+    let database = Database::connect_lazy(config.database.url.expose(), &config.database.options())
+        .context("inventory.database.url")?;
+    let store = Store::new(database.clone());
+    let patience = Duration::from_secs(config.database.start_patience_secs);
+    store.migrate(patience).await.context("the inventory's database cannot be brought up to date")?;
+    let inventory = Inventory::new(store.clone(), &config, runtime);
+    let seed = config.seed.iter().enumerate().map(|(index, item)| {
+        item.item().map_err(|(field, message)| anyhow::anyhow!("inventory.seed[{index}].{field}: {message}"))
+    });
+    let created = inventory.seed(seed.collect::<Result<_, _>>()?).await.context("the catalogue cannot be seeded")?;
+    if created > 0 {
+        tracing::info!(items = created, "items created that were missing");
+    }
+    let listener = TcpListener::bind(config.grpc.listen)
+        .await
+        .with_context(|| format!("inventory.grpc.listen: {}", config.grpc.listen))?;
+    let addresses = Addresses { grpc: listener.local_addr()? };
+    runtime.readiness.add(
+        "inventory-store",
+        Arc::new(move || {
+            let store = store.clone();
+            Box::pin(async move { store.ping().await.map_err(|error| error.to_string()) })
+        }),
+    );
+    let api = InventoryServiceServer::new(Api::new(inventory.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let server = Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).add_service(api);
+    let sleep_max = Duration::from_millis(config.sweeper.sleep_max_ms);
+    Ok(App { addresses, listener, server, inventory, database, sleep_max, runtime: runtime.clone() })
+}
+
+impl App {
+    /// Where it listens.
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The inventory itself, for compositions in one process that seed it.
+    pub const fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// Serves until shutdown, then lets calls in flight end, within a bound.
+    ///
+    /// # Errors
+    /// When the listener cannot be served.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let stop = self.runtime.shutdown.token().child_token();
+        tracing::info!(service = SERVICE, grpc = %self.addresses.grpc, "listening");
+        let sweeper = self
+            .runtime
+            .shutdown
+            .spawn("inventory-sweeper", sweeper::run(self.inventory, self.sleep_max, stop.clone()));
+        let served = self.server.serve(self.listener).await;
+        // Also where the listener failed while the rest of the process goes on.
+        stop.cancel();
+        sweeper.await.context("the sweeper panicked")?;
+        self.database.close().await;
+        served
+    }
+}

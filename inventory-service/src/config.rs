@@ -1,0 +1,309 @@
+//! Configuration of the inventory service, section `inventory`.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use amends_primitives::{Currency, Money};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+use service_kit::{
+    auth::VerifierConfig,
+    config::{ConfigError, Section},
+};
+
+use crate::domain::{ItemError, NewItem, Sku};
+
+/// A reservation held for longer than a day belongs to somebody who forgot it.
+const HOLD_SECS_MAX: u64 = 86_400;
+
+/// A larger batch would keep its rows locked for too long.
+const SWEEP_BATCH_MAX: u32 = 1_000;
+
+/// An injected delay beyond a minute is longer than any caller waits.
+const DELAY_MS_MAX: u64 = 60_000;
+
+/// A URL that may hold a password. Neither `Debug` nor serialisation shows it.
+#[derive(Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct SecretUrl(SecretString);
+
+impl SecretUrl {
+    /// The URL itself. Look twice at where it goes.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Whether nothing was given.
+    pub fn is_empty(&self) -> bool {
+        self.expose().is_empty()
+    }
+
+    /// The URL, unless there could be a password in it.
+    fn shown(&self) -> &str {
+        if self.expose().contains('@') { "(secret)" } else { self.expose() }
+    }
+}
+
+impl From<&str> for SecretUrl {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.shown())
+    }
+}
+
+impl Serialize for SecretUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.shown())
+    }
+}
+
+/// Section `inventory`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The listener.
+    pub grpc: GrpcConfig,
+    /// Where items and reservations are.
+    pub database: DatabaseConfig,
+    /// `redis://…`, where the token service tells which tokens were revoked. Empty: nobody is asked.
+    pub redis_url: SecretUrl,
+    /// Whose tokens are accepted.
+    pub auth: VerifierConfig,
+    /// How long goods are held.
+    pub holds: HoldsConfig,
+    /// What lets overdue reservations go.
+    pub sweeper: SweeperConfig,
+    /// Faults injected on purpose. All off by default.
+    pub faults: FaultsConfig,
+    /// Items created at start where they are missing.
+    pub seed: Vec<SeedItem>,
+}
+
+/// The listener.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GrpcConfig {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+impl Default for GrpcConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 50053)) }
+    }
+}
+
+/// The database.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// `sqlite://FILE?mode=rwc` or `postgres://…`.
+    pub url: SecretUrl,
+    /// Connections at the most.
+    pub connections_max: u32,
+    /// How long a call waits for a connection, in milliseconds.
+    pub acquire_timeout_ms: u64,
+    /// How long one statement may run, in milliseconds.
+    pub statement_timeout_ms: u64,
+    /// How long to wait at start for a database that is not up yet.
+    pub start_patience_secs: u64,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            url: "sqlite://inventory.db?mode=rwc".into(),
+            connections_max: 16,
+            acquire_timeout_ms: 2_000,
+            statement_timeout_ms: 3_000,
+            start_patience_secs: 30,
+        }
+    }
+}
+
+/// How long goods are held.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HoldsConfig {
+    /// Where the caller does not say.
+    pub default_secs: u64,
+    /// At the most, whatever the caller says. At most a day.
+    pub max_secs: u64,
+}
+
+impl Default for HoldsConfig {
+    /// A saga settles within seconds; the rest is for one whose orchestrator has to be restarted first.
+    fn default() -> Self {
+        Self { default_secs: 900, max_secs: 3_600 }
+    }
+}
+
+/// What lets overdue reservations go. It wakes when the next one is due.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SweeperConfig {
+    /// Reservations let go in one transaction: 1 to 1000.
+    pub batch: u32,
+    /// How long it sleeps at the most, in milliseconds: the reservations of a replica that died have nobody else who knows when
+    /// they are due.
+    pub sleep_max_ms: u64,
+}
+
+impl Default for SweeperConfig {
+    fn default() -> Self {
+        Self { batch: 100, sleep_max_ms: 30_000 }
+    }
+}
+
+/// Faults injected on purpose.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FaultsConfig {
+    /// Every call waits this long before anything happens, in milliseconds: at most 60000.
+    pub delay_ms: u64,
+    /// Out of a hundred calls, so many fail with UNAVAILABLE: half of them before they take effect, half after.
+    pub error_pct: u8,
+    /// Out of a hundred calls, so many are refused with RESOURCE_EXHAUSTED.
+    pub rate_limit_pct: u8,
+    /// Reservations with one of these SKUs expire at the moment they are committed.
+    pub refuse_commit_skus: Vec<String>,
+}
+
+/// An item created at start where it is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeedItem {
+    /// 1 to 64 ASCII letters, digits and `-_.:/`.
+    pub sku: String,
+    /// For people.
+    pub name: String,
+    /// The price of one unit, in minor units.
+    pub amount_minor: i64,
+    /// The price's currency: ISO 4217.
+    pub currency: String,
+    /// Units.
+    pub on_hand: i64,
+}
+
+impl SeedItem {
+    /// The item.
+    ///
+    /// # Errors
+    /// The field that is wrong, and why.
+    pub fn item(&self) -> Result<NewItem, (&'static str, String)> {
+        let sku: Sku = self.sku.parse().map_err(|error| ("sku", format!("{error}")))?;
+        let currency: Currency = self.currency.parse().map_err(|error| ("currency", format!("{error}")))?;
+        let price = Money::new(self.amount_minor, currency);
+        NewItem::try_new(sku, self.name.clone(), price, self.on_hand).map_err(|error| {
+            let field = match error {
+                ItemError::Name => "name",
+                ItemError::UnitPrice => "amount_minor",
+                ItemError::OnHand => "on_hand",
+            };
+            (field, error.to_string())
+        })
+    }
+}
+
+impl DatabaseConfig {
+    /// As the store wants it.
+    pub fn options(&self) -> amends_sql::Options {
+        amends_sql::Options {
+            connections_max: self.connections_max,
+            acquire_timeout: Duration::from_millis(self.acquire_timeout_ms),
+            statement_timeout: Duration::from_millis(self.statement_timeout_ms),
+        }
+    }
+}
+
+impl Section for Config {
+    fn validate(&self, errors: &mut Vec<ConfigError>) {
+        let mut check = |good: bool, key: &str, message: &str| {
+            if !good {
+                errors.push(ConfigError::new(key, message));
+            }
+        };
+        let known =
+            ["sqlite:", "postgres:", "postgresql:"].iter().any(|kind| self.database.url.expose().starts_with(kind));
+        check(known, "database.url", "must begin with sqlite: or postgres:");
+        check(self.database.connections_max >= 1, "database.connections_max", "must be at least 1");
+        check(self.database.acquire_timeout_ms >= 1, "database.acquire_timeout_ms", "must be at least 1");
+        check(self.database.statement_timeout_ms >= 1, "database.statement_timeout_ms", "must be at least 1");
+        let redis = self.redis_url.expose();
+        let is_redis = ["redis://", "rediss://"].iter().any(|kind| redis.starts_with(kind));
+        check(redis.is_empty() || is_redis, "redis_url", "must begin with redis:// or rediss://, or be empty");
+        check((1..=HOLD_SECS_MAX).contains(&self.holds.max_secs), "holds.max_secs", "must be 1 to 86400");
+        let default = self.holds.default_secs;
+        check(1 <= default && default <= self.holds.max_secs, "holds.default_secs", "must be 1 to holds.max_secs");
+        check((1..=SWEEP_BATCH_MAX).contains(&self.sweeper.batch), "sweeper.batch", "must be 1 to 1000");
+        check(self.sweeper.sleep_max_ms >= 100, "sweeper.sleep_max_ms", "must be at least 100");
+        check(self.faults.delay_ms <= DELAY_MS_MAX, "faults.delay_ms", "must be at most 60000");
+        check(self.faults.error_pct <= 100, "faults.error_pct", "must be at most 100");
+        check(self.faults.rate_limit_pct <= 100, "faults.rate_limit_pct", "must be at most 100");
+        for (index, sku) in self.faults.refuse_commit_skus.iter().enumerate() {
+            if let Err(error) = sku.parse::<Sku>() {
+                check(false, &format!("faults.refuse_commit_skus[{index}]"), &error.to_string());
+            }
+        }
+        for (index, item) in self.seed.iter().enumerate() {
+            if let Err((field, message)) = item.item() {
+                check(false, &format!("seed[{index}].{field}"), &message);
+            }
+        }
+        let mut auth = Vec::new();
+        self.auth.validate(&mut auth);
+        errors.extend(auth.into_iter().map(|error| ConfigError::new(format!("auth.{}", error.key), error.message)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let mut errors = Vec::new();
+        Config::default().validate(&mut errors);
+        assert_eq!(errors, []);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_by_their_keys() {
+        let mut config = Config { redis_url: "http://x".into(), ..Config::default() };
+        config.database.url = "mysql://root:hunter2@db".into();
+        config.holds.default_secs = 10_000;
+        config.sweeper.batch = 0;
+        config.faults.error_pct = 101;
+        config.faults.refuse_commit_skus = vec!["tea".into(), "a b".into()];
+        let item =
+            SeedItem { sku: "tea".into(), name: "Tea".into(), amount_minor: 500, currency: "EUR".into(), on_hand: 1 };
+        config.seed = vec![
+            item.clone(),
+            SeedItem { currency: "XXX".into(), ..item.clone() },
+            SeedItem { amount_minor: 0, ..item },
+        ];
+        config.auth.issuer = String::new();
+        let mut errors = Vec::new();
+        config.validate(&mut errors);
+        let keys: Vec<_> = errors.iter().map(|error| error.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            [
+                "database.url",
+                "redis_url",
+                "holds.default_secs",
+                "sweeper.batch",
+                "faults.error_pct",
+                "faults.refuse_commit_skus[1]",
+                "seed[1].currency",
+                "seed[2].amount_minor",
+                "auth.issuer"
+            ]
+        );
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

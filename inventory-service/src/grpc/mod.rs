@@ -1,0 +1,122 @@
+//! The gRPC surface: `amends.inventory.v1.InventoryService`. Authorises, injects the configured faults, and hands each call to the
+//! file of its verb. Must not know SQL.
+
+mod batch_get_items;
+mod close_commit;
+mod commit_stock;
+mod get_item;
+mod get_reservation;
+mod list_items;
+mod list_reservations;
+mod parse;
+mod put_item;
+mod release_stock;
+mod reserve_stock;
+mod restock;
+mod status;
+
+use std::time::Duration;
+
+use amends_protos::inventory::v1::{self as pb, inventory_service_server::InventoryService};
+use service_kit::auth::grpc::claims;
+use tonic::{Code, Request, Response, Status, async_trait};
+use tracing::Instrument as _;
+
+use crate::{app::Inventory, faults::Fault};
+
+/// What it takes to read.
+const READ: &str = "inventory:read";
+/// What it takes to change anything.
+const WRITE: &str = "inventory:write";
+
+/// The service's methods.
+#[derive(Debug, Clone)]
+pub struct Api {
+    inventory: Inventory,
+}
+
+impl Api {
+    /// Over an inventory.
+    pub const fn new(inventory: Inventory) -> Self {
+        Self { inventory }
+    }
+
+    /// Asks for the scope, and lets the configured faults come first.
+    async fn enter<M>(&self, request: Request<M>, scope: &'static str) -> Result<(M, Fault), Status> {
+        claims(&request)?.require(scope)?;
+        let faults = self.inventory.faults();
+        if !faults.delay().is_zero() {
+            tokio::time::sleep(faults.delay()).await;
+        }
+        match faults.draw() {
+            Fault::RateLimited => {
+                let message = "too many calls (injected)";
+                Err(status::again_after(Code::ResourceExhausted, "RATE_LIMITED", message, Duration::from_millis(100)))
+            }
+            Fault::Before => Err(injected()),
+            fault @ (Fault::None | Fault::After) => Ok((request.into_inner(), fault)),
+        }
+    }
+}
+
+fn injected() -> Status {
+    let message = "the service is unavailable (injected)";
+    status::again_after(Code::Unavailable, "UNAVAILABLE", message, Duration::from_millis(100))
+}
+
+/// The answer, unless it is to be lost on its way.
+fn leave<M>(answer: Result<M, Status>, fault: Fault) -> Result<Response<M>, Status> {
+    match fault {
+        Fault::After => Err(injected()),
+        Fault::None | Fault::Before | Fault::RateLimited => answer.map(Response::new),
+    }
+}
+
+/// Implements each method as: authorise, run the verb in a span of its name, answer.
+macro_rules! methods {
+    ($($verb:ident($request:ident) -> $response:ident, $scope:ident;)+) => {
+        #[async_trait]
+        impl InventoryService for Api {
+            $(async fn $verb(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
+                let (message, fault) = self.enter(request, $scope).await?;
+                let span = $verb::span(&message);
+                leave($verb::answer(&self.inventory, message).instrument(span).await, fault)
+            })+
+        }
+    };
+}
+
+methods! {
+    get_item(GetItemRequest) -> GetItemResponse, READ;
+    batch_get_items(BatchGetItemsRequest) -> BatchGetItemsResponse, READ;
+    list_items(ListItemsRequest) -> ListItemsResponse, READ;
+    put_item(PutItemRequest) -> PutItemResponse, WRITE;
+    reserve_stock(ReserveStockRequest) -> ReserveStockResponse, WRITE;
+    release_stock(ReleaseStockRequest) -> ReleaseStockResponse, WRITE;
+    commit_stock(CommitStockRequest) -> CommitStockResponse, WRITE;
+    close_commit(CloseCommitRequest) -> CloseCommitResponse, WRITE;
+    restock(RestockRequest) -> RestockResponse, WRITE;
+    get_reservation(GetReservationRequest) -> GetReservationResponse, READ;
+    list_reservations(ListReservationsRequest) -> ListReservationsResponse, READ;
+}
+
+/// A span that names the step a saga asks for.
+fn step_span(verb: &'static str, key: Option<&amends_protos::common::v1::StepKey>) -> tracing::Span {
+    let span = tracing::info_span!(
+        "step",
+        otel.name = verb,
+        saga_id = tracing::field::Empty,
+        saga_step = tracing::field::Empty,
+        attempt = tracing::field::Empty,
+        order_id = tracing::field::Empty,
+        reservation_id = tracing::field::Empty,
+    );
+    if let Some(key) = key {
+        // What is not an id is refused later on, but must not fill a log before that.
+        let short = |text: &str| text.chars().take(64).collect::<String>();
+        span.record("saga_id", short(&key.saga_id))
+            .record("saga_step", short(&key.step))
+            .record("attempt", key.attempt);
+    }
+    span
+}

@@ -1,0 +1,49 @@
+//! `PutItem`: creates or changes an article.
+
+use amends_protos::inventory::v1::{PutItemRequest, PutItemResponse};
+use tonic::Status;
+use tracing::Span;
+
+use super::{
+    parse::{self, Fields},
+    status,
+};
+use crate::{
+    app::Inventory,
+    domain::{ItemError, NewItem},
+};
+
+pub(super) fn span(_: &PutItemRequest) -> Span {
+    Span::current()
+}
+
+pub(super) async fn answer(inventory: &Inventory, request: PutItemRequest) -> Result<PutItemResponse, Status> {
+    let mut fields = Fields::default();
+    let sku = fields.parsed("sku", &request.sku);
+    let price = match &request.unit_price {
+        Some(price) => fields.price("unit_price", price),
+        None => {
+            fields.wrong("unit_price", "must be given");
+            None
+        }
+    };
+    let item = match sku.zip(price).map(|(sku, price)| NewItem::try_new(sku, request.name, price, request.on_hand)) {
+        Some(Ok(item)) => Some(item),
+        Some(Err(error)) => {
+            let field = match error {
+                ItemError::Name => "name",
+                ItemError::UnitPrice => "unit_price",
+                ItemError::OnHand => "on_hand",
+            };
+            fields.wrong(field, error);
+            None
+        }
+        None => None,
+    };
+    let item = fields.finish(item)?;
+    let sku = item.sku().to_string();
+    let put = inventory.put_item(item).await.map_err(|error| status::failed(&error))?;
+    let item = put.map_err(|unputtable| status::unputtable(&unputtable))?;
+    tracing::info!(sku, on_hand = item.stock.on_hand(), unit_price = %item.unit_price, "item put");
+    Ok(PutItemResponse { item: Some(parse::item(item)) })
+}

@@ -1,0 +1,186 @@
+//! Lets overdue reservations go, when they are due: it sleeps until the next one is, not for a fixed time.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use amends_primitives::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::Inventory;
+
+/// After a failed batch, before the next try.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Tells a sleeping sweeper of reservations that are due before it meant to wake up.
+#[derive(Debug, Clone)]
+pub(crate) struct WakeUp(Arc<(AtomicI64, Notify)>);
+
+impl Default for WakeUp {
+    fn default() -> Self {
+        // Nobody sleeps yet; the first look at the store sees everything.
+        Self(Arc::new((AtomicI64::new(i64::MAX), Notify::new())))
+    }
+}
+
+impl WakeUp {
+    /// Something is due at that time. Also wakes a sweeper that should be awake by now: the clock may have jumped.
+    pub(crate) fn at(&self, due: Timestamp, now: Timestamp) {
+        let (planned, notify) = &*self.0;
+        let planned = planned.load(Ordering::SeqCst);
+        if due.as_micros() < planned || planned <= now.as_micros() {
+            notify.notify_one();
+        }
+    }
+
+    fn plan(&self, wake_at: Timestamp) {
+        self.0.0.store(wake_at.as_micros(), Ordering::SeqCst);
+    }
+
+    async fn notified(&self) {
+        self.0.1.notified().await;
+    }
+}
+
+/// Runs until `stop`.
+pub(crate) async fn run(inventory: Inventory, sleep_max: Duration, stop: CancellationToken) {
+    loop {
+        let pause = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            pause = sweep(&inventory, sleep_max) => pause,
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = inventory.wake_up().notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Lets everything go that is due, batch by batch, and tells how long to sleep.
+async fn sweep(inventory: &Inventory, sleep_max: Duration) -> Duration {
+    loop {
+        match inventory.expire_batch().await {
+            Ok(expired) => {
+                if expired.count > 0 {
+                    tracing::info!(reservations = expired.count, "overdue reservations let go");
+                }
+                if expired.may_have_more {
+                    continue;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "overdue reservations could not be let go");
+                return PAUSE_AFTER_FAILURE.min(sleep_max);
+            }
+        }
+        // The plan is published before the store is read: a reservation made in between is either seen here or wakes us.
+        let now = inventory.now();
+        inventory.wake_up().plan(now + sleep_max);
+        return match inventory.next_expiry().await {
+            Ok(None) => sleep_max,
+            Ok(Some(due)) => {
+                let wake_at = due.min(now + sleep_max);
+                inventory.wake_up().plan(wake_at);
+                // At least a moment: a row that another replica holds right now stays due.
+                wake_at.since(now).max(Duration::from_millis(10))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the next overdue reservation could not be looked up");
+                PAUSE_AFTER_FAILURE.min(sleep_max)
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use amends_primitives::{ManualClock, OrderId, SeededIds};
+    use amends_sql::{Database, Options};
+    use futures::FutureExt as _;
+    use saga_engine::participant::ActionKey;
+    use service_kit::Runtime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        app::ReserveRequest,
+        config::{Config, SeedItem},
+        domain::{Line, Quantity},
+        store::{StepKey, Store},
+    };
+
+    const SLEEP_MAX: Duration = Duration::from_secs(30);
+
+    async fn shop(clock: &Arc<ManualClock>) -> (tempfile::TempDir, Inventory) {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", dir.path().join("inventory.db").display());
+        let store = Store::new(Database::connect_lazy(&url, &Options::default()).unwrap());
+        store.migrate(Duration::ZERO).await.unwrap();
+        let runtime = Runtime::with(Arc::clone(clock) as Arc<_>, Arc::new(SeededIds::new(1)));
+        let mut config = Config::default();
+        config.sweeper.batch = 2;
+        let inventory = Inventory::new(store, &config, &runtime);
+        let item =
+            SeedItem { sku: "tea".into(), name: "Tea".into(), amount_minor: 1, currency: "EUR".into(), on_hand: 100 };
+        inventory.seed(vec![item.item().unwrap()]).await.unwrap();
+        (dir, inventory)
+    }
+
+    async fn reserve(inventory: &Inventory, saga: u128, hold_for: Duration) {
+        let key = ActionKey::parse(&Uuid::from_u128(saga).to_string(), "reserve_stock").unwrap();
+        let line =
+            Line { sku: "tea".parse().unwrap(), quantity: Quantity::try_new(1).unwrap(), expected_unit_price: None };
+        let request = ReserveRequest {
+            key: StepKey::try_new(key, &[0; 32]).unwrap(),
+            order: OrderId::new(Uuid::from_u128(saga)),
+            lines: vec![line],
+            hold_for: Some(hold_for),
+        };
+        inventory.reserve(request).await.unwrap().unwrap();
+    }
+
+    fn is_woken(inventory: &Inventory) -> bool {
+        inventory.wake_up().notified().now_or_never().is_some()
+    }
+
+    #[tokio::test]
+    async fn it_sleeps_until_the_next_reservation_is_due() {
+        let clock = Arc::new(ManualClock::default());
+        let (_dir, inventory) = shop(&clock).await;
+        assert_eq!(sweep(&inventory, SLEEP_MAX).await, SLEEP_MAX);
+
+        reserve(&inventory, 1, Duration::from_secs(60)).await;
+        assert!(!is_woken(&inventory), "it looks again before that anyway");
+        assert_eq!(sweep(&inventory, SLEEP_MAX).await, SLEEP_MAX);
+        clock.advance(Duration::from_secs(45));
+        assert_eq!(sweep(&inventory, SLEEP_MAX).await, Duration::from_secs(15));
+
+        reserve(&inventory, 2, Duration::from_secs(20)).await;
+        assert!(!is_woken(&inventory), "it wakes up before that anyway");
+        reserve(&inventory, 3, Duration::from_secs(5)).await;
+        assert!(is_woken(&inventory), "it would sleep for too long");
+        assert_eq!(sweep(&inventory, SLEEP_MAX).await, Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn it_lets_everything_go_that_is_due_batch_by_batch() {
+        let clock = Arc::new(ManualClock::default());
+        let (_dir, inventory) = shop(&clock).await;
+        for saga in 0..5 {
+            reserve(&inventory, saga, Duration::from_secs(1)).await;
+        }
+        reserve(&inventory, 9, Duration::from_secs(10)).await;
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(sweep(&inventory, SLEEP_MAX).await, Duration::from_secs(9));
+        let item = inventory.items(&["tea".parse().unwrap()]).await.unwrap().pop().unwrap();
+        assert_eq!(item.stock.reserved(), 1);
+    }
+}
