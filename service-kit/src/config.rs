@@ -134,7 +134,7 @@ pub fn load_from<T: Section>(section: &str, sources: &Sources) -> Result<T, Conf
     let mut tree = Tree::default();
     let mut errors = Vec::new();
     if let Some(Value::Object(base)) = sources.base.get(section) {
-        tree.root = base.clone();
+        tree.root.clone_from(base);
     }
     tree.add_file(section, sources, &mut errors);
     tree.add_env(section, sources, T::ALIASES);

@@ -54,3 +54,6 @@ fn panicked(panic: &Box<dyn Any + Send>) -> Problem {
 pub(crate) fn panicked_grpc(panic: &Box<dyn Any + Send>) -> Response {
     tonic::Status::from(panicked(panic)).into_http()
 }
+
+#[cfg(test)]
+mod tests;

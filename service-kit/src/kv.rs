@@ -102,3 +102,59 @@ impl fmt::Debug for Redis {
         f.debug_struct("Redis").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_redis_that_is_gone_or_hangs_is_an_error_and_never_a_wait() {
+        let hung = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        for address in [gone, hung.local_addr().unwrap()] {
+            let redis = Redis::new(&format!("redis://{address}")).unwrap();
+            let began = Instant::now();
+            for _ in 0..3 {
+                redis.exists("x").await.unwrap_err();
+            }
+            assert!(began.elapsed() < Duration::from_secs(3), "{address}: {:?}", began.elapsed());
+        }
+        assert!(Redis::new("http://x").is_err());
+    }
+
+    /// `cargo xtask test` names a server; without one this fails, unless only embedded backends are asked for.
+    fn server() -> Option<String> {
+        let named = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok());
+        let url = named("AMENDS_TEST_REDIS_URL");
+        if url.is_none() {
+            let embedded = named("AMENDS_TEST_BACKENDS").as_deref() == Some("embedded");
+            assert!(embedded, "AMENDS_TEST_REDIS_URL is not set: run through `cargo xtask test`");
+            eprintln!("SKIPPED redis: AMENDS_TEST_REDIS_URL is not set");
+        }
+        url
+    }
+
+    #[tokio::test]
+    async fn keys_are_kept_and_go_away_by_themselves() {
+        let Some(url) = server() else { return };
+        let redis = Redis::new(&url).unwrap();
+        redis.ping().await.unwrap();
+        let key = format!("amends:test:{}", rand::random::<u64>());
+        assert_eq!((redis.exists(&key).await.unwrap(), redis.get(&key).await.unwrap()), (false, None));
+        redis.set(&key, "value", Duration::from_mins(1)).await.unwrap();
+        assert_eq!(
+            (redis.exists(&key).await.unwrap(), redis.get(&key).await.unwrap().as_deref()),
+            (true, Some("value"))
+        );
+        let left: i64 = redis.query(redis::cmd("TTL").arg(&key)).await.unwrap();
+        assert!((1..=60).contains(&left), "{left}");
+        let script = redis::Script::new("return redis.call('DEL', KEYS[1])");
+        let mut call = script.prepare_invoke();
+        call.key(&key);
+        assert_eq!(redis.invoke::<i64>(&call).await.unwrap(), 1);
+    }
+}

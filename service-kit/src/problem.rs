@@ -2,7 +2,7 @@
 //!
 //! [`ErrorKind`] alone knows status codes. A service turns its own errors into a [`Problem`] as the last step.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -114,9 +114,12 @@ pub struct FieldError {
 
 /// An error as a caller sees it.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub struct Problem(Box<Inner>); // boxed: it is the error half of many small results
+
+#[derive(Debug, Clone)]
+struct Inner {
     kind: ErrorKind,
-    code: Cow<'static, str>,
+    code: &'static str,
     detail: String,
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
@@ -131,9 +134,9 @@ impl Problem {
     ///
     /// For [`ErrorKind::Bug`] the sentence is for the log only; callers get a fixed one.
     pub fn new(kind: ErrorKind, code: &'static str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Inner {
             kind,
-            code: Cow::Borrowed(code),
+            code,
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
@@ -141,7 +144,7 @@ impl Problem {
             www_authenticate: None,
             extensions: BTreeMap::new(),
             trace_id: context::current_trace_id(),
-        }
+        }))
     }
 
     /// Our fault: code `internal`. Logs `cause` and its sources once, here; callers get a fixed sentence.
@@ -166,83 +169,83 @@ impl Problem {
     /// Names one field that is wrong.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
-        self.errors.push(FieldError { field: field.into(), message: message.into() });
+        self.0.errors.push(FieldError { field: field.into(), message: message.into() });
         self
     }
 
     /// Names all fields that are wrong.
     #[must_use]
     pub fn fields(mut self, errors: impl IntoIterator<Item = FieldError>) -> Self {
-        self.errors.extend(errors);
+        self.0.errors.extend(errors);
         self
     }
 
     /// When the caller may try again: `Retry-After`, in whole seconds rounded up; `google.rpc.RetryInfo`.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
-        self.retry_after = Some(after);
+        self.0.retry_after = Some(after);
         self
     }
 
     /// Where the thing is that this is about: `Location`.
     #[must_use]
     pub fn location(mut self, location: impl Into<String>) -> Self {
-        self.location = Some(location.into());
+        self.0.location = Some(location.into());
         self
     }
 
     /// How to authenticate: `WWW-Authenticate`.
     #[must_use]
     pub fn www_authenticate(mut self, challenge: impl Into<String>) -> Self {
-        self.www_authenticate = Some(challenge.into());
+        self.0.www_authenticate = Some(challenge.into());
         self
     }
 
     /// A member of its own in the problem's object.
     #[must_use]
     pub fn extension(mut self, key: &'static str, value: impl Into<Value>) -> Self {
-        self.extensions.insert(key, value.into());
+        self.0.extensions.insert(key, value.into());
         self
     }
 
     /// The kind.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// The stable code.
-    pub fn code(&self) -> &str {
-        &self.code
+    pub fn code(&self) -> &'static str {
+        self.0.code
     }
 
     /// The sentence a caller may see.
     pub fn detail(&self) -> &str {
-        match self.kind {
+        match self.0.kind {
             ErrorKind::Bug => "something went wrong on our side; the trace id tells us what",
-            _ => &self.detail,
+            _ => &self.0.detail,
         }
     }
 
     /// The fields that are wrong.
     pub fn errors(&self) -> &[FieldError] {
-        &self.errors
+        &self.0.errors
     }
 
     /// The JSON object, as RFC 9457 and its extensions `code`, `errors`, `trace_id` have it.
     pub fn to_json(&self) -> Value {
         let mut object = serde_json::Map::new();
-        object.insert("type".into(), format!("https://{ERROR_DOMAIN}/errors/{}", self.code).into());
-        object.insert("title".into(), self.kind.title().into());
-        object.insert("status".into(), self.kind.http_status().as_u16().into());
+        object.insert("type".into(), format!("https://{ERROR_DOMAIN}/errors/{}", self.0.code).into());
+        object.insert("title".into(), self.0.kind.title().into());
+        object.insert("status".into(), self.0.kind.http_status().as_u16().into());
         object.insert("detail".into(), self.detail().into());
-        object.insert("code".into(), self.code.as_ref().into());
-        if !self.errors.is_empty() {
-            object.insert("errors".into(), serde_json::json!(self.errors));
+        object.insert("code".into(), self.0.code.into());
+        if !self.0.errors.is_empty() {
+            object.insert("errors".into(), serde_json::json!(self.0.errors));
         }
-        if let Some(trace_id) = &self.trace_id {
+        if let Some(trace_id) = &self.0.trace_id {
             object.insert("trace_id".into(), trace_id.as_str().into());
         }
-        for (key, value) in &self.extensions {
+        for (key, value) in &self.0.extensions {
             object.entry(*key).or_insert_with(|| value.clone());
         }
         Value::Object(object)
@@ -251,8 +254,8 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.detail)?;
-        for FieldError { field, message } in &self.errors {
+        write!(f, "{}: {}", self.0.code, self.0.detail)?;
+        for FieldError { field, message } in &self.0.errors {
             write!(f, "; {field}: {message}")?;
         }
         Ok(())
@@ -263,7 +266,7 @@ impl std::error::Error for Problem {}
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.kind.http_status(), self.to_json().to_string()).into_response();
+        let mut response = (self.0.kind.http_status(), self.to_json().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -272,13 +275,13 @@ impl IntoResponse for Problem {
                 headers.insert(name, value);
             }
         };
-        if let Some(after) = self.retry_after {
+        if let Some(after) = self.0.retry_after {
             put(header::RETRY_AFTER, whole_seconds(after).to_string());
         }
-        if let Some(location) = self.location {
+        if let Some(location) = self.0.location {
             put(header::LOCATION, location);
         }
-        if let Some(challenge) = self.www_authenticate {
+        if let Some(challenge) = self.0.www_authenticate {
             put(header::WWW_AUTHENTICATE, challenge);
         }
         response
@@ -294,24 +297,25 @@ impl From<Problem> for tonic::Status {
     fn from(problem: Problem) -> Self {
         let mut details = ErrorDetails::new();
         let mut metadata: std::collections::HashMap<String, String> = problem
+            .0
             .extensions
             .iter()
             .map(|(key, value)| ((*key).to_owned(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
             .collect();
-        if let Some(trace_id) = &problem.trace_id {
+        if let Some(trace_id) = &problem.0.trace_id {
             metadata.insert("trace_id".to_owned(), trace_id.clone());
         }
-        if let Some(location) = &problem.location {
+        if let Some(location) = &problem.0.location {
             metadata.insert("location".to_owned(), location.clone());
         }
-        details.set_error_info(problem.code.to_uppercase(), ERROR_DOMAIN, metadata);
-        for FieldError { field, message } in &problem.errors {
+        details.set_error_info(problem.0.code.to_uppercase(), ERROR_DOMAIN, metadata);
+        for FieldError { field, message } in &problem.0.errors {
             details.add_bad_request_violation(field, message);
         }
-        if let Some(after) = problem.retry_after {
+        if let Some(after) = problem.0.retry_after {
             details.set_retry_info(Some(after));
         }
-        Self::with_error_details(problem.kind.grpc_code(), problem.detail(), details)
+        Self::with_error_details(problem.0.kind.grpc_code(), problem.detail(), details)
     }
 }
 

@@ -145,14 +145,12 @@ fn read<C: Section>(
     keep(config::load_from::<C>(section, sources).map(|read| own = Some(read)));
     keep(config::load_from::<admin::Config>("admin", sources).map(|read| admin = Some(read)));
     keep(config::load_from::<telemetry::Config>("telemetry", sources).map(|read| telemetry = Some(read)));
-    match (own, admin, telemetry) {
-        (Some(own), Some(admin), Some(telemetry)) => Ok((own, admin, telemetry)),
-        _ => {
-            errors.sort();
-            errors.dedup();
-            Err(ConfigErrors(errors))
-        }
+    if let (Some(own), Some(admin), Some(telemetry)) = (own, admin, telemetry) {
+        return Ok((own, admin, telemetry));
     }
+    errors.sort();
+    errors.dedup();
+    Err(ConfigErrors(errors))
 }
 
 async fn supervise<C, F, Fut>(

@@ -37,7 +37,6 @@ pub fn retry_after(status: &tonic::Status) -> Option<Duration> {
 pub fn is_unknown(status: &tonic::Status) -> bool {
     use tonic::Code;
     match status.code() {
-        Code::Ok => false,
         Code::Cancelled
         | Code::Unknown
         | Code::DeadlineExceeded
@@ -46,7 +45,8 @@ pub fn is_unknown(status: &tonic::Status) -> bool {
         | Code::Unavailable
         | Code::DataLoss
         | Code::ResourceExhausted => true,
-        Code::InvalidArgument
+        Code::Ok
+        | Code::InvalidArgument
         | Code::NotFound
         | Code::AlreadyExists
         | Code::PermissionDenied

@@ -91,8 +91,9 @@ impl Drop for Guard {
 ///
 /// # Errors
 /// See [`InitError`].
+#[expect(clippy::needless_pass_by_value, reason = "whoever sets up telemetry is done with its configuration")]
 pub fn init(config: Config) -> Result<Guard, InitError> {
-    let (dispatch, guard) = build(config)?;
+    let (dispatch, guard) = build(&config)?;
     tracing::dispatcher::set_global_default(dispatch).map_err(|error| InitError::AlreadySet(error.into()))?;
     // Fails where `log` is taken already; then its lines go to whoever took it.
     let _ = tracing_log::LogTracer::builder().with_max_level(tracing_log::log::LevelFilter::Info).init();
@@ -104,16 +105,16 @@ pub fn init(config: Config) -> Result<Guard, InitError> {
 ///
 /// # Errors
 /// See [`InitError`]; never [`InitError::AlreadySet`].
-pub fn build(config: Config) -> Result<(Dispatch, Guard), InitError> {
+pub fn build(config: &Config) -> Result<(Dispatch, Guard), InitError> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", config.filter)).map_err(InitError::Filter)?;
     let meters = Meters::default();
-    let (traces, spans) = traces::start(&config)?;
+    let (traces, spans) = traces::start(config)?;
     let mut layers: Vec<BoxLayer> = vec![spans];
-    layers.extend(console::layers(&config)?);
+    layers.extend(console::layers(config)?);
     let mut shipper = None;
     if let Some(address) = &config.logstash {
         let started = shipper::Shipper::start(address, config.logstash_queue_max, meters.clone())?;
-        layers.push(Box::new(lean::LeanLayer::new(&config, Arc::new(started.sender()))));
+        layers.push(Box::new(lean::LeanLayer::new(config, Arc::new(started.sender()))));
         shipper = Some(started);
     }
     let dispatch = Dispatch::new(Registry::default().with(layers).with(filter));

@@ -141,16 +141,12 @@ impl Work {
     /// Sends the batch, on as many connections as it takes. `false` when the process ends first.
     fn deliver(&mut self, batch: &[u8]) -> bool {
         loop {
-            match self.connected().and_then(|mut stream| stream.write_all(batch)) {
-                Ok(()) => {
-                    self.backoff = BACKOFF_MIN;
-                    return true;
-                }
-                Err(_) => {
-                    self.connection = None;
-                    self.meters.connected.set(0);
-                }
+            if self.connected().and_then(|mut stream| stream.write_all(batch)).is_ok() {
+                self.backoff = BACKOFF_MIN;
+                return true;
             }
+            self.connection = None;
+            self.meters.connected.set(0);
             if !self.pause() {
                 return false;
             }

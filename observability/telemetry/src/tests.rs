@@ -86,7 +86,7 @@ fn console_lines_are_bunyan_with_ids_and_without_duplicate_keys() {
     let directory = tempfile::tempdir().unwrap();
     let log_file = directory.path().join("log");
     let config = Config { log: LogTo::File, log_file: log_file.clone(), ..quiet() };
-    let (dispatch, guard) = build(config).unwrap();
+    let (dispatch, guard) = build(&config).unwrap();
     tracing::dispatcher::with_default(&dispatch, work);
     drop((dispatch, guard));
     let lines: Vec<String> = std::fs::read_to_string(log_file).unwrap().lines().map(str::to_owned).collect();
@@ -105,7 +105,7 @@ fn people_get_lines_for_people() {
     let directory = tempfile::tempdir().unwrap();
     let log_file = directory.path().join("log");
     let config = Config { log: LogTo::File, log_format: LogFormat::Pretty, log_file: log_file.clone(), ..quiet() };
-    let (dispatch, guard) = build(config).unwrap();
+    let (dispatch, guard) = build(&config).unwrap();
     tracing::dispatcher::with_default(&dispatch, work);
     drop((dispatch, guard));
     let text = std::fs::read_to_string(log_file).unwrap();
@@ -133,7 +133,7 @@ fn sink() -> (String, mpsc::Receiver<String>) {
 #[test]
 fn shipped_lines_are_lean_json_with_ids_and_without_duplicate_keys() {
     let (address, lines) = sink();
-    let (dispatch, guard) = build(Config { logstash: Some(address), ..quiet() }).unwrap();
+    let (dispatch, guard) = build(&Config { logstash: Some(address), ..quiet() }).unwrap();
     tracing::dispatcher::with_default(&dispatch, work);
     let meters = guard.meters().clone();
     drop((dispatch, guard));
@@ -152,7 +152,7 @@ fn a_stalled_sink_costs_lines_but_never_time() {
     // Accepts by its backlog, and never reads.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let (dispatch, guard) = build(Config { logstash: Some(address), logstash_queue_max: 64, ..quiet() }).unwrap();
+    let (dispatch, guard) = build(&Config { logstash: Some(address), logstash_queue_max: 64, ..quiet() }).unwrap();
     let meters = guard.meters().clone();
     let text = "x".repeat(4096);
     let mut slowest = Duration::ZERO;
@@ -176,7 +176,7 @@ fn a_stalled_sink_costs_lines_but_never_time() {
 fn a_sink_that_comes_back_gets_what_waited() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (dispatch, guard) = build(Config { logstash: Some(address.to_string()), ..quiet() }).unwrap();
+    let (dispatch, guard) = build(&Config { logstash: Some(address.to_string()), ..quiet() }).unwrap();
     let log = |text: &str| tracing::dispatcher::with_default(&dispatch, || tracing::info!("{text}"));
     let first_line = |stream: TcpStream| {
         let mut line = String::new();
@@ -197,7 +197,7 @@ fn a_sink_that_comes_back_gets_what_waited() {
 #[test]
 fn the_end_waits_for_lines_but_not_for_ever() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let (dispatch, guard) = build(Config { logstash: Some(nobody), ..quiet() }).unwrap();
+    let (dispatch, guard) = build(&Config { logstash: Some(nobody), ..quiet() }).unwrap();
     tracing::dispatcher::with_default(&dispatch, work);
     let meters = guard.meters().clone();
     let began = Instant::now();
@@ -217,7 +217,7 @@ impl TraceService for Collector {
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
         for resource in request.into_inner().resource_spans {
             let attributes = resource.resource.unwrap().attributes;
-            let text = format!("{:?}", attributes);
+            let text = format!("{attributes:?}");
             assert!(text.contains("order-service") && text.contains("deployment.environment.name"), "{text}");
             for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
                 let _ = self.0.send(span);
@@ -237,7 +237,7 @@ fn spans_reach_a_collector_under_their_callers_trace() {
     let server = tonic::transport::Server::builder().add_service(TraceServiceServer::new(Collector(send)));
     runtime.spawn(server.serve_with_incoming(incoming));
 
-    let (dispatch, guard) = build(Config { otlp_endpoint: Some(format!("http://{address}")), ..quiet() }).unwrap();
+    let (dispatch, guard) = build(&Config { otlp_endpoint: Some(format!("http://{address}")), ..quiet() }).unwrap();
     let parent = opentelemetry::trace::SpanContext::new(
         opentelemetry::trace::TraceId::from_hex("0af7651916cd43dd8448eb211c80319c").unwrap(),
         opentelemetry::trace::SpanId::from_hex("b7ad6b7169203331").unwrap(),
@@ -278,7 +278,7 @@ fn spans_reach_a_collector_under_their_callers_trace() {
 #[test]
 fn a_collector_that_is_not_there_stops_nobody() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (dispatch, guard) = build(Config { otlp_endpoint: Some(format!("http://{nobody}")), ..quiet() }).unwrap();
+    let (dispatch, guard) = build(&Config { otlp_endpoint: Some(format!("http://{nobody}")), ..quiet() }).unwrap();
     tracing::dispatcher::with_default(&dispatch, work);
     let began = Instant::now();
     drop((dispatch, guard));

@@ -162,8 +162,8 @@ impl Drop for Active {
     }
 }
 
-fn exemplar(trace_id: &str) -> Option<TraceLabel> {
-    Some(TraceLabel { trace_id: trace_id.to_owned() })
+fn exemplar(trace_id: &str) -> TraceLabel {
+    TraceLabel { trace_id: trace_id.to_owned() }
 }
 
 /// The trace of this request once its span is known to OpenTelemetry.
@@ -217,7 +217,7 @@ where
         http_response_status_code: status.as_u16(),
         error_type,
     };
-    recorder.http.get_or_create(&labels).observe(took.as_secs_f64(), exemplar(&trace_id), None);
+    recorder.http.get_or_create(&labels).observe(took.as_secs_f64(), Some(exemplar(&trace_id)), None);
     if let Ok(value) = HeaderValue::from_str(correlation.as_str()) {
         response.headers_mut().insert(CORRELATION_HEADER, value);
     }
@@ -372,7 +372,7 @@ impl RpcCall {
         let rpc_method = if code == tonic::Code::Unimplemented { "unmatched".to_owned() } else { self.method };
         let service = self.recorder.service;
         let labels = RpcLabels { service, rpc_method, rpc_response_status_code: name, error_type };
-        self.recorder.rpc.get_or_create(&labels).observe(took.as_secs_f64(), exemplar(&self.trace_id), None);
+        self.recorder.rpc.get_or_create(&labels).observe(took.as_secs_f64(), Some(exemplar(&self.trace_id)), None);
     }
 }
 
@@ -431,4 +431,89 @@ impl Drop for Watched {
 /// Content types of gRPC, for whoever serves both on one port.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::{Router, http::Request, routing::post};
+    use http_body_util::{BodyExt as _, StreamBody};
+    use parking_lot::Mutex;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    fn served(runtime: &Runtime, router: Router) -> Router {
+        router.layer(ServerLayer::grpc("payment-service", runtime))
+    }
+
+    fn call(path: &str, timeout: Option<&str>) -> Request<Body> {
+        let request = Request::post(path).header("content-type", "application/grpc").header("x-correlation-id", "c-1");
+        timeout.iter().fold(request, |r, t| r.header("grpc-timeout", *t)).body(Body::empty()).unwrap()
+    }
+
+    fn status(response: &Response) -> (u16, Option<tonic::Code>) {
+        (response.status().as_u16(), grpc_status(response.headers()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_callers_deadline_is_kept_and_known_to_the_method() {
+        let runtime = Runtime::for_testing();
+        let seen: Arc<Mutex<Option<Duration>>> = Arc::default();
+        let told = Arc::clone(&seen);
+        let handler = move || async move {
+            let deadline = RequestContext::current().unwrap().deadline;
+            *told.lock() = deadline.map(|at| at - Instant::now());
+            std::future::pending::<()>().await;
+        };
+        let app = served(&runtime, Router::new().route("/p.Payments/Charge", post(handler)));
+        let began = Instant::now();
+        let response = app.oneshot(call("/p.Payments/Charge", Some("250m"))).await.unwrap();
+        assert_eq!(status(&response), (200, Some(tonic::Code::DeadlineExceeded)));
+        assert_eq!((began.elapsed(), *seen.lock()), (Duration::from_millis(250), Some(Duration::from_millis(250))));
+        let page = runtime.metrics.encode();
+        let labels =
+            r#"service="payment-service",rpc_method="p.Payments/Charge",rpc_response_status_code="DEADLINE_EXCEEDED""#;
+        assert!(page.contains(labels), "{page}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_its_trailers_or_as_cancelled() {
+        let runtime = Runtime::for_testing();
+        let handler = || async {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", HeaderValue::from_static("8"));
+            let frames = [Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x"))), Ok(Frame::trailers(trailers))];
+            Response::new(Body::new(StreamBody::new(futures::stream::iter(frames))))
+        };
+        let app = served(&runtime, Router::new().route("/p.Payments/Watch", post(handler)));
+        let response = app.clone().oneshot(call("/p.Payments/Watch", None)).await.unwrap();
+        assert_eq!(response.headers()["x-correlation-id"], "c-1");
+        assert!(runtime.metrics.encode().contains(r#"protocol="grpc"} 1"#));
+        response.into_body().collect().await.unwrap();
+        drop(app.oneshot(call("/p.Payments/Watch", None)).await.unwrap());
+        let page = runtime.metrics.encode();
+        for code in ["RESOURCE_EXHAUSTED", "CANCELLED"] {
+            let series =
+                format!(r#"rpc_method="p.Payments/Watch",rpc_response_status_code="{code}",error_type=""}} 1"#);
+            assert!(page.contains(&series), "{page}");
+        }
+        assert!(page.contains(r#"protocol="grpc"} 0"#));
+    }
+
+    #[test]
+    fn timeouts_are_read_as_grpc_writes_them() {
+        let read = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_static(text));
+            grpc_timeout(&headers)
+        };
+        assert_eq!(read("1H"), Some(Duration::from_hours(1)));
+        assert_eq!(read("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        assert_eq!(read("500m"), Some(Duration::from_millis(500)));
+        for bad in ["", "m", "1", "1x", "-1S", "123456789S", "1.5S"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use super::BreakerConfig;
 
 /// The window is kept in this many slices; a failure is forgotten within a tenth of the window's length.
 const SLICES: usize = 10;
+const SLICES_I64: i64 = 10;
 
 /// Whether calls are let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,9 +153,9 @@ impl Breaker {
 
 /// Counts a call in its slice. The calls and failures within the window, this one included.
 fn count(slices: &mut [Slice; SLICES], config: &BreakerConfig, now: Timestamp, failed: bool) -> (u32, u32) {
-    let slice_micros = i64::try_from(config.window_ms.saturating_mul(1000)).unwrap_or(i64::MAX) / SLICES as i64;
+    let slice_micros = i64::try_from(config.window_ms.saturating_mul(1000)).unwrap_or(i64::MAX) / SLICES_I64;
     let number = now.as_micros().div_euclid(slice_micros.max(1));
-    let slot = usize::try_from(number.rem_euclid(SLICES as i64)).unwrap_or(0);
+    let slot = usize::try_from(number.rem_euclid(SLICES_I64)).unwrap_or(0);
     if let Some(slice) = slices.get_mut(slot) {
         if slice.number != number {
             *slice = Slice { number, calls: 0, failures: 0 };
@@ -162,7 +163,7 @@ fn count(slices: &mut [Slice; SLICES], config: &BreakerConfig, now: Timestamp, f
         slice.calls = slice.calls.saturating_add(1);
         slice.failures = slice.failures.saturating_add(u32::from(failed));
     }
-    let recent = slices.iter().filter(|slice| number - slice.number < SLICES as i64 && slice.number <= number);
+    let recent = slices.iter().filter(|slice| number - slice.number < SLICES_I64 && slice.number <= number);
     recent.fold((0, 0), |(calls, failures), slice| (calls + slice.calls, failures + slice.failures))
 }
 

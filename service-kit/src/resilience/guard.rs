@@ -253,7 +253,7 @@ impl Guard {
             Refused::Full => GuardError::Full,
             Refused::DeadlinePassed => GuardError::TooLate,
         })?;
-        let leave = self.with_breaker(|breaker, now| breaker.ask(now));
+        let leave = self.with_breaker(Breaker::ask);
         let leave = leave.map_err(|retry_after| GuardError::Open { retry_after })?;
         Ok((slot, LeaveHeld { guard: self, leave, outcome: Outcome::Unsaid }))
     }

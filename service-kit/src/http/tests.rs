@@ -1,0 +1,212 @@
+//! A server that is badly treated: by callers, by its own handlers, and at its end.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    http::Version,
+    routing::{get, post},
+};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::JoinHandle,
+};
+
+use super::*;
+use crate::shutdown::Shutdown;
+
+struct Served {
+    url: String,
+    address: std::net::SocketAddr,
+    runtime: Runtime,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Served {
+    async fn with(router: Router, limits: Limits) -> Self {
+        let runtime = Runtime::for_testing();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = app(router, "test-service", &runtime);
+        let serving = tokio::spawn(serve_with(listener, router, limits, runtime.shutdown.clone()));
+        Self { url: format!("http://{address}"), address, runtime, serving }
+    }
+
+    async fn get(&self, path: &str) -> reqwest::Response {
+        reqwest::get(format!("{}{path}", self.url)).await.unwrap()
+    }
+}
+
+async fn panics() -> &'static str {
+    panic!("secret detail")
+}
+
+fn routes() -> Router {
+    Router::new()
+        .route("/items/{sku}", get(|| async { "an item" }))
+        .route("/panic", get(panics))
+        .route("/orders", post(|JsonBody(body): JsonBody<Value>| async move { body.to_string() }))
+}
+
+#[tokio::test]
+async fn one_port_speaks_both_versions() {
+    let served = Served::with(routes(), Limits::default()).await;
+    let answer = served.get("/items/a").await;
+    assert_eq!((answer.version(), answer.status().as_u16()), (Version::HTTP_11, 200));
+    let h2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let answer = h2.get(format!("{}/items/b", served.url)).send().await.unwrap();
+    assert_eq!((answer.version(), answer.status().as_u16()), (Version::HTTP_2, 200));
+    let page = served.runtime.metrics.encode();
+    let series = r#"http_server_request_duration_seconds_count{service="test-service",http_request_method="GET",http_route="/items/{sku}",http_response_status_code="200",error_type=""} 2"#;
+    assert!(page.contains(series), "{page}");
+    assert!(page.contains(r#"server_active_requests{service="test-service",protocol="http"} 0"#), "{page}");
+}
+
+#[tokio::test]
+async fn what_nobody_serves_is_a_problem_and_one_series() {
+    let served = Served::with(routes(), Limits::default()).await;
+    for (path, status, code) in [("/nowhere", 404, "not_found"), ("/orders", 405, "method_not_allowed")] {
+        let answer = served.get(path).await;
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["code"], code);
+    }
+    served.get("/nowhere/else").await;
+    let page = served.runtime.metrics.encode();
+    assert!(page.contains(r#"http_route="unmatched",http_response_status_code="404",error_type=""} 2"#), "{page}");
+}
+
+#[tokio::test]
+async fn a_panic_is_a_problem_that_names_its_trace_and_nothing_else() {
+    let served = Served::with(routes(), Limits::default()).await;
+    let answer = reqwest::Client::new()
+        .get(format!("{}/panic", served.url))
+        .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        .header("x-correlation-id", "mine")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status().as_u16(), 500);
+    assert_eq!(answer.headers()["x-correlation-id"], "mine");
+    let body = answer.text().await.unwrap();
+    assert!(body.contains(r#""trace_id":"0af7651916cd43dd8448eb211c80319c""#), "{body}");
+    assert!(body.contains(r#""code":"internal""#) && !body.contains("secret"), "{body}");
+    let page = served.runtime.metrics.encode();
+    assert!(page.contains(r#"http_response_status_code="500",error_type="500"} 1"#), "{page}");
+    assert!(page.contains(r#"# {trace_id="0af7651916cd43dd8448eb211c80319c"}"#), "{page}");
+}
+
+#[tokio::test]
+async fn bodies_have_a_limit_and_a_type() {
+    let served = Served::with(routes(), Limits::default()).await;
+    let send = async |kind: &str, body: Vec<u8>| {
+        let request = reqwest::Client::new().post(format!("{}/orders", served.url)).header("content-type", kind);
+        let answer = request.body(body).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let code = answer.json::<Value>().await.unwrap()["code"].as_str().unwrap_or("").to_owned();
+        (status, code)
+    };
+    assert_eq!(send("application/json; charset=utf-8", b"{}".to_vec()).await, (200, String::new()));
+    assert_eq!(send("text/plain", b"{}".to_vec()).await, (415, "unsupported_media_type".to_owned()));
+    assert_eq!(send("application/json", b"{".to_vec()).await, (400, "invalid_json".to_owned()));
+    assert_eq!(send("application/json", vec![b' '; BODY_BYTES_MAX + 1]).await, (413, "payload_too_large".to_owned()));
+}
+
+#[tokio::test]
+async fn headers_must_come_in_time_and_in_bounds() {
+    let limits = Limits { header_read_max: Duration::from_millis(100), ..Limits::default() };
+    let served = Served::with(routes(), limits).await;
+    // A caller that never ends its headers is hung up on.
+    let mut slow = TcpStream::connect(served.address).await.unwrap();
+    slow.write_all(b"GET /items/a HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(5), slow.read_to_end(&mut answer)).await.unwrap();
+    assert!(read.is_ok() && !answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    let mut large = TcpStream::connect(served.address).await.unwrap();
+    let _ = large.write_all(format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(64 * 1024)).as_bytes()).await;
+    let mut answer = vec![0; 16];
+    let count = large.read(&mut answer).await.unwrap_or(0);
+    assert!(count == 0 || answer.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&answer));
+}
+
+/// A handler that says that it runs, and waits to be let go.
+fn gated() -> (Router, Arc<Notify>, Arc<Notify>) {
+    let (runs, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (started, gate) = (Arc::clone(&runs), Arc::clone(&go));
+    let handler = move || async move {
+        started.notify_one();
+        gate.notified().await;
+        "done"
+    };
+    (Router::new().route("/slow", get(handler)), runs, go)
+}
+
+#[tokio::test]
+async fn requests_end_before_the_server_does() {
+    let (router, runs, go) = gated();
+    let served = Served::with(router, Limits::default()).await;
+    let request = tokio::spawn(reqwest::get(format!("{}/slow", served.url)));
+    runs.notified().await;
+    served.runtime.shutdown.trigger();
+    // Nobody new is let in.
+    while TcpStream::connect(served.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!served.serving.is_finished());
+    go.notify_one();
+    assert_eq!(request.await.unwrap().unwrap().text().await.unwrap(), "done");
+    served.serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_end_is_cut() {
+    let (router, runs, _go) = gated();
+    let served = Served::with(router, Limits { drain_max: Duration::from_millis(50), ..Limits::default() }).await;
+    let request = tokio::spawn(reqwest::get(format!("{}/slow", served.url)));
+    runs.notified().await;
+    served.runtime.shutdown.trigger();
+    served.serving.await.unwrap().unwrap();
+    assert!(request.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn the_admin_listener_tells_how_we_are() {
+    let runtime = Runtime::for_testing();
+    let bad = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let asked = Arc::clone(&bad);
+    runtime.readiness.add(
+        "database",
+        Arc::new(move || {
+            let bad = asked.load(std::sync::atomic::Ordering::SeqCst);
+            Box::pin(async move { if bad { Err("refused".to_owned()) } else { Ok(()) } })
+        }),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let stop = Shutdown::new();
+    let router = crate::admin::router(runtime.metrics.clone(), runtime.readiness.clone(), runtime.shutdown.clone());
+    tokio::spawn(serve(listener, router, stop.clone()));
+    let ask = async |path: &str| {
+        let answer = reqwest::get(format!("{url}{path}")).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(ask("/healthz").await, (200, r#"{"status":"ok"}"#.to_owned()));
+    let ready = async || {
+        let (status, body) = ask("/readyz").await;
+        (status, serde_json::from_str::<Value>(&body).unwrap())
+    };
+    let told = |status: &str, database: &str| serde_json::json!({"status": status, "checks": {"database": database}});
+    assert_eq!(ready().await, (200, told("ready", "ok")));
+    assert!(ask("/metrics").await.1.ends_with("# EOF\n"));
+    bad.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(ready().await, (503, told("not ready", "refused")));
+    bad.store(false, std::sync::atomic::Ordering::SeqCst);
+    runtime.shutdown.trigger();
+    assert_eq!(ask("/readyz").await.0, 503);
+    assert_eq!(ask("/healthz").await.0, 200);
+    stop.trigger();
+}
