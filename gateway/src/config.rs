@@ -9,6 +9,8 @@ use service_kit::{
     config::{ConfigError, Section},
 };
 
+use crate::client::Network;
+
 /// Everything the gateway can be told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +19,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Speak TLS there, HTTP/1.1 and HTTP/2 by ALPN.
     pub tls: Option<Tls>,
+    /// Load balancers whose `X-Forwarded-For` is believed, as addresses or networks. Without them every caller behind one
+    /// counts as the balancer's address, for rate limits and in logs.
+    pub trusted_proxies: Vec<Network>,
     /// The services behind.
     pub upstreams: Upstreams,
     /// Whose tokens are accepted, and where that issuer's keys are.
@@ -127,6 +132,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             tls: None,
+            trusted_proxies: Vec::new(),
             upstreams: Upstreams::default(),
             auth: VerifierConfig::default(),
             redis_url: None,

@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
 mod authenticate;
+mod client;
 pub mod config;
 mod connection;
 mod headers;
@@ -36,6 +37,7 @@ use service_kit::{
 };
 use tokio::net::TcpListener;
 
+pub use client::{Network, NotANetwork};
 pub use config::Config;
 
 use crate::{

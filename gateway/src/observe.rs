@@ -27,9 +27,13 @@ struct RequestLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamLabels {
+    service: &'static str,
     peer_service: &'static str,
     url_template: &'static str,
-    outcome: &'static str,
+    http_request_method: &'static str,
+    /// Zero where there was no answer.
+    http_response_status_code: u16,
+    error_type: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,6 +60,17 @@ pub(crate) struct Observer {
     retries: Family<RetryLabels, Counter>,
     active: Family<ProtocolLabels, Gauge>,
     connections: Gauge,
+}
+
+/// What became of one attempt to have a request answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Outcome {
+    /// There was an answer.
+    Answered { status: u16, grpc_code: Option<tonic::Code> },
+    /// Nothing was sent.
+    Unreachable,
+    /// Something may have been sent, and no whole answer came.
+    Broken,
 }
 
 /// All there is to say about one request once it is over.
@@ -88,7 +103,7 @@ impl Observer {
         Self {
             requests: metrics.durations("gateway_request_duration_seconds", "How long requests took, by route"),
             upstreams: metrics
-                .durations("gateway_upstream_duration_seconds", "How long upstreams took, by route and outcome"),
+                .durations("http_client_request_duration_seconds", "How long services behind took, each attempt"),
             refusals: metrics.counter("gateway_refusals_total", "Requests the gateway refused itself, by code"),
             retries: metrics.counter("gateway_upstream_retries_total", "Requests sent again on another connection"),
             active: metrics.gauge("gateway_active_requests", "Requests being answered"),
@@ -116,11 +131,26 @@ impl Observer {
         &self,
         upstream: &'static str,
         route: &'static str,
-        outcome: &'static str,
+        method: &str,
+        outcome: Outcome,
         took: Duration,
         trace: &str,
     ) {
-        let labels = UpstreamLabels { peer_service: upstream, url_template: route, outcome };
+        let (status, error_type) = match outcome {
+            Outcome::Answered { status, .. } if status >= 500 => (status, "5xx"),
+            Outcome::Answered { status, grpc_code: Some(code) } if is_fault(code) => (status, code_name(code)),
+            Outcome::Answered { status, .. } => (status, ""),
+            Outcome::Unreachable => (0, "unreachable"),
+            Outcome::Broken => (0, "broken"),
+        };
+        let labels = UpstreamLabels {
+            service: SERVICE,
+            peer_service: upstream,
+            url_template: route,
+            http_request_method: known_method(method),
+            http_response_status_code: status,
+            error_type,
+        };
         self.upstreams.get_or_create(&labels).observe(took.as_secs_f64(), exemplar(trace), None);
     }
 

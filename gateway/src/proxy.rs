@@ -29,12 +29,13 @@ use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
     authenticate::{authenticate, authorize},
+    client::caller,
     config::{Config, millis},
     headers,
     health::Health,
     hygiene::{self, Flaw},
     limits::{Caller, Limiter, Taken},
-    observe::{Counted, Observer, SERVICE, Summary, is_fault, known_method},
+    observe::{Counted, Observer, Outcome, SERVICE, Summary, is_fault, known_method},
     refusal::Refusal,
     routes::{self, Access, Patience, Route, Target, Upstream},
     stream::FramingError,
@@ -120,7 +121,8 @@ impl Gateway {
         ctx.is_grpc = is_grpc(&head.headers);
         ctx.method = head.method.to_string();
         ctx.path = String::from_utf8_lossy(path_of(head.raw_path())).into_owned();
-        ctx.client = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+        ctx.client = peer.map(|peer| caller(peer, &head.headers, &self.config.trusted_proxies));
         ctx.active = Some(self.observer.began(ctx.protocol()));
         ctx.span = tracing::info_span!(
             "http.request",
@@ -328,9 +330,16 @@ impl Gateway {
     }
 
     /// Ends an attempt, for the metrics per upstream.
-    fn attempt_ended(&self, ctx: &mut Ctx, outcome: &'static str) {
+    fn attempt_ended(&self, ctx: &mut Ctx, outcome: Outcome) {
         if let (Some(asked), Some(upstream)) = (ctx.asked.take(), ctx.upstream()) {
-            self.observer.answered(upstream.name(), ctx.route_name(), outcome, asked.elapsed(), &ctx.trace_id);
+            self.observer.answered(
+                upstream.name(),
+                ctx.route_name(),
+                &ctx.method,
+                outcome,
+                asked.elapsed(),
+                &ctx.trace_id,
+            );
         }
     }
 }
@@ -481,9 +490,9 @@ impl ProxyHttp for Gateway {
         if let Some(code) = response.headers.get("grpc-status") {
             ctx.grpc_code = Some(tonic::Code::from_bytes(code.as_bytes()));
         }
-        let outcome = if response.status.is_server_error() { "error" } else { "ok" };
+        // What a gRPC answer is worth is known at its end.
         if !ctx.is_grpc {
-            self.attempt_ended(ctx, outcome);
+            self.attempt_ended(ctx, Outcome::Answered { status: response.status.as_u16(), grpc_code: None });
         }
         response.remove_header("x-powered-by");
         response.insert_header(CORRELATION_HEADER, ctx.context.correlation.as_str())?;
@@ -512,7 +521,7 @@ impl ProxyHttp for Gateway {
 
     /// Nothing was sent, so any request may go to another address; to the same one it would be refused the same way.
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
-        self.attempt_ended(ctx, "unreachable");
+        self.attempt_ended(ctx, Outcome::Unreachable);
         let others = ctx.tried.len() < ctx.addresses.min(ADDRESSES_MAX);
         error.set_retry(others && !ctx.is_late());
         error
@@ -528,7 +537,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
         reused: bool,
     ) -> Box<Error> {
-        self.attempt_ended(ctx, "broken");
+        self.attempt_ended(ctx, Outcome::Broken);
         let mut error = error.more_context(format!("upstream {peer}"));
         let may_repeat = ctx.tried.len() < ADDRESSES_MAX
             && session.response_written().is_none()
@@ -544,7 +553,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-        self.attempt_ended(ctx, "broken");
+        self.attempt_ended(ctx, Outcome::Broken);
         let span = ctx.span.clone();
         let refusal = ctx.pending.take().or_else(|| span.in_scope(|| Self::judge(error, ctx)));
         // What is left of the request, and of the upstream's answer, is not worth guessing about.
@@ -566,9 +575,10 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
-        let is_answered = error.is_none() || ctx.grpc_code.is_some();
-        self.attempt_ended(ctx, if is_answered && !ctx.grpc_code.is_some_and(is_fault) { "ok" } else { "error" });
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        let is_answered = error.is_none() || ctx.grpc_code.is_some();
+        let answered = Outcome::Answered { status, grpc_code: ctx.grpc_code };
+        self.attempt_ended(ctx, if is_answered { answered } else { Outcome::Broken });
         let is_gone = status == 0 || error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
         if is_gone && ctx.is_grpc && ctx.grpc_code.is_none() {
             ctx.grpc_code = Some(tonic::Code::Cancelled);

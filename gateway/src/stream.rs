@@ -32,7 +32,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug> Transpor
 
 /// Pingora writes header and body apart; this many bytes leave in one packet.
 const WRITE_BUFFER_BYTES: usize = 4096;
-/// Read at once from the socket.
+/// Read at once while waiting for a head: what an idle connection keeps.
+const HEAD_BUFFER_BYTES: usize = 2 * 1024;
+/// Read at once of a body.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Which of the bytes that arrive may be read now.
@@ -73,7 +75,7 @@ impl Guarded {
         let (returns_to, returned) = oneshot::channel();
         let guarded = Self {
             io: Some(BufWriter::with_capacity(WRITE_BUFFER_BYTES, transport)),
-            received: BytesMut::with_capacity(READ_BUFFER_BYTES),
+            received: BytesMut::new(),
             window: Window::Shut,
             since,
             id,
@@ -97,7 +99,7 @@ impl Guarded {
     pub(crate) async fn receive(&mut self) -> io::Result<usize> {
         use tokio::io::AsyncReadExt as _;
         let io = self.io.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        self.received.reserve(READ_BUFFER_BYTES);
+        self.received.reserve(HEAD_BUFFER_BYTES);
         io.read_buf(&mut self.received).await
     }
 

@@ -130,6 +130,26 @@ async fn plain_requests_pass_however_they_are_sent() {
 }
 
 #[tokio::test]
+async fn a_caller_that_asks_first_is_told_to_go_on() {
+    let world = World::start().await;
+    let token = world.token("orders:write");
+    let head =
+        format!("POST /v1/orders HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {token}\r\nExpect: 100-continue\r\n");
+    let mut connection = world.connect().await;
+    connection.send(format!("{head}Content-Length: 5\r\n\r\n")).await;
+    let go_on = connection.read_answer().await;
+    assert!(go_on.starts_with("HTTP/1.1 100 "), "{go_on}");
+    connection.send("hello").await;
+    let (status, _, seen) = parse(&connection.read_answer().await);
+    assert_eq!((status, &seen["body"]), (200, &"hello".into()));
+
+    // Whoever asks first about too much need not send it.
+    let mut connection = world.connect().await;
+    connection.send(format!("{head}Content-Length: 5000000\r\n\r\n")).await;
+    assert_eq!(parse(&connection.read_answer().await).0, 413);
+}
+
+#[tokio::test]
 async fn requests_sent_ahead_are_answered_in_turn() {
     let world = World::start().await;
     let token = world.token("orders:read orders:write");

@@ -150,7 +150,7 @@ async fn every_request_is_counted_by_route() {
     let count = |labels: &[&str]| world.metric("gateway_request_duration_seconds_count", labels);
     assert_eq!(count(&[r#"http_route="/v1/orders/{id}""#, r#"code="200""#]), Some(3.0));
     assert_eq!(count(&[r#"http_route="/v1/orders""#, r#"code="401""#]), Some(1.0));
-    let upstream = world.metric("gateway_upstream_duration_seconds_count", &["order-service", r#"outcome="ok""#]);
+    let upstream = world.metric("http_client_request_duration_seconds_count", &["order-service", r#"code="200""#]);
     assert_eq!(upstream, Some(3.0));
     assert_eq!(world.metric("gateway_refusals_total", &["unauthenticated"]), Some(1.0));
 }

@@ -31,7 +31,7 @@ async fn down_is_503_until_it_is_back() {
     assert_eq!(problem["code"], "dependency_unavailable");
     assert!(!problem.to_string().contains(&address.to_string()), "{problem}");
     assert!(began.elapsed() < Duration::from_secs(5));
-    assert_eq!(world.metric("gateway_upstream_duration_seconds_count", &["unreachable"]), Some(1.0));
+    assert_eq!(world.metric("http_client_request_duration_seconds_count", &["unreachable"]), Some(1.0));
 
     serve_http_at(address, orders()).await;
     assert_eq!(get().await.unwrap().status(), 200);
