@@ -1,0 +1,35 @@
+//! Waiting for a saga, wherever it runs.
+
+use amends_primitives::SagaId;
+use amends_sql::SqlError;
+
+use super::{Core, Patience, in_time};
+use crate::{domain::Order, saga::Waited};
+
+/// What waiting came to.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// The order as the saga left it.
+    Yes(Order),
+    /// Patience is spent, or only a human can move the saga; the order as it stands, and where its saga is.
+    NotYet(Order, saga_engine::Status),
+    /// The saga unwinds because a service is away, and cannot be done with that at once either.
+    Stuck,
+}
+
+impl Core {
+    /// Waits until `saga` is done with `order`.
+    pub(super) async fn settle(&self, saga: SagaId, order: Order, patience: Patience) -> Result<Settled, SqlError> {
+        let id = order.head.id;
+        let read_until = patience.settle_until.max(patience.accept_until);
+        match self.sagas.wait(saga, patience.settle_until, self.settings.unwinding_grace).await {
+            // The saga's end and the order's change are one commit, so what is read now is the end.
+            Waited::Finished(_) => {
+                let order = in_time(read_until, self.store.order(id)).await?;
+                Ok(Settled::Yes(order.ok_or(SqlError::Corrupt { what: "order of a saga" })?))
+            }
+            Waited::Stuck => Ok(Settled::Stuck),
+            Waited::Running(status) => Ok(Settled::NotYet(order, status)),
+        }
+    }
+}

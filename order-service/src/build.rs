@@ -1,0 +1,274 @@
+//! Puts the service together: store, engine, clients, listeners, sweeper. The only place that knows all of them.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use amends_protos::{FILE_DESCRIPTOR_SET, orders::v1::order_service_server::OrderServiceServer};
+use amends_sql::{Database, Schema};
+use anyhow::Context as _;
+use saga_engine::{Engine, EngineBuilder};
+use secrecy::ExposeSecret as _;
+use service_kit::{
+    Runtime,
+    auth::{self, NoRevocations, RedisRevocations, Revocations, ServiceToken, Verifier},
+    grpc,
+    kv::Redis,
+    resilience::Guard,
+};
+use tokio::{net::TcpListener, sync::Semaphore, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::{Core, Settings},
+    clients::{GrpcInventory, GrpcPayments},
+    config::Config,
+    grpc::OrdersGrpc,
+    http::{self, Api, Waits},
+    metrics::{Meters, engine_metrics},
+    ports::{Inventory, OrderStore, Payments},
+    saga::{ApplyToOrders, Journal, Participants, Sagas, cancel_order, place_order},
+    store::{self, SqlOrders},
+};
+
+/// The service's name, in logs, spans and metrics.
+pub const SERVICE: &str = "order-service";
+
+/// An order of 100 lines is below 20 KiB; nothing asked of this service is larger.
+const MESSAGE_BYTES_MAX: usize = http::BODY_BYTES_MAX;
+
+/// Where it listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// REST.
+    pub http: SocketAddr,
+    /// `amends.orders.v1.OrderService`, health and reflection.
+    pub grpc: SocketAddr,
+}
+
+/// The service, ready to run.
+pub struct App {
+    addresses: Addresses,
+    http: TcpListener,
+    grpc: TcpListener,
+    api: Api,
+    verifier: Verifier,
+    engine: Engine<Journal>,
+    database: Database,
+    sweep_every: Duration,
+    drain: Duration,
+    runtime: Runtime,
+}
+
+/// What `amends migrate` brings up to date in the orders' database, in this order.
+pub const fn schemas() -> [Schema; 2] {
+    [saga_engine::SCHEMA, store::SCHEMA]
+}
+
+/// Opens the store, migrates it, starts the engine and binds the listeners. Participants and the token service need not be up. Revoked
+/// tokens are looked up in Redis, if there is one.
+///
+/// # Errors
+/// When the database stays away for longer than configured, a migration fails, or an address is taken.
+pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
+    let redis_url = config.redis_url.expose_secret();
+    let revocations: Arc<dyn Revocations> = if redis_url.is_empty() {
+        Arc::new(NoRevocations)
+    } else {
+        Arc::new(RedisRevocations::new(Redis::new(redis_url).context("order.redis_url")?))
+    };
+    build_with(config, runtime, revocations).await
+}
+
+/// As [`build`], with another way to learn of revoked tokens: services in one process ask the token service directly.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn Revocations>) -> anyhow::Result<App> {
+    let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
+        .context("the token verifier cannot be made")?;
+    let (inventory, payments) = participants(&config, runtime)?;
+    let database = Database::connect_lazy(config.database.url.expose_secret(), &config.database.options())
+        .context("order.database.url")?;
+    let patience = Duration::from_secs(config.database.start_patience_secs);
+    for schema in schemas() {
+        database
+            .migrate_when_up(&schema, patience)
+            .await
+            .with_context(|| format!("the schema {} cannot be brought up to date", schema.component))?;
+    }
+    let http = bind("order.http.listen", config.http.listen).await?;
+    let grpc = bind("order.grpc.listen", config.grpc.listen).await?;
+    let addresses = Addresses { http: http.local_addr()?, grpc: grpc.local_addr()? };
+    let (core, engine) = core(&config, runtime, &database, inventory, payments)?;
+    let probed = database.clone();
+    runtime.readiness.add(
+        "order-store",
+        Arc::new(move || {
+            let database = probed.clone();
+            Box::pin(async move { database.ping().await.map_err(|error| error.to_string()) })
+        }),
+    );
+    let waits = Waits {
+        default: Duration::from_millis(config.wait.default_ms),
+        max: Duration::from_millis(config.wait.max_ms),
+        accept: Duration::from_millis(config.wait.accept_ms),
+    };
+    Ok(App {
+        addresses,
+        http,
+        grpc,
+        api: Api { core, waits },
+        verifier,
+        engine,
+        database,
+        sweep_every: Duration::from_secs(config.limits.sweep_secs),
+        drain: Duration::from_secs(config.saga.drain_secs),
+        runtime: runtime.clone(),
+    })
+}
+
+async fn bind(key: &'static str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{key}: {address}"))
+}
+
+fn participants(config: &Config, runtime: &Runtime) -> anyhow::Result<(Arc<dyn Inventory>, Arc<dyn Payments>)> {
+    let token = ServiceToken::new(config.service_token.clone(), Arc::clone(&runtime.clock))
+        .context("the client of the token service cannot be made")?;
+    let guard = |name: &'static str, config: &crate::config::ParticipantConfig| {
+        Guard::new(name, config.guarded_once(), Arc::clone(&runtime.clock), &runtime.metrics)
+    };
+    let inventory = GrpcInventory::new(
+        grpc::channel(&config.inventory.channel).context("order.inventory.channel.url")?,
+        guard("inventory-service", &config.inventory),
+        token.clone(),
+        &config.inventory.resilience,
+    );
+    let payments = GrpcPayments::new(
+        grpc::channel(&config.payment.channel).context("order.payment.channel.url")?,
+        guard("payment-service", &config.payment),
+        token,
+        &config.payment.resilience,
+    );
+    Ok((Arc::new(inventory), Arc::new(payments)))
+}
+
+/// The use cases on a running engine, whatever the participants are.
+pub(crate) fn core(
+    config: &Config,
+    runtime: &Runtime,
+    database: &Database,
+    inventory: Arc<dyn Inventory>,
+    payments: Arc<dyn Payments>,
+) -> anyhow::Result<(Arc<Core>, Engine<Journal>)> {
+    let meters = Meters::new(&runtime.metrics);
+    let journal = Arc::new(Journal::new(database.clone(), ApplyToOrders::new(database.dialect(), meters)));
+    let participants = Arc::new(Participants {
+        inventory: Arc::clone(&inventory),
+        payments: Arc::clone(&payments),
+        ids: Arc::clone(&runtime.ids),
+    });
+    let policy = config.saga.policy();
+    let deadline = Duration::from_secs(config.saga.deadline_secs);
+    let builder: EngineBuilder<Journal> = Engine::builder(Arc::clone(&journal));
+    let engine = builder
+        .clock(Arc::clone(&runtime.clock))
+        .ids(Arc::clone(&runtime.ids))
+        .config(config.saga.engine())
+        .metrics(engine_metrics(&runtime.metrics))
+        .register(place_order::definition(&participants, &policy, deadline)?)
+        .register(cancel_order::definition(&participants, &policy)?)
+        .start();
+    let store: Arc<dyn OrderStore> = Arc::new(SqlOrders::new(database.clone(), journal));
+    let limits = &config.limits;
+    let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3600));
+    let core = Arc::new(Core {
+        store,
+        inventory,
+        payments,
+        sagas: Sagas::new(engine.clone()),
+        clock: Arc::clone(&runtime.clock),
+        ids: Arc::clone(&runtime.ids),
+        settings: Settings {
+            keys_kept_for: hours(limits.idempotency_hours),
+            events_kept_for: hours(limits.outbox_hours),
+            watch_max: Duration::from_secs(limits.watch_secs_max),
+            ..Settings::default()
+        },
+        places: Arc::new(Semaphore::new(limits.waiting_max)),
+        watches: Arc::new(Semaphore::new(limits.watches_max)),
+        shutdown: runtime.shutdown.clone(),
+    });
+    Ok((core, engine))
+}
+
+impl App {
+    /// Where it listens.
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The engine, for operators in the same process.
+    pub const fn engine(&self) -> &Engine<Journal> {
+        &self.engine
+    }
+
+    /// The database, for `amends audit` in the same process.
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Serves until shutdown; then lets requests and sagas in flight end, within bounds, and hands the rest over.
+    ///
+    /// # Errors
+    /// When a listener cannot be served.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let stop = self.runtime.shutdown.token().child_token();
+        tracing::info!(service = SERVICE, http = %self.addresses.http, grpc = %self.addresses.grpc, "listening");
+        let sweeper = self
+            .runtime
+            .shutdown
+            .spawn("order-sweeper", sweep(Arc::clone(&self.api.core), self.sweep_every, stop.clone()));
+        let orders =
+            OrderServiceServer::new(OrdersGrpc::new(self.api.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let grpc = grpc::Server::new(SERVICE, &self.runtime)
+            .verifier(self.verifier.clone())
+            .reflection(FILE_DESCRIPTOR_SET)
+            .add_service(orders)
+            .serve(self.grpc);
+        let router = http::routes(self.api).layer(auth::http::layer(self.verifier));
+        let router = service_kit::http::app(router, SERVICE, &self.runtime);
+        let rest = service_kit::http::serve(self.http, router, self.runtime.shutdown.clone());
+        let served = tokio::try_join!(async { Ok(rest.await?) }, grpc);
+        // Also where a listener failed while the rest of the process goes on.
+        stop.cancel();
+        let drained = self.engine.drain(self.drain).await;
+        tracing::info!(settled = drained.settled, handed_over = drained.handed_over, "sagas drained");
+        sweeper.await.context("the sweeper panicked")?;
+        self.database.close().await;
+        served.map(|((), ())| ())
+    }
+}
+
+/// Removes what is past its time, a batch at a time. A store that fails is tried again at the next tick.
+async fn sweep(core: Arc<Core>, every: Duration, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        loop {
+            let now = core.clock.now();
+            match core.store.sweep(now, now - core.settings.events_kept_for).await {
+                Ok(swept) if swept.is_full() && !stop.is_cancelled() => tokio::task::yield_now().await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "what is past its time could not be removed; trying again later");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}

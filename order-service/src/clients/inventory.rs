@@ -1,0 +1,212 @@
+//! The inventory participant over gRPC.
+
+use amends_primitives::ReservationId;
+use amends_protos::inventory::v1::{
+    BatchGetItemsRequest, CloseCommitRequest, CommitStockRequest, GetItemRequest, Line, ListItemsRequest,
+    ReleaseStockRequest, ReserveStockRequest, RestockRequest, inventory_service_client::InventoryServiceClient,
+};
+use async_trait::async_trait;
+use saga_engine::{Closed, Outcome, StepContext, Undo};
+use service_kit::{
+    auth::ServiceToken,
+    resilience::{Deadline, Guard, GuardError, Resilience},
+};
+use tokio::time::Instant;
+use tonic::{Code, Status, transport::Channel};
+
+use super::{Link, Transport, convert, fingerprint::step_key, outcome, transport};
+use crate::{
+    domain::{CatalogueItem, Sku},
+    ports::{Catalogue, Inventory, ItemsPage, ListItemsError, Reserve, Unavailable},
+};
+
+const NAME: &str = "inventory-service";
+
+/// Nothing was reserved, and asking again would not change that.
+const RESERVE_REFUSALS: &[&str] =
+    &["INSUFFICIENT_STOCK", "PRICE_MISMATCH", "UNKNOWN_SKU", "STEP_COMPENSATED", "INVALID_ARGUMENT"];
+/// Nothing was sold, and asking again would not change that.
+const COMMIT_REFUSALS: &[&str] = &["RESERVATION_EXPIRED", "RESERVATION_RELEASED", "COMMIT_CLOSED"];
+
+/// The inventory participant over gRPC.
+pub struct GrpcInventory {
+    client: InventoryServiceClient<Transport>,
+    link: Link,
+}
+
+impl GrpcInventory {
+    /// Behind a channel and a guard whose own number of attempts is one.
+    pub fn new(channel: Channel, guard: Guard, token: ServiceToken, config: &Resilience) -> Self {
+        Self { client: InventoryServiceClient::new(transport(channel)), link: Link::new(guard, token, config) }
+    }
+}
+
+fn reserve_request(ask: &Reserve<'_>, step: &StepContext) -> ReserveStockRequest {
+    let bare = ReserveStockRequest {
+        step_key: None,
+        order_id: ask.order.to_string(),
+        lines: ask
+            .lines
+            .iter()
+            .map(|line| Line {
+                sku: line.sku.as_str().to_owned(),
+                quantity: line.quantity.get(),
+                // Always sent: the price charged is the price seen, whatever happens to the catalogue in between.
+                expected_unit_price: Some(convert::money(line.unit_price)),
+            })
+            .collect(),
+        hold_for: None,
+    };
+    ReserveStockRequest { step_key: Some(step_key(step, &bare)), ..bare }
+}
+
+fn unavailable(error: &GuardError<Status>) -> Unavailable {
+    let retry_after = match error {
+        GuardError::Open { retry_after } => Some(*retry_after),
+        GuardError::Failed(status) => service_kit::status::retry_after(status),
+        GuardError::Full | GuardError::TooLate | GuardError::TimedOut => None,
+    };
+    Unavailable { dependency: NAME, message: error.to_string(), retry_after }
+}
+
+fn unreadable() -> Unavailable {
+    Unavailable {
+        dependency: NAME,
+        message: "the catalogue sent an item that cannot be read".to_owned(),
+        retry_after: None,
+    }
+}
+
+#[async_trait]
+impl Inventory for GrpcInventory {
+    async fn items(&self, skus: &[Sku], until: Instant) -> Result<Catalogue, Unavailable> {
+        let request = BatchGetItemsRequest { skus: skus.iter().map(|sku| sku.as_str().to_owned()).collect() };
+        let method = "amends.inventory.v1.InventoryService/BatchGetItems";
+        let answer = self
+            .link
+            .read(method, Deadline::at(until), &request, |request| {
+                let mut client = self.client.clone();
+                async move { client.batch_get_items(request).await }
+            })
+            .await
+            .map_err(|error| unavailable(&error))?;
+        answer
+            .items
+            .into_iter()
+            .map(|item| convert::item(item).map(|item| (item.sku.clone(), item)).ok_or_else(unreadable))
+            .collect()
+    }
+
+    async fn item(&self, sku: &Sku, until: Instant) -> Result<Option<CatalogueItem>, Unavailable> {
+        let request = GetItemRequest { sku: sku.as_str().to_owned() };
+        let method = "amends.inventory.v1.InventoryService/GetItem";
+        let result = self
+            .link
+            .read(method, Deadline::at(until), &request, |request| {
+                let mut client = self.client.clone();
+                async move { client.get_item(request).await }
+            })
+            .await;
+        match result {
+            Ok(answer) => answer.item.and_then(convert::item).map(Some).ok_or_else(unreadable),
+            Err(GuardError::Failed(status)) if matches!(status.code(), Code::NotFound | Code::InvalidArgument) => {
+                Ok(None)
+            }
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    async fn list_items(&self, limit: u16, cursor: Option<&str>, until: Instant) -> Result<ItemsPage, ListItemsError> {
+        let request =
+            ListItemsRequest { page_size: u32::from(limit), page_token: cursor.unwrap_or_default().to_owned() };
+        let method = "amends.inventory.v1.InventoryService/ListItems";
+        let result = self
+            .link
+            .read(method, Deadline::at(until), &request, |request| {
+                let mut client = self.client.clone();
+                async move { client.list_items(request).await }
+            })
+            .await;
+        let answer = match result {
+            Ok(answer) => answer,
+            // The page size is ours and good, so it is the token.
+            Err(GuardError::Failed(status)) if status.code() == Code::InvalidArgument => {
+                return Err(ListItemsError::BadCursor);
+            }
+            Err(error) => return Err(unavailable(&error).into()),
+        };
+        let items: Option<Vec<CatalogueItem>> = answer.items.into_iter().map(convert::item).collect();
+        let next = Some(answer.next_page_token).filter(|token| !token.is_empty());
+        Ok(ItemsPage { items: items.ok_or_else(unreadable)?, next })
+    }
+
+    async fn reserve(&self, ask: &Reserve<'_>, step: &StepContext) -> Outcome<ReservationId> {
+        let request = reserve_request(ask, step);
+        let method = "amends.inventory.v1.InventoryService/ReserveStock";
+        let result = self
+            .link
+            .once(method, Deadline::after(step.timeout), &request, |request| {
+                let mut client = self.client.clone();
+                async move { client.reserve_stock(request).await }
+            })
+            .await;
+        outcome::action(result, RESERVE_REFUSALS, |answer| answer.reservation?.id.parse().ok())
+    }
+
+    async fn release(&self, ask: &Reserve<'_>, step: &StepContext) -> Undo {
+        let request = ReleaseStockRequest { reserve_step_key: reserve_request(ask, step).step_key };
+        let method = "amends.inventory.v1.InventoryService/ReleaseStock";
+        let result = self
+            .link
+            .once(method, Deadline::after(step.timeout), &request, |request| {
+                let mut client = self.client.clone();
+                async move { client.release_stock(request).await }
+            })
+            .await;
+        outcome::undo(result)
+    }
+
+    async fn commit(&self, reservation: ReservationId, step: &StepContext) -> Outcome<()> {
+        let bare = CommitStockRequest { step_key: None, reservation_id: reservation.to_string() };
+        let request = CommitStockRequest { step_key: Some(step_key(step, &bare)), ..bare };
+        let method = "amends.inventory.v1.InventoryService/CommitStock";
+        let result = self
+            .link
+            .once(method, Deadline::after(step.timeout), &request, |request| {
+                let mut client = self.client.clone();
+                async move { client.commit_stock(request).await }
+            })
+            .await;
+        outcome::action(result, COMMIT_REFUSALS, |_| Some(()))
+    }
+
+    async fn close_commit(&self, reservation: Option<ReservationId>, step: &StepContext) -> Closed<()> {
+        // A tombstone is by the key alone; the fingerprint, where it is known, is for people who compare.
+        let reservation_id = reservation.map(|id| id.to_string()).unwrap_or_default();
+        let bare = CommitStockRequest { step_key: None, reservation_id };
+        let request = CloseCommitRequest { commit_step_key: Some(step_key(step, &bare)) };
+        let method = "amends.inventory.v1.InventoryService/CloseCommit";
+        let result = self
+            .link
+            .once(method, Deadline::after(step.timeout), &request, |request| {
+                let mut client = self.client.clone();
+                async move { client.close_commit(request).await }
+            })
+            .await;
+        outcome::close(result, |answer| answer.was_committed)
+    }
+
+    async fn restock(&self, reservation: ReservationId, step: &StepContext) -> Outcome<()> {
+        let bare = RestockRequest { step_key: None, reservation_id: reservation.to_string() };
+        let request = RestockRequest { step_key: Some(step_key(step, &bare)), ..bare };
+        let method = "amends.inventory.v1.InventoryService/Restock";
+        let result = self
+            .link
+            .once(method, Deadline::after(step.timeout), &request, |request| {
+                let mut client = self.client.clone();
+                async move { client.restock(request).await }
+            })
+            .await;
+        outcome::action(result, &[], |_| Some(()))
+    }
+}

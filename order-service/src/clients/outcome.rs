@@ -1,0 +1,163 @@
+//! From a guarded call's result to what a saga may conclude from it.
+//!
+//! *Refused* is only what the participant itself names, by a reason that belongs to this call and surely had no effect. Everything else
+//! (a bare status that a proxy may have made up, a timeout, an open breaker, a reason we do not know) is *Unknown*: it costs a repeat
+//! or a compensation, never money.
+
+use saga_engine::{Cause, Closed, Outcome, Undo};
+use service_kit::{
+    resilience::GuardError,
+    status::{refusal_reason, retry_after},
+};
+use tonic::{Code, Status};
+
+/// The outcome of an action. `refusals` are the reasons by which this call surely had no effect.
+pub(super) fn action<T, U>(
+    result: Result<T, GuardError<Status>>,
+    refusals: &[&str],
+    output: impl FnOnce(T) -> Option<U>,
+) -> Outcome<U> {
+    match result {
+        Ok(answer) => match output(answer) {
+            Some(output) => Outcome::Done(output),
+            None => Outcome::unknown("malformed_answer", "the participant's answer cannot be read"),
+        },
+        Err(GuardError::Failed(status)) => match refusal_reason(&status) {
+            Some(info) if is_judgement(status.code()) && refusals.contains(&info.reason.as_str()) => {
+                Outcome::refused(info.code(), info.message)
+            }
+            _ => Outcome::Unknown(cause(GuardError::Failed(status))),
+        },
+        Err(error) => Outcome::Unknown(cause(error)),
+    }
+}
+
+/// The outcome of a compensation: it is done, or not known to be.
+pub(super) fn undo<T>(result: Result<T, GuardError<Status>>) -> Undo {
+    match result {
+        Ok(_) => Undo::Undone,
+        Err(error) => Undo::NotYet(patient_cause(error)),
+    }
+}
+
+/// The outcome of closing a pivot, given what the answer says about whether it was done.
+pub(super) fn close<T>(result: Result<T, GuardError<Status>>, was_done: impl FnOnce(T) -> bool) -> Closed<()> {
+    match result {
+        Ok(answer) => {
+            if was_done(answer) {
+                Closed::WasDone(())
+            } else {
+                Closed::Closed
+            }
+        }
+        Err(error) => Closed::NotYet(patient_cause(error)),
+    }
+}
+
+/// Codes with which a server says that it judged the request, and did not act on it.
+const fn is_judgement(code: Code) -> bool {
+    matches!(code, Code::FailedPrecondition | Code::NotFound | Code::InvalidArgument)
+}
+
+fn cause(error: GuardError<Status>) -> Cause {
+    match error {
+        GuardError::Open { .. } => Cause::new("circuit_open", "the circuit breaker is open"),
+        GuardError::Full => Cause::new("bulkhead_full", "too many calls at once"),
+        GuardError::TooLate | GuardError::TimedOut => Cause::new("timeout", "no answer in time"),
+        GuardError::Failed(status) => {
+            let code = refusal_reason(&status).map_or_else(|| code_word(status.code()).to_owned(), |info| info.code());
+            let cause = Cause::new(code, status.message().chars().take(MESSAGE_MAX).collect::<String>());
+            match retry_after(&status) {
+                Some(wait) => cause.retry_after(wait),
+                None => cause,
+            }
+        }
+    }
+}
+
+/// For what is tried until it is done: nobody waits for it, so it may wait for the breaker.
+fn patient_cause(error: GuardError<Status>) -> Cause {
+    match error {
+        GuardError::Open { retry_after } => cause(GuardError::Open { retry_after }).retry_after(retry_after),
+        error => cause(error),
+    }
+}
+
+/// A cause is journaled; somebody else's essay is not.
+const MESSAGE_MAX: usize = 200;
+
+const fn code_word(code: Code) -> &'static str {
+    match code {
+        Code::Unavailable => "unavailable",
+        Code::DeadlineExceeded => "timeout",
+        Code::Cancelled => "cancelled",
+        Code::ResourceExhausted => "overloaded",
+        Code::Unauthenticated | Code::PermissionDenied => "not_authorized",
+        Code::Unimplemented => "unimplemented",
+        _ => "unexpected_answer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use service_kit::problem::{ErrorKind, Problem};
+
+    use super::*;
+
+    const DECLINED: &[&str] = &["DECLINED"];
+
+    fn check(error: GuardError<Status>, expected: &str) {
+        let outcome = action::<(), ()>(Err(error), DECLINED, Some);
+        let said = match outcome {
+            Outcome::Done(()) => "done".to_owned(),
+            Outcome::Refused(refusal) => format!("refused {}", refusal.code),
+            Outcome::Unknown(cause) => format!("unknown {}", cause.code),
+        };
+        assert_eq!(said, expected);
+    }
+
+    fn named(kind: ErrorKind, code: &'static str) -> GuardError<Status> {
+        GuardError::Failed(Problem::new(kind, code, "x").into())
+    }
+
+    #[test]
+    fn only_a_named_reason_of_this_call_is_a_refusal() {
+        check(named(ErrorKind::Conflict, "declined"), "refused declined");
+        // The same reason with a code that says nothing was judged.
+        check(named(ErrorKind::Unavailable, "declined"), "unknown declined");
+        // Reasons that belong to other calls, or to nobody we know.
+        check(named(ErrorKind::Conflict, "insufficient_stock"), "unknown insufficient_stock");
+        check(named(ErrorKind::Conflict, "step_key_reused"), "unknown step_key_reused");
+        // Bare codes, which any proxy can make up.
+        check(GuardError::Failed(Status::failed_precondition("declined")), "unknown unexpected_answer");
+        check(GuardError::Failed(Status::unavailable("gone")), "unknown unavailable");
+        check(GuardError::Failed(Status::deadline_exceeded("late")), "unknown timeout");
+        check(GuardError::Failed(Status::unauthenticated("who?")), "unknown not_authorized");
+        check(GuardError::TimedOut, "unknown timeout");
+        check(GuardError::Full, "unknown bulkhead_full");
+        check(GuardError::Open { retry_after: Duration::from_secs(30) }, "unknown circuit_open");
+    }
+
+    #[test]
+    fn an_unreadable_answer_may_have_had_an_effect() {
+        let outcome = action::<(), ()>(Ok(()), DECLINED, |()| None);
+        assert!(matches!(outcome, Outcome::Unknown(_)));
+    }
+
+    #[test]
+    fn compensations_cannot_be_refused() {
+        assert!(matches!(undo::<()>(Err(named(ErrorKind::Conflict, "declined"))), Undo::NotYet(_)));
+        assert!(matches!(undo(Ok(())), Undo::Undone));
+        let open = undo::<()>(Err(GuardError::Open { retry_after: Duration::from_secs(7) }));
+        assert!(matches!(open, Undo::NotYet(cause) if cause.retry_after == Some(Duration::from_secs(7))));
+    }
+
+    #[test]
+    fn a_closed_pivot_tells_whether_it_was_done() {
+        assert!(matches!(close(Ok(true), |done| done), Closed::WasDone(())));
+        assert!(matches!(close(Ok(false), |done| done), Closed::Closed));
+        assert!(matches!(close::<bool>(Err(GuardError::TimedOut), |done| done), Closed::NotYet(_)));
+    }
+}

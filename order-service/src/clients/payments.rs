@@ -1,0 +1,104 @@
+//! The payment participant over gRPC.
+
+use std::time::Duration;
+
+use amends_primitives::PaymentId;
+use amends_protos::payments::v1::{
+    ChargeRequest, CompensateChargeRequest, RefundRequest, payment_service_client::PaymentServiceClient,
+};
+use async_trait::async_trait;
+use saga_engine::{Outcome, StepContext, Undo};
+use service_kit::{
+    auth::ServiceToken,
+    resilience::{BreakerState, Deadline, Guard, Resilience},
+};
+use tonic::transport::Channel;
+
+use super::{Link, Transport, convert, fingerprint::step_key, outcome, transport};
+use crate::ports::{Charge, Payments, Unavailable};
+
+const NAME: &str = "payment-service";
+
+/// Nothing was taken, and asking again would not change that.
+const CHARGE_REFUSALS: &[&str] =
+    &["DECLINED", "INSUFFICIENT_FUNDS", "AMOUNT_LIMIT_EXCEEDED", "STEP_COMPENSATED", "INVALID_ARGUMENT"];
+
+/// The payment participant over gRPC.
+pub struct GrpcPayments {
+    client: PaymentServiceClient<Transport>,
+    link: Link,
+}
+
+impl GrpcPayments {
+    /// Behind a channel and a guard whose own number of attempts is one.
+    pub fn new(channel: Channel, guard: Guard, token: ServiceToken, config: &Resilience) -> Self {
+        Self { client: PaymentServiceClient::new(transport(channel)), link: Link::new(guard, token, config) }
+    }
+}
+
+fn charge_request(ask: &Charge<'_>, step: &StepContext) -> ChargeRequest {
+    let bare = ChargeRequest {
+        step_key: None,
+        order_id: ask.order.to_string(),
+        customer_id: ask.customer.as_str().to_owned(),
+        amount: Some(convert::money(ask.amount)),
+        payment_method: ask.method.as_str().to_owned(),
+    };
+    ChargeRequest { step_key: Some(step_key(step, &bare)), ..bare }
+}
+
+#[async_trait]
+impl Payments for GrpcPayments {
+    fn ready(&self) -> Result<(), Unavailable> {
+        match self.link.guard.state() {
+            BreakerState::Closed | BreakerState::HalfOpen => Ok(()),
+            BreakerState::Open => Err(Unavailable {
+                dependency: NAME,
+                message: "the circuit breaker is open".to_owned(),
+                // Soon enough for the first to come back to be the probe that closes it.
+                retry_after: Some(Duration::from_secs(5)),
+            }),
+        }
+    }
+
+    async fn charge(&self, ask: &Charge<'_>, step: &StepContext) -> Outcome<PaymentId> {
+        let request = charge_request(ask, step);
+        let method = "amends.payments.v1.PaymentService/Charge";
+        let result = self
+            .link
+            .once(method, Deadline::after(step.timeout), &request, |request| {
+                let mut client = self.client.clone();
+                async move { client.charge(request).await }
+            })
+            .await;
+        outcome::action(result, CHARGE_REFUSALS, |answer| answer.payment?.id.parse().ok())
+    }
+
+    async fn compensate(&self, ask: &Charge<'_>, step: &StepContext) -> Undo {
+        let request = CompensateChargeRequest { charge_step_key: charge_request(ask, step).step_key };
+        let method = "amends.payments.v1.PaymentService/CompensateCharge";
+        let result = self
+            .link
+            .once(method, Deadline::after(step.timeout), &request, |request| {
+                let mut client = self.client.clone();
+                async move { client.compensate_charge(request).await }
+            })
+            .await;
+        outcome::undo(result)
+    }
+
+    async fn refund(&self, payment: PaymentId, step: &StepContext) -> Outcome<()> {
+        let bare = RefundRequest { step_key: None, payment_id: payment.to_string(), amount: None };
+        let request = RefundRequest { step_key: Some(step_key(step, &bare)), ..bare };
+        let method = "amends.payments.v1.PaymentService/Refund";
+        let result = self
+            .link
+            .once(method, Deadline::after(step.timeout), &request, |request| {
+                let mut client = self.client.clone();
+                async move { client.refund(request).await }
+            })
+            .await;
+        // After the pivot nothing can be refused for good; the reason is kept for whoever looks at a parked saga.
+        outcome::action(result, &[], |_| Some(()))
+    }
+}

@@ -1,0 +1,320 @@
+//! The configuration of the order service, section `[order]`.
+
+use std::{net::SocketAddr, time::Duration};
+
+use saga_engine::{Persistence, Policy};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use service_kit::{
+    auth::{ServiceTokenConfig, VerifierConfig},
+    config::{ConfigError, Section},
+    grpc::ChannelConfig,
+    resilience::Resilience,
+};
+
+/// The whole of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// REST.
+    pub http: Listen,
+    /// gRPC.
+    pub grpc: Listen,
+    /// Where orders and sagas are kept.
+    pub database: DatabaseConfig,
+    /// The payment service.
+    pub payment: ParticipantConfig,
+    /// The inventory service.
+    pub inventory: ParticipantConfig,
+    /// Whose tokens callers must have.
+    pub auth: VerifierConfig,
+    /// `redis://…` of the revocations that the identity service writes; empty: none are asked for. Never shown.
+    #[serde(skip_serializing)]
+    pub redis_url: SecretString,
+    /// Who we are towards the participants.
+    pub service_token: ServiceTokenConfig,
+    /// How long callers wait.
+    pub wait: WaitConfig,
+    /// How sagas are run.
+    pub saga: SagaConfig,
+    /// What is in flight at most, and what is kept for how long.
+    pub limits: LimitsConfig,
+}
+
+/// A listener.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// A database.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// `sqlite://FILE?mode=rwc` or `postgres://…`. Never shown, as it may hold a password.
+    #[serde(skip_serializing)]
+    pub url: SecretString,
+    /// Connections at the most.
+    pub connections_max: u32,
+    /// Milliseconds to wait for a connection.
+    pub acquire_timeout_ms: u64,
+    /// Milliseconds one statement may take.
+    pub statement_timeout_ms: u64,
+    /// Seconds to wait at start-up for a database that is still starting.
+    pub start_patience_secs: u64,
+}
+
+/// A participant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ParticipantConfig {
+    /// Where it is.
+    pub channel: ChannelConfig,
+    /// How it is called. `attempts` is of reads; a saga step's attempts are the saga's.
+    pub resilience: Resilience,
+}
+
+/// How long callers wait.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WaitConfig {
+    /// Milliseconds for the end of the saga, unless the caller says otherwise.
+    pub default_ms: u64,
+    /// Milliseconds for the end of the saga at the most, whatever the caller says.
+    pub max_ms: u64,
+    /// Milliseconds for everything else, such as being accepted.
+    pub accept_ms: u64,
+}
+
+/// How sagas are run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SagaConfig {
+    /// Milliseconds one attempt of a step may take.
+    pub attempt_timeout_ms: u64,
+    /// Attempts of a step before, or at, the pivot.
+    pub attempts_max: u32,
+    /// Seconds an order may take until its pivot is done; past that it is undone.
+    pub deadline_secs: u64,
+    /// Attempts of a compensation, or of a step after the pivot, before the saga is parked and a human is told.
+    pub attempts_before_parking: u32,
+    /// Sagas in memory at the same time.
+    pub active_max: usize,
+    /// Milliseconds between two heartbeats of this replica.
+    pub heartbeat_ms: u64,
+    /// Milliseconds without one after which others take its sagas over.
+    pub lease_ms: u64,
+    /// Seconds at shutdown for sagas in flight to settle; the rest are handed over.
+    pub drain_secs: u64,
+}
+
+/// What is in flight at most, and what is kept for how long.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Orders being placed or cancelled with somebody waiting.
+    pub waiting_max: usize,
+    /// Streams of changes.
+    pub watches_max: usize,
+    /// Seconds a stream of changes may last.
+    pub watch_secs_max: u64,
+    /// Hours an idempotency key is kept at least.
+    pub idempotency_hours: u64,
+    /// Hours an outbox row is kept.
+    pub outbox_hours: u64,
+    /// Seconds between two sweeps of what is past its time.
+    pub sweep_secs: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http: Listen { listen: SocketAddr::from(([127, 0, 0, 1], 8082)) },
+            grpc: Listen { listen: SocketAddr::from(([127, 0, 0, 1], 50051)) },
+            database: DatabaseConfig::default(),
+            payment: ParticipantConfig {
+                channel: ChannelConfig::at("http://127.0.0.1:50052"),
+                resilience: Resilience::default(),
+            },
+            inventory: ParticipantConfig {
+                channel: ChannelConfig::at("http://127.0.0.1:50053"),
+                resilience: Resilience::default(),
+            },
+            auth: VerifierConfig::default(),
+            redis_url: SecretString::default(),
+            service_token: ServiceTokenConfig {
+                client_id: "order-service".to_owned(),
+                scope: "payments:write payments:read inventory:write inventory:read items:read".to_owned(),
+                ..ServiceTokenConfig::default()
+            },
+            wait: WaitConfig::default(),
+            saga: SagaConfig::default(),
+            limits: LimitsConfig::default(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }
+    }
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            url: SecretString::from("sqlite://order.db?mode=rwc"),
+            connections_max: 16,
+            acquire_timeout_ms: 1_000,
+            statement_timeout_ms: 2_000,
+            start_patience_secs: 30,
+        }
+    }
+}
+
+impl Default for ParticipantConfig {
+    fn default() -> Self {
+        Self { channel: ChannelConfig::default(), resilience: Resilience::default() }
+    }
+}
+
+impl Default for WaitConfig {
+    fn default() -> Self {
+        Self { default_ms: 5_000, max_ms: 60_000, accept_ms: 4_000 }
+    }
+}
+
+impl Default for SagaConfig {
+    fn default() -> Self {
+        Self {
+            attempt_timeout_ms: 500,
+            attempts_max: 3,
+            deadline_secs: 30,
+            attempts_before_parking: 40,
+            active_max: 4096,
+            heartbeat_ms: 1_200,
+            lease_ms: 2_700,
+            drain_secs: 10,
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            waiting_max: 1024,
+            watches_max: 256,
+            watch_secs_max: 600,
+            idempotency_hours: 7 * 24,
+            outbox_hours: 7 * 24,
+            sweep_secs: 60,
+        }
+    }
+}
+
+impl Section for Config {
+    fn validate(&self, errors: &mut Vec<ConfigError>) {
+        nested("auth", errors, |errors| self.auth.validate(errors));
+        nested("service_token", errors, |errors| self.service_token.validate(errors));
+        nested("payment.resilience", errors, |errors| self.payment.resilience.validate(errors));
+        nested("inventory.resilience", errors, |errors| self.inventory.resilience.validate(errors));
+        let mut check = |good: bool, key: &str, message: &str| {
+            if !good {
+                errors.push(ConfigError::new(key, message));
+            }
+        };
+        let url = self.database.url.expose_secret();
+        let known = ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| url.starts_with(scheme));
+        check(known, "database.url", "must begin with sqlite: or postgres:");
+        check(self.database.connections_max >= 2, "database.connections_max", "must be at least 2");
+        check(self.database.acquire_timeout_ms > 0, "database.acquire_timeout_ms", "must be at least 1");
+        check(self.database.statement_timeout_ms > 0, "database.statement_timeout_ms", "must be at least 1");
+        check(self.wait.max_ms >= self.wait.default_ms, "wait.max_ms", "must not be below wait.default_ms");
+        check(self.wait.accept_ms > 0, "wait.accept_ms", "must be at least 1");
+        let saga = &self.saga;
+        check(saga.attempt_timeout_ms > 0, "saga.attempt_timeout_ms", "must be at least 1");
+        check((1..=10).contains(&saga.attempts_max), "saga.attempts_max", "must be from 1 to 10");
+        check(saga.deadline_secs > 0, "saga.deadline_secs", "must be at least 1");
+        check(saga.attempts_before_parking > 0, "saga.attempts_before_parking", "must be at least 1");
+        check(saga.active_max > 0, "saga.active_max", "must be at least 1");
+        check(saga.heartbeat_ms > 0, "saga.heartbeat_ms", "must be at least 1");
+        check(saga.lease_ms > 2 * saga.heartbeat_ms, "saga.lease_ms", "must be more than two heartbeats");
+        check(self.limits.waiting_max > 0, "limits.waiting_max", "must be at least 1");
+        check(self.limits.watches_max > 0, "limits.watches_max", "must be at least 1");
+        check(self.limits.idempotency_hours >= 24, "limits.idempotency_hours", "must be at least 24");
+        check(self.limits.outbox_hours > 0, "limits.outbox_hours", "must be at least 1");
+        check(self.limits.sweep_secs > 0, "limits.sweep_secs", "must be at least 1");
+    }
+}
+
+fn nested(prefix: &str, errors: &mut Vec<ConfigError>, validate: impl FnOnce(&mut Vec<ConfigError>)) {
+    let mut inner = Vec::new();
+    validate(&mut inner);
+    errors.extend(inner.into_iter().map(|error| ConfigError::new(format!("{prefix}.{}", error.key), error.message)));
+}
+
+impl DatabaseConfig {
+    /// As the store takes it.
+    pub fn options(&self) -> amends_sql::Options {
+        amends_sql::Options {
+            connections_max: self.connections_max,
+            acquire_timeout: Duration::from_millis(self.acquire_timeout_ms),
+            statement_timeout: Duration::from_millis(self.statement_timeout_ms),
+        }
+    }
+}
+
+impl ParticipantConfig {
+    /// The guard's configuration for saga steps: one attempt, as the engine plans, journals and shows further ones.
+    pub(crate) fn guarded_once(&self) -> Resilience {
+        Resilience { attempts: 1, ..self.resilience.clone() }
+    }
+}
+
+impl SagaConfig {
+    /// The limits of one step. The engine waits a little longer than the guard, so that it is the guard that says "no answer in time",
+    /// counts it, and opens the breaker.
+    pub fn policy(&self) -> Policy {
+        let persistence =
+            Persistence { attempts_before_parking: self.attempts_before_parking, ..Persistence::default() };
+        Policy::default()
+            .timeout(Duration::from_millis(self.attempt_timeout_ms.saturating_add(100)))
+            .attempts(self.attempts_max)
+            .persistence(persistence)
+    }
+
+    /// The engine's limits.
+    pub fn engine(&self) -> saga_engine::Config {
+        saga_engine::Config {
+            sagas_max: self.active_max,
+            heartbeat: Duration::from_millis(self.heartbeat_ms),
+            lease: Duration::from_millis(self.lease_ms),
+            ..saga_engine::Config::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_lack_nothing_but_a_secret() {
+        let mut errors = Vec::new();
+        Config::default().validate(&mut errors);
+        let keys: Vec<&str> = errors.iter().map(|error| error.key.as_str()).collect();
+        assert_eq!(keys, ["service_token.client_secret"]);
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let mut config = Config::default();
+        config.database.url = "postgres://u:hunter2@db/orders".into();
+        config.redis_url = "redis://:hunter2@r".into();
+        config.service_token.client_secret = "hunter2".into();
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(!serde_json::to_string(&config).unwrap().contains("hunter2"));
+    }
+}

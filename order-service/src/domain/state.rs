@@ -1,0 +1,151 @@
+//! The states of an order. Each owns only the data that exists in it.
+
+use std::{fmt, str::FromStr};
+
+use amends_primitives::{PaymentId, ReservationId, SagaId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What a confirmed order holds elsewhere: the money taken and the goods sold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The captured payment.
+    pub payment: PaymentId,
+    /// The committed reservation.
+    pub reservation: ReservationId,
+}
+
+/// Why an order could not be done: a stable code and a sentence for the customer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable, in snake case: `payment_declined`.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+}
+
+/// Where an order stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Nobody asked yet.
+    New,
+    /// Accepted; it is being reserved, paid for and committed.
+    Pending,
+    /// Paid for, and the goods are the customer's.
+    Confirmed {
+        /// What it holds.
+        receipt: Receipt,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// Could not be done. Nothing is held and nothing was kept.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// The payment that was taken and given back, where it came to that.
+        refunded: Option<PaymentId>,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// Its refund and restock are under way; there is no way back.
+    Cancelling {
+        /// What it held when it was confirmed.
+        receipt: Receipt,
+        /// When it was confirmed.
+        confirmed_at: Timestamp,
+        /// The run that cancels it.
+        by: SagaId,
+    },
+    /// The money went back, the goods are on sale again.
+    Cancelled {
+        /// What it held when it was confirmed.
+        receipt: Receipt,
+        /// When it was confirmed.
+        confirmed_at: Timestamp,
+        /// The run that cancelled it.
+        by: SagaId,
+    },
+    /// Handed to the carrier: too late to cancel.
+    Shipped {
+        /// What it holds.
+        receipt: Receipt,
+        /// When it was confirmed.
+        confirmed_at: Timestamp,
+    },
+}
+
+/// The name of a state, as stores and interfaces write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// [`State::Pending`].
+    Pending,
+    /// [`State::Confirmed`].
+    Confirmed,
+    /// [`State::Failed`].
+    Failed,
+    /// [`State::Cancelling`].
+    Cancelling,
+    /// [`State::Cancelled`].
+    Cancelled,
+    /// [`State::Shipped`].
+    Shipped,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Confirmed, Self::Failed, Self::Cancelling, Self::Cancelled, Self::Shipped];
+
+    /// In lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Confirmed => "confirmed",
+            Self::Failed => "failed",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+            Self::Shipped => "shipped",
+        }
+    }
+
+    /// Whether a saga is at work on the order.
+    pub const fn is_in_motion(self) -> bool {
+        matches!(self, Self::Pending | Self::Cancelling)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Status {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(())
+    }
+}
+
+impl State {
+    /// The name of the state; `None` before there is an order.
+    pub const fn status(&self) -> Option<Status> {
+        Some(match self {
+            Self::New => return None,
+            Self::Pending => Status::Pending,
+            Self::Confirmed { .. } => Status::Confirmed,
+            Self::Failed { .. } => Status::Failed,
+            Self::Cancelling { .. } => Status::Cancelling,
+            Self::Cancelled { .. } => Status::Cancelled,
+            Self::Shipped { .. } => Status::Shipped,
+        })
+    }
+
+    /// For messages: the status, or `new`.
+    pub const fn name(&self) -> &'static str {
+        match self.status() {
+            Some(status) => status.as_str(),
+            None => "new",
+        }
+    }
+}

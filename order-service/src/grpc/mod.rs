@@ -1,0 +1,123 @@
+//! Inbound gRPC, one rpc a file: the same use cases, rules and codes as REST.
+//!
+//! Must not know: SQL, sagas' steps, participants.
+
+mod cancel_order;
+mod convert;
+mod create_order;
+mod get_order;
+mod get_saga;
+mod list_orders;
+mod watch_order;
+
+use std::{pin::Pin, time::Duration};
+
+use amends_primitives::OrderId;
+use amends_protos::orders::v1::{self as proto, order_service_server::OrderService};
+use futures::Stream;
+use service_kit::{auth::Claims, context::RequestContext, problem::Problem};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    app::{NotFound, Patience},
+    http::{self, Api},
+};
+
+/// `amends.orders.v1.OrderService`
+#[derive(Clone)]
+pub struct OrdersGrpc {
+    api: Api,
+}
+
+impl OrdersGrpc {
+    /// Over the use cases.
+    pub const fn new(api: Api) -> Self {
+        Self { api }
+    }
+
+    /// The patience of a caller with a `grpc-timeout`, or of one without.
+    fn patience(&self, respond_async: bool) -> Patience {
+        if respond_async {
+            return self.api.patience(Some(Duration::ZERO));
+        }
+        self.api.patience(deadline().map(|at| at.saturating_duration_since(Instant::now())))
+    }
+
+    fn read_until(&self) -> Instant {
+        let ours = self.api.read_until();
+        deadline().map_or(ours, |callers| callers.min(ours))
+    }
+}
+
+/// An answer that arrives at the deadline is late: it needs a little time to travel.
+const TRAVEL: Duration = Duration::from_millis(100);
+
+/// When the caller wants to have been answered, less the way back. Of a deadline shorter than two such ways, half is left.
+fn deadline() -> Option<Instant> {
+    let at = RequestContext::current()?.deadline?;
+    let left = at.saturating_duration_since(Instant::now());
+    Some(at - TRAVEL.min(left / 2))
+}
+
+fn claims<T>(request: &Request<T>) -> Result<&Claims, Problem> {
+    Ok(service_kit::auth::grpc::claims(request)?)
+}
+
+/// The id in a message. What is no id names no order.
+fn order_id(text: &str) -> Result<OrderId, Problem> {
+    text.parse().map_err(|_| NotFound.into())
+}
+
+#[tonic::async_trait]
+impl OrderService for OrdersGrpc {
+    async fn create_order(
+        &self,
+        request: Request<proto::CreateOrderRequest>,
+    ) -> Result<Response<proto::CreateOrderResponse>, Status> {
+        let caller = http::writer(claims(&request)?)?;
+        Ok(Response::new(self.create(&caller, request.into_inner()).await?))
+    }
+
+    async fn get_order(
+        &self,
+        request: Request<proto::GetOrderRequest>,
+    ) -> Result<Response<proto::GetOrderResponse>, Status> {
+        let caller = http::reader(claims(&request)?)?;
+        Ok(Response::new(self.get(&caller, &request.into_inner()).await?))
+    }
+
+    async fn list_orders(
+        &self,
+        request: Request<proto::ListOrdersRequest>,
+    ) -> Result<Response<proto::ListOrdersResponse>, Status> {
+        let caller = http::reader(claims(&request)?)?;
+        Ok(Response::new(self.list(&caller, &request.into_inner()).await?))
+    }
+
+    async fn cancel_order(
+        &self,
+        request: Request<proto::CancelOrderRequest>,
+    ) -> Result<Response<proto::CancelOrderResponse>, Status> {
+        let caller = http::writer(claims(&request)?)?;
+        Ok(Response::new(self.cancel(&caller, &request.into_inner()).await?))
+    }
+
+    type WatchOrderStream = Pin<Box<dyn Stream<Item = Result<proto::WatchOrderResponse, Status>> + Send>>;
+
+    async fn watch_order(
+        &self,
+        request: Request<proto::WatchOrderRequest>,
+    ) -> Result<Response<Self::WatchOrderStream>, Status> {
+        let caller = http::reader(claims(&request)?)?;
+        Ok(Response::new(self.watch(&caller, &request.into_inner()).await?))
+    }
+
+    async fn get_saga(
+        &self,
+        request: Request<proto::GetSagaRequest>,
+    ) -> Result<Response<proto::GetSagaResponse>, Status> {
+        let caller = http::reader(claims(&request)?)?;
+        Ok(Response::new(self.saga(&caller, &request.into_inner()).await?))
+    }
+}

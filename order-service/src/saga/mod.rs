@@ -1,0 +1,20 @@
+//! Where the domain and the engine meet: the two sagas as data, their steps one a file, and what their ends change in our own
+//! tables.
+//!
+//! Must not know: HTTP, gRPC, SQL text.
+
+pub mod cancel_order;
+mod local;
+mod participants;
+pub mod place_order;
+mod sagas;
+pub mod steps;
+#[cfg(test)]
+mod tests;
+
+pub use cancel_order::CancelOrder;
+pub use local::{ApplyToOrders, OrderChange};
+pub use participants::Participants;
+pub use place_order::PlaceOrder;
+pub use saga_engine::timeline::Timeline;
+pub use sagas::{Begin, Journal, Sagas, Waited};

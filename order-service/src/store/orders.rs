@@ -1,0 +1,390 @@
+//! Orders and their lines: reading, listing, placing, changing.
+
+use std::sync::Arc;
+
+use amends_primitives::{Money, OrderId, Timestamp};
+use amends_sql::{Database, Dialect, SqlError, Tx};
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, Row as _, any::AnyRow};
+
+use super::{Subject, Swept, idempotency, outbox, sweep};
+use crate::{
+    domain::{
+        Applied, Command, CustomerId, Failure, Line, Order, OrderHead, Receipt, Rejection, State, Status, decide,
+        evolve,
+    },
+    ports::{BeginError, Changed, Claim, IdempotencyKey, ListOrders, OrderStore, Page, SagaStart, StartOrder, Started},
+    saga::Journal,
+};
+
+/// The store on SQLite or PostgreSQL.
+#[derive(Clone)]
+pub struct SqlOrders {
+    database: Database,
+    journal: Arc<Journal>,
+}
+
+impl SqlOrders {
+    /// On a database whose schema is up to date, and which the journal shares: what begins an order goes through the journal's
+    /// transactions, so that many orders placed at once cost one commit.
+    pub const fn new(database: Database, journal: Arc<Journal>) -> Self {
+        Self { database, journal }
+    }
+}
+
+#[async_trait]
+impl OrderStore for SqlOrders {
+    async fn claim(&self, customer: &CustomerId, key: &IdempotencyKey) -> Result<Option<Claim>, SqlError> {
+        self.database.bounded(idempotency::find(self.database.reader(), customer, key)).await
+    }
+
+    async fn start(&self, start: StartOrder, saga: Arc<dyn SagaStart>) -> Result<Started, BeginError> {
+        let work = self.journal.transact(move |tx| {
+            Box::pin(async move {
+                let StartOrder { order, placed, key, fingerprint, key_expires_at } = &start;
+                let mine = Claim { order: order.head.id, fingerprint: fingerprint.clone() };
+                let customer = &order.head.customer;
+                if let Some(claim) = idempotency::claim_in_tx(tx, customer, key, &mine, *key_expires_at).await? {
+                    return Ok(Started::Again(claim));
+                }
+                insert_in_tx(tx, order, key).await?;
+                outbox::write_in_tx(tx, &subject_of(order), placed).await?;
+                saga.start_in_tx(tx).await?;
+                Ok(Started::First)
+            })
+        });
+        self.database.bounded(work).await
+    }
+
+    async fn begin(&self, saga: Arc<dyn SagaStart>) -> Result<(), BeginError> {
+        let work = self.journal.transact(move |tx| Box::pin(async move { saga.start_in_tx(tx).await }));
+        self.database.bounded(work).await
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, SqlError> {
+        self.database
+            .bounded(async {
+                let rows = sqlx::query(AssertSqlSafe(format!(
+                    "SELECT {COLUMNS} FROM orders o JOIN order_lines l ON l.order_id = o.id WHERE o.id = $1 ORDER BY l.line_no"
+                )))
+                .bind(id.to_string())
+                .fetch_all(self.database.reader())
+                .await?;
+                Ok(read_orders(&rows)?.pop())
+            })
+            .await
+    }
+
+    async fn list(&self, ask: &ListOrders) -> Result<Page, SqlError> {
+        self.database
+            .bounded(async {
+                let mut bound: Vec<String> = Vec::new();
+                let mut filters = String::new();
+                let wanted = [
+                    ("customer_id =", ask.customer.as_ref().map(|customer| customer.as_str().to_owned())),
+                    ("status =", ask.status.map(|status| status.as_str().to_owned())),
+                    ("id <", ask.before.map(|id| id.to_string())),
+                ];
+                for (filter, value) in wanted {
+                    if let Some(value) = value {
+                        bound.push(value);
+                        let joint = if bound.len() == 1 { "WHERE" } else { "AND" };
+                        filters.push_str(&format!(" {joint} {filter} ${}", bound.len()));
+                    }
+                }
+                // One more than asked for tells whether there is a next page.
+                let sql = format!(
+                    "SELECT {COLUMNS} FROM (SELECT * FROM orders{filters} ORDER BY id DESC LIMIT ${}) o
+                     JOIN order_lines l ON l.order_id = o.id ORDER BY o.id DESC, l.line_no",
+                    bound.len() + 1
+                );
+                let mut query = sqlx::query(AssertSqlSafe(sql));
+                for value in bound {
+                    query = query.bind(value);
+                }
+                let rows = query.bind(i64::from(ask.limit) + 1).fetch_all(self.database.reader()).await?;
+                let mut orders = read_orders(&rows)?;
+                let more = orders.len() > usize::from(ask.limit);
+                orders.truncate(usize::from(ask.limit));
+                Ok(Page { next: if more { orders.last().map(|order| order.head.id) } else { None }, orders })
+            })
+            .await
+    }
+
+    async fn sweep(&self, now: Timestamp, events_before: Timestamp) -> Result<Swept, SqlError> {
+        self.database.bounded(sweep::sweep(&self.database, now, events_before)).await
+    }
+
+    async fn ping(&self) -> Result<(), SqlError> {
+        self.database.ping().await
+    }
+}
+
+/// An order without its lines, and the key it was placed under.
+#[derive(Debug, Clone)]
+pub struct AuditRow {
+    /// The order; its `lines` are empty.
+    pub order: Order,
+    /// The key it was placed under.
+    pub idempotency_key: String,
+}
+
+/// All orders by id, for reconciliation.
+///
+/// # Errors
+/// When the store fails.
+pub async fn audit(database: &Database, after: Option<OrderId>, limit: u16) -> Result<Vec<AuditRow>, SqlError> {
+    let sql = format!("SELECT {HEAD} FROM orders WHERE id > $1 ORDER BY id LIMIT $2");
+    let work = async {
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(after.map(|id| id.to_string()).unwrap_or_default())
+            .bind(i64::from(limit))
+            .fetch_all(database.reader())
+            .await?;
+        let read =
+            |row: &AnyRow| Ok(AuditRow { order: read_row(row)?, idempotency_key: row.try_get("idempotency_key")? });
+        rows.iter().map(read).collect()
+    };
+    database.bounded(work).await
+}
+
+/// Changes an order by a command, in somebody's transaction. With `give_key_back`, the idempotency key it was placed under may be used
+/// anew once that transaction commits.
+///
+/// # Errors
+/// When the store fails; a command that breaks a rule is the inner error.
+pub async fn change_in_tx(
+    dialect: Dialect,
+    tx: &mut Tx,
+    id: OrderId,
+    command: &Command,
+    now: Timestamp,
+    give_key_back: bool,
+) -> Result<Result<Applied<Changed>, Rejection>, SqlError> {
+    let sql = format!("SELECT {HEAD} FROM orders WHERE id = $1{}", dialect.for_update());
+    let row = sqlx::query(AssertSqlSafe(sql)).bind(id.to_string()).fetch_optional(&mut **tx).await?;
+    // A saga without its order cannot be: they begin in one transaction.
+    let row = row.ok_or(SqlError::Corrupt { what: "order of a saga" })?;
+    let before = read_row(&row)?;
+    let event = match decide(&before.state, command, now) {
+        Ok(Applied::Now(event)) => event,
+        Ok(Applied::Already) => return Ok(Ok(Applied::Already)),
+        Err(rejection) => return Ok(Err(rejection)),
+    };
+    let state = evolve(before.state, &event).map_err(|_| SqlError::Corrupt { what: "orders.status" })?;
+    let after = Order { head: before.head, state, version: before.version + 1, updated_at: now };
+    update_in_tx(tx, &after).await?;
+    outbox::write_in_tx(tx, &subject_of(&after), &event).await?;
+    if give_key_back {
+        let key: String = row.try_get("idempotency_key")?;
+        idempotency::release_in_tx(tx, after.head.customer.as_str(), &key, id).await?;
+    }
+    Ok(Ok(Applied::Now(Changed {
+        status: after.status(),
+        total: after.head.total,
+        created_at: after.head.created_at,
+        trace_id: after.head.trace_id,
+    })))
+}
+
+/// An order without its lines.
+const HEAD: &str = "id, customer_id, status, version, currency, total_minor, payment_method, payment_id, reservation_id, \
+    failure_code, failure_message, saga_id, cancel_saga_id, idempotency_key, trace_id, created_at, updated_at, settled_at";
+
+const COLUMNS: &str = "o.id AS id, o.customer_id AS customer_id, o.status AS status, o.version AS version, o.currency AS currency, \
+    o.total_minor AS total_minor, o.payment_method AS payment_method, o.payment_id AS payment_id, \
+    o.reservation_id AS reservation_id, o.failure_code AS failure_code, o.failure_message AS failure_message, \
+    o.saga_id AS saga_id, o.cancel_saga_id AS cancel_saga_id, o.trace_id AS trace_id, o.created_at AS created_at, \
+    o.updated_at AS updated_at, o.settled_at AS settled_at, l.sku AS sku, l.quantity AS quantity, \
+    l.unit_price_minor AS unit_price_minor";
+
+fn subject_of(order: &Order) -> Subject {
+    Subject {
+        id: order.head.id,
+        version: order.version,
+        customer: order.head.customer.as_str().to_owned(),
+        total: order.head.total,
+        at: order.updated_at,
+    }
+}
+
+/// The state as columns.
+struct Columns {
+    payment: Option<String>,
+    reservation: Option<String>,
+    failure: Option<Failure>,
+    cancelled_by: Option<String>,
+    settled_at: Option<i64>,
+}
+
+impl Columns {
+    fn of(state: &State) -> Self {
+        let nothing = Self { payment: None, reservation: None, failure: None, cancelled_by: None, settled_at: None };
+        let held = |receipt: &Receipt, at: &Timestamp| Self {
+            payment: Some(receipt.payment.to_string()),
+            reservation: Some(receipt.reservation.to_string()),
+            failure: None,
+            cancelled_by: None,
+            settled_at: Some(at.as_micros()),
+        };
+        match state {
+            State::New | State::Pending => nothing,
+            State::Confirmed { receipt, at } => held(receipt, at),
+            State::Shipped { receipt, confirmed_at } => held(receipt, confirmed_at),
+            State::Failed { failure, refunded, at } => Self {
+                payment: refunded.map(|payment| payment.to_string()),
+                failure: Some(failure.clone()),
+                settled_at: Some(at.as_micros()),
+                ..nothing
+            },
+            State::Cancelling { receipt, confirmed_at, by } | State::Cancelled { receipt, confirmed_at, by } => {
+                Self { cancelled_by: Some(by.to_string()), ..held(receipt, confirmed_at) }
+            }
+        }
+    }
+}
+
+async fn insert_in_tx(tx: &mut Tx, order: &Order, key: &IdempotencyKey) -> Result<(), SqlError> {
+    let head = &order.head;
+    sqlx::query(
+        "INSERT INTO orders (id, customer_id, status, version, currency, total_minor, payment_method, saga_id, idempotency_key,
+                             trace_id, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(head.id.to_string())
+    .bind(head.customer.as_str())
+    .bind(order.status().as_str())
+    .bind(order.version)
+    .bind(head.total.currency().code())
+    .bind(head.total.amount_minor())
+    .bind(head.payment_method.as_str())
+    .bind(head.saga.to_string())
+    .bind(key.as_str())
+    .bind(head.trace_id.as_str())
+    .bind(head.created_at.as_micros())
+    .bind(order.updated_at.as_micros())
+    .execute(&mut **tx)
+    .await?;
+    // All lines in one statement; at most 100 lines of 5 values, far below either database's limit of parameters.
+    let rows: Vec<String> = (0..head.lines.len())
+        .map(|line| {
+            let first = line * 4 + 2;
+            format!("($1, ${}, ${}, ${}, ${})", first, first + 1, first + 2, first + 3)
+        })
+        .collect();
+    let sql = format!(
+        "INSERT INTO order_lines (order_id, line_no, sku, quantity, unit_price_minor) VALUES {}",
+        rows.join(", ")
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(head.id.to_string());
+    for (number, line) in (1_i64..).zip(&head.lines) {
+        query = query
+            .bind(number)
+            .bind(line.sku.as_str())
+            .bind(i64::from(line.quantity))
+            .bind(line.unit_price.amount_minor());
+    }
+    query.execute(&mut **tx).await?;
+    Ok(())
+}
+
+async fn update_in_tx(tx: &mut Tx, order: &Order) -> Result<(), SqlError> {
+    let columns = Columns::of(&order.state);
+    let changed = sqlx::query(
+        "UPDATE orders SET status = $1, version = $2, payment_id = $3, reservation_id = $4, failure_code = $5,
+                failure_message = $6, cancel_saga_id = $7, updated_at = $8, settled_at = $9
+         WHERE id = $10 AND version = $11",
+    )
+    .bind(order.status().as_str())
+    .bind(order.version)
+    .bind(columns.payment)
+    .bind(columns.reservation)
+    .bind(columns.failure.as_ref().map(|failure| failure.code.clone()))
+    .bind(columns.failure.map(|failure| failure.message))
+    .bind(columns.cancelled_by)
+    .bind(order.updated_at.as_micros())
+    .bind(columns.settled_at)
+    .bind(order.head.id.to_string())
+    .bind(order.version - 1)
+    .execute(&mut **tx)
+    .await?
+    .rows_affected();
+    // The row was read for update in this transaction, so nobody else can have changed it.
+    if changed == 1 { Ok(()) } else { Err(SqlError::Contended(sqlx::Error::RowNotFound)) }
+}
+
+/// Folds rows of orders joined with their lines; an order's rows are next to each other.
+fn read_orders(rows: &[AnyRow]) -> Result<Vec<Order>, SqlError> {
+    let mut orders: Vec<Order> = Vec::new();
+    for row in rows {
+        let id: String = row.try_get("id")?;
+        if orders.last().is_none_or(|last| last.head.id.to_string() != id) {
+            orders.push(read_row(row)?);
+        }
+        if let Some(order) = orders.last_mut() {
+            let corrupt = |_| SqlError::Corrupt { what: "order_lines" };
+            order.head.lines.push(Line {
+                sku: crate::domain::Sku::try_new(row.try_get::<String, _>("sku")?).map_err(corrupt)?,
+                quantity: crate::domain::Quantity::try_new(row.try_get("quantity")?).map_err(corrupt)?,
+                unit_price: Money::new(row.try_get("unit_price_minor")?, order.head.total.currency()),
+            });
+        }
+    }
+    Ok(orders)
+}
+
+/// An order without its lines.
+fn read_row(row: &AnyRow) -> Result<Order, SqlError> {
+    fn id<T: std::str::FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, SqlError> {
+        let text: Option<String> = row.try_get(column)?;
+        text.map(|text| text.parse().map_err(|_| SqlError::Corrupt { what: column })).transpose()
+    }
+    fn needed<T>(value: Option<T>, what: &'static str) -> Result<T, SqlError> {
+        value.ok_or(SqlError::Corrupt { what })
+    }
+    let status: String = row.try_get("status")?;
+    let status: Status = status.parse().map_err(|()| SqlError::Corrupt { what: "orders.status" })?;
+    let settled_at = row.try_get::<Option<i64>, _>("settled_at")?.map(Timestamp::from_micros);
+    let receipt = || -> Result<Receipt, SqlError> {
+        Ok(Receipt {
+            payment: needed(id(row, "payment_id")?, "orders.payment_id")?,
+            reservation: needed(id(row, "reservation_id")?, "orders.reservation_id")?,
+        })
+    };
+    let at = || needed(settled_at, "orders.settled_at");
+    let by = || needed(id(row, "cancel_saga_id")?, "orders.cancel_saga_id");
+    let state = match status {
+        Status::Pending => State::Pending,
+        Status::Confirmed => State::Confirmed { receipt: receipt()?, at: at()? },
+        Status::Shipped => State::Shipped { receipt: receipt()?, confirmed_at: at()? },
+        Status::Cancelling => State::Cancelling { receipt: receipt()?, confirmed_at: at()?, by: by()? },
+        Status::Cancelled => State::Cancelled { receipt: receipt()?, confirmed_at: at()?, by: by()? },
+        Status::Failed => State::Failed {
+            failure: Failure {
+                code: needed(row.try_get("failure_code")?, "orders.failure_code")?,
+                message: needed(row.try_get("failure_message")?, "orders.failure_message")?,
+            },
+            refunded: id(row, "payment_id")?,
+            at: at()?,
+        },
+    };
+    let currency: String = row.try_get("currency")?;
+    let currency = currency.parse().map_err(|_| SqlError::Corrupt { what: "orders.currency" })?;
+    Ok(Order {
+        head: OrderHead {
+            id: needed(id(row, "id")?, "orders.id")?,
+            customer: CustomerId::try_new(row.try_get::<String, _>("customer_id")?)
+                .map_err(|_| SqlError::Corrupt { what: "orders.customer_id" })?,
+            lines: Vec::new(),
+            total: Money::new(row.try_get("total_minor")?, currency),
+            payment_method: crate::domain::PaymentMethod::try_new(row.try_get::<String, _>("payment_method")?)
+                .map_err(|_| SqlError::Corrupt { what: "orders.payment_method" })?,
+            saga: needed(id(row, "saga_id")?, "orders.saga_id")?,
+            trace_id: row.try_get("trace_id")?,
+            created_at: Timestamp::from_micros(row.try_get("created_at")?),
+        },
+        state,
+        version: row.try_get("version")?,
+        updated_at: Timestamp::from_micros(row.try_get("updated_at")?),
+    })
+}

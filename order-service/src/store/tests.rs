@@ -1,0 +1,401 @@
+//! The conformance suite of the order store: one list of promises, kept on SQLite and on PostgreSQL.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use amends_primitives::{Currency, Money, OrderId, PaymentId, ReservationId, SagaId, Timestamp};
+use amends_sql::{Database, Options, SqlError, Tx};
+use async_trait::async_trait;
+use service_kit::metrics::Metrics;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::{SqlOrders, audit, change_in_tx};
+use crate::{
+    build,
+    domain::{
+        Applied, Command, CustomerId, Event, Failure, Line, Order, OrderHead, PaymentMethod, Quantity, Receipt, Sku,
+        State, Status,
+    },
+    metrics::Meters,
+    ports::{
+        BeginError, Changed, Fingerprint, IdempotencyKey, ListOrders, OrderStore as _, SagaStart, StartOrder, Started,
+    },
+    saga::{ApplyToOrders, Journal},
+};
+
+struct World {
+    database: Database,
+    store: SqlOrders,
+}
+
+/// Begins no saga: what the engine does in the transaction is the engine's to test.
+struct Nothing;
+
+#[async_trait]
+impl SagaStart for Nothing {
+    async fn start_in_tx(&self, _tx: &mut Tx) -> Result<(), BeginError> {
+        Ok(())
+    }
+}
+
+struct Refuses;
+
+#[async_trait]
+impl SagaStart for Refuses {
+    async fn start_in_tx(&self, _tx: &mut Tx) -> Result<(), BeginError> {
+        Err(BeginError::Overloaded)
+    }
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + millis)
+}
+
+fn id(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+fn customer(name: &str) -> CustomerId {
+    CustomerId::try_new(name).unwrap()
+}
+
+fn key(text: &str) -> IdempotencyKey {
+    IdempotencyKey::try_new(text).unwrap()
+}
+
+/// An order of two lines, `n` its id and its key.
+fn start(n: u128, who: &str) -> StartOrder {
+    let line = |sku: &str, quantity| Line {
+        sku: Sku::try_new(sku).unwrap(),
+        quantity: Quantity::try_new(quantity).unwrap(),
+        unit_price: Money::new(1850, Currency::EUR),
+    };
+    let lines = vec![line("zebra", 2), line("ant", 1)];
+    let total = Line::total(&lines).unwrap();
+    let head = OrderHead {
+        id: OrderId::new(id(n)),
+        customer: customer(who),
+        lines: lines.clone(),
+        total,
+        payment_method: PaymentMethod::try_new("pm_ok").unwrap(),
+        saga: SagaId::new(id(1000 + n)),
+        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".to_owned(),
+        created_at: at(0),
+    };
+    StartOrder {
+        order: Order { head, state: State::Pending, version: 1, updated_at: at(0) },
+        placed: Event::Placed { lines, total },
+        key: key(&format!("k{n}")),
+        fingerprint: Fingerprint::of(format!("{n}").as_bytes()),
+        key_expires_at: at(1_000),
+    }
+}
+
+fn receipt() -> Receipt {
+    Receipt { payment: PaymentId::new(id(7)), reservation: ReservationId::new(id(8)) }
+}
+
+impl World {
+    fn new(database: Database) -> Self {
+        let apply = ApplyToOrders::new(database.dialect(), Meters::new(&Metrics::new()));
+        let store = SqlOrders::new(database.clone(), Arc::new(Journal::new(database.clone(), apply)));
+        Self { database, store }
+    }
+
+    async fn begin(&self, n: u128, who: &str) -> OrderId {
+        assert_eq!(self.store.start(start(n, who), Arc::new(Nothing)).await.unwrap(), Started::First);
+        OrderId::new(id(n))
+    }
+
+    async fn change(&self, order: OrderId, command: Command, give_key_back: bool) -> Result<Applied<Changed>, String> {
+        let mut tx = self.database.begin().await.unwrap();
+        let changed =
+            change_in_tx(self.database.dialect(), &mut tx, order, &command, at(5), give_key_back).await.unwrap();
+        tx.commit().await.unwrap();
+        changed.map_err(|rejection| rejection.to_string())
+    }
+
+    async fn order(&self, order: OrderId) -> Order {
+        self.store.order(order).await.unwrap().unwrap()
+    }
+
+    async fn count(&self, table: &str) -> i64 {
+        let sql = format!("SELECT COUNT(*) FROM {table}");
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(self.database.reader()).await.unwrap()
+    }
+
+    async fn list(&self, ask: ListOrders) -> (Vec<u128>, Option<u128>) {
+        let page = self.store.list(&ask).await.unwrap();
+        let number = |id: OrderId| id.as_uuid().as_u128();
+        (page.orders.iter().map(|order| number(order.head.id)).collect(), page.next.map(number))
+    }
+}
+
+async fn what_is_written_is_read(world: World) {
+    let order = world.begin(1, "demo").await;
+    assert_eq!(world.order(order).await, start(1, "demo").order);
+    assert_eq!(world.store.order(OrderId::new(id(2))).await.unwrap(), None);
+    let claim = world.store.claim(&customer("demo"), &key("k1")).await.unwrap().unwrap();
+    assert_eq!((claim.order, claim.fingerprint), (order, start(1, "demo").fingerprint));
+    assert_eq!(world.store.claim(&customer("other"), &key("k1")).await.unwrap(), None);
+}
+
+async fn one_key_is_one_order(world: World) {
+    let order = world.begin(1, "demo").await;
+    let again = StartOrder { key: key("k1"), ..start(2, "demo") };
+    let Started::Again(claim) = world.store.start(again, Arc::new(Nothing)).await.unwrap() else {
+        panic!("two orders")
+    };
+    assert_eq!(claim.order, order);
+    assert_eq!((world.count("orders").await, world.count("order_lines").await, world.count("outbox").await), (1, 2, 1));
+    // Another customer's key of the same text is another key.
+    let others = StartOrder { key: key("k1"), ..start(3, "other") };
+    assert_eq!(world.store.start(others, Arc::new(Nothing)).await.unwrap(), Started::First);
+}
+
+async fn a_race_for_one_key_has_one_winner(world: World) {
+    let attempts =
+        (1..=16).map(|n| world.store.start(StartOrder { key: key("k"), ..start(n, "demo") }, Arc::new(Nothing)));
+    let started = futures::future::join_all(attempts).await;
+    let claims: Vec<_> = started.into_iter().map(Result::unwrap).collect();
+    assert_eq!(claims.iter().filter(|started| **started == Started::First).count(), 1);
+    let winner = world.store.claim(&customer("demo"), &key("k")).await.unwrap().unwrap();
+    for started in claims {
+        assert!(matches!(started, Started::First) || started == Started::Again(winner.clone()));
+    }
+    assert_eq!(world.count("orders").await, 1);
+}
+
+async fn an_order_whose_saga_cannot_begin_is_not_there(world: World) {
+    let refused = world.store.start(start(1, "demo"), Arc::new(Refuses)).await;
+    assert!(matches!(refused, Err(BeginError::Overloaded)));
+    for table in ["orders", "order_lines", "idempotency_keys", "outbox"] {
+        assert_eq!(world.count(table).await, 0, "{table}");
+    }
+}
+
+async fn every_state_is_kept(world: World) {
+    let by = SagaId::new(id(9));
+    let confirmed = world.begin(1, "demo").await;
+    let now = |changed: Result<Applied<Changed>, String>| match changed {
+        Ok(Applied::Now(changed)) => changed.status,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(now(world.change(confirmed, Command::Confirm { receipt: receipt() }, false).await), Status::Confirmed);
+    assert_eq!(world.order(confirmed).await.state, State::Confirmed { receipt: receipt(), at: at(5) });
+    assert_eq!(world.change(confirmed, Command::Confirm { receipt: receipt() }, false).await, Ok(Applied::Already));
+    assert_eq!(now(world.change(confirmed, Command::MarkCancelling { by }, false).await), Status::Cancelling);
+    let order = world.order(confirmed).await;
+    assert_eq!(order.state, State::Cancelling { receipt: receipt(), confirmed_at: at(5), by });
+    assert_eq!((order.version, order.latest_saga(), order.updated_at), (3, by, at(5)));
+    assert_eq!(
+        world.change(confirmed, Command::Ship, false).await.unwrap_err(),
+        "an order that is cancelling cannot ship"
+    );
+    assert_eq!(now(world.change(confirmed, Command::MarkCancelled { by }, false).await), Status::Cancelled);
+    let order = world.order(confirmed).await;
+    assert_eq!(order.state, State::Cancelled { receipt: receipt(), confirmed_at: at(5), by });
+    assert_eq!(order.as_settled().unwrap().state, State::Confirmed { receipt: receipt(), at: at(5) });
+
+    let failed = world.begin(2, "demo").await;
+    let failure = Failure { code: "payment_declined".into(), message: "the payment was declined".into() };
+    let refunded = Some(PaymentId::new(id(7)));
+    now(world.change(failed, Command::Fail { failure: failure.clone(), refunded }, false).await);
+    assert_eq!(world.order(failed).await.state, State::Failed { failure, refunded, at: at(5) });
+    assert!(
+        world.store.claim(&customer("demo"), &key("k2")).await.unwrap().is_some(),
+        "a settled answer keeps its key"
+    );
+
+    let shipped = world.begin(3, "demo").await;
+    now(world.change(shipped, Command::Confirm { receipt: receipt() }, false).await);
+    now(world.change(shipped, Command::Ship, false).await);
+    assert_eq!(world.order(shipped).await.state, State::Shipped { receipt: receipt(), confirmed_at: at(5) });
+    // One event for each change.
+    assert_eq!(world.count("outbox").await, 4 + 2 + 3);
+}
+
+async fn a_key_that_is_given_back_may_be_used_anew(world: World) {
+    let order = world.begin(1, "demo").await;
+    let failure = Failure { code: "dependency_unavailable".into(), message: "a service was away".into() };
+    let _ = world.change(order, Command::Fail { failure, refunded: None }, true).await.unwrap();
+    assert_eq!(world.store.claim(&customer("demo"), &key("k1")).await.unwrap(), None);
+    let anew = StartOrder { key: key("k1"), ..start(2, "demo") };
+    assert_eq!(world.store.start(anew, Arc::new(Nothing)).await.unwrap(), Started::First);
+}
+
+async fn pages_are_newest_first_and_filtered(world: World) {
+    for n in 1..=6 {
+        let order = world.begin(n, if n == 4 { "other" } else { "demo" }).await;
+        if n % 2 == 0 {
+            let _ = world.change(order, Command::Confirm { receipt: receipt() }, false).await.unwrap();
+        }
+    }
+    let all = ListOrders { customer: None, status: None, before: None, limit: 10 };
+    assert_eq!(world.list(all.clone()).await, (vec![6, 5, 4, 3, 2, 1], None));
+    let demo = ListOrders { customer: Some(customer("demo")), limit: 2, ..all.clone() };
+    assert_eq!(world.list(demo.clone()).await, (vec![6, 5], Some(5)));
+    let next = ListOrders { before: Some(OrderId::new(id(5))), ..demo.clone() };
+    assert_eq!(world.list(next).await, (vec![3, 2], Some(2)));
+    let last = ListOrders { before: Some(OrderId::new(id(2))), ..demo.clone() };
+    assert_eq!(world.list(last).await, (vec![1], None));
+    let confirmed = ListOrders { status: Some(Status::Confirmed), ..demo };
+    assert_eq!(world.list(confirmed).await, (vec![6, 2], None));
+    let pending = ListOrders { status: Some(Status::Pending), ..all };
+    assert_eq!(world.list(pending).await, (vec![5, 3, 1], None));
+    let lines = world.store.list(&ListOrders { customer: None, status: None, before: None, limit: 1 }).await.unwrap();
+    assert_eq!(lines.orders[0].head.lines, start(6, "demo").order.head.lines);
+}
+
+async fn the_audit_sees_every_order_once(world: World) {
+    for n in 1..=5 {
+        world.begin(n, "demo").await;
+    }
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let rows = audit(&world.database, after, 2).await.unwrap();
+        let Some(last) = rows.last() else { break };
+        after = Some(last.order.head.id);
+        seen.extend(rows.iter().map(|row| row.idempotency_key.clone()));
+    }
+    assert_eq!(seen, ["k1", "k2", "k3", "k4", "k5"]);
+    let view = crate::audit_page(&world.database, None, 1).await.unwrap().remove(0);
+    assert_eq!((view.status, view.total.amount_minor(), view.latest_saga_status), (Status::Pending, 5550, None));
+}
+
+async fn what_is_past_its_time_goes(world: World) {
+    let settled = world.begin(1, "demo").await;
+    world.begin(2, "demo").await;
+    let _ = world.change(settled, Command::Confirm { receipt: receipt() }, false).await.unwrap();
+    let early = world.store.sweep(at(999), at(0)).await.unwrap();
+    assert_eq!((early.keys, early.events), (0, 0));
+    // A key of an order in motion stays, however old.
+    let late = world.store.sweep(at(1_000), at(1)).await.unwrap();
+    assert_eq!((late.keys, late.events, late.is_full()), (1, 2, false));
+    assert!(world.store.claim(&customer("demo"), &key("k1")).await.unwrap().is_none());
+    assert!(world.store.claim(&customer("demo"), &key("k2")).await.unwrap().is_some());
+    assert_eq!(world.count("outbox").await, 1);
+}
+
+async fn a_dead_database_is_an_error_in_time(world: World) {
+    world.database.close().await;
+    let began = std::time::Instant::now();
+    assert!(world.store.order(OrderId::new(id(1))).await.unwrap_err().is_transient());
+    assert!(world.store.claim(&customer("demo"), &key("k")).await.unwrap_err().is_transient());
+    match world.store.start(start(1, "demo"), Arc::new(Nothing)).await {
+        Err(BeginError::Store(error)) => assert!(error.is_transient(), "{error:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(began.elapsed() < Duration::from_secs(15));
+}
+
+/// Every promise, each on a database of its own.
+async fn conforms<F: Future<Output = Database>>(fresh: impl Fn() -> F) {
+    macro_rules! each {
+        ($($promise:ident),* $(,)?) => {
+            $(
+                let database = fresh().await;
+                for schema in build::schemas() {
+                    database.migrate(&schema).await.unwrap();
+                }
+                $promise(World::new(database.clone())).await;
+                database.close().await;
+            )*
+        };
+    }
+    each!(
+        what_is_written_is_read,
+        one_key_is_one_order,
+        a_race_for_one_key_has_one_winner,
+        an_order_whose_saga_cannot_begin_is_not_there,
+        every_state_is_kept,
+        a_key_that_is_given_back_may_be_used_anew,
+        pages_are_newest_first_and_filtered,
+        the_audit_sees_every_order_once,
+        what_is_past_its_time_goes,
+        a_dead_database_is_an_error_in_time,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = std::sync::atomic::AtomicU32::new(0);
+    conforms(|| async {
+        let file = dir.path().join(format!("{}.db", count.fetch_add(1, std::sync::atomic::Ordering::SeqCst)));
+        Database::connect_lazy(&format!("sqlite://{}?mode=rwc", file.display()), &Options::default()).unwrap()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "which servers there are is told to tests by the environment")]
+async fn postgres_conforms() {
+    let Ok(admin) = std::env::var("AMENDS_TEST_POSTGRES_URL") else {
+        assert!(
+            std::env::var("AMENDS_TEST_BACKENDS").is_ok_and(|backends| backends == "embedded"),
+            "AMENDS_TEST_POSTGRES_URL is not set: run through `cargo xtask test`"
+        );
+        println!("SKIPPED postgres: AMENDS_TEST_BACKENDS=embedded");
+        return;
+    };
+    let server = Database::connect_lazy(&admin, &Options::default()).unwrap();
+    let count = std::sync::atomic::AtomicU32::new(0);
+    let name = |n: u32| format!("order_conformance_{}_{n}", std::process::id());
+    conforms(|| async {
+        let name = name(count.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+        for statement in [format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}")] {
+            sqlx::query(AssertSqlSafe(statement)).execute(server.writer()).await.unwrap();
+        }
+        let mut url = url_parts(&admin);
+        url.1 = name;
+        Database::connect_lazy(&format!("{}/{}{}", url.0, url.1, url.2), &Options::default()).unwrap()
+    })
+    .await;
+    for n in 0..count.load(std::sync::atomic::Ordering::SeqCst) {
+        let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", name(n));
+        sqlx::query(AssertSqlSafe(statement)).execute(server.writer()).await.map_err(SqlError::from).unwrap();
+    }
+}
+
+/// `postgres://user@host:port`, the database's name, and `?options`.
+fn url_parts(url: &str) -> (String, String, String) {
+    let (url, options) =
+        url.split_once('?').map_or((url, String::new()), |(url, options)| (url, format!("?{options}")));
+    let scheme = url.find("://").unwrap() + 3;
+    match url[scheme..].find('/') {
+        Some(slash) => (url[..scheme + slash].to_owned(), url[scheme + slash + 1..].to_owned(), options),
+        None => (url.to_owned(), String::new(), options),
+    }
+}
+
+/// Golden files: what readers of the outbox rely on.
+#[test]
+fn outbox_payloads_are_a_contract() {
+    use super::{Subject, payload_of};
+    let StartOrder { order, placed, .. } = start(1, "demo");
+    let subject = |version| Subject {
+        id: order.head.id,
+        version,
+        customer: "demo".to_owned(),
+        total: order.head.total,
+        at: at(5),
+    };
+    let failure = Failure { code: "payment_declined".into(), message: "no".into() };
+    let by = SagaId::new(id(9));
+    let events = [
+        (1, placed),
+        (2, Event::Confirmed { receipt: receipt(), at: at(5) }),
+        (2, Event::Failed { failure, refunded: None, at: at(5) }),
+        (3, Event::CancellationBegun { by }),
+        (4, Event::Cancelled { by }),
+        (3, Event::Shipped),
+    ];
+    for (version, event) in events {
+        let payload = payload_of(&subject(version), &event);
+        let file = format!("{}/tests/golden/{}.v1.json", env!("CARGO_MANIFEST_DIR"), event.kind());
+        let golden = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}\n{payload:#}"));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&golden).unwrap(), payload, "{file}");
+    }
+}

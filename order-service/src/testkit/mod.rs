@@ -1,0 +1,7 @@
+//! Test doubles: participants that keep books in memory, and the service put together around them on a real store.
+
+mod books;
+mod platform;
+
+pub(crate) use books::{Books, Fault};
+pub(crate) use platform::{Platform, Reply, claims, demo};
