@@ -1,37 +1,28 @@
-//! Configuration of the token service, section `identity`.
+//! Configuration of the token service, section `identity`. What types alone cannot say is in `config/validate.rs`.
 
-use std::{fmt, net::IpAddr, net::SocketAddr, time::Duration};
+mod ip_range;
+mod validate;
+
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use service_kit::config::{ConfigError, Section};
-
 use crate::{
     crypto::{
-        keyring::{FORMER_KEYS_MAX, KEY_LEN},
+        keyring::KEY_LEN,
         password::{HashCost, PoolLimits},
     },
-    domain::{
-        key_schedule::RotationPolicy,
-        principal::{Grant, is_valid_name},
-        refresh::RefreshPolicy,
-        scope::ScopeSet,
-        throttle::ThrottlePolicy,
-    },
+    domain::{key_schedule::RotationPolicy, principal::Grant, refresh::RefreshPolicy, throttle::ThrottlePolicy},
 };
+
+pub use ip_range::IpRange;
 
 /// Verifiers accept a token this much longer than it says, at the most (the bound of `service_kit::auth::VerifierConfig`); keys and
 /// revocations are kept as long.
-pub const VERIFIER_LEEWAY_MAX: Duration = Duration::from_secs(300);
-
-/// Shorter client secrets are guessable; ours have 43 characters.
-const CLIENT_SECRET_LENGTH_MIN: usize = 16;
-
-/// More would make every start slow: each password costs a hash.
-const BOOTSTRAP_MAX: usize = 100;
+pub const VERIFIER_LEEWAY_MAX: Duration = Duration::from_mins(5);
 
 /// A configured secret. Neither `Debug` nor serialisation shows it.
 #[derive(Clone, Default, Deserialize)]
@@ -79,6 +70,11 @@ impl Serialize for Secret {
     }
 }
 
+/// Writes a URL that cannot hold a password, so that `--help` shows the default.
+fn unless_secret<S: Serializer>(url: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    if url.expose().starts_with("sqlite:") { serializer.serialize_str(url.expose()) } else { url.serialize(serializer) }
+}
+
 /// Section `identity`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -107,8 +103,9 @@ pub struct Config {
     pub password: PasswordConfig,
     /// Waits after wrong passwords.
     pub throttle: ThrottleConfig,
-    /// Callers whose `X-Forwarded-For` is believed, for the waits: the gateway's addresses.
-    pub trusted_proxies: Vec<IpAddr>,
+    /// Callers whose `X-Forwarded-For` is believed, for the waits: the gateway's addresses or networks, `10.0.0.0/8`. A gateway that
+    /// is not among them makes all its callers one, and lets one of them slow down the others.
+    pub trusted_proxies: Vec<IpRange>,
     /// The public client that `/auth/login` acts for.
     pub login_client_id: String,
     /// Whether `grant_type=password` is answered. RFC 9700 forbids it; for development only.
@@ -130,6 +127,7 @@ pub struct HttpConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
     /// `sqlite://FILE?mode=rwc` or `postgres://…`.
+    #[serde(serialize_with = "unless_secret")]
     pub url: Secret,
     /// Connections at the most.
     pub connections_max: u32,
@@ -270,7 +268,7 @@ impl Default for Config {
             keys: KeysConfig::default(),
             password: PasswordConfig::default(),
             throttle: ThrottleConfig::default(),
-            trusted_proxies: vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])],
+            trusted_proxies: vec![IpRange::LOOPBACK_V4, IpRange::LOOPBACK_V6],
             login_client_id: "amends-web".to_owned(),
             password_grant: false,
             bootstrap: Bootstrap::default(),
@@ -327,7 +325,7 @@ impl Config {
             period: Duration::from_secs(self.keys.period_seconds),
             publish_ahead: Duration::from_secs(self.keys.publish_ahead_seconds),
             // A replica that lags a little behind still signs with the old key.
-            keep_after: self.access_life() + VERIFIER_LEEWAY_MAX + Duration::from_secs(300),
+            keep_after: self.access_life() + VERIFIER_LEEWAY_MAX + Duration::from_mins(5),
         }
     }
 
@@ -365,7 +363,7 @@ impl Config {
         PoolLimits {
             concurrent_max: self.password.concurrent_max,
             waiting_max: self.password.waiting_max,
-            wait_max: Duration::from_millis(self.password.wait_ms_max),
+            patience: Duration::from_millis(self.password.wait_ms_max),
         }
     }
 }
@@ -374,211 +372,4 @@ impl Config {
 pub fn read_key(secret: &Secret) -> Option<Zeroizing<[u8; KEY_LEN]>> {
     let bytes = Zeroizing::new(STANDARD.decode(secret.expose().trim()).ok()?);
     bytes.as_slice().try_into().ok().map(Zeroizing::new)
-}
-
-impl Section for Config {
-    fn validate(&self, errors: &mut Vec<ConfigError>) {
-        let mut check = |good: bool, key: &str, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
-        let url_scheme = self.database.url.expose().split(':').next().unwrap_or_default();
-        check(
-            matches!(url_scheme, "sqlite" | "postgres" | "postgresql"),
-            "database.url",
-            "must begin with sqlite: or postgres:",
-        );
-        check(
-            (1..=1000).contains(&self.database.connections_max),
-            "database.connections_max",
-            "must be from 1 to 1000",
-        );
-        check(
-            self.redis_url.is_empty() || self.redis_url.expose().starts_with("redis"),
-            "redis_url",
-            "must begin with redis: or rediss:",
-        );
-        let issuer_is_url = self.issuer.starts_with("http://") || self.issuer.starts_with("https://");
-        check(
-            issuer_is_url && !self.issuer.ends_with('/') && !self.issuer.contains(['?', '#']),
-            "issuer",
-            "must be an http or https URL without a query, a fragment and a slash at the end",
-        );
-        check(!self.audience.is_empty(), "audience", "must not be empty");
-        let key_form = "must be 32 bytes in base64, for instance from: openssl rand -base64 32";
-        check(!self.key_encryption_key.is_empty(), "key_encryption_key", "is required: 32 bytes in base64");
-        check(
-            self.key_encryption_key.is_empty() || read_key(&self.key_encryption_key).is_some(),
-            "key_encryption_key",
-            key_form,
-        );
-        check(
-            self.former_key_encryption_keys.len() <= FORMER_KEYS_MAX,
-            "former_key_encryption_keys",
-            "are at most four: remove those nothing is sealed with any more",
-        );
-        check(
-            self.former_key_encryption_keys.iter().all(|key| read_key(key).is_some()),
-            "former_key_encryption_keys",
-            key_form,
-        );
-        check((60..=3600).contains(&self.token.access_seconds), "token.access_seconds", "must be from 60 to 3600");
-        check(
-            self.refresh.idle_seconds > 0 && self.refresh.idle_seconds <= self.refresh.age_seconds,
-            "refresh.idle_seconds",
-            "must be above 0 and not above age_seconds",
-        );
-        check(self.refresh.age_seconds <= 400 * 24 * 3600, "refresh.age_seconds", "must be at most 400 days");
-        check(self.refresh.grace_seconds <= 300, "refresh.grace_seconds", "must be at most 300");
-        check(
-            self.keys.publish_ahead_seconds >= self.keys.jwks_max_age_seconds.saturating_add(120),
-            "keys.publish_ahead_seconds",
-            "must be at least jwks_max_age_seconds and 120 more, so that verifiers have a key before it signs",
-        );
-        check(
-            self.keys.period_seconds >= self.keys.publish_ahead_seconds.saturating_add(self.token.access_seconds)
-                && self.keys.period_seconds <= 400 * 24 * 3600,
-            "keys.period_seconds",
-            "must be at least publish_ahead_seconds and token.access_seconds together, and at most 400 days",
-        );
-        check(
-            (8 * self.password.lanes.max(1)..=1024 * 1024).contains(&self.password.memory_kib),
-            "password.memory_kib",
-            "must be at least 8 for each lane, and at most 1048576",
-        );
-        check((1..=100).contains(&self.password.passes), "password.passes", "must be from 1 to 100");
-        check((1..=16).contains(&self.password.lanes), "password.lanes", "must be from 1 to 16");
-        check((1..=64).contains(&self.password.concurrent_max), "password.concurrent_max", "must be from 1 to 64");
-        check(self.password.waiting_max <= 10_000, "password.waiting_max", "must be at most 10000");
-        check((1..=10_000).contains(&self.password.wait_ms_max), "password.wait_ms_max", "must be from 1 to 10000");
-        check(self.throttle.delay_max_seconds <= 24 * 3600, "throttle.delay_max_seconds", "must be at most a day");
-        check(
-            self.throttle.forget_after_seconds >= self.throttle.delay_max_seconds,
-            "throttle.forget_after_seconds",
-            "must be at least delay_max_seconds",
-        );
-        check(is_valid_name(&self.login_client_id), "login_client_id", NAME_FORM);
-        self.bootstrap.validate(errors);
-    }
-}
-
-const NAME_FORM: &str = "must be 1 to 128 visible ASCII characters without a colon";
-
-impl Bootstrap {
-    fn validate(&self, errors: &mut Vec<ConfigError>) {
-        let mut names = std::collections::BTreeSet::new();
-        let mut check = |good: bool, key: String, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
-        check(
-            self.users.len() + self.clients.len() <= BOOTSTRAP_MAX,
-            "bootstrap".to_owned(),
-            "may hold at most 100 users and clients",
-        );
-        // One namespace: both become the `sub` of tokens, and nobody may be taken for somebody else.
-        for (index, user) in self.users.iter().enumerate() {
-            let key = |field: &str| format!("bootstrap.users[{index}].{field}");
-            check(is_valid_name(&user.username), key("username"), NAME_FORM);
-            check(names.insert(user.username.as_str()), key("username"), "is used twice");
-            let one = user.password.is_empty() != user.password_hash.is_empty();
-            check(one, key("password"), "or password_hash must be given, not both");
-            let hash = user.password_hash.expose();
-            check(
-                hash.is_empty() || hash.starts_with("$argon2id$"),
-                key("password_hash"),
-                "must begin with $argon2id$",
-            );
-            check(ScopeSet::from_list(&user.scopes).is_ok(), key("scopes"), "must be a list of scopes");
-        }
-        for (index, client) in self.clients.iter().enumerate() {
-            let key = |field: &str| format!("bootstrap.clients[{index}].{field}");
-            check(is_valid_name(&client.client_id), key("client_id"), NAME_FORM);
-            check(names.insert(client.client_id.as_str()), key("client_id"), "is used twice");
-            check(
-                client.client_secret.is_empty() || client.client_secret.expose().len() >= CLIENT_SECRET_LENGTH_MIN,
-                key("client_secret"),
-                "must have at least 16 characters",
-            );
-            check(ScopeSet::from_list(&client.scopes).is_ok(), key("scopes"), "must be a list of scopes");
-            let known = client.grant_types.iter().all(|grant| grant.parse::<Grant>().is_ok());
-            check(known, key("grant_types"), "must be known grant types");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn valid() -> Config {
-        Config { key_encryption_key: STANDARD.encode([7; 32]).into(), ..Config::default() }
-    }
-
-    fn mistakes(config: &Config) -> Vec<String> {
-        let mut errors = Vec::new();
-        config.validate(&mut errors);
-        errors.into_iter().map(|error| error.key).collect()
-    }
-
-    #[test]
-    fn defaults_lack_only_the_key() {
-        assert_eq!(mistakes(&valid()), Vec::<String>::new());
-        assert_eq!(mistakes(&Config::default()), ["key_encryption_key"]);
-    }
-
-    #[test]
-    fn all_mistakes_are_named_at_once() {
-        let mut config = valid();
-        config.database.url = "mysql://x".into();
-        config.issuer = "amends/".into();
-        config.key_encryption_key = "c2hvcnQ=".into();
-        config.keys.publish_ahead_seconds = 300;
-        config.refresh.grace_seconds = 301;
-        config.password.memory_kib = 4;
-        let user = BootstrapUser { username: "a b".into(), ..BootstrapUser::default() };
-        let client = BootstrapClient {
-            client_id: "a b".into(),
-            client_secret: "short".into(),
-            grant_types: vec!["implicit".into()],
-            ..BootstrapClient::default()
-        };
-        config.bootstrap = Bootstrap { users: vec![user], clients: vec![client] };
-        assert_eq!(
-            mistakes(&config),
-            [
-                "database.url",
-                "issuer",
-                "key_encryption_key",
-                "refresh.grace_seconds",
-                "keys.publish_ahead_seconds",
-                "password.memory_kib",
-                "bootstrap.users[0].username",
-                "bootstrap.users[0].password",
-                "bootstrap.clients[0].client_id",
-                "bootstrap.clients[0].client_id",
-                "bootstrap.clients[0].client_secret",
-                "bootstrap.clients[0].grant_types",
-            ]
-        );
-    }
-
-    #[test]
-    fn secrets_appear_neither_in_debug_nor_in_serialised_form() {
-        let mut config = valid();
-        config.database.url = "postgres://u:hunter2@db/x".into();
-        config.redis_url = "redis://:hunter2@r".into();
-        config.former_key_encryption_keys = vec!["hunter2".into()];
-        config.bootstrap.users =
-            vec![BootstrapUser { username: "u".into(), password: "hunter2".into(), ..BootstrapUser::default() }];
-        config.bootstrap.clients = vec![BootstrapClient {
-            client_id: "c".into(),
-            client_secret: "hunter2".into(),
-            ..BootstrapClient::default()
-        }];
-        let shown = format!("{config:?}{}", serde_json::to_string(&config).unwrap());
-        assert!(!shown.contains("hunter2") && !shown.contains(config.key_encryption_key.expose()), "{shown}");
-    }
 }

@@ -12,7 +12,7 @@ mod problem;
 mod revoke;
 mod token;
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -20,7 +20,7 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::app::Core;
+use crate::{app::Core, config::IpRange};
 
 /// No request to this service is near this; a subject token has 1 KiB.
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -31,7 +31,7 @@ pub(crate) struct HttpState {
     /// The use cases.
     pub core: Arc<Core>,
     /// Whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Arc<[IpAddr]>,
+    pub trusted_proxies: Arc<[IpRange]>,
     /// `Cache-Control` of the key set.
     pub jwks_max_age_seconds: u64,
 }

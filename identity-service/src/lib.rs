@@ -38,6 +38,9 @@ use store::SqlStore;
 pub use config::Config;
 pub use store::SCHEMA;
 
+/// What this service is called in logs, traces and metrics.
+pub const SERVICE: &str = "identity-service";
+
 /// How often the work of `app::maintain` is done. A replica learns of another's keys and revocations within this time.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(10);
 
@@ -144,7 +147,7 @@ fn router(config: &Config, core: &Arc<Core>, runtime: &Runtime) -> Router {
         trusted_proxies: config.trusted_proxies.clone().into(),
         jwks_max_age_seconds: config.keys.jwks_max_age_seconds,
     };
-    service_kit::http::app(http::router(state), "identity-service", runtime)
+    service_kit::http::app(http::router(state), SERVICE, runtime)
 }
 
 /// Redis is not asked: without it nobody can be logged out everywhere, but everybody can still log in.

@@ -27,7 +27,7 @@ impl RedisSharing {
     }
 }
 
-fn failed(error: service_kit::kv::Unavailable) -> ShareError {
+fn failed(error: &service_kit::kv::Unavailable) -> ShareError {
     ShareError(error.to_string())
 }
 
@@ -39,18 +39,18 @@ impl Sharing for RedisSharing {
                 let key = format!("{REVOKED_KEY_PREFIX}{}", token.jti);
                 self.0.set(&key, "1", token.expires_at.since(now)).await
             });
-            futures::future::try_join_all(writes).await.map_err(failed)?;
+            futures::future::try_join_all(writes).await.map_err(|error| failed(&error))?;
         }
         Ok(())
     }
 
     async fn has_forgotten(&self) -> Result<bool, ShareError> {
-        self.0.exists(MARKER).await.map(|there| !there).map_err(failed)
+        self.0.exists(MARKER).await.map(|there| !there).map_err(|error| failed(&error))
     }
 
     async fn remember(&self) -> Result<(), ShareError> {
         let mut set = redis::cmd("SET");
         set.arg(MARKER).arg("1");
-        self.0.query(&set).await.map_err(failed)
+        self.0.query(&set).await.map_err(|error| failed(&error))
     }
 }

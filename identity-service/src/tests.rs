@@ -5,6 +5,7 @@ mod failures;
 mod keys;
 mod login;
 mod secrecy;
+mod serving;
 mod sessions;
 mod store;
 mod support;

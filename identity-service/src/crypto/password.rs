@@ -37,7 +37,7 @@ pub struct PoolLimits {
     /// In the queue.
     pub waiting_max: usize,
     /// No longer in the queue than this.
-    pub wait_max: Duration,
+    pub patience: Duration,
 }
 
 /// Why a password could be neither confirmed nor refused.
@@ -109,7 +109,7 @@ impl Passwords {
             return Ok(Turn(permit));
         }
         let place = Waiting::enter(&self.waiting, self.limits.waiting_max).ok_or(PasswordError::Overloaded)?;
-        let permit = tokio::time::timeout(self.limits.wait_max, Arc::clone(&self.pool).acquire_owned()).await;
+        let permit = tokio::time::timeout(self.limits.patience, Arc::clone(&self.pool).acquire_owned()).await;
         drop(place);
         permit.ok().and_then(Result::ok).map(Turn).ok_or(PasswordError::Overloaded)
     }
@@ -195,7 +195,7 @@ mod tests {
     const LIGHT: HashCost = HashCost { memory_kib: 8, passes: 1, lanes: 1 };
 
     fn limits(concurrent_max: usize, waiting_max: usize) -> PoolLimits {
-        PoolLimits { concurrent_max, waiting_max, wait_max: Duration::from_millis(20) }
+        PoolLimits { concurrent_max, waiting_max, patience: Duration::from_millis(20) }
     }
 
     async fn check(passwords: &Passwords, password: &str, stored: Option<&str>) -> Checked {

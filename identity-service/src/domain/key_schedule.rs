@@ -76,12 +76,9 @@ pub(crate) fn is_published(key: &KeyTimes, now: Timestamp) -> bool {
 mod tests {
     use super::*;
 
-    const HOUR: Duration = Duration::from_secs(3600);
-    const POLICY: RotationPolicy = RotationPolicy {
-        period: Duration::from_secs(24 * 3600),
-        publish_ahead: HOUR,
-        keep_after: Duration::from_secs(900),
-    };
+    const HOUR: Duration = Duration::from_hours(1);
+    const POLICY: RotationPolicy =
+        RotationPolicy { period: Duration::from_hours(24), publish_ahead: HOUR, keep_after: Duration::from_mins(15) };
 
     /// Runs the schedule with a tick every ten minutes and checks what must hold at each.
     #[test]
@@ -89,7 +86,7 @@ mod tests {
         let start = Timestamp::from_millis(1_700_000_000_000);
         let mut keys: Vec<KeyTimes> = Vec::new();
         for tick in 0..1000_u32 {
-            let now = start + Duration::from_secs(600) * tick;
+            let now = start + Duration::from_mins(10) * tick;
             if let Some(new) = plan(&keys, &POLICY, now) {
                 if let Some(retire_at) = new.predecessor_retires_at {
                     keys.last_mut().unwrap().retire_at = Some(retire_at);
@@ -104,7 +101,7 @@ mod tests {
                 assert!(signer.active_from.since(signer.published_at) >= HOUR, "signs before verifiers cached it");
             }
             assert!(
-                signer.retire_at.is_none_or(|at| at > now + Duration::from_secs(660)),
+                signer.retire_at.is_none_or(|at| at > now + Duration::from_mins(11)),
                 "withdrawn under a live token"
             );
         }
@@ -119,7 +116,7 @@ mod tests {
             active_from: Timestamp::default(),
             retire_at: None,
         };
-        let now = Timestamp::default() + Duration::from_secs(365 * 24 * 3600);
+        let now = Timestamp::default() + Duration::from_hours(365 * 24);
         let new = plan(&[first], &POLICY, now).unwrap();
         assert_eq!(new.times.active_from, now + HOUR);
         assert_eq!(signing(&[first, new.times], now), Some(0));

@@ -43,6 +43,7 @@ impl fmt::Debug for User {
 
 /// A program. `Debug` omits the secret's fingerprint.
 #[derive(Clone)]
+#[expect(clippy::struct_field_names, reason = "as RFC 6749 calls it")]
 pub(crate) struct Client {
     /// The id, which is also the `sub` of its own tokens.
     pub client_id: String,

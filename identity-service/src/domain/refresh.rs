@@ -31,6 +31,7 @@ impl RefreshPolicy {
 
 /// What is stored of a family.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "as its table calls it")]
 pub(crate) struct Family {
     /// A UUID; no secret without its code, see `crypto::refresh_token`.
     pub family_id: uuid::Uuid,

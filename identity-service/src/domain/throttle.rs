@@ -49,8 +49,8 @@ mod tests {
     const POLICY: ThrottlePolicy = ThrottlePolicy {
         free_failures: 3,
         delay_first: Duration::from_secs(1),
-        delay_max: Duration::from_secs(60),
-        forget_after: Duration::from_secs(900),
+        delay_max: Duration::from_mins(1),
+        forget_after: Duration::from_mins(15),
     };
 
     #[test]

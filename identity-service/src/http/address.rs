@@ -11,6 +11,7 @@ use axum::{
 };
 
 use super::HttpState;
+use crate::config::IpRange;
 
 /// The caller's address, if it is known.
 #[derive(Debug, Clone, Copy)]
@@ -27,9 +28,9 @@ impl FromRequestParts<HttpState> for CallerAddress {
 
 /// The peer; or, when the peer is our gateway, whom the gateway saw: the last entry, because what stands before it came from the
 /// caller.
-fn caller(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
+fn caller(peer: IpAddr, headers: &HeaderMap, trusted: &[IpRange]) -> IpAddr {
     let peer = peer.to_canonical();
-    if !trusted.contains(&peer) {
+    if !trusted.iter().any(|range| range.contains(peer)) {
         return peer;
     }
     let forwarded = headers.get_all("x-forwarded-for").iter().next_back().and_then(|value| value.to_str().ok());
@@ -42,7 +43,7 @@ mod tests {
 
     #[test]
     fn only_the_gateway_is_believed_and_only_its_own_entry() {
-        let gateway: IpAddr = "10.0.0.1".parse().unwrap();
+        let gateway: IpRange = "10.0.0.1".parse().unwrap();
         let check = |peer: &str, lines: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for line in lines {

@@ -76,8 +76,8 @@ impl IntoResponse for Refusal {
 /// A failure that is not the caller's, logged here.
 pub(super) fn problem_of(failure: &Failure) -> Problem {
     match failure {
-        Failure::Store(StoreError::Unavailable(cause)) => Problem::store_unavailable(cause),
-        Failure::Keys(KeysError::Store(StoreError::Unavailable(cause))) => Problem::store_unavailable(cause),
+        Failure::Store(StoreError::Unavailable(cause))
+        | Failure::Keys(KeysError::Store(StoreError::Unavailable(cause))) => Problem::store_unavailable(cause),
         Failure::Sharing(cause) => {
             tracing::warn!(error = %cause, "revocations cannot be shared");
             unavailable("dependency_unavailable", "revocations cannot be shared at the moment; ask again")

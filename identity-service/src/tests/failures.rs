@@ -1,9 +1,18 @@
 //! Dependencies that are down, and more work than can be done.
 
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
 use axum::http::header;
 use service_kit::kv::Redis;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
-use super::support::{PASSWORD, SHOP, World, server};
+use super::support::{PASSWORD, Reply, SHOP, TestDatabase, World, postgres, server};
 
 #[tokio::test]
 async fn without_the_store_callers_are_told_when_to_come_back() {
@@ -84,4 +93,72 @@ async fn redis_is_told_and_told_again_when_it_lost_its_data() {
     }
     world.app.core.maintain().await;
     assert!(redis.exists(&key).await.unwrap(), "a Redis that lost its data is told again");
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// Passes everything on.
+    Up,
+    /// Refuses and cuts.
+    Cut,
+    /// Takes everything and passes nothing on.
+    Hung,
+}
+
+/// A server behind a link that can be broken.
+async fn relay(server: SocketAddr) -> (SocketAddr, watch::Sender<Link>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (set, state) = watch::channel(Link::Up);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut state = state.clone();
+            tokio::spawn(async move {
+                let Ok(mut far) = TcpStream::connect(server).await else { return };
+                while *state.borrow_and_update() != Link::Cut {
+                    if *state.borrow() == Link::Hung {
+                        state.changed().await.unwrap();
+                        return; // what was held back is lost
+                    }
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
+                        changed = state.changed() => changed.unwrap(),
+                    }
+                }
+            });
+        }
+    });
+    (address, set)
+}
+
+/// Asks until it is answered well; the bound is only for a test that fails.
+async fn until_ok(ask: impl AsyncFn() -> Reply) {
+    let begun = Instant::now();
+    while ask().await.status != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "does not recover");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_cut_off_or_hangs_is_a_bounded_503_and_then_over() {
+    let Some(database) = postgres().await else { return };
+    let (before, after) = database.url.split_once("127.0.0.1:").expect("the test server is on the loopback");
+    let (port, path) = after.split_once('/').unwrap();
+    let (address, link) = relay(SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()))).await;
+    let relayed = TestDatabase::at(format!("{before}{address}/{path}"));
+    let world = World::on(relayed, |_| ()).await;
+    let login = async || world.login_from("192.0.2.1", "ann", PASSWORD).await;
+    assert_eq!(login().await.status, 200);
+    for broken in [Link::Cut, Link::Hung] {
+        link.send_replace(broken);
+        for _ in 0..2 {
+            let begun = Instant::now();
+            let reply = login().await;
+            assert_eq!(reply.error(), "503 store_unavailable");
+            assert!(reply.headers.contains_key(header::RETRY_AFTER));
+            assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        }
+        link.send_replace(Link::Up);
+        until_ok(&login).await;
+    }
 }

@@ -43,6 +43,13 @@ pub(super) struct TestDatabase {
     _dir: Option<TempDir>,
 }
 
+impl TestDatabase {
+    /// One that is there already.
+    pub(super) fn at(url: String) -> Self {
+        Self { url, _dir: None }
+    }
+}
+
 pub(super) fn sqlite() -> TestDatabase {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", dir.path().join("identity.db").display());
@@ -68,7 +75,7 @@ pub(super) fn server(variable: &str) -> Option<String> {
     None
 }
 
-async fn postgres() -> Option<TestDatabase> {
+pub(super) async fn postgres() -> Option<TestDatabase> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let admin_url = server("AMENDS_TEST_POSTGRES_URL")?;
     let name = format!("identity_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
