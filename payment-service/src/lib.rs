@@ -5,7 +5,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
 pub mod app;
+mod build;
+pub mod config;
 pub mod domain;
+pub mod faults;
+pub mod grpc;
 pub mod metrics;
 pub mod processor;
 pub mod store;
+
+pub use build::{Addresses, App, OpenedStore, SERVICE, build, build_with, migrate};
+pub use config::Config;

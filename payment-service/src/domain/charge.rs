@@ -34,7 +34,7 @@ pub fn next_for_charge(record: &Record, asked: &Charge) -> Result<ChargeNext, Re
         State::Captured(_) | State::PartiallyRefunded(_) | State::Refunded(_) => {
             Ok(ChargeNext::Answer(payment.as_captured()))
         }
-        State::Declined { reason } => Err(Rejection::Declined(*reason)),
+        State::Declined { reason } => Err(Rejection::Declined { id: payment.id, reason: *reason }),
         State::Voided => Err(Rejection::StepCompensated(asked.key.clone())),
     }
 }

@@ -40,8 +40,13 @@ impl DeclineReason {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// The processor refused the charge.
-    #[error("{}", decline_sentence(.0))]
-    Declined(DeclineReason),
+    #[error("{}", decline_sentence(*.reason))]
+    Declined {
+        /// The payment that records it.
+        id: PaymentId,
+        /// Why.
+        reason: DeclineReason,
+    },
     /// The step was compensated before: its action may not run any more.
     #[error("step {0} has been compensated: it can no longer be charged")]
     StepCompensated(StepKey),
@@ -85,7 +90,7 @@ pub enum Rejection {
     PaymentNotFound(PaymentId),
 }
 
-fn decline_sentence(reason: &DeclineReason) -> &'static str {
+const fn decline_sentence(reason: DeclineReason) -> &'static str {
     match reason {
         DeclineReason::Declined => "the payment was declined",
         DeclineReason::InsufficientFunds => "the payment was declined: insufficient funds",

@@ -271,7 +271,7 @@ where
 
 async fn each_payment_method_does_what_it_says(place: &Place) {
     let world = place.world().await;
-    let declined = |reason| Err(Rejection::Declined(reason));
+    let declined = Err;
     for (minor, method, expected) in [
         (99_999, "pm_ok", Ok(Status::Captured)),
         (1, "pm_ok", Ok(Status::Captured)),
@@ -283,18 +283,24 @@ async fn each_payment_method_does_what_it_says(place: &Place) {
         let charge = charge_of(minor, method);
         match expected {
             Ok(status) => assert_eq!(world.payments.charge(&charge).await.unwrap().status(), status),
-            Err(refused) => assert_eq!(rejection(world.payments.charge(&charge).await), refused),
+            Err(expected) => assert_eq!(decline(world.payments.charge(&charge).await), expected),
         }
     }
     world.assert_books_balance().await;
+}
+
+fn decline(result: Result<Payment, Error>) -> DeclineReason {
+    match rejection(result) {
+        Rejection::Declined { reason, .. } => reason,
+        other => panic!("expected a decline, got {other:?}"),
+    }
 }
 
 async fn a_declined_charge_stays_declined(place: &Place) {
     let world = place.world().await;
     let charge = charge_of(5, "pm_insufficient_funds");
     for _ in 0..2 {
-        let refused = rejection(world.payments.charge(&charge).await);
-        assert_eq!(refused, Rejection::Declined(DeclineReason::InsufficientFunds));
+        assert_eq!(decline(world.payments.charge(&charge).await), DeclineReason::InsufficientFunds);
     }
     for _ in 0..2 {
         let undone = world.payments.compensate_charge(&charge.key).await.unwrap();
@@ -438,7 +444,7 @@ async fn partial_refunds_racing_never_exceed_what_was_captured(place: &Place) {
     for _ in 0..rounds() {
         let charge = charge_of(1000, "pm_ok");
         let payment = world.payments.charge(&charge).await.unwrap();
-        let refunds: Vec<_> = (0..30)
+        let refunds: Vec<_> = (0..16)
             .map(|_| {
                 let (payments, refund) = (world.payments.clone(), refund_of(&payment, Some(130)));
                 tokio::spawn(async move { payments.refund(&refund).await })
@@ -452,7 +458,7 @@ async fn partial_refunds_racing_never_exceed_what_was_captured(place: &Place) {
                 other => panic!("{other:?}"),
             }
         }
-        assert_eq!((done, refused), (7, 23));
+        assert_eq!((done, refused), (7, 9));
         assert_eq!(world.ledger_of(&charge.key).await, (1000, 910));
         let rest = world.payments.refund(&refund_of(&payment, None)).await.unwrap();
         assert_eq!((rest.status(), rest.refunded()), (Status::Refunded, eur(1000)));

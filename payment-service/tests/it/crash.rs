@@ -161,7 +161,7 @@ async fn a_charge_that_crashed_is_finished_by_its_repeat(place: &Place) {
             let stopped = until_stop(&stop, process.charge(&charge)).await;
             let end = charge_until_certain(&world, &charge).await;
             let taken = if method == "pm_insufficient_funds" {
-                assert!(matches!(end, Err(Rejection::Declined(_))), "{end:?}");
+                assert!(matches!(end, Err(Rejection::Declined { .. })), "{end:?}");
                 0
             } else {
                 assert_eq!(end.unwrap().status(), Status::Captured);

@@ -3,5 +3,7 @@
 
 mod conformance;
 mod crash;
+mod grpc;
 mod mongo;
+mod service;
 mod support;

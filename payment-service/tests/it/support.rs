@@ -59,7 +59,7 @@ pub(crate) fn mongo_uri() -> Option<String> {
 /// How often races are run: one miss in a thousand is a miss.
 #[expect(clippy::disallowed_methods, reason = "tests are told by the environment how long to look")]
 pub(crate) fn rounds() -> u32 {
-    std::env::var("AMENDS_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
+    std::env::var("AMENDS_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
 }
 
 fn next_number() -> u64 {

@@ -1,0 +1,210 @@
+//! Puts the service together: store, processor, token verification, listener.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use amends_protos::{FILE_DESCRIPTOR_SET, payments::v1::payment_service_server::PaymentServiceServer};
+use anyhow::Context as _;
+use service_kit::{
+    Runtime,
+    auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
+    grpc::Server,
+    kv::Redis,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::{
+    app::Payments,
+    config::{Config, DatabaseConfig},
+    faults::Faults,
+    grpc::Api,
+    metrics::Attempts,
+    processor::simulated::{Ledger, SimulatedProcessor},
+    store::{PaymentStore, StoreError, mongo::MongoStore, sqlite::SqliteStore},
+};
+
+/// The service's name, in logs, spans and metrics.
+pub const SERVICE: &str = "payment-service";
+
+/// A charge has a few hundred bytes; nothing asked of this service is larger.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Between two looks for a database that is still starting.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// How long work for callers that hung up may take to end at shutdown.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Where it listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// `amends.payments.v1.PaymentService`, health and reflection.
+    pub grpc: SocketAddr,
+}
+
+/// The service, ready to run.
+#[derive(Debug)]
+pub struct App {
+    addresses: Addresses,
+    listener: TcpListener,
+    server: Server,
+    store: OpenedStore,
+    faults: Faults,
+    /// Every permit of the work in flight, and how many there are.
+    work: (Arc<Semaphore>, u32),
+}
+
+/// A store, and the simulated processor's ledger, which is kept beside it.
+#[derive(Clone)]
+pub struct OpenedStore {
+    /// The payments.
+    pub payments: Arc<dyn PaymentStore>,
+    /// The processor's memory.
+    pub ledger: Arc<dyn Ledger>,
+}
+
+impl std::fmt::Debug for OpenedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OpenedStore")
+    }
+}
+
+impl OpenedStore {
+    fn of<S: PaymentStore + Ledger + Clone>(store: S) -> Self {
+        Self { payments: Arc::new(store.clone()), ledger: Arc::new(store) }
+    }
+
+    /// Opens the store that the configuration names, without asking whether it is there.
+    ///
+    /// # Errors
+    /// When the URL is not one of its kind.
+    pub async fn open(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        if config.is_mongo() {
+            MongoStore::open(config.url.secret(), &config.name, &config.mongo_options()).await.map(Self::of)
+        } else {
+            SqliteStore::open(config.url.expose(), &config.sqlite_options()).map(Self::of)
+        }
+    }
+
+    /// Brings it up to date, waiting up to `patience` for one that is still starting.
+    ///
+    /// # Errors
+    /// The last error once patience is spent, or the first that waiting cannot mend.
+    pub async fn migrate(&self, patience: Duration) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        loop {
+            match self.payments.migrate().await {
+                Err(error) if error.is_transient() && begun.elapsed() < patience => {
+                    tracing::warn!(%error, "waiting for the payment store");
+                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+/// Brings the configured store up to date: what `amends migrate` runs. The service does so itself when it starts.
+///
+/// # Errors
+/// When the store stays away for longer than configured, or refuses.
+pub async fn migrate(config: &DatabaseConfig) -> anyhow::Result<()> {
+    open_migrated(config).await?.payments.close().await;
+    Ok(())
+}
+
+async fn open_migrated(config: &DatabaseConfig) -> anyhow::Result<OpenedStore> {
+    let store = OpenedStore::open(config).await.context("payment.database.url")?;
+    let patience = Duration::from_secs(config.start_patience_secs);
+    store.migrate(patience).await.context("the payment store cannot be brought up to date")?;
+    Ok(store)
+}
+
+/// Opens the store, brings it up to date and binds the listener. Revoked tokens are looked up in Redis, if there is one.
+///
+/// # Errors
+/// When the store stays away for longer than configured, or the address is taken.
+pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
+    build_with(config, runtime, None).await
+}
+
+/// As [`build`], with another way to learn of revoked tokens: services in one process ask the token service directly.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_with(
+    config: Config,
+    runtime: &Runtime,
+    revocations: Option<Arc<dyn Revocations>>,
+) -> anyhow::Result<App> {
+    let revocations: Arc<dyn Revocations> = match revocations {
+        Some(revocations) => revocations,
+        None if config.redis_url.is_empty() => Arc::new(NoRevocations),
+        None => Arc::new(RedisRevocations::new(Redis::new(config.redis_url.expose()).context("payment.redis_url")?)),
+    };
+    let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
+        .context("the token verifier cannot be made")?;
+    let store = open_migrated(&config.database).await?;
+    let payments = Payments {
+        store: Arc::clone(&store.payments),
+        processor: Arc::new(SimulatedProcessor::new(Arc::clone(&store.ledger), config.processor.rules())),
+        processor_timeout: config.processor.timeout(),
+        clock: Arc::clone(&runtime.clock),
+        ids: Arc::clone(&runtime.ids),
+        attempts: Attempts::new(&runtime.metrics),
+    };
+    let listener = TcpListener::bind(config.grpc.listen)
+        .await
+        .with_context(|| format!("payment.grpc.listen: {}", config.grpc.listen))?;
+    let addresses = Addresses { grpc: listener.local_addr()? };
+    let asked = Arc::clone(&store.payments);
+    runtime.readiness.add(
+        "payment-store",
+        Arc::new(move || {
+            let store = Arc::clone(&asked);
+            Box::pin(async move { store.ping().await.map_err(|error| error.to_string()) })
+        }),
+    );
+    let faults = Faults::new(config.faults);
+    let in_flight = Arc::new(Semaphore::new(config.grpc.in_flight_max as usize));
+    let work = (Arc::clone(&in_flight), config.grpc.in_flight_max);
+    let api = Api::new(payments, faults.clone(), in_flight, runtime.shutdown.clone());
+    let api = PaymentServiceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let server = Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).add_service(api);
+    Ok(App { addresses, listener, server, store, faults, work })
+}
+
+impl App {
+    /// Where it listens.
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// What goes wrong on purpose: can be switched while the service runs.
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The store, for compositions in one process that audit it.
+    pub const fn store(&self) -> &OpenedStore {
+        &self.store
+    }
+
+    /// Serves until shutdown, then lets calls in flight end, within a bound.
+    ///
+    /// # Errors
+    /// When the listener cannot be served.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self { addresses, listener, server, store, work: (in_flight, all), .. } = self;
+        tracing::info!(service = SERVICE, grpc = %addresses.grpc, "listening");
+        let served = server.serve(listener).await;
+        // Work for callers that hung up goes on. Past the bound it is cut, which is safe: its repeat goes on from there.
+        if tokio::time::timeout(DRAIN_MAX, in_flight.acquire_many(all)).await.is_err() {
+            tracing::warn!("payments are still being made; stopping without them");
+        }
+        store.payments.close().await;
+        served
+    }
+}

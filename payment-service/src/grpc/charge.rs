@@ -1,0 +1,43 @@
+//! `Charge`: takes the money, once per step key.
+
+use amends_protos::payments::v1::{ChargeRequest, ChargeResponse};
+use tonic::Status;
+use tracing::Span;
+
+use super::{Api, fields::Fields, message, note};
+use crate::domain::{Charge, CustomerId, PaymentMethod};
+
+pub(super) fn span(request: &ChargeRequest) -> Span {
+    super::step_span("charge", request.step_key.as_ref())
+}
+
+pub(super) async fn answer(api: &Api, request: ChargeRequest) -> Result<ChargeResponse, Status> {
+    let charge = read(&request)?;
+    Span::current().record("order_id", charge.order_id.to_string());
+    let payments = api.payments.clone();
+    let payment = api.to_the_end(async move { payments.charge(&charge).await }).await?;
+    note(&payment);
+    Ok(ChargeResponse { payment: Some(message::payment(&payment)) })
+}
+
+fn read(request: &ChargeRequest) -> Result<Charge, Status> {
+    let mut fields = Fields::default();
+    let key = fields.action("step_key", request.step_key.as_ref());
+    let order_id = fields.parsed("order_id", &request.order_id);
+    let customer_id = fields.good("customer_id", CustomerId::try_new(&request.customer_id));
+    let amount = match &request.amount {
+        Some(amount) => fields.amount("amount", amount),
+        None => {
+            fields.wrong("amount", "must be given");
+            None
+        }
+    };
+    let method = fields.good("payment_method", PaymentMethod::try_new(&request.payment_method));
+    let charge = || {
+        let (key, fingerprint) = key?;
+        let (order_id, customer_id, amount, method) = (order_id?, customer_id?, amount?, method?);
+        Some(Charge { key, fingerprint, order_id, customer_id, amount, method })
+    };
+    let charge = charge();
+    fields.finish(charge)
+}

@@ -1,0 +1,35 @@
+//! `ListPayments`: payments in the order of their ids, page by page; also how an audit reads all of them.
+
+use amends_protos::payments::v1::{ListPaymentsRequest, ListPaymentsResponse};
+use tonic::Status;
+use tracing::Span;
+
+use super::{Api, fields::Fields, message, status};
+use crate::{domain::CustomerId, store::ListQuery};
+
+pub(super) fn span(_: &ListPaymentsRequest) -> Span {
+    Span::current()
+}
+
+pub(super) async fn answer(api: &Api, request: ListPaymentsRequest) -> Result<ListPaymentsResponse, Status> {
+    let page = api.payments.list(&read(&request)?).await.map_err(|error| status::of(&error))?;
+    // The token is the last id: there is nothing to hide in it, and it stays good whatever happens in between.
+    let next = page.payments.last().filter(|_| page.more).map(|last| last.id.to_string());
+    Ok(ListPaymentsResponse {
+        payments: page.payments.iter().map(message::payment).collect(),
+        next_page_token: next.unwrap_or_default(),
+    })
+}
+
+fn read(request: &ListPaymentsRequest) -> Result<ListQuery, Status> {
+    let mut fields = Fields::default();
+    let customer = &request.customer_id;
+    let query = ListQuery {
+        limit: fields.page_size(request.page_size),
+        after: fields.parsed_if_given("page_token", &request.page_token),
+        order_id: fields.parsed_if_given("order_id", &request.order_id),
+        customer_id: if customer.is_empty() { None } else { fields.good("customer_id", CustomerId::try_new(customer)) },
+        status: fields.good("state", message::status(request.state)).flatten(),
+    };
+    fields.finish(Some(query))
+}

@@ -1,0 +1,155 @@
+//! The gRPC surface: `amends.payments.v1.PaymentService`. Authorises, injects the configured faults, and hands each call to the file
+//! of its verb. Must not know MongoDB, SQL or the processor.
+
+mod charge;
+mod compensate_charge;
+mod fields;
+mod get_payment;
+mod list_payments;
+mod message;
+mod refund;
+mod status;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use amends_protos::{
+    common::v1::StepKey,
+    payments::v1::{self as pb, payment_service_server::PaymentService},
+};
+use service_kit::{auth::grpc::claims, context::RequestContext, shutdown::Shutdown};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
+use tracing::{Instrument as _, Span, field::Empty};
+
+use crate::{
+    app::{Error, Payments},
+    faults::{Fault, Faults},
+};
+
+/// What it takes to read.
+const READ: &str = "payments:read";
+/// What it takes to move money.
+const WRITE: &str = "payments:write";
+/// Work on behalf of a caller that may be gone. Each effect in it has a bound of its own; this is for all of them together.
+const WORK_MAX: Duration = Duration::from_secs(20);
+
+/// The service's methods.
+#[derive(Clone)]
+pub struct Api {
+    payments: Payments,
+    faults: Faults,
+    in_flight: Arc<Semaphore>,
+    shutdown: Shutdown,
+}
+
+impl Api {
+    /// Over the use cases. As many calls may change something at once as `in_flight` has permits.
+    pub const fn new(payments: Payments, faults: Faults, in_flight: Arc<Semaphore>, shutdown: Shutdown) -> Self {
+        Self { payments, faults, in_flight, shutdown }
+    }
+
+    /// Asks for the scope, and lets the configured faults come first.
+    async fn enter<M>(&self, request: Request<M>, scope: &'static str) -> Result<(M, Fault), Status> {
+        claims(&request)?.require(scope)?;
+        let (delay, fault) = self.faults.draw();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        match fault {
+            Fault::RateLimited => Err(status::rate_limited()),
+            Fault::Before => Err(status::injected()),
+            Fault::None | Fault::After => Ok((request.into_inner(), fault)),
+        }
+    }
+
+    /// Does `work` to its end, also when the caller hangs up half-way: it is safe to stop anywhere, but each stop leaves a payment
+    /// in doubt that nobody needed to be in doubt. Shutdown waits for it.
+    async fn to_the_end<T>(&self, work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Status>
+    where
+        T: Send + 'static,
+    {
+        let permit = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| status::overloaded())?;
+        let work = async move {
+            let done = tokio::time::timeout(WORK_MAX, work).await;
+            drop(permit);
+            done
+        };
+        let work = work.instrument(Span::current());
+        // A spawned task starts without the request's context.
+        let done = match RequestContext::current() {
+            Some(context) => self.shutdown.spawn("payment", context.scope(work)),
+            None => self.shutdown.spawn("payment", work),
+        };
+        match done.await {
+            Ok(Ok(done)) => done.map_err(|error| status::of(&error)),
+            Ok(Err(_elapsed)) => Err(status::out_of_time()),
+            Err(panicked) => Err(status::panicked(&panicked)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("faults", &self.faults).finish_non_exhaustive()
+    }
+}
+
+/// The answer, unless it is to be lost on its way.
+fn leave<M>(answer: Result<M, Status>, fault: Fault) -> Result<Response<M>, Status> {
+    match fault {
+        Fault::After => Err(status::injected()),
+        Fault::None | Fault::Before | Fault::RateLimited => answer.map(Response::new),
+    }
+}
+
+/// Implements each method as: authorise, run the verb in a span of its name, answer.
+macro_rules! methods {
+    ($($verb:ident($request:ident) -> $response:ident, $scope:ident;)+) => {
+        #[tonic::async_trait]
+        impl PaymentService for Api {
+            $(async fn $verb(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
+                let (message, fault) = self.enter(request, $scope).await?;
+                let span = $verb::span(&message);
+                leave($verb::answer(self, message).instrument(span).await, fault)
+            })+
+        }
+    };
+}
+
+methods! {
+    charge(ChargeRequest) -> ChargeResponse, WRITE;
+    compensate_charge(CompensateChargeRequest) -> CompensateChargeResponse, WRITE;
+    refund(RefundRequest) -> RefundResponse, WRITE;
+    get_payment(GetPaymentRequest) -> GetPaymentResponse, READ;
+    list_payments(ListPaymentsRequest) -> ListPaymentsResponse, READ;
+}
+
+/// A span that names the step a saga asks for.
+fn step_span(verb: &'static str, key: Option<&StepKey>) -> Span {
+    let span = tracing::info_span!(
+        "step",
+        otel.name = verb,
+        saga_id = Empty,
+        saga_step = Empty,
+        attempt = Empty,
+        order_id = Empty,
+        payment_id = Empty,
+        payment_state = Empty,
+    );
+    if let Some(key) = key {
+        // What is not a key is refused later on, but must not fill a log before that.
+        let short = |text: &str| text.chars().take(64).collect::<String>();
+        span.record("saga_id", short(&key.saga_id))
+            .record("saga_step", short(&key.step))
+            .record("attempt", key.attempt);
+    }
+    span
+}
+
+/// Notes in the current span which payment it was about, and what became of it.
+fn note(payment: &crate::domain::Payment) {
+    Span::current()
+        .record("order_id", payment.charge.order_id.to_string())
+        .record("payment_id", payment.id.to_string())
+        .record("payment_state", payment.status().name());
+}

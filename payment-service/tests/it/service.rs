@@ -1,0 +1,175 @@
+//! The whole service on a port of its own, beside an issuer whose tokens it accepts.
+
+use std::{sync::Arc, time::Duration};
+
+use amends_primitives::{Clock as _, ManualClock, RandomIds};
+use amends_protos::{
+    common::v1::{CompensationResult, Money, StepKey},
+    payments::v1::{self as pb, payment_service_client::PaymentServiceClient},
+};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use payment_service::{Config, build, faults::Faults};
+use service_kit::Runtime;
+use tonic::{Code, Request, Status, transport::Channel};
+use tonic_types::StatusExt as _;
+
+use crate::support::{Place, saga};
+
+pub(crate) const EVERYTHING: &str = "payments:read payments:write";
+
+pub(crate) struct Service {
+    pub(crate) client: PaymentServiceClient<Channel>,
+    pub(crate) channel: Channel,
+    pub(crate) runtime: Runtime,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) faults: Faults,
+    key: Ed25519KeyPair,
+    issuer: String,
+    running: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+/// What a service at that place is configured with.
+pub(crate) fn config_at(place: &Place) -> Config {
+    let mut config = Config::default();
+    config.grpc.listen = ([127, 0, 0, 1], 0).into();
+    match place {
+        Place::Sqlite(dir) => {
+            let file = dir.path().join("payment.db");
+            config.database.url = format!("sqlite://{}?mode=rwc", file.display()).as_str().into();
+        }
+        Place::Mongo { uri, database } => {
+            config.database.url = uri.as_str().into();
+            config.database.name.clone_from(database);
+        }
+    }
+    config.database.operation_timeout_ms = 20_000;
+    // A machine that is busy compiling is slow; `pm_timeout` needs only that this ends.
+    config.processor.timeout_ms = 5_000;
+    config
+}
+
+impl Service {
+    pub(crate) async fn start(mut config: Config) -> Self {
+        let key = Ed25519KeyPair::generate().unwrap();
+        let jwks = serde_json::json!({"keys": [{
+            "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "1",
+            "x": URL_SAFE_NO_PAD.encode(key.public_key().as_ref()),
+        }]});
+        let published = axum::Router::new().fallback(move || async move { axum::Json(jwks) });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, published).await });
+        config.auth.issuer.clone_from(&issuer);
+        config.auth.jwks_url = format!("{issuer}/.well-known/jwks.json");
+
+        let clock = Arc::new(ManualClock::default());
+        let runtime = Runtime::with(Arc::clone(&clock) as Arc<_>, Arc::new(RandomIds));
+        let app = build(config, &runtime).await.unwrap();
+        let channel = Channel::from_shared(format!("http://{}", app.addresses().grpc)).unwrap().connect_lazy();
+        let (faults, client) = (app.faults().clone(), PaymentServiceClient::new(channel.clone()));
+        let running = tokio::spawn(app.run());
+        Self { client, channel, runtime, clock, faults, key, issuer, running }
+    }
+
+    /// Every test ends with a service that stops when it is told to.
+    pub(crate) async fn stop(self) {
+        let Self { client, channel, runtime, running, .. } = self;
+        drop((client, channel));
+        runtime.shutdown.trigger();
+        running.await.unwrap().unwrap();
+        assert!(runtime.shutdown.drained(Duration::from_secs(5)).await);
+    }
+
+    pub(crate) fn token(&self, scope: &str) -> String {
+        let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let now = self.clock.now().as_secs();
+        let head = part(serde_json::json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "1"}));
+        let body = part(serde_json::json!({
+            "iss": self.issuer, "aud": "amends", "sub": "order-service", "client_id": "order-service",
+            "scope": scope, "jti": "1", "iat": now, "exp": now + 600,
+        }));
+        let signature = URL_SAFE_NO_PAD.encode(self.key.sign(format!("{head}.{body}").as_bytes()));
+        format!("{head}.{body}.{signature}")
+    }
+
+    pub(crate) fn request<M>(&self, scope: &str, message: M) -> Request<M> {
+        let mut request = Request::new(message);
+        let token = format!("Bearer {}", self.token(scope)).parse().unwrap();
+        request.metadata_mut().insert("authorization", token);
+        request
+    }
+
+    pub(crate) async fn charge(&self, message: pb::ChargeRequest) -> Result<pb::Payment, Status> {
+        let request = self.request(EVERYTHING, message);
+        Ok(self.client.clone().charge(request).await?.into_inner().payment.unwrap())
+    }
+
+    pub(crate) async fn refund(&self, message: pb::RefundRequest) -> Result<pb::Payment, Status> {
+        let request = self.request(EVERYTHING, message);
+        Ok(self.client.clone().refund(request).await?.into_inner().payment.unwrap())
+    }
+
+    pub(crate) async fn compensate(
+        &self,
+        key: Option<StepKey>,
+    ) -> Result<(CompensationResult, Option<pb::Payment>), Status> {
+        let request = self.request(EVERYTHING, pb::CompensateChargeRequest { charge_step_key: key });
+        let answer = self.client.clone().compensate_charge(request).await?.into_inner();
+        Ok((answer.result(), answer.payment))
+    }
+
+    pub(crate) async fn get(&self, payment_id: &str) -> Result<pb::Payment, Status> {
+        let request = self.request(EVERYTHING, pb::GetPaymentRequest { payment_id: payment_id.into() });
+        Ok(self.client.clone().get_payment(request).await?.into_inner().payment.unwrap())
+    }
+
+    pub(crate) async fn list(&self, message: pb::ListPaymentsRequest) -> Result<(Vec<pb::Payment>, String), Status> {
+        let request = self.request(EVERYTHING, message);
+        let page = self.client.clone().list_payments(request).await?.into_inner();
+        Ok((page.payments, page.next_page_token))
+    }
+}
+
+pub(crate) fn key(step: &str) -> StepKey {
+    StepKey { saga_id: saga().to_string(), step: step.into(), fingerprint: vec![7; 32], attempt: 1 }
+}
+
+pub(crate) fn cents(amount_minor: i64) -> Money {
+    Money { amount_minor, currency: "EUR".into() }
+}
+
+/// A charge of a new saga.
+pub(crate) fn charging(amount_minor: i64, method: &str) -> pb::ChargeRequest {
+    pb::ChargeRequest {
+        step_key: Some(key("charge_payment")),
+        order_id: saga().to_string(),
+        customer_id: "demo".into(),
+        amount: Some(cents(amount_minor)),
+        payment_method: method.into(),
+    }
+}
+
+/// A refund by a step of a new saga.
+pub(crate) fn refunding(payment: &pb::Payment, amount_minor: Option<i64>) -> pb::RefundRequest {
+    pb::RefundRequest {
+        step_key: Some(key("refund_payment")),
+        payment_id: payment.id.clone(),
+        amount: amount_minor.map(cents),
+    }
+}
+
+/// The code and the reason of a refusal.
+pub(crate) fn why<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
+    let status = result.unwrap_err();
+    let info = status.get_details_error_info().unwrap_or_else(|| panic!("no reason in {status:?}"));
+    (status.code(), info.reason)
+}
+
+/// The fields a refusal names.
+pub(crate) fn fields<T: std::fmt::Debug>(result: Result<T, Status>) -> Vec<String> {
+    let status = result.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    let named = status.get_details_bad_request().unwrap();
+    named.field_violations.into_iter().map(|violation| violation.field).collect()
+}
