@@ -1,1 +1,16 @@
 //! Every service in one process, the demo, and the operator's command line.
+//!
+//! Only another composition root: it calls each service's `build` and joins them through the same clients and servers as on a
+//! cluster. Must not know: how an order is placed, how money moves.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
+
+pub mod audit;
+pub mod catalogue;
+pub mod cli;
+pub mod client;
+pub mod demo;
+pub mod embedded;
+mod migrate;
+mod settings;
+mod stores;
+mod up;

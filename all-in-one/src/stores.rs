@@ -1,0 +1,59 @@
+//! Where the stores are, and how tools open them: by the same configuration keys as the services.
+
+use std::path::Path;
+
+use amends_sql::Database;
+use inventory_service::store::Store as InventoryStore;
+use payment_service::OpenedStore;
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+use service_kit::config::{Sources, load_from};
+
+use crate::audit::books::Books;
+
+/// Names the SQLite files of a data directory, below everything `sources` say.
+pub fn in_directory(data_dir: &Path, sources: &mut Sources) {
+    let file = |name: &str| format!("sqlite://{}?mode=rwc", data_dir.join(name).display());
+    let decided = json!({
+        "identity": {"database": {"url": file("identity.db")}},
+        "inventory": {"database": {"url": file("inventory.db")}},
+        "payment": {"database": {"url": file("payment.db")}},
+        "order": {"database": {"url": file("order.db")}},
+    });
+    add_base(sources, decided);
+}
+
+/// Adds to the lowest layer of the configuration.
+pub fn add_base(sources: &mut Sources, decided: Value) {
+    merge(&mut sources.base, decided);
+}
+
+fn merge(into: &mut Map<String, Value>, from: Value) {
+    let Value::Object(from) = from else { return };
+    for (key, value) in from {
+        match into.get_mut(&key) {
+            Some(Value::Object(inner)) if value.is_object() => merge(inner, value),
+            _ => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Opens the three stores that the audit compares. Connects lazily; changes nothing.
+///
+/// # Errors
+/// With every mistake in the sections of the three services.
+pub async fn open(sources: &Sources) -> anyhow::Result<Books> {
+    let order: order_service::Config = load_from("order", sources)?;
+    let payment: payment_service::Config = load_from("payment", sources)?;
+    let inventory: inventory_service::Config = load_from("inventory", sources)?;
+    Ok(Books {
+        orders: Database::connect_lazy(order.database.url.expose_secret(), &amends_sql::Options::default())?,
+        payments: OpenedStore::open(&payment.database).await?.payments,
+        inventory: InventoryStore::new(Database::connect_lazy(
+            inventory.database.url.expose(),
+            &inventory.database.options(),
+        )?),
+    })
+}
