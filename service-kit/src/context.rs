@@ -226,6 +226,9 @@ fn format_traceparent(span: &SpanContext) -> String {
 }
 
 #[cfg(test)]
+mod trace_tests;
+
+#[cfg(test)]
 mod tests {
     use amends_primitives::SeededIds;
 

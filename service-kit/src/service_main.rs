@@ -142,10 +142,16 @@ fn read<C: Section>(
     let mut own = None;
     let mut admin = None;
     let mut telemetry = None;
+    // A file and an environment may be shared by several programs; flags are given to this one.
+    let flags = Sources { sets: sources.sets.clone(), ..Sources::none() };
+    let unknown = config::unknown_sections(&[section, "admin", "telemetry"], &flags);
+    keep(if unknown.is_empty() { Ok(()) } else { Err(ConfigErrors(unknown)) });
     keep(config::load_from::<C>(section, sources).map(|read| own = Some(read)));
     keep(config::load_from::<admin::Config>("admin", sources).map(|read| admin = Some(read)));
     keep(config::load_from::<telemetry::Config>("telemetry", sources).map(|read| telemetry = Some(read)));
-    if let (Some(own), Some(admin), Some(telemetry)) = (own, admin, telemetry) {
+    if let (Some(own), Some(admin), Some(telemetry)) = (own, admin, telemetry)
+        && errors.is_empty()
+    {
         return Ok((own, admin, telemetry));
     }
     errors.sort();
@@ -227,4 +233,44 @@ fn say(text: &str) {
 #[expect(clippy::print_stderr, reason = "there is no log yet, or no longer")]
 fn complain(text: &str) {
     eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default, serde::Serialize, serde::Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Shop {
+        lines_max: u16,
+    }
+
+    impl Section for Shop {
+        fn validate(&self, _: &mut Vec<ConfigError>) {}
+    }
+
+    #[test]
+    fn the_mistakes_of_all_sections_are_told_at_once() {
+        let sources = Sources::none()
+            .set("shop.lines_max", "many")
+            .set("admin.listen", "here")
+            .set("telemetry.filter", "x=loud")
+            .set("shpo.lines_max", 1);
+        let Err(ConfigErrors(errors)) = read::<Shop>("shop", &sources) else { panic!("was read") };
+        let keys: Vec<&str> = errors.iter().map(|error| error.key.as_str()).collect();
+        assert_eq!(keys, ["admin.listen", "shop.lines_max", "shpo", "telemetry.filter"]);
+        assert!(read::<Shop>("shop", &Sources::none().set("shop.lines_max", 3)).is_ok());
+    }
+
+    #[test]
+    fn the_command_line_is_read() {
+        let line = ["x", "--set", "a.b=c=d", "--log", "debug", "--set", "e.f="];
+        let args = CommonArgs::try_parse_from(line).unwrap();
+        let pairs: Vec<(String, String)> = args.sources().sets;
+        let shown: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(shown, ["a.b=c=d", "e.f=", "telemetry.filter=debug"]);
+        for bad in ["novalue", "=x"] {
+            assert!(CommonArgs::try_parse_from(["x", "--set", bad]).is_err());
+        }
+    }
 }

@@ -92,6 +92,33 @@ impl ServerLayer {
     }
 }
 
+/// For whoever answers without a router, as a proxy does: the same metrics, recorded by hand.
+impl ServerLayer {
+    /// An HTTP request was answered.
+    pub fn answered_http(&self, method: &'static str, route: &str, status: u16, took: Duration, trace_id: &str) {
+        let labels = HttpLabels {
+            service: self.0.service,
+            http_request_method: method.to_owned(),
+            http_route: route.to_owned(),
+            http_response_status_code: status,
+            error_type: if status >= 500 { status.to_string() } else { String::new() },
+        };
+        self.0.http.get_or_create(&labels).observe(took.as_secs_f64(), Some(exemplar(trace_id)), None);
+    }
+
+    /// A gRPC call has ended.
+    pub fn answered_rpc(&self, method: &str, code: tonic::Code, took: Duration, trace_id: &str) {
+        let name = code_name(code);
+        let labels = RpcLabels {
+            service: self.0.service,
+            rpc_method: method.to_owned(),
+            rpc_response_status_code: name,
+            error_type: if is_server_fault(code) { name } else { "" },
+        };
+        self.0.rpc.get_or_create(&labels).observe(took.as_secs_f64(), Some(exemplar(trace_id)), None);
+    }
+}
+
 impl std::fmt::Debug for ServerLayer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerLayer").field("service", &self.0.service).field("grpc", &self.0.grpc).finish()
@@ -350,6 +377,9 @@ pub(crate) fn is_server_fault(code: tonic::Code) -> bool {
     )
 }
 
+/// Probes ask every second; their answers are counted, but not worth a line each.
+const HEALTH: &str = "grpc.health.v1.Health/";
+
 struct RpcCall {
     began: Instant,
     method: String,
@@ -367,7 +397,13 @@ impl RpcCall {
         if is_server_fault(code) {
             self.span.record("otel.status_code", "ERROR").record("error.type", name);
         }
-        self.span.in_scope(|| tracing::info!(status = name, duration_ms = millis(took), "answered"));
+        self.span.in_scope(|| {
+            if self.method.starts_with(HEALTH) {
+                tracing::debug!(status = name, duration_ms = millis(took), "answered");
+            } else {
+                tracing::info!(status = name, duration_ms = millis(took), "answered");
+            }
+        });
         // What nobody serves is one method: its name is the caller's text.
         let rpc_method = if code == tonic::Code::Unimplemented { "unmatched".to_owned() } else { self.method };
         let service = self.recorder.service;
