@@ -268,6 +268,7 @@ impl Front {
             subject: None,
             upstream: None,
             refused: Some(refusal.code()),
+            is_probe: false,
             correlation_id: correlation.as_str(),
             trace_id: "",
             error: Some(refusal.detail().to_owned()),

@@ -10,20 +10,12 @@ use prometheus_client::{
 };
 use service_kit::{
     Runtime,
+    context::ServerLayer,
     metrics::{DurationFamily, TraceLabel},
 };
 
 /// How the gateway calls itself.
 pub(crate) const SERVICE: &str = "gateway";
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    protocol: &'static str,
-    http_request_method: &'static str,
-    http_route: &'static str,
-    http_response_status_code: u16,
-    rpc_response_status_code: &'static str,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamLabels {
@@ -54,7 +46,7 @@ struct RetryLabels {
 /// The gateway's metrics.
 #[derive(Debug, Clone)]
 pub(crate) struct Observer {
-    requests: DurationFamily<RequestLabels>,
+    served: ServerLayer,
     upstreams: DurationFamily<UpstreamLabels>,
     refusals: Family<RefusalLabels, Counter>,
     retries: Family<RetryLabels, Counter>,
@@ -91,6 +83,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) subject: Option<&'a str>,
     pub(crate) upstream: Option<&'static str>,
     pub(crate) refused: Option<&'a str>,
+    /// A question about the gateway's health.
+    pub(crate) is_probe: bool,
     pub(crate) correlation_id: &'a str,
     pub(crate) trace_id: &'a str,
     /// What went wrong on the way, for whoever operates this.
@@ -101,7 +95,8 @@ impl Observer {
     pub(crate) fn new(runtime: &Runtime) -> Self {
         let metrics = &runtime.metrics;
         Self {
-            requests: metrics.durations("gateway_request_duration_seconds", "How long requests took, by route"),
+            // The same families as the services behind, so that one dashboard shows them all.
+            served: ServerLayer::http(SERVICE, runtime),
             upstreams: metrics
                 .durations("http_client_request_duration_seconds", "How long services behind took, each attempt"),
             refusals: metrics.counter("gateway_refusals_total", "Requests the gateway refused itself, by code"),
@@ -156,15 +151,13 @@ impl Observer {
 
     /// A request is over.
     pub(crate) fn ended(&self, summary: &Summary<'_>) {
-        let grpc = summary.grpc_code.map_or("", code_name);
-        let labels = RequestLabels {
-            protocol: summary.protocol,
-            http_request_method: known_method(summary.method),
-            http_route: summary.route,
-            http_response_status_code: summary.status,
-            rpc_response_status_code: grpc,
-        };
-        self.requests.get_or_create(&labels).observe(summary.took.as_secs_f64(), exemplar(summary.trace_id), None);
+        let method = known_method(summary.method);
+        match summary.grpc_code {
+            Some(code) => {
+                self.served.answered_rpc(summary.route.trim_start_matches('/'), code, summary.took, summary.trace_id)
+            }
+            None => self.served.answered_http(method, summary.route, summary.status, summary.took, summary.trace_id),
+        }
         if let Some(code) = summary.refused {
             self.refusals.get_or_create(&RefusalLabels { code: code.to_owned() }).inc();
         }
@@ -175,26 +168,32 @@ impl Observer {
                 tracing::$level!(
                     target: "gateway::access",
                     protocol = summary.protocol,
-                    method = summary.method,
-                    path = summary.path,
-                    route = summary.route,
-                    status = summary.status,
-                    grpc_status = grpc,
+                    // Named as the span's fields are, and only once in a line: a filter may drop the span, never the ids.
+                    http.request.method = summary.method,
+                    url.path = summary.path,
+                    http.route = summary.route,
+                    http.response.status_code = summary.status,
+                    rpc.response.status_code = summary.grpc_code.map(code_name),
                     duration_ms = millis(summary.took),
                     request_bytes = summary.request_bytes,
                     response_bytes = summary.response_bytes,
-                    client = summary.client.map(tracing::field::display),
+                    client.address = summary.client.map(tracing::field::display),
                     subject = summary.subject,
-                    upstream = summary.upstream,
-                    refused = summary.refused,
+                    peer.service = summary.upstream,
+                    error.type = summary.refused,
+                    error = summary.error.as_deref(),
                     correlation_id = summary.correlation_id,
                     trace_id = summary.trace_id,
-                    error = summary.error.as_deref(),
                     "request"
                 )
             };
         }
-        if failed { line!(warn) } else { line!(info) }
+        match (failed, summary.is_probe) {
+            (true, _) => line!(warn),
+            (false, false) => line!(info),
+            // One a second for ever, from whoever watches over us.
+            (false, true) => line!(debug),
+        }
     }
 }
 

@@ -605,6 +605,7 @@ impl ProxyHttp for Gateway {
             subject: ctx.subject.as_deref(),
             upstream: ctx.upstream().filter(|_| !ctx.tried.is_empty()).map(Upstream::name),
             refused: ctx.refused.as_deref(),
+            is_probe: ctx.route.is_some_and(|route| !matches!(route.target, Target::Forward(_))),
             correlation_id: ctx.context.correlation.as_str(),
             trace_id: &ctx.trace_id,
             error: error.map(ToString::to_string),

@@ -76,7 +76,8 @@ async fn calls_streams_and_errors_pass_whole() {
     let listed = client.list_orders(with_token(ListOrdersRequest::default(), &token)).await.unwrap();
     assert_eq!(listed.into_inner().orders.len(), 4000);
 
-    let count = world.metric("gateway_request_duration_seconds_count", &["OrderService/GetOrder", "NOT_FOUND"]);
+    let count = world
+        .metric("rpc_server_call_duration_seconds_count{service=\"gateway\"", &["OrderService/GetOrder", "NOT_FOUND"]);
     assert_eq!(count, Some(1.0));
 }
 

@@ -147,7 +147,8 @@ async fn every_request_is_counted_by_route() {
         World::client().get(world.url(&format!("/v1/orders/{id}"))).bearer_auth(&token).send().await.unwrap();
     }
     World::client().get(world.url("/v1/orders")).send().await.unwrap();
-    let count = |labels: &[&str]| world.metric("gateway_request_duration_seconds_count", labels);
+    let count =
+        |labels: &[&str]| world.metric("http_server_request_duration_seconds_count{service=\"gateway\"", labels);
     assert_eq!(count(&[r#"http_route="/v1/orders/{id}""#, r#"code="200""#]), Some(3.0));
     assert_eq!(count(&[r#"http_route="/v1/orders""#, r#"code="401""#]), Some(1.0));
     let upstream = world.metric("http_client_request_duration_seconds_count", &["order-service", r#"code="200""#]);
