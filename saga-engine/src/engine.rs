@@ -272,6 +272,11 @@ impl<J: Journal> Engine<J> {
         &self.core().replica
     }
 
+    /// Whether sagas can be started: the lease is held and the engine is not being drained.
+    pub fn is_ready(&self) -> bool {
+        self.core().lease.is_held() && !self.core().closing.is_cancelled()
+    }
+
     /// How many sagas are in memory.
     pub fn active(&self) -> usize {
         self.core().active.lock().len()

@@ -17,7 +17,7 @@ mod handle;
 pub mod journal;
 pub mod metrics;
 mod outcome;
-#[cfg(feature = "participant")]
+#[cfg(any(test, feature = "participant"))]
 pub mod participant;
 pub mod plan;
 mod policy;
@@ -45,3 +45,6 @@ pub use policy::{Backoff, Journaling, Persistence, Policy};
 pub use runner::{Call, Intercept};
 pub use status::{InvalidStatus, Snapshot, Status};
 pub use step::{Compensable, LocalStep, Pivot, Step};
+
+#[cfg(test)]
+mod tests;

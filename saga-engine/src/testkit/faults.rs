@@ -1,0 +1,395 @@
+//! Everything that can go wrong once in a saga, one fault after the other.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use amends_primitives::{SagaId, Timestamp};
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::{
+    Call, Cause, Closed, Intercept, Outcome, Refusal, Snapshot, Undo,
+    journal::{
+        Append, Appended, Claimed, DefinitionId, Filter, Heartbeat, Journal, JournalError, NewRow, OperatorRequest,
+        Page, ReplicaId, Requested, SagaRow, Stats, Stored,
+    },
+    plan::{Conclusion, EffectKind},
+    shape::{Role, Shape},
+};
+
+/// Entries of a journal that a crash is tried around. A saga that needs more has been followed long enough.
+const APPENDS: u64 = 6;
+
+/// One thing that goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// A call goes wrong.
+    Call {
+        /// Of this step.
+        step: &'static str,
+        /// Of this kind.
+        kind: EffectKind,
+        /// At this attempt, or at all.
+        attempt: Option<u32>,
+        /// In this way.
+        what: CallFault,
+    },
+    /// The orchestrator crashes just before its n-th entry is written, from 1.
+    CrashBeforeAppend(u64),
+    /// The orchestrator crashes just after its n-th entry is written, before it knows.
+    CrashAfterAppend(u64),
+    /// The journal is unavailable for the n-th entry, from 1, and fails it without having written it.
+    AppendFails(u64),
+    /// The journal writes the n-th entry, from 1, and the answer gets lost.
+    AppendAnswerLost(u64),
+    /// Two of them.
+    Both(Box<Fault>, Box<Fault>),
+}
+
+/// How a call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallFault {
+    /// The participant says no, and nothing took effect. Only actions can be refused.
+    Refuse,
+    /// The request gets lost.
+    RequestLost,
+    /// The answer gets lost.
+    AnswerLost,
+    /// The request arrives twice.
+    Repeated,
+    /// The request seems lost, and arrives later.
+    Late(Duration),
+    /// The step panics.
+    Panic,
+    /// The orchestrator crashes before the request is sent.
+    CrashBefore,
+    /// The orchestrator crashes when it was answered.
+    CrashAfter,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call { step, kind, attempt, what } => {
+                let attempt = attempt.map_or("every attempt".to_owned(), |attempt| format!("attempt {attempt}"));
+                write!(f, "{what:?} at {attempt} of {step}'s {}", kind.phase().as_str())
+            }
+            Self::Both(one, other) => write!(f, "{one} and {other}"),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+impl Fault {
+    /// Nothing at all, and then every single fault: each step, each way, each attempt its policy allows before the pivot and the first
+    /// three elsewhere; and a crash before and after each entry of the journal.
+    pub fn every(shape: &Shape) -> Vec<Self> {
+        use CallFault as C;
+        let mut faults = vec![Self::None];
+        for step in shape.steps.iter().filter(|step| !step.local) {
+            let kinds: &[EffectKind] = match step.role {
+                Role::Compensable => &[EffectKind::Act, EffectKind::Compensate],
+                Role::Pivot => &[EffectKind::Act, EffectKind::Close],
+                Role::Retriable => &[EffectKind::Act],
+            };
+            for kind in kinds {
+                let late = [Duration::from_millis(700), Duration::from_secs(5), Duration::from_secs(90)].map(C::Late);
+                let ways = [C::RequestLost, C::AnswerLost, C::Repeated, C::Panic, C::CrashBefore, C::CrashAfter];
+                let refuse = (*kind == EffectKind::Act).then_some(C::Refuse);
+                for what in ways.into_iter().chain(late).chain(refuse) {
+                    let attempts = (1..=step.policy.attempts_max.min(3)).map(Some);
+                    // Crashing at every attempt would go on for ever.
+                    let every = (!matches!(what, C::CrashBefore | C::CrashAfter)).then_some(None);
+                    for attempt in attempts.chain(every) {
+                        faults.push(Self::Call { step: step.name, kind: *kind, attempt, what });
+                    }
+                }
+            }
+        }
+        for append in 1..=APPENDS {
+            faults.extend([
+                Self::CrashBeforeAppend(append),
+                Self::CrashAfterAppend(append),
+                Self::AppendFails(append),
+                Self::AppendAnswerLost(append),
+            ]);
+        }
+        faults
+    }
+
+    /// Every pair of a fault that makes the saga unwind and another one: what goes wrong while things are being put right.
+    pub fn every_pair(shape: &Shape) -> Vec<Self> {
+        let refusals: Vec<Self> = Self::every(shape)
+            .into_iter()
+            .filter(|fault| match fault {
+                Self::Call { kind: EffectKind::Act, attempt, what, .. } => {
+                    attempt.is_none() && matches!(what, CallFault::Refuse | CallFault::AnswerLost | CallFault::Late(_))
+                }
+                _ => false,
+            })
+            .collect();
+        let mut pairs = Vec::new();
+        for refusal in refusals {
+            for other in Self::every(shape) {
+                if other != refusal && other != Self::None {
+                    pairs.push(Self::Both(Box::new(refusal.clone()), Box::new(other)));
+                }
+            }
+        }
+        pairs
+    }
+
+    /// Whether a human may have to help: something after the point of no return, or on the way back, never works.
+    pub fn may_park(&self, shape: &Shape) -> bool {
+        match self {
+            Self::Call { step, kind, attempt: None, what } => {
+                let after_pivot = shape.steps.iter().any(|one| one.name == *step && one.role == Role::Retriable);
+                *what != CallFault::Repeated && (after_pivot || *kind != EffectKind::Act)
+            }
+            // Two faults together may, in ways that are not worth listing: going forward asks again what is never answered.
+            Self::Both(..) => true,
+            _ => false,
+        }
+    }
+
+    fn calls(&self, call: &Call) -> Option<CallFault> {
+        match self {
+            Self::Call { step, kind, attempt, what } => {
+                let hit =
+                    *step == call.step && *kind == call.kind && attempt.is_none_or(|attempt| attempt == call.attempt);
+                hit.then_some(*what)
+            }
+            Self::Both(one, other) => one.calls(call).or_else(|| other.calls(call)),
+            _ => None,
+        }
+    }
+
+    fn append(&self, number: u64) -> Option<&Self> {
+        match self {
+            Self::CrashBeforeAppend(n)
+            | Self::CrashAfterAppend(n)
+            | Self::AppendFails(n)
+            | Self::AppendAnswerLost(n) => (*n == number).then_some(self),
+            Self::Both(one, other) => one.append(number).or_else(|| other.append(number)),
+            _ => None,
+        }
+    }
+}
+
+/// Makes a fault happen. One for a whole run, over all crashes, so that each crash happens once.
+#[derive(Debug)]
+pub struct Mischief {
+    fault: Fault,
+    appends: AtomicU64,
+    crashed: Mutex<HashMap<Call, ()>>,
+    /// From here on everything works: a human has fixed it.
+    fixed: std::sync::atomic::AtomicBool,
+    crash: Notify,
+}
+
+impl Mischief {
+    /// For one run.
+    pub fn new(fault: Fault) -> Arc<Self> {
+        Arc::new(Self {
+            fault,
+            appends: AtomicU64::new(0),
+            crashed: Mutex::default(),
+            fixed: false.into(),
+            crash: Notify::new(),
+        })
+    }
+
+    /// Waits for the orchestrator to crash.
+    pub async fn crashes(&self) {
+        self.crash.notified().await;
+    }
+
+    /// From here on everything works.
+    pub fn fix(&self) {
+        self.fixed.store(true, Ordering::SeqCst);
+    }
+
+    async fn die<T>(&self) -> T {
+        self.crash.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl Intercept for Mischief {
+    async fn attempt(
+        &self,
+        call: &Call,
+        perform: &(dyn Fn() -> BoxFuture<'static, Conclusion> + Send + Sync),
+    ) -> Conclusion {
+        let what = if self.fixed.load(Ordering::SeqCst) { None } else { self.fault.calls(call) };
+        let Some(what) = what else { return perform().await };
+        match what {
+            CallFault::Refuse => Conclusion::Acted(Outcome::Refused(Refusal::new("refused", "a fault was injected"))),
+            CallFault::RequestLost => unknown(call.kind),
+            CallFault::AnswerLost => {
+                let _answer = perform().await;
+                unknown(call.kind)
+            }
+            CallFault::Repeated => {
+                let first = perform().await;
+                let second = perform().await;
+                assert_eq!(first, second, "a repeat of {call:?} was answered otherwise");
+                second
+            }
+            CallFault::Late(delay) => {
+                let request = perform();
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    let _answer = request.await;
+                });
+                unknown(call.kind)
+            }
+            #[expect(clippy::panic, reason = "what is injected is a panic")]
+            CallFault::Panic => panic!("a fault was injected"),
+            CallFault::CrashBefore | CallFault::CrashAfter => {
+                let again = self.crashed.lock().insert(call.clone(), ()).is_some();
+                if again {
+                    return perform().await;
+                }
+                if what == CallFault::CrashAfter {
+                    let _answer = perform().await;
+                }
+                self.die().await
+            }
+        }
+    }
+}
+
+fn unknown(kind: EffectKind) -> Conclusion {
+    let cause = Cause::new("injected", "a fault was injected");
+    match kind {
+        EffectKind::Act => Conclusion::Acted(Outcome::Unknown(cause)),
+        EffectKind::Compensate => Conclusion::Compensated(Undo::NotYet(cause)),
+        EffectKind::Close => Conclusion::Closed(Closed::NotYet(cause)),
+    }
+}
+
+/// A journal with mischief.
+pub struct FaultyJournal<J> {
+    inner: J,
+    mischief: Arc<Mischief>,
+}
+
+impl<J> FaultyJournal<J> {
+    /// Puts mischief before a journal.
+    pub const fn new(inner: J, mischief: Arc<Mischief>) -> Self {
+        Self { inner, mischief }
+    }
+}
+
+#[async_trait]
+impl<J: Journal> Journal for FaultyJournal<J> {
+    type Local = J::Local;
+    type Tx = J::Tx;
+
+    async fn append(&self, entry: Arc<Append<J::Local>>) -> Result<Appended, JournalError> {
+        let number = self.mischief.appends.fetch_add(1, Ordering::SeqCst) + 1;
+        let unavailable = || JournalError::Unavailable("a fault was injected".into());
+        match self.mischief.fault.append(number) {
+            Some(Fault::CrashBeforeAppend(_)) => self.mischief.die().await,
+            Some(Fault::CrashAfterAppend(_)) => {
+                let _written = self.inner.append(entry).await;
+                self.mischief.die().await
+            }
+            Some(Fault::AppendFails(_)) => Err(unavailable()),
+            Some(Fault::AppendAnswerLost(_)) => {
+                let _written = self.inner.append(entry).await;
+                Err(unavailable())
+            }
+            _ => self.inner.append(entry).await,
+        }
+    }
+
+    async fn start_in_tx(&self, tx: &mut J::Tx, saga: &NewRow) -> Result<(), JournalError> {
+        self.inner.start_in_tx(tx, saga).await
+    }
+
+    async fn start(&self, saga: &NewRow) -> Result<(), JournalError> {
+        self.inner.start(saga).await
+    }
+
+    async fn load(&self, id: SagaId) -> Result<Option<Stored>, JournalError> {
+        self.inner.load(id).await
+    }
+
+    async fn row(&self, id: SagaId) -> Result<Option<SagaRow>, JournalError> {
+        self.inner.row(id).await
+    }
+
+    async fn snapshots(&self, ids: &[SagaId]) -> Result<Vec<Snapshot>, JournalError> {
+        self.inner.snapshots(ids).await
+    }
+
+    async fn heartbeat(
+        &self,
+        replica: &ReplicaId,
+        lease: Duration,
+        known: &[DefinitionId],
+        now: Timestamp,
+    ) -> Result<Heartbeat, JournalError> {
+        self.inner.heartbeat(replica, lease, known, now).await
+    }
+
+    async fn claim(
+        &self,
+        replica: &ReplicaId,
+        known: &[DefinitionId],
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Claimed, JournalError> {
+        self.inner.claim(replica, known, limit, now).await
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.inner.is_exclusive()
+    }
+
+    async fn evict_others(&self, replica: &ReplicaId) -> Result<(), JournalError> {
+        self.inner.evict_others(replica).await
+    }
+
+    async fn owned(&self, replica: &ReplicaId) -> Result<Vec<SagaId>, JournalError> {
+        self.inner.owned(replica).await
+    }
+
+    async fn retire(&self, replica: &ReplicaId, now: Timestamp) -> Result<u64, JournalError> {
+        self.inner.retire(replica, now).await
+    }
+
+    async fn request(&self, id: SagaId, request: &OperatorRequest) -> Result<Requested, JournalError> {
+        self.inner.request(id, request).await
+    }
+
+    async fn requests(&self, replica: &ReplicaId) -> Result<Vec<(SagaId, OperatorRequest)>, JournalError> {
+        self.inner.requests(replica).await
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Page, JournalError> {
+        self.inner.list(filter).await
+    }
+
+    async fn stats(&self, now: Timestamp) -> Result<Stats, JournalError> {
+        self.inner.stats(now).await
+    }
+
+    async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, JournalError> {
+        self.inner.purge(before, limit).await
+    }
+}
