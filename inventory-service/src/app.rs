@@ -1,6 +1,9 @@
 //! The use cases: what the time is, how long goods are held, what is counted. Rules are in `domain`, rows in `store`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use amends_primitives::{Clock, IdSource, OrderId, ReservationId, Timestamp};
 use saga_engine::participant::ActionKey;
@@ -118,7 +121,8 @@ impl Inventory {
         let expires_at = now + hold_for;
         let ReserveRequest { key, order, lines, .. } = request;
         let id = ReservationId::new(self.ids.next_id());
-        let answer = self.store.run(Reserve { key, id, order, lines, now, expires_at }).await?;
+        let answer =
+            self.store.run(Reserve { key, id, order, lines, now, expires_at, lost: AtomicBool::default() }).await?;
         self.metrics.step("reserve_stock", &answer);
         if answer.is_ok() {
             self.wake_up.at(expires_at, now);

@@ -157,7 +157,7 @@ mod tests {
         let (_dir, inventory) = shop(&clock).await;
         assert_eq!(sweep(&inventory, SLEEP_MAX).await, SLEEP_MAX);
 
-        reserve(&inventory, 1, Duration::from_secs(60)).await;
+        reserve(&inventory, 1, Duration::from_mins(1)).await;
         assert!(!is_woken(&inventory), "it looks again before that anyway");
         assert_eq!(sweep(&inventory, SLEEP_MAX).await, SLEEP_MAX);
         clock.advance(Duration::from_secs(45));

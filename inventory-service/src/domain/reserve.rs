@@ -1,6 +1,6 @@
 //! Whether an order's goods can be set aside: all lines or none.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use amends_primitives::Money;
 
@@ -24,7 +24,7 @@ pub struct Line {
 ///
 /// # Errors
 /// The first line that cannot be served. What the caller got wrong (SKU, price) comes before what time may mend (stock).
-pub fn decide_reserve(lines: &[Line], items: &HashMap<Sku, Item>) -> Result<Vec<PricedLine>, Rejection> {
+pub fn decide_reserve(lines: &[Line], items: &BTreeMap<Sku, Item>) -> Result<Vec<PricedLine>, Rejection> {
     let item = |line: &Line| items.get(&line.sku).ok_or_else(|| Rejection::UnknownSku { sku: line.sku.clone() });
     for line in lines {
         let actual = item(line)?.unit_price;
@@ -59,7 +59,7 @@ mod tests {
         Money::new(minor, Currency::EUR)
     }
 
-    fn shop() -> HashMap<Sku, Item> {
+    fn shop() -> BTreeMap<Sku, Item> {
         [("tea", 500, 10, 4), ("mug", 900, 1, 1)]
             .into_iter()
             .map(|(sku, minor, on_hand, reserved)| {

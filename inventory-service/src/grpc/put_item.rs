@@ -20,13 +20,8 @@ pub(super) fn span(_: &PutItemRequest) -> Span {
 pub(super) async fn answer(inventory: &Inventory, request: PutItemRequest) -> Result<PutItemResponse, Status> {
     let mut fields = Fields::default();
     let sku = fields.parsed("sku", &request.sku);
-    let price = match &request.unit_price {
-        Some(price) => fields.price("unit_price", price),
-        None => {
-            fields.wrong("unit_price", "must be given");
-            None
-        }
-    };
+    let price = request.unit_price.as_ref().ok_or("must be given");
+    let price = fields.check("unit_price", price).and_then(|price| fields.price("unit_price", price));
     let item = match sku.zip(price).map(|(sku, price)| NewItem::try_new(sku, request.name, price, request.on_hand)) {
         Some(Ok(item)) => Some(item),
         Some(Err(error)) => {

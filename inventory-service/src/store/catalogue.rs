@@ -1,6 +1,6 @@
 //! Rows of items.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use amends_primitives::Timestamp;
 use amends_sql::{Dialect, SqlError, Tx};
@@ -32,13 +32,14 @@ fn item((sku, name, price_minor, currency, on_hand, reserved): Row) -> Result<It
     })
 }
 
-/// The items of these SKUs, locked in SKU order, so that what is decided on them still holds when it is written.
-pub(super) async fn lock<'s>(
+/// The items of these SKUs, for a decision. `locked`: in SKU order, so that what is decided still holds when it is written.
+pub(super) async fn read<'s>(
     tx: &mut Tx,
     dialect: Dialect,
     skus: impl ExactSizeIterator<Item = &'s Sku>,
-) -> Result<HashMap<Sku, Item>, SqlError> {
-    let items = named(&mut **tx, skus, dialect.for_update()).await?;
+    locked: bool,
+) -> Result<BTreeMap<Sku, Item>, SqlError> {
+    let items = named(&mut **tx, skus, if locked { dialect.for_update() } else { "" }).await?;
     Ok(items.into_iter().map(|item| (item.sku.clone(), item)).collect())
 }
 
@@ -127,7 +128,8 @@ impl Work for PutItem {
             return Ok(Ok(item(row)?));
         }
         let sku = self.item.sku().clone();
-        let reserved = lock(tx, dialect, [&sku].into_iter()).await?.get(&sku).map_or(0, |item| item.stock.reserved());
+        let reserved =
+            read(tx, dialect, [&sku].into_iter(), false).await?.get(&sku).map_or(0, |item| item.stock.reserved());
         Ok(Err(Unputtable { sku, reserved }))
     }
 }

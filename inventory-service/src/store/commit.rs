@@ -52,8 +52,9 @@ impl Work for Commit {
                 return steps::answer(tx, dialect, &self.key, self.now, Err(rejection)).await;
             }
         };
-        stock::apply(tx, dialect, &reservation.lines, moved, self.now).await?;
         reservations::set_state(tx, reservation.id, state, self.now).await?;
-        steps::answer(tx, dialect, &self.key, self.now, decided).await
+        let answer = steps::answer(tx, dialect, &self.key, self.now, decided).await?;
+        stock::apply(tx, dialect, &reservation.lines, moved, self.now).await?;
+        Ok(answer)
     }
 }

@@ -52,12 +52,12 @@ impl Work for Expire {
         let query = due.iter().fold(sqlx::query_as(AssertSqlSafe(sql)), |query, (id,)| query.bind(id.as_str()));
         let held: Vec<(String, i64)> = query.fetch_all(&mut **tx).await?;
         let units: Vec<(&str, i64)> = held.iter().map(|(sku, units)| (sku.as_str(), *units)).collect();
-        stock::apply_units(tx, dialect, &units, StockMove::Unreserve, self.now).await?;
         let sql =
             format!("UPDATE reservations SET state = $1, changed_at = $2 WHERE id IN {}", text::list(3, due.len()));
         let query = sqlx::query(AssertSqlSafe(sql)).bind(State::Expired.name()).bind(self.now.as_micros());
         let query = due.iter().fold(query, |query, (id,)| query.bind(id.as_str()));
         query.execute(&mut **tx).await?;
+        stock::apply_units(tx, dialect, &units, StockMove::Unreserve, self.now).await?;
         Ok(Expired { count: due.len(), may_have_more: due.len() == self.limit as usize })
     }
 }

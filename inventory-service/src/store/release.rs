@@ -45,8 +45,8 @@ impl Work for Release {
             reservations::lock(tx, dialect, id).await?.ok_or(SqlError::Corrupt { what: "step answer" })?;
         match reservation.release() {
             Transition::Now(state, moved) => {
-                stock::apply(tx, dialect, &reservation.lines, moved, self.now).await?;
                 reservations::set_state(tx, id, state, self.now).await?;
+                stock::apply(tx, dialect, &reservation.lines, moved, self.now).await?;
                 Ok(Ok(released))
             }
             Transition::Already => Ok(Ok(released)),

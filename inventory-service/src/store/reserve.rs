@@ -1,4 +1,10 @@
 //! Reserving: all lines or none.
+//!
+//! The first attempt decides on what it reads and checks again when it writes, so that those who are refused wait for nobody and
+//! those who are served hold an item's row for the commit only. An attempt that lost against another buyer is made again with the
+//! rows locked from the start: it cannot lose twice.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use amends_primitives::{OrderId, ReservationId, Timestamp};
 use amends_sql::{Dialect, SqlError, Tx};
@@ -22,6 +28,8 @@ pub struct Reserve {
     pub now: Timestamp,
     /// Until when.
     pub expires_at: Timestamp,
+    /// Whether an attempt has lost against another buyer.
+    pub lost: AtomicBool,
 }
 
 #[async_trait]
@@ -34,7 +42,8 @@ impl Work for Reserve {
         {
             return Ok(answer);
         }
-        let items = catalogue::lock(tx, dialect, self.lines.iter().map(|line| &line.sku)).await?;
+        let lost = self.lost.load(Ordering::Relaxed);
+        let items = catalogue::read(tx, dialect, self.lines.iter().map(|line| &line.sku), lost).await?;
         let decided = decide_reserve(&self.lines, &items).map(|lines| Reservation {
             id: self.id,
             order: self.order,
@@ -44,9 +53,15 @@ impl Work for Reserve {
             created_at: self.now,
         });
         if let Ok(reservation) = &decided {
-            stock::reserve(tx, &reservation.lines, self.now).await?;
             reservations::insert(tx, reservation).await?;
         }
-        steps::answer(tx, dialect, &self.key, self.now, decided).await
+        let answer = steps::answer(tx, dialect, &self.key, self.now, decided).await?;
+        if let Ok(reservation) = &answer
+            && !stock::reserve(tx, dialect, &reservation.lines, self.now).await?
+        {
+            self.lost.store(true, Ordering::Relaxed);
+            return Err(SqlError::Contended(sqlx::Error::RowNotFound));
+        }
+        Ok(answer)
     }
 }

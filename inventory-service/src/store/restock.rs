@@ -28,18 +28,22 @@ impl Work for Restock {
         {
             return Ok(answer);
         }
-        let decided = match reservations::lock(tx, dialect, self.reservation).await? {
-            None => Err(Rejection::ReservationNotFound { reservation: self.reservation }),
-            Some(reservation) => match reservation.restock() {
-                Transition::Now(state, moved) => {
-                    stock::apply(tx, dialect, &reservation.lines, moved, self.now).await?;
-                    reservations::set_state(tx, reservation.id, state, self.now).await?;
-                    Ok(Reservation { state, ..reservation })
-                }
-                Transition::Already => Ok(reservation),
-                Transition::Refused(rejection) | Transition::ExpiredNow(rejection) => Err(rejection),
-            },
+        let Some(reservation) = reservations::lock(tx, dialect, self.reservation).await? else {
+            let unknown = Rejection::ReservationNotFound { reservation: self.reservation };
+            return steps::answer(tx, dialect, &self.key, self.now, Err(unknown)).await;
         };
-        steps::answer(tx, dialect, &self.key, self.now, decided).await
+        let (state, moved) = match reservation.restock() {
+            Transition::Now(state, moved) => (state, moved),
+            Transition::Already => return steps::answer(tx, dialect, &self.key, self.now, Ok(reservation)).await,
+            Transition::Refused(rejection) | Transition::ExpiredNow(rejection) => {
+                return steps::answer(tx, dialect, &self.key, self.now, Err(rejection)).await;
+            }
+        };
+        reservations::set_state(tx, reservation.id, state, self.now).await?;
+        let lines = reservation.lines.clone();
+        let restocked = Reservation { state, ..reservation };
+        let answer = steps::answer(tx, dialect, &self.key, self.now, Ok(restocked)).await?;
+        stock::apply(tx, dialect, &lines, moved, self.now).await?;
+        Ok(answer)
     }
 }

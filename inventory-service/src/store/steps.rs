@@ -3,6 +3,8 @@
 //! Refusals are stored as well as deeds: a delayed twin of a refused request must not succeed later, when the saga that sent
 //! it has long moved on.
 
+use std::fmt::Write;
+
 use amends_primitives::{ReservationId, Timestamp};
 use amends_sql::{Dialect, SqlError, Tx};
 use saga_engine::participant::{ActionKey, Barrier, BarrierError, BeginAction};
@@ -36,8 +38,16 @@ impl StepKey {
         if fingerprint.len() != FINGERPRINT_BYTES {
             return Err(InvalidFingerprint);
         }
-        Ok(Self { key, fingerprint: fingerprint.iter().map(|byte| format!("{byte:02x}")).collect() })
+        Ok(Self { key, fingerprint: hex(fingerprint) })
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Why a step was refused.

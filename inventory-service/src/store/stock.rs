@@ -1,4 +1,7 @@
 //! Moving units of several items in one statement, their rows locked in SKU order.
+//!
+//! Called last in a transaction: a popular item's row is what everybody waits for, so it is held for the commit only, and not for
+//! the statements before it.
 
 use amends_primitives::Timestamp;
 use amends_sql::{Dialect, SqlError, Tx};
@@ -7,9 +10,31 @@ use sqlx::AssertSqlSafe;
 use super::text;
 use crate::domain::{PricedLine, StockMove};
 
-/// Takes units off sale for a new reservation. The items' rows are locked by the caller, who has checked that there are enough.
-pub(super) async fn reserve(tx: &mut Tx, lines: &[PricedLine], now: Timestamp) -> Result<(), SqlError> {
-    change(tx, &units(lines), now, Signs { on_hand: 0, reserved: 1 }).await
+/// Takes the units of a new reservation off sale, if there still are enough of each at the price of its line. `false`: somebody
+/// else changed an item since it was read, and the transaction must be rolled back.
+pub(super) async fn reserve(
+    tx: &mut Tx,
+    dialect: Dialect,
+    lines: &[PricedLine],
+    now: Timestamp,
+) -> Result<bool, SqlError> {
+    lock_in_order(tx, dialect, lines.iter().map(|line| line.sku.as_str())).await?;
+    let sql = format!(
+        "UPDATE items SET reserved = items.reserved + asked.column2, updated_at = $1 FROM (VALUES {}) AS asked \
+         WHERE items.sku = asked.column1 AND items.on_hand - items.reserved >= asked.column2 \
+         AND items.price_minor = asked.column3 AND items.currency = asked.column4",
+        text::rows(2, lines.len(), 4)
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(now.as_micros());
+    for line in lines {
+        query = query
+            .bind(line.sku.as_str())
+            .bind(i64::from(line.quantity))
+            .bind(line.unit_price.amount_minor())
+            .bind(line.unit_price.currency().code().to_owned());
+    }
+    let changed = query.execute(&mut **tx).await?.rows_affected();
+    Ok(usize::try_from(changed) == Ok(lines.len()))
 }
 
 /// Does to the stock of `lines` what a transition asks for.
@@ -20,7 +45,8 @@ pub(super) async fn apply(
     moved: StockMove,
     now: Timestamp,
 ) -> Result<(), SqlError> {
-    apply_units(tx, dialect, &units(lines), moved, now).await
+    let units: Vec<(&str, i64)> = lines.iter().map(|line| (line.sku.as_str(), i64::from(line.quantity))).collect();
+    apply_units(tx, dialect, &units, moved, now).await
 }
 
 /// As [`apply`], for units already summed up by SKU.
@@ -31,40 +57,36 @@ pub(super) async fn apply_units(
     moved: StockMove,
     now: Timestamp,
 ) -> Result<(), SqlError> {
-    // An UPDATE of several rows locks them in whatever order it finds them; two such could wait for each other.
-    if dialect == Dialect::Postgres && units.len() > 1 {
-        let sql = format!("SELECT sku FROM items WHERE sku IN {} ORDER BY sku FOR UPDATE", text::list(1, units.len()));
-        let query = units.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, (sku, _)| query.bind(*sku));
-        query.execute(&mut **tx).await?;
-    }
-    let signs = match moved {
-        StockMove::Unreserve => Signs { on_hand: 0, reserved: -1 },
-        StockMove::Sell => Signs { on_hand: -1, reserved: -1 },
-        StockMove::PutBack => Signs { on_hand: 1, reserved: 0 },
+    let (on_hand, reserved) = match moved {
+        StockMove::Unreserve => (0_i64, -1_i64),
+        StockMove::Sell => (-1, -1),
+        StockMove::PutBack => (1, 0),
     };
-    change(tx, units, now, signs).await
-}
-
-struct Signs {
-    on_hand: i64,
-    reserved: i64,
-}
-
-fn units(lines: &[PricedLine]) -> Vec<(&str, i64)> {
-    lines.iter().map(|line| (line.sku.as_str(), i64::from(line.quantity))).collect()
-}
-
-async fn change(tx: &mut Tx, units: &[(&str, i64)], now: Timestamp, signs: Signs) -> Result<(), SqlError> {
+    lock_in_order(tx, dialect, units.iter().map(|(sku, _)| *sku)).await?;
     let sql = format!(
         "UPDATE items SET on_hand = items.on_hand + $1 * moved.column2, reserved = items.reserved + $2 * moved.column2, \
          updated_at = $3 FROM (VALUES {}) AS moved WHERE items.sku = moved.column1",
         text::rows(4, units.len(), 2)
     );
-    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(signs.on_hand).bind(signs.reserved).bind(now.as_micros());
+    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(on_hand).bind(reserved).bind(now.as_micros());
     for (sku, quantity) in units {
         query = query.bind(*sku).bind(*quantity);
     }
     let changed = query.execute(&mut **tx).await?.rows_affected();
     // Items are never deleted, so every line has its row.
     if usize::try_from(changed) == Ok(units.len()) { Ok(()) } else { Err(SqlError::Corrupt { what: "items" }) }
+}
+
+/// An UPDATE of several rows locks them in whatever order it finds them; two such could wait for each other.
+async fn lock_in_order<'s>(
+    tx: &mut Tx,
+    dialect: Dialect,
+    skus: impl ExactSizeIterator<Item = &'s str> + Send,
+) -> Result<(), SqlError> {
+    if dialect == Dialect::Sqlite || skus.len() < 2 {
+        return Ok(());
+    }
+    let sql = format!("SELECT sku FROM items WHERE sku IN {} ORDER BY sku FOR UPDATE", text::list(1, skus.len()));
+    skus.fold(sqlx::query(AssertSqlSafe(sql)), sqlx::query::Query::bind).execute(&mut **tx).await?;
+    Ok(())
 }

@@ -131,9 +131,9 @@ impl<W: Work> Job for Pending<W> {
 }
 
 async fn write_groups(database: Database, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
-    let mut group = Vec::with_capacity(GROUP_MAX);
+    let mut group: Vec<Box<dyn Job>> = Vec::with_capacity(GROUP_MAX);
     while jobs.recv_many(&mut group, GROUP_MAX).await > 0 {
-        group.retain(|job: &Box<dyn Job>| !job.is_abandoned());
+        group.retain(|job| !job.is_abandoned());
         match write_group(&database, &mut group).await {
             Ok(()) => group.drain(..).for_each(|job| job.settle(Ok(()))),
             // One work spoilt the transaction for all: each by itself, so that only the culprit hears of it.
@@ -142,7 +142,9 @@ async fn write_groups(database: Database, mut jobs: mpsc::Receiver<Box<dyn Job>>
                 for job in group.drain(..) {
                     let mut one = vec![job];
                     let ended = write_group(&database, &mut one).await.map_err(StoreError::from);
-                    one.into_iter().for_each(|job| job.settle(ended.clone()));
+                    for job in one {
+                        job.settle(ended.clone());
+                    }
                 }
             }
             Err(error) => {

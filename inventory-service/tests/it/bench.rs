@@ -2,9 +2,10 @@
 
 use std::{
     collections::HashMap,
+    io::Write as _,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -20,7 +21,7 @@ use inventory_service::{
 use saga_engine::participant::ActionKey;
 
 /// How long the tests' reservations hold.
-pub(crate) const HOLD: Duration = Duration::from_secs(60);
+pub(crate) const HOLD: Duration = Duration::from_mins(1);
 
 /// A store with its clock.
 pub(crate) struct Bench {
@@ -47,7 +48,8 @@ impl Bench {
         let Ok(admin) = std::env::var("AMENDS_TEST_POSTGRES_URL") else {
             let embedded_only = std::env::var("AMENDS_TEST_BACKENDS").is_ok_and(|backends| backends == "embedded");
             assert!(embedded_only, "AMENDS_TEST_POSTGRES_URL is not set: run the tests through `cargo xtask test`");
-            eprintln!("SKIPPED postgres: AMENDS_TEST_BACKENDS=embedded");
+            // Not `eprintln!`, which the test harness would keep to itself.
+            std::io::stderr().write_all(b"SKIPPED postgres: AMENDS_TEST_BACKENDS=embedded\n").unwrap();
             return None;
         };
         let name = format!("inventory_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -156,6 +158,7 @@ impl Bench {
             lines,
             now: self.now(),
             expires_at: self.now() + HOLD,
+            lost: AtomicBool::default(),
         };
         self.store.run(reserve).await.unwrap()
     }

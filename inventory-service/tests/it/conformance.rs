@@ -315,9 +315,10 @@ async fn committing_before_the_sweeper_still_sees_the_time(bench: Arc<Bench>) {
     bench.put("tea", 10).await;
     let (late, early) =
         (bench.reserve(1, &[("tea", 3)]).await.unwrap(), bench.reserve(2, &[("tea", 1)]).await.unwrap());
-    bench.clock.advance(HOLD - Duration::from_micros(1));
+    let moment = Duration::from_micros(1);
+    bench.clock.advance(HOLD.saturating_sub(moment));
     bench.commit(2, early.id).await.unwrap();
-    bench.clock.advance(Duration::from_micros(1));
+    bench.clock.advance(moment);
     assert_eq!(refused(&bench.commit(1, late.id).await.unwrap_err()), "reservation has expired");
     assert_eq!((bench.stock("tea").await, bench.state(late.id).await), ((9, 0), State::Expired));
     assert_eq!(bench.expire(10).await.count, 0);

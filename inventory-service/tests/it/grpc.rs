@@ -88,7 +88,7 @@ async fn refusals_say_why_and_about_what() {
     let refused = shop.commit(5, &held.id).await.unwrap_err();
     assert_eq!(why(&refused, "").1, "COMMIT_CLOSED");
     let held = shop.reserve(6, vec![line("tea", 1)]).await.unwrap();
-    shop.clock.advance(Duration::from_secs(900));
+    shop.clock.advance(Duration::from_mins(15));
     let refused = shop.commit(6, &held.id).await.unwrap_err();
     assert_eq!(why(&refused, "reservation_id"), (precondition, "RESERVATION_EXPIRED".into(), held.id));
     shop.stop().await;
@@ -267,7 +267,7 @@ fn seeded(sku: &str) -> SeedItem {
 async fn overdue_reservations_are_let_go_without_being_asked() {
     let mut shop = Service::start(|config| config.seed = vec![seeded("tea")]).await;
     let held = shop.reserve(1, vec![line("tea", 3)]).await.unwrap();
-    shop.clock.advance(Duration::from_secs(900));
+    shop.clock.advance(Duration::from_mins(15));
     // The clock jumped, which a sleeper does not notice; the next reservation wakes it up.
     let message = pb::ReserveStockRequest {
         step_key: Some(step_key(2, "reserve_stock")),
