@@ -21,14 +21,17 @@ use crate::{
 /// Applies the host's changes where there is no SQL.
 pub trait ApplyInMemory<L>: Send + Sync + 'static {
     /// Applies a change, or refuses it without having changed anything.
-    fn apply(&self, local: &L, now: Timestamp) -> LocalOutcome;
+    ///
+    /// # Errors
+    /// When the host's store is to be seen failing; nothing may have been changed then.
+    fn apply(&self, local: &L, now: Timestamp) -> Result<LocalOutcome, JournalError>;
 }
 
 impl<L, F> ApplyInMemory<L> for F
 where
-    F: Fn(&L, Timestamp) -> LocalOutcome + Send + Sync + 'static,
+    F: Fn(&L, Timestamp) -> Result<LocalOutcome, JournalError> + Send + Sync + 'static,
 {
-    fn apply(&self, local: &L, now: Timestamp) -> LocalOutcome {
+    fn apply(&self, local: &L, now: Timestamp) -> Result<LocalOutcome, JournalError> {
         self(local, now)
     }
 }
@@ -80,7 +83,12 @@ impl<L> Clone for MemoryJournal<L> {
 
 impl<L: Send + Sync + 'static> MemoryJournal<L> {
     /// An empty journal; `apply` makes the host's changes.
-    pub fn new(apply: impl ApplyInMemory<L>) -> Self {
+    pub fn new(apply: impl Fn(&L, Timestamp) -> LocalOutcome + Send + Sync + 'static) -> Self {
+        Self::failing(move |local: &L, now: Timestamp| Ok(apply(local, now)))
+    }
+
+    /// An empty journal whose host's changes may fail.
+    pub fn failing(apply: impl ApplyInMemory<L>) -> Self {
         Self { tables: Arc::default(), apply: Arc::new(apply) }
     }
 
@@ -151,7 +159,7 @@ impl<L: Send + Sync + 'static> Journal for MemoryJournal<L> {
             return Ok(Appended::Fenced);
         }
         if let Some(local) = &entry.local
-            && let LocalOutcome::Refused(refusal) = self.apply.apply(local, entry.at)
+            && let LocalOutcome::Refused(refusal) = self.apply.apply(local, entry.at)?
         {
             return Ok(Appended::LocalRefused(refusal));
         }

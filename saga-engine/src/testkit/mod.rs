@@ -13,6 +13,7 @@
 
 mod books;
 mod clock;
+pub mod conformance;
 mod faults;
 mod memory;
 mod run;

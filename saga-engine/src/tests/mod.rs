@@ -1,4 +1,8 @@
 //! Tests of the engine as a whole; rules have theirs beside them.
 
+mod conformance;
+mod databases;
 mod faults;
+mod golden;
+mod machine;
 mod sample;
