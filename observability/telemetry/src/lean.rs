@@ -26,18 +26,11 @@ pub(crate) struct LeanLayer {
 }
 
 /// Keys that this layer writes itself; a field of that name would be a second one.
-const OWN: [&str; 10] = [
-    "@timestamp",
-    "level",
-    "message",
-    "logger",
-    "trace_id",
-    "span_id",
-    "span",
-    "service_name",
-    "service_version",
-    "environment",
-];
+const OWN: [&str; 8] =
+    ["@timestamp", "level", "message", "logger", "span", "service_name", "service_version", "environment"];
+
+/// Keys that this layer writes where a span is entered. Elsewhere an event may bring them itself.
+const IDS: [&str; 2] = ["trace_id", "span_id"];
 
 impl LeanLayer {
     pub(crate) fn new(config: &Config, sender: Arc<Sender>) -> Self {
@@ -142,9 +135,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LeanLayer {
         put(&mut line, "level", metadata.level().as_str());
         put(&mut line, "message", &message);
         put(&mut line, "logger", metadata.target());
-        if let Some((trace, span)) = fields::current_ids() {
-            put(&mut line, "trace_id", &trace);
-            put(&mut line, "span_id", &span);
+        let ids = fields::current_ids();
+        if let Some((trace, span)) = &ids {
+            put(&mut line, "trace_id", trace);
+            put(&mut line, "span_id", span);
         }
         let scope = context.event_scope(event);
         if let Some(span) = context.event_span(event) {
@@ -156,7 +150,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LeanLayer {
         let mut add = |line: &mut Vec<u8>, members: &[Member]| {
             for (key, value) in members {
                 // What the `log` crate says of its own records is in `logger`.
-                if written.contains(key) || OWN.contains(key) || key.starts_with("log.") {
+                let own = OWN.contains(key) || (ids.is_some() && IDS.contains(key));
+                if written.contains(key) || own || key.starts_with("log.") {
                     continue;
                 }
                 written.push(key);

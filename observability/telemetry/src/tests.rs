@@ -148,6 +148,21 @@ fn shipped_lines_are_lean_json_with_ids_and_without_duplicate_keys() {
 }
 
 #[test]
+fn an_event_outside_of_any_span_may_bring_its_ids() {
+    let (address, lines) = sink();
+    let (dispatch, guard) = build(&Config { logstash: Some(address), ..quiet() }).unwrap();
+    tracing::dispatcher::with_default(&dispatch, || {
+        tracing::info!(trace_id = "t-1", "outside");
+        tracing::info_span!("inside").in_scope(|| tracing::info!(trace_id = "t-2", "inside"));
+    });
+    drop((dispatch, guard));
+    let mut id =
+        || get(&read(&lines.recv_timeout(Duration::from_secs(5)).unwrap()), "trace_id").as_str().unwrap().to_owned();
+    assert_eq!(id(), "t-1");
+    assert_eq!(id().len(), 32);
+}
+
+#[test]
 fn a_stalled_sink_costs_lines_but_never_time() {
     // Accepts by its backlog, and never reads.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

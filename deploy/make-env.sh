@@ -1,0 +1,24 @@
+#!/bin/sh
+# Writes deploy/.env with fresh random secrets, once. compose.yaml reads it; nobody else should.
+set -eu
+cd "$(dirname "$0")"
+if [ -e .env ]; then
+    echo "deploy/.env is there already; nothing changed"
+    exit 0
+fi
+# Letters and digits only: these travel in URLs and in JSON.
+secret() { openssl rand -hex 24; }
+umask 077
+cat >.env <<END
+POSTGRES_PASSWORD=$(secret)
+POSTGRES_ORDER_PASSWORD=$(secret)
+POSTGRES_INVENTORY_PASSWORD=$(secret)
+POSTGRES_IDENTITY_PASSWORD=$(secret)
+REDIS_PASSWORD=$(secret)
+IDENTITY_KEY_ENCRYPTION_KEY=$(openssl rand -base64 32)
+ORDER_CLIENT_SECRET=$(secret)
+OPERATOR_CLIENT_SECRET=$(secret)
+DEMO_PASSWORD=$(openssl rand -hex 8)
+GRAFANA_PASSWORD=$(openssl rand -hex 8)
+END
+echo "deploy/.env is written; the demo user's password is DEMO_PASSWORD in it"
