@@ -63,7 +63,6 @@ async fn attack(shape: &Shape, host: String) -> Result<GooseMetrics, GooseError>
     // The logins happen while users start, and are to be counted.
     configuration.no_reset_metrics = true;
     configuration.no_telnet = true;
-    configuration.no_websocket = true;
     let attack = GooseAttack::initialize_with_config(configuration)?.register_scenario(scenario::customer()?);
     // Its future is 20 KB.
     Box::pin(attack.execute()).await
