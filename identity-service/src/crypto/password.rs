@@ -13,10 +13,23 @@ use std::{
 };
 
 use argon2::{
-    Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash::phc::PasswordHash,
+    ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The allocator maps what is larger than its dynamic threshold, 32 MiB at the most, and gives it back when it is freed; what is
+/// smaller may stay with the thread that freed it, 19 MiB for each of the runtime's many blocking threads. So ask for more than
+/// needed: what is never touched costs nothing.
+const MAPPED_BLOCKS_MIN: usize = 33 * 1024;
+
+/// A hash this small needs no such care: tests.
+const SMALL_BLOCKS_MAX: usize = 64;
+
+/// Bytes of salt and of output: what RFC 9106 recommends.
+const SALT_LEN: usize = 16;
+const OUTPUT_LEN: usize = 32;
 
 /// Cost of one hash. The defaults are what OWASP recommends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +67,7 @@ pub(crate) enum PasswordError {
 /// Hashes and checks passwords.
 #[derive(Debug, Clone)]
 pub(crate) struct Passwords {
-    cost: HashCost,
-    argon2: Argon2<'static>,
+    params: Params,
     /// Checked for users that do not exist. Its password is random and forgotten.
     dummy: Arc<str>,
     pool: Arc<Semaphore>,
@@ -86,13 +98,11 @@ impl Passwords {
     /// When Argon2 does not accept the cost.
     pub(crate) fn new(cost: HashCost, limits: PoolLimits) -> Result<Self, argon2::Error> {
         let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None)?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let mut random = [0_u8; 32];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| argon2::Error::OutOfMemory)?;
-        let dummy = hash_now(&argon2, &random).ok_or(argon2::Error::OutOfMemory)?;
+        let dummy = hash_now(&params, &random).ok_or(argon2::Error::OutOfMemory)?;
         Ok(Self {
-            cost,
-            argon2,
+            params,
             dummy: dummy.into(),
             pool: Arc::new(Semaphore::new(limits.concurrent_max)),
             waiting: Arc::default(),
@@ -127,21 +137,15 @@ impl Passwords {
     ) -> Result<(Checked, Turn), PasswordError> {
         let exists = stored.is_some();
         let stored = stored.unwrap_or(&self.dummy).to_owned();
-        let (argon2, today) = (self.argon2.clone(), self.cost);
+        let today = self.params.clone();
         run(turn, move || {
-            let hash = PasswordHash::new(&stored).map_err(|_| PasswordError::Failed)?;
-            let right = match argon2.verify_password(password.expose_secret().as_bytes(), &hash) {
-                Ok(()) => exists,
-                Err(argon2::password_hash::Error::PasswordInvalid) => false,
-                Err(_) => return Err(PasswordError::Failed),
-            };
-            if !right {
+            let password = password.expose_secret().as_bytes();
+            let (right, params) = is_password(password, &stored).ok_or(PasswordError::Failed)?;
+            if !(right && exists) {
                 return Ok(Checked::Wrong);
             }
-            let same_cost = Params::try_from(&hash).is_ok_and(|params| {
-                today == HashCost { memory_kib: params.m_cost(), passes: params.t_cost(), lanes: params.p_cost() }
-            });
-            let rehashed = if same_cost { None } else { hash_now(&argon2, password.expose_secret().as_bytes()) };
+            let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+            let rehashed = if cost(&params) == cost(&today) { None } else { hash_now(&today, password) };
             Ok(Checked::Right { rehashed })
         })
         .await
@@ -152,14 +156,47 @@ impl Passwords {
     /// # Errors
     /// [`PasswordError::Failed`] when the library does.
     pub(crate) async fn hash(&self, turn: Turn, password: SecretString) -> Result<String, PasswordError> {
-        let argon2 = self.argon2.clone();
-        let hash = move || hash_now(&argon2, password.expose_secret().as_bytes()).ok_or(PasswordError::Failed);
+        let params = self.params.clone();
+        let hash = move || hash_now(&params, password.expose_secret().as_bytes()).ok_or(PasswordError::Failed);
         Ok(run(turn, hash).await?.0)
     }
 }
 
-fn hash_now(argon2: &Argon2<'_>, password: &[u8]) -> Option<String> {
-    argon2.hash_password(password).ok().map(|hash| hash.to_string())
+/// Hashes to a PHC string, with a salt of its own.
+fn hash_now(params: &Params, password: &[u8]) -> Option<String> {
+    let mut salt = [0_u8; SALT_LEN];
+    aws_lc_rs::rand::fill(&mut salt).ok()?;
+    let mut output = [0_u8; OUTPUT_LEN];
+    compute(params, Version::V0x13, password, &salt, &mut output)?;
+    let hash = PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(params).ok()?,
+        salt: Some(Salt::new(&salt).ok()?),
+        hash: Some(Output::new(&output).ok()?),
+    };
+    Some(hash.to_string())
+}
+
+/// Whether `stored` is a hash of the password, and at what cost; `None` when it is damaged.
+fn is_password(password: &[u8], stored: &str) -> Option<(bool, Params)> {
+    let hash = PasswordHash::new(stored).ok().filter(|hash| hash.algorithm == ARGON2ID_IDENT)?;
+    let params = Params::try_from(&hash).ok()?;
+    let version = Version::try_from(hash.version?).ok()?;
+    let (salt, expected) = (hash.salt?, hash.hash?);
+    let mut output = vec![0_u8; expected.len()];
+    compute(&params, version, password, salt.as_ref(), &mut output)?;
+    // `Output` compares in constant time.
+    Some((Output::new(&output).ok()? == expected, params))
+}
+
+fn compute(params: &Params, version: Version, password: &[u8], salt: &[u8], output: &mut [u8]) -> Option<()> {
+    let blocks = params.block_count();
+    let mut memory = Vec::new();
+    memory.try_reserve_exact(if blocks > SMALL_BLOCKS_MAX { blocks.max(MAPPED_BLOCKS_MIN) } else { blocks }).ok()?;
+    memory.resize(blocks, Block::new());
+    let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
+    argon2.hash_password_into_with_memory(password, salt, output, &mut memory).ok()
 }
 
 /// Runs on a blocking thread, which holds the turn: when the caller goes away the hash goes on, and still counts.
