@@ -67,6 +67,8 @@ pub struct Upstreams {
 pub struct Limits {
     /// Connections at once; more are answered 503 and closed. One costs about 25 KiB while idle.
     pub connections: usize,
+    /// Requests at once, over all connections; more are answered 503.
+    pub requests: usize,
     /// Requests at once on one HTTP/2 connection.
     pub streams: u32,
     /// Bytes of a request's head. Two tokens fit in; more is refused with 431.
@@ -157,6 +159,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 8192,
+            requests: 4096,
             streams: 100,
             head_bytes: 16 * 1024,
             headers: 100,
@@ -227,6 +230,7 @@ impl Section for Config {
         }
         for (key, is_zero) in [
             ("limits.connections", limits.connections == 0),
+            ("limits.requests", limits.requests == 0),
             ("limits.streams", limits.streams == 0),
             ("limits.body_bytes", limits.body_bytes == 0),
         ] {

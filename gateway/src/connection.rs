@@ -170,9 +170,14 @@ impl Front {
                     let Some(reused) = self.app.process_new_http(session, &shutdown).await else {
                         return self.linger(&mut returned).await;
                     };
-                    match reused.consume().0.into_any().downcast::<Guarded>() {
-                        Ok(back) => stream = *back,
-                        Err(_) => return tracing::error!("Pingora gave back another stream than it was given"),
+                    let Ok(back) = reused.consume().0.into_any().downcast::<Guarded>() else {
+                        return tracing::error!("Pingora gave back another stream than it was given");
+                    };
+                    stream = *back;
+                    // What is left of one request must not be read as the next.
+                    if !stream.is_over() {
+                        drop(stream);
+                        return self.linger(&mut returned).await;
                     }
                 }
                 Ok(Arrived::Http2) => {

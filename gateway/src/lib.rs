@@ -35,7 +35,7 @@ use service_kit::{
     auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
     kv::Redis,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 pub use client::{Network, NotANetwork};
 pub use config::Config;
@@ -121,6 +121,7 @@ pub async fn build_with(
         observer: observer.clone(),
         health: Health::new(runtime.readiness.clone(), runtime.shutdown.clone()),
         ids: Arc::clone(&runtime.ids),
+        places_left: Arc::new(Semaphore::new(config.limits.requests)),
         config,
     };
     let app = Arc::new(pingora(gateway, &front_config));

@@ -24,7 +24,10 @@ use service_kit::{
     context::{CORRELATION_HEADER, RequestContext},
     problem::{ErrorKind, Problem},
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
@@ -56,6 +59,8 @@ pub(crate) struct Gateway {
     pub(crate) observer: Observer,
     pub(crate) health: Health,
     pub(crate) ids: Arc<dyn IdSource>,
+    /// Places for requests being answered.
+    pub(crate) places_left: Arc<Semaphore>,
 }
 
 /// What is known about one request. Filled phase by phase.
@@ -82,6 +87,8 @@ pub(crate) struct Ctx {
     /// Why we refuse while the body is still on its way; `fail_to_proxy` says it.
     pending: Option<Refusal>,
     refused: Option<String>,
+    /// Its place among the requests being answered.
+    place: Option<OwnedSemaphorePermit>,
     /// Set once the request is known; counts it as active.
     active: Option<Counted>,
 }
@@ -167,6 +174,13 @@ impl Gateway {
         ctx.span.record("otel.name", format!("{} {}", known_method(&ctx.method), route.name));
         ctx.deadline = ctx.began + self.patience(route, session.req_header());
 
+        if matches!(route.target, Target::Forward(_)) {
+            ctx.place = Arc::clone(&self.places_left).try_acquire_owned().ok();
+            if ctx.place.is_none() {
+                let problem = Problem::new(ErrorKind::Unavailable, "overloaded", "too many requests at once");
+                return Err(problem.retry_after(Duration::from_secs(1)).into());
+            }
+        }
         match route.access {
             // Whoever watches over us must hear from us, however many ask and whether or not they can be counted.
             Access::Public if !matches!(route.target, Target::Forward(_)) => {}
@@ -370,6 +384,7 @@ impl ProxyHttp for Gateway {
             grpc_code: None,
             pending: None,
             refused: None,
+            place: None,
             active: None,
         }
     }

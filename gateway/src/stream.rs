@@ -151,7 +151,8 @@ impl Guarded {
         }
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether the admitted request was read to its end.
+    pub(crate) fn is_over(&self) -> bool {
         match &self.window {
             Window::Shut | Window::Length { head: 0, body: 0 } => true,
             Window::Chunked { head: 0, body } => body.is_done(),

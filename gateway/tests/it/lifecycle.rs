@@ -70,6 +70,27 @@ async fn what_does_not_end_is_cut_within_the_bound() {
 }
 
 #[tokio::test]
+async fn more_requests_than_places_are_turned_away() {
+    let world = World::with(|config| config.limits.requests = 1).await;
+    let token = world.token("orders:read");
+    let mut slow = world.connect().await;
+    slow.send(format!("GET /v1/orders/slow HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+    // The first request takes its place in its own time; once it has, nobody else gets one until it ends.
+    let refused = async {
+        loop {
+            let answer = World::client().get(world.url("/v1/orders")).bearer_auth(&token).send().await.unwrap();
+            if answer.status() == 503 {
+                return answer;
+            }
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, refused).await.expect("nobody is turned away");
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(answer.json::<Value>().await.unwrap()["code"], "overloaded");
+    assert_eq!(World::client().get(world.url("/healthz")).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn a_full_house_says_so() {
     let world = World::with(|config| config.limits.connections = 2).await;
     let mut inside = Vec::new();
@@ -82,4 +103,35 @@ async fn a_full_house_says_so() {
     let (status, headers, problem) = parse(&world.raw("GET /healthz HTTP/1.1\r\nHost: gw\r\n\r\n").await);
     assert_eq!((status, headers["retry-after"].as_str(), &problem["code"]), (503, "1", &Value::from("overloaded")));
     assert_eq!(world.metric("gateway_connections", &[]), Some(2.0));
+}
+
+#[tokio::test]
+async fn tls_speaks_both_versions_and_lets_the_silent_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let world = World::with(|config| {
+        config.tls = Some(gateway::config::Tls { certificate, key });
+        config.timeouts.head_ms = 1_000;
+    })
+    .await;
+    let token = world.token("orders:read");
+    let url = format!("https://localhost:{}/v1/orders", world.address.port());
+    for (is_h1, version) in [(false, reqwest::Version::HTTP_2), (true, reqwest::Version::HTTP_11)] {
+        let client = reqwest::Client::builder().no_proxy().danger_accept_invalid_certs(true);
+        let client = if is_h1 { client.http1_only() } else { client };
+        let answer = client.build().unwrap().get(&url).bearer_auth(&token).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.version()), (200, version));
+        let seen: Value = answer.json().await.unwrap();
+        assert_eq!(seen["headers"]["x-forwarded-proto"], serde_json::json!(["https"]));
+    }
+    let mut silent = world.connect().await;
+    assert_eq!(silent.read_to_end().await, "");
+
+    let mut config = world.config.clone();
+    config.tls.as_mut().unwrap().key = folder.path().join("missing.pem");
+    let error = gateway::build(config, &world.runtime).await.unwrap_err();
+    assert!(error.to_string().contains("gateway.tls.key"), "{error:#}");
 }
