@@ -107,6 +107,14 @@ pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn 
             Box::pin(async move { database.ping().await.map_err(|error| error.to_string()) })
         }),
     );
+    let sagas = engine.clone();
+    runtime.readiness.add(
+        "order-sagas",
+        Arc::new(move || {
+            let ready = sagas.is_ready();
+            Box::pin(async move { if ready { Ok(()) } else { Err("this replica does not hold its lease".to_owned()) } })
+        }),
+    );
     let waits = Waits {
         default: Duration::from_millis(config.wait.default_ms),
         max: Duration::from_millis(config.wait.max_ms),

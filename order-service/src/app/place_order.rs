@@ -218,6 +218,7 @@ impl Core {
             Settled::NotYet(order, saga) => (order, saga),
             Settled::Stuck => return Err(PlaceOrderError::Unwinding(id)),
         };
+        tracing::info!(order_id = %id, saga_id = %order.head.saga, status = %order.status(), saga = %saga, replayed, "answering");
         Ok(Placed { order, saga, replayed })
     }
 }

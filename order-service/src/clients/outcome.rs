@@ -5,6 +5,8 @@
 //! or a compensation, never money.
 
 use saga_engine::{Cause, Closed, Outcome, Undo};
+use std::time::Duration;
+
 use service_kit::{
     resilience::GuardError,
     status::{refusal_reason, retry_after},
@@ -68,7 +70,7 @@ fn cause(error: GuardError<Status>) -> Cause {
             let code = refusal_reason(&status).map_or_else(|| code_word(status.code()).to_owned(), |info| info.code());
             let cause = Cause::new(code, status.message().chars().take(MESSAGE_MAX).collect::<String>());
             match retry_after(&status) {
-                Some(wait) => cause.retry_after(wait),
+                Some(wait) => cause.retry_after(wait.min(WAIT_MAX)),
                 None => cause,
             }
         }
@@ -82,6 +84,9 @@ fn patient_cause(error: GuardError<Status>) -> Cause {
         error => cause(error),
     }
 }
+
+/// Customers wait for the saga; a participant that wants to be left alone for longer gets an unwinding instead.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A cause is journaled; somebody else's essay is not.
 const MESSAGE_MAX: usize = 200;
@@ -100,8 +105,6 @@ const fn code_word(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use service_kit::problem::{ErrorKind, Problem};
 
     use super::*;

@@ -8,6 +8,8 @@ mod create_order;
 mod get_order;
 mod get_saga;
 mod list_orders;
+#[cfg(test)]
+mod tests;
 mod watch_order;
 
 use std::{pin::Pin, time::Duration};

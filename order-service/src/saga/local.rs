@@ -52,7 +52,7 @@ pub enum OrderChange {
 
 impl OrderChange {
     /// The order, the command, and whether the idempotency key is given back.
-    fn command(&self) -> Result<(OrderId, Command, bool), Refusal> {
+    pub(super) fn command(&self) -> Result<(OrderId, Command, bool), Refusal> {
         Ok(match self.clone() {
             Self::Confirm { order, payment, reservation } => match (payment, reservation) {
                 (Some(payment), Some(reservation)) => {
@@ -60,7 +60,10 @@ impl OrderChange {
                 }
                 // Comes after the pivot, so the engine tries again and then parks: a human sees it, nothing is lost.
                 _ => {
-                    return Err(Refusal::new("missing_output", "the saga's state lacks the payment or the reservation"));
+                    return Err(Refusal::new(
+                        "missing_output",
+                        "the saga's state lacks the payment or the reservation",
+                    ));
                 }
             },
             Self::Fail { order, failure, refunded, give_key_back } => {

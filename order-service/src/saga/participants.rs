@@ -6,7 +6,6 @@ use std::{future::Future, sync::Arc};
 use amends_primitives::IdSource;
 use saga_engine::StepContext;
 use service_kit::context::RequestContext;
-use tracing::Instrument as _;
 
 use crate::ports::{Inventory, Payments};
 
@@ -22,25 +21,14 @@ pub struct Participants {
 }
 
 impl Participants {
-    /// Makes a call of a step.
+    /// Makes a call of a step. The engine has opened the step's span, in the saga's trace; what is sent along besides is the
+    /// correlation id.
     pub(super) async fn call<T>(
         &self,
-        phase: &'static str,
         correlation_id: Option<&str>,
         step: &StepContext,
         call: impl Future<Output = T> + Send,
     ) -> T {
-        let context = RequestContext::resumed(correlation_id, step.trace.traceparent(), &*self.ids);
-        let span = tracing::info_span!(
-            "saga.step",
-            otel.name = step.key.step,
-            saga.id = %step.key.saga_id,
-            saga.step = step.key.step,
-            saga.phase = phase,
-            retry.attempt = step.attempt,
-            correlation_id = context.correlation.as_str(),
-        );
-        context.adopt(&span);
-        context.scope(call.instrument(span)).await
+        RequestContext::resumed(correlation_id, step.trace.traceparent(), &*self.ids).scope(call).await
     }
 }

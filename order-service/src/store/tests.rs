@@ -21,6 +21,7 @@ use crate::{
         BeginError, Changed, Fingerprint, IdempotencyKey, ListOrders, OrderStore as _, SagaStart, StartOrder, Started,
     },
     saga::{ApplyToOrders, Journal},
+    testkit::Postgres,
 };
 
 struct World {
@@ -330,44 +331,10 @@ async fn sqlite_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::disallowed_methods, reason = "which servers there are is told to tests by the environment")]
 async fn postgres_conforms() {
-    let Ok(admin) = std::env::var("AMENDS_TEST_POSTGRES_URL") else {
-        assert!(
-            std::env::var("AMENDS_TEST_BACKENDS").is_ok_and(|backends| backends == "embedded"),
-            "AMENDS_TEST_POSTGRES_URL is not set: run through `cargo xtask test`"
-        );
-        println!("SKIPPED postgres: AMENDS_TEST_BACKENDS=embedded");
-        return;
-    };
-    let server = Database::connect_lazy(&admin, &Options::default()).unwrap();
-    let count = std::sync::atomic::AtomicU32::new(0);
-    let name = |n: u32| format!("order_conformance_{}_{n}", std::process::id());
-    conforms(|| async {
-        let name = name(count.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
-        for statement in [format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}")] {
-            sqlx::query(AssertSqlSafe(statement)).execute(server.writer()).await.unwrap();
-        }
-        let mut url = url_parts(&admin);
-        url.1 = name;
-        Database::connect_lazy(&format!("{}/{}{}", url.0, url.1, url.2), &Options::default()).unwrap()
-    })
-    .await;
-    for n in 0..count.load(std::sync::atomic::Ordering::SeqCst) {
-        let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", name(n));
-        sqlx::query(AssertSqlSafe(statement)).execute(server.writer()).await.map_err(SqlError::from).unwrap();
-    }
-}
-
-/// `postgres://user@host:port`, the database's name, and `?options`.
-fn url_parts(url: &str) -> (String, String, String) {
-    let (url, options) =
-        url.split_once('?').map_or((url, String::new()), |(url, options)| (url, format!("?{options}")));
-    let scheme = url.find("://").unwrap() + 3;
-    match url[scheme..].find('/') {
-        Some(slash) => (url[..scheme + slash].to_owned(), url[scheme + slash + 1..].to_owned(), options),
-        None => (url.to_owned(), String::new(), options),
-    }
+    let Some(server) = Postgres::from_env() else { return };
+    conforms(|| async { Database::connect_lazy(&server.database().await, &Options::default()).unwrap() }).await;
+    server.clean_up().await;
 }
 
 /// Golden files: what readers of the outbox rely on.

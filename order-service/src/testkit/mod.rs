@@ -2,6 +2,8 @@
 
 mod books;
 mod platform;
+mod postgres;
 
 pub(crate) use books::{Books, Fault};
 pub(crate) use platform::{Platform, Reply, claims, demo};
+pub(crate) use postgres::Postgres;

@@ -18,7 +18,7 @@ use service_kit::{
 };
 use tower::ServiceExt as _;
 
-use super::Books;
+use super::{Books, Postgres};
 use crate::{
     app::Core,
     build,
@@ -95,14 +95,23 @@ impl Platform {
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}?mode=rwc", dir.path().join("order.db").display());
+        Self::at(url, dir, change).await
+    }
+
+    /// On PostgreSQL, which alone may have replicas.
+    pub(crate) async fn on(postgres: &Postgres) -> Self {
+        Self::at(postgres.database().await, tempfile::tempdir().unwrap(), |_| {}).await
+    }
+
+    async fn at(url: String, dir: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let database = Database::connect_lazy(&url, &Options::default()).unwrap();
         for schema in build::schemas() {
             database.migrate(&schema).await.unwrap();
         }
-        Self::over(database, url, dir, Books::new(), change)
+        Self::over(database, url, dir, Books::new(), change).await
     }
 
-    fn over(
+    async fn over(
         database: Database,
         url: String,
         dir: tempfile::TempDir,
@@ -114,6 +123,9 @@ impl Platform {
         change(&mut config);
         let (core, engine) =
             build::core(&config, &runtime, &database, Arc::clone(&books) as _, Arc::clone(&books) as _).unwrap();
+        while !engine.is_ready() {
+            tokio::task::yield_now().await;
+        }
         let waits = Waits {
             default: Duration::from_millis(config.wait.default_ms),
             max: Duration::from_millis(config.wait.max_ms),
@@ -124,10 +136,10 @@ impl Platform {
     }
 
     /// Another replica on the same database and with the same participants.
-    pub(crate) fn replica(&self) -> Self {
+    pub(crate) async fn replica(&self) -> Self {
         let database = Database::connect_lazy(&self.url, &Options::default()).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        Self::over(database, self.url.clone(), dir, Arc::clone(&self.books), |_| {})
+        Self::over(database, self.url.clone(), dir, Arc::clone(&self.books), |_| {}).await
     }
 
     /// The process ends and starts again, on the same database.
@@ -136,7 +148,7 @@ impl Platform {
         self.database.close().await;
         let Self { books, url, dir, .. } = self;
         let database = Database::connect_lazy(&url, &Options::default()).unwrap();
-        Self::over(database, url, dir, books, |_| {})
+        Self::over(database, url, dir, books, |_| {}).await
     }
 
     /// What the caller with these claims is served.
@@ -175,6 +187,11 @@ impl Platform {
     /// The net captured money of the order in a reply.
     pub(crate) fn net_of(&self, reply: &Reply) -> i64 {
         self.books.net(reply.order_id())
+    }
+
+    /// The process is killed: nothing of it goes on.
+    pub(crate) fn kill(&self) {
+        self.engine.kill();
     }
 
     /// Every order in the store.

@@ -21,7 +21,7 @@ impl Step<PlaceOrder> for ChargePayment {
 
     async fn act(&self, state: &State, context: &StepContext) -> Outcome<PaymentId> {
         let ask = state.charge();
-        self.0.call("action", state.correlation(), context, self.0.payments.charge(&ask, context)).await
+        self.0.call(state.correlation(), context, self.0.payments.charge(&ask, context)).await
     }
 
     fn record(state: &mut State, payment: PaymentId) {
@@ -33,6 +33,6 @@ impl Step<PlaceOrder> for ChargePayment {
 impl Compensable<PlaceOrder> for ChargePayment {
     async fn compensate(&self, state: &State, context: &StepContext) -> Undo {
         let ask = state.charge();
-        self.0.call("compensation", state.correlation(), context, self.0.payments.compensate(&ask, context)).await
+        self.0.call(state.correlation(), context, self.0.payments.compensate(&ask, context)).await
     }
 }

@@ -24,7 +24,7 @@ impl Step<PlaceOrder> for CommitStock {
         match state.reservation {
             Some(reservation) => {
                 let call = self.0.inventory.commit(reservation, context);
-                self.0.call("action", state.correlation(), context, call).await
+                self.0.call(state.correlation(), context, call).await
             }
             None => Outcome::Unknown(missing("reservation")),
         }
@@ -38,6 +38,6 @@ impl Pivot<PlaceOrder> for CommitStock {
     async fn close(&self, state: &State, context: &StepContext) -> Closed<()> {
         // Also when no reservation is known here: another replica may have got one, and sent the commit, before it lost the saga.
         let call = self.0.inventory.close_commit(state.reservation, context);
-        self.0.call("close", state.correlation(), context, call).await
+        self.0.call(state.correlation(), context, call).await
     }
 }

@@ -20,7 +20,7 @@ impl Step<CancelOrder> for RefundPayment {
 
     async fn act(&self, state: &State, context: &StepContext) -> Outcome<()> {
         let call = self.0.payments.refund(state.payment, context);
-        self.0.call("action", state.correlation(), context, call).await
+        self.0.call(state.correlation(), context, call).await
     }
 
     fn record(_state: &mut State, (): ()) {}

@@ -21,7 +21,7 @@ impl Step<PlaceOrder> for ReserveStock {
 
     async fn act(&self, state: &State, context: &StepContext) -> Outcome<ReservationId> {
         let ask = state.reserve();
-        self.0.call("action", state.correlation(), context, self.0.inventory.reserve(&ask, context)).await
+        self.0.call(state.correlation(), context, self.0.inventory.reserve(&ask, context)).await
     }
 
     fn record(state: &mut State, reservation: ReservationId) {
@@ -33,6 +33,6 @@ impl Step<PlaceOrder> for ReserveStock {
 impl Compensable<PlaceOrder> for ReserveStock {
     async fn compensate(&self, state: &State, context: &StepContext) -> Undo {
         let ask = state.reserve();
-        self.0.call("compensation", state.correlation(), context, self.0.inventory.release(&ask, context)).await
+        self.0.call(state.correlation(), context, self.0.inventory.release(&ask, context)).await
     }
 }

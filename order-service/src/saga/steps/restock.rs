@@ -20,7 +20,7 @@ impl Step<CancelOrder> for Restock {
 
     async fn act(&self, state: &State, context: &StepContext) -> Outcome<()> {
         let call = self.0.inventory.restock(state.reservation, context);
-        self.0.call("action", state.correlation(), context, call).await
+        self.0.call(state.correlation(), context, call).await
     }
 
     fn record(_state: &mut State, (): ()) {}
