@@ -22,6 +22,7 @@ use crate::{
     faults::Faults,
     grpc::Api,
     metrics::Attempts,
+    observed::{ObservedProcessor, ObservedStore},
     processor::simulated::{Ledger, SimulatedProcessor},
     store::{PaymentStore, StoreError, mongo::MongoStore, sqlite::SqliteStore},
 };
@@ -147,9 +148,11 @@ pub async fn build_with(
     let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
         .context("the token verifier cannot be made")?;
     let store = open_migrated(&config.database).await?;
+    let system = if config.database.is_mongo() { "mongodb" } else { "sqlite" };
+    let processor = Arc::new(SimulatedProcessor::new(Arc::clone(&store.ledger), config.processor.rules()));
     let payments = Payments {
-        store: Arc::clone(&store.payments),
-        processor: Arc::new(SimulatedProcessor::new(Arc::clone(&store.ledger), config.processor.rules())),
+        store: Arc::new(ObservedStore::new(Arc::clone(&store.payments), system, &runtime.metrics)),
+        processor: Arc::new(ObservedProcessor::new(processor, &runtime.metrics)),
         processor_timeout: config.processor.timeout(),
         clock: Arc::clone(&runtime.clock),
         ids: Arc::clone(&runtime.ids),

@@ -11,8 +11,10 @@ pub mod domain;
 pub mod faults;
 pub mod grpc;
 pub mod metrics;
+mod observed;
 pub mod processor;
 pub mod store;
 
 pub use build::{Addresses, App, OpenedStore, SERVICE, build, build_with, migrate};
 pub use config::Config;
+pub use observed::{ObservedProcessor, ObservedStore};

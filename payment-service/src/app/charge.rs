@@ -22,7 +22,7 @@ impl Payments {
         let intent = Record::Payment(Payment::intended(self.new_id(), asked.clone(), self.clock.now()));
         let mut record = match self.store.claim(&intent).await? {
             Claimed::First => intent,
-            Claimed::Taken(record) => record,
+            Claimed::Taken(record) => *record,
         };
         for _ in 0..ROUNDS_MAX {
             match next_for_charge(&record, asked)? {

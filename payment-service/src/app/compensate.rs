@@ -34,7 +34,7 @@ impl Payments {
         let tombstone = Record::Tombstone { key: key.clone(), at: self.clock.now(), id: self.new_id() };
         let mut record = match self.store.claim(&tombstone).await? {
             Claimed::First => tombstone,
-            Claimed::Taken(record) => record,
+            Claimed::Taken(record) => *record,
         };
         let mut undone_now = false;
         for _ in 0..ROUNDS_MAX {

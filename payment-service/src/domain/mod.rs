@@ -19,6 +19,8 @@ mod key;
 mod payment;
 mod refund;
 mod rejection;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub use charge::{ChargeNext, next_for_charge};

@@ -378,6 +378,7 @@ impl Payment {
     }
 
     /// As it was when it was captured: what a repeat of the charge is answered with, whatever happened since.
+    #[must_use]
     pub fn as_captured(&self) -> Self {
         match self.state.capture() {
             Some(capture) => {
@@ -389,6 +390,7 @@ impl Payment {
     }
 
     /// As it was when the refund was done: what a repeat of that refund is answered with.
+    #[must_use]
     pub fn as_refunded_by(&self, key: &RefundKey) -> Self {
         let Some((capture, Some(RefundState::Done { at, refunded_after, .. }))) =
             self.state.capture().map(|capture| (capture, capture.refund(key).map(|refund| &refund.state)))

@@ -25,13 +25,8 @@ fn read(request: &ChargeRequest) -> Result<Charge, Status> {
     let key = fields.action("step_key", request.step_key.as_ref());
     let order_id = fields.parsed("order_id", &request.order_id);
     let customer_id = fields.good("customer_id", CustomerId::try_new(&request.customer_id));
-    let amount = match &request.amount {
-        Some(amount) => fields.amount("amount", amount),
-        None => {
-            fields.wrong("amount", "must be given");
-            None
-        }
-    };
+    let amount = request.amount.as_ref().ok_or("must be given");
+    let amount = fields.good("amount", amount).and_then(|amount| fields.amount("amount", amount));
     let method = fields.good("payment_method", PaymentMethod::try_new(&request.payment_method));
     let charge = || {
         let (key, fingerprint) = key?;

@@ -56,7 +56,7 @@ pub enum Claimed {
     /// The key had never been seen: the record is stored.
     First,
     /// The key was on record already; nothing was written.
-    Taken(Record),
+    Taken(Box<Record>),
 }
 
 /// What a compare-and-set found.

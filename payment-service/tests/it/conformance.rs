@@ -96,7 +96,7 @@ async fn a_key_is_claimed_once(place: &Place) {
     assert_eq!(firsts.len(), 1);
     for (claimed, _) in &claims {
         if let Claimed::Taken(record) = claimed {
-            assert_eq!(*record, firsts[0].1);
+            assert_eq!(**record, firsts[0].1);
         }
     }
     assert_eq!(store.load(&charge.key).await.unwrap().as_ref(), Some(&firsts[0].1));

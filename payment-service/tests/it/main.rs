@@ -1,6 +1,7 @@
 //! The payment service's tests on real stores, as one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
+mod bench;
 mod conformance;
 mod crash;
 mod grpc;

@@ -67,9 +67,8 @@ impl Entry {
             _ if ask.amount.amount_minor() >= rules.amount_limit_minor => {
                 decline(asked, DeclineReason::AmountLimitExceeded)
             }
-            "pm_ok" | "pm_timeout" => Fate::Captured { asked, refunds: Vec::new() },
             "pm_flaky" if rules.flaky_failures > 0 => Fate::Failing { asked, failures: 1 },
-            "pm_flaky" => Fate::Captured { asked, refunds: Vec::new() },
+            "pm_ok" | "pm_timeout" | "pm_flaky" => Fate::Captured { asked, refunds: Vec::new() },
             "pm_insufficient_funds" => decline(asked, DeclineReason::InsufficientFunds),
             _ => decline(asked, DeclineReason::Declined),
         };

@@ -65,7 +65,7 @@ struct Line {
     #[serde(rename = "_id")]
     idempotency_key: String,
     version: i64,
-    line: String,
+    entry: String,
 }
 
 impl MongoStore {
@@ -164,7 +164,7 @@ impl PaymentStore for MongoStore {
         let document = Document::from(record);
         Ok(match self.claim_in(&self.payments, &document.step_key, &document).await? {
             None => Claimed::First,
-            Some(taken) => Claimed::Taken(taken.try_into()?),
+            Some(taken) => Claimed::Taken(Box::new(taken.try_into()?)),
         })
     }
 
@@ -247,21 +247,21 @@ impl PaymentStore for MongoStore {
 #[async_trait]
 impl Ledger for MongoStore {
     async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, StoreError> {
-        let line = Line { idempotency_key: entry.key.to_string(), version: entry.version, line: encode(entry)? };
+        let line = Line { idempotency_key: entry.key.to_string(), version: entry.version, entry: encode(entry)? };
         let taken = self.claim_in(&self.lines, &line.idempotency_key, &line).await?;
-        taken.map(|line| decode(&line.idempotency_key, line.version, &line.line)).transpose()
+        taken.map(|line| decode(&line.idempotency_key, line.version, &line.entry)).transpose()
     }
 
     async fn load(&self, key: &StepKey) -> Result<Option<Entry>, StoreError> {
         self.newest(&self.lines, &key.to_string())
             .await?
-            .map(|line| decode(&line.idempotency_key, line.version, &line.line))
+            .map(|line| decode(&line.idempotency_key, line.version, &line.entry))
             .transpose()
     }
 
     async fn swap(&self, next: &Entry) -> Result<Swapped, StoreError> {
         let filter = doc! { "_id": next.key.to_string(), "version": next.version - 1 };
-        let fields = doc! { "version": next.version, "line": encode(next)? };
+        let fields = doc! { "version": next.version, "entry": encode(next)? };
         Ok(self.swap_in(&self.lines, filter, fields).await?)
     }
 }

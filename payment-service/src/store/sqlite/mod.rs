@@ -6,6 +6,8 @@ mod rows;
 mod schema;
 mod writer;
 
+use std::fmt::Write as _;
+
 use amends_primitives::PaymentId;
 use amends_sql::{Database, Options, SqlError};
 use async_trait::async_trait;
@@ -66,7 +68,7 @@ impl PaymentStore for SqliteStore {
         match self.writer.write(Write::Claim(Box::new(document::Document::from(record)))).await? {
             Written::Done => Ok(Claimed::First),
             Written::Lost => match PaymentStore::load(self, record.key()).await? {
-                Some(taken) => Ok(Claimed::Taken(taken)),
+                Some(taken) => Ok(Claimed::Taken(Box::new(taken))),
                 None => Err(StoreError::Contended), // records are never deleted: the reader has not seen it yet
             },
         }
@@ -94,19 +96,21 @@ impl PaymentStore for SqliteStore {
         let mut only = |column: &str, value: Option<String>| {
             if let Some(value) = value {
                 values.push(value);
-                sql.push_str(&format!(" AND {column} = ${}", values.len()));
+                let _ = write!(sql, " AND {column} = ${}", values.len()); // cannot fail
             }
         };
         only("order_id", query.order_id.map(|order| order.to_string()));
         only("customer_id", query.customer_id.as_ref().map(|customer| customer.as_str().to_owned()));
         only("status", query.status.map(|status| status.name().to_owned()));
         // One more than asked for tells whether there is another page.
-        sql.push_str(&format!(" ORDER BY payment_id LIMIT {}", limit + 1));
+        let _ = write!(sql, " ORDER BY payment_id LIMIT {}", limit + 1);
         let rows = self
             .database
             .bounded(async {
-                let query =
-                    values.into_iter().fold(sqlx::query(sqlx::AssertSqlSafe(sql)), |query, value| query.bind(value));
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+                for value in values {
+                    query = query.bind(value);
+                }
                 query.fetch_all(self.database.reader()).await.map_err(SqlError::from)
             })
             .await?;

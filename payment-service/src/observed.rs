@@ -1,0 +1,235 @@
+//! Watches the two ports: a client span and a duration for each call to the store and to the processor, by the names that
+//! OpenTelemetry gives them.
+//!
+//! Must not know: what the calls mean, beyond how they ended.
+
+use std::{future::Future, sync::Arc};
+
+use amends_primitives::PaymentId;
+use async_trait::async_trait;
+use prometheus_client::encoding::EncodeLabelSet;
+use service_kit::{
+    context,
+    metrics::{DurationFamily, Metrics, TraceLabel},
+};
+use tokio::time::Instant;
+use tracing::{Instrument as _, Span, field::Empty};
+
+use crate::{
+    domain::{Payment, Record, StepKey},
+    processor::{ChargeAsk, ChargeOutcome, PaymentProcessor, RefundAsk, RefundOutcome, Unknown, VoidOutcome},
+    store::{Claimed, ListQuery, Page, PaymentStore, StoreError, Swapped},
+};
+
+const PROCESSOR: &str = "payment-processor";
+const COLLECTION: &str = "payments";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DbLabels {
+    db_system_name: &'static str,
+    db_collection_name: &'static str,
+    db_operation_name: &'static str,
+    error_type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProcessorLabels {
+    peer_service: &'static str,
+    operation: &'static str,
+    result: &'static str,
+}
+
+fn trace_label() -> Option<TraceLabel> {
+    context::current_trace_id().map(|trace_id| TraceLabel { trace_id })
+}
+
+/// A store that is watched.
+pub struct ObservedStore {
+    inner: Arc<dyn PaymentStore>,
+    system: &'static str,
+    durations: DurationFamily<DbLabels>,
+}
+
+impl ObservedStore {
+    /// Watches `inner`, which is a `system` (`mongodb`, `sqlite`).
+    pub fn new(inner: Arc<dyn PaymentStore>, system: &'static str, metrics: &Metrics) -> Self {
+        let durations =
+            metrics.durations("db_client_operation_duration_seconds", "How long calls to the database took");
+        Self { inner, system, durations }
+    }
+
+    async fn watched<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let span = tracing::info_span!(
+            "db",
+            otel.name = operation,
+            otel.kind = "client",
+            otel.status_code = Empty,
+            db.system.name = self.system,
+            db.collection.name = COLLECTION,
+            db.operation.name = operation,
+            peer.service = self.system,
+            service.peer.name = self.system,
+            error.type = Empty,
+        );
+        let begun = Instant::now();
+        let result = call.instrument(span.clone()).await;
+        let error_type = result.as_ref().err().map_or("", error_type);
+        if !error_type.is_empty() {
+            span.record("error.type", error_type).record("otel.status_code", "ERROR");
+        }
+        let labels = DbLabels {
+            db_system_name: self.system,
+            db_collection_name: COLLECTION,
+            db_operation_name: operation,
+            error_type,
+        };
+        self.durations.get_or_create(&labels).observe(begun.elapsed().as_secs_f64(), trace_label(), None);
+        result
+    }
+}
+
+const fn error_type(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Unavailable(_) => "unavailable",
+        StoreError::Contended => "contended",
+        StoreError::RefundKeyTaken => "refund_key_taken",
+        StoreError::Corrupt { .. } => "corrupt",
+        StoreError::Misconfigured(_) => "misconfigured",
+        StoreError::Bug(_) => "bug",
+    }
+}
+
+#[async_trait]
+impl PaymentStore for ObservedStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.inner.migrate().await
+    }
+
+    async fn claim(&self, record: &Record) -> Result<Claimed, StoreError> {
+        self.watched("claim", self.inner.claim(record)).await
+    }
+
+    async fn load(&self, key: &StepKey) -> Result<Option<Record>, StoreError> {
+        self.watched("load", self.inner.load(key)).await
+    }
+
+    async fn find(&self, id: PaymentId) -> Result<Option<Payment>, StoreError> {
+        self.watched("find", self.inner.find(id)).await
+    }
+
+    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError> {
+        self.watched("swap", self.inner.swap(next)).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        self.watched("list", self.inner.list(query)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+/// A processor that is watched.
+pub struct ObservedProcessor {
+    inner: Arc<dyn PaymentProcessor>,
+    durations: DurationFamily<ProcessorLabels>,
+}
+
+impl ObservedProcessor {
+    /// Watches `inner`.
+    pub fn new(inner: Arc<dyn PaymentProcessor>, metrics: &Metrics) -> Self {
+        let help = "How long the payment processor took to answer";
+        Self { inner, durations: metrics.durations("payment_processor_call_duration_seconds", help) }
+    }
+
+    async fn watched<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = T> + Send,
+        result_of: fn(&T) -> &'static str,
+    ) -> T {
+        let span = tracing::info_span!(
+            "processor",
+            otel.name = operation,
+            otel.kind = "client",
+            peer.service = PROCESSOR,
+            service.peer.name = PROCESSOR,
+            result = Empty,
+        );
+        // A call that is given up has a duration as well.
+        let mut watch = Watch {
+            durations: &self.durations,
+            span: span.clone(),
+            operation,
+            begun: Instant::now(),
+            result: "given_up",
+        };
+        let outcome = call.instrument(span).await;
+        watch.result = result_of(&outcome);
+        outcome
+    }
+}
+
+struct Watch<'a> {
+    durations: &'a DurationFamily<ProcessorLabels>,
+    span: Span,
+    operation: &'static str,
+    begun: Instant,
+    result: &'static str,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.span.record("result", self.result);
+        let labels = ProcessorLabels { peer_service: PROCESSOR, operation: self.operation, result: self.result };
+        self.durations.get_or_create(&labels).observe(self.begun.elapsed().as_secs_f64(), trace_label(), None);
+    }
+}
+
+const fn unknown(why: Unknown) -> &'static str {
+    match why {
+        Unknown::TimedOut => "timed_out",
+        Unknown::Failed => "failed",
+    }
+}
+
+#[async_trait]
+impl PaymentProcessor for ObservedProcessor {
+    async fn charge(&self, ask: &ChargeAsk) -> ChargeOutcome {
+        self.watched("charge", self.inner.charge(ask), |outcome| match outcome {
+            ChargeOutcome::Captured { .. } => "captured",
+            ChargeOutcome::Declined(reason) => reason.name(),
+            ChargeOutcome::KeyVoided => "voided",
+            ChargeOutcome::Unknown(why) => unknown(*why),
+        })
+        .await
+    }
+
+    async fn void(&self, charge: &StepKey) -> VoidOutcome {
+        self.watched("void", self.inner.void(charge), |outcome| match outcome {
+            VoidOutcome::Voided => "voided",
+            VoidOutcome::WasCaptured { .. } => "captured",
+            VoidOutcome::WasDeclined(reason) => reason.name(),
+            VoidOutcome::Unknown(why) => unknown(*why),
+        })
+        .await
+    }
+
+    async fn refund(&self, ask: &RefundAsk) -> RefundOutcome {
+        self.watched("refund", self.inner.refund(ask), |outcome| match outcome {
+            RefundOutcome::Refunded { .. } => "refunded",
+            RefundOutcome::Refused => "refused",
+            RefundOutcome::Unknown(why) => unknown(*why),
+        })
+        .await
+    }
+}
