@@ -27,7 +27,6 @@ use crate::{
 };
 
 /// A saga to be started.
-#[derive(Debug, Clone)]
 pub struct NewSaga<S: Saga> {
     /// Chosen by the caller, so that it can be stored with what the saga is about.
     pub id: SagaId,
@@ -37,6 +36,20 @@ pub struct NewSaga<S: Saga> {
     pub subject: String,
     /// The trace it belongs to.
     pub trace: TraceContext,
+}
+
+impl<S: Saga> Clone for NewSaga<S> {
+    fn clone(&self) -> Self {
+        let Self { id, state, subject, trace } = self;
+        Self { id: *id, state: state.clone(), subject: subject.clone(), trace: trace.clone() }
+    }
+}
+
+/// Without the state, which may hold what does not belong in a log.
+impl<S: Saga> fmt::Debug for NewSaga<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewSaga").field("id", &self.id).field("subject", &self.subject).finish_non_exhaustive()
+    }
 }
 
 /// Why a saga was not started.

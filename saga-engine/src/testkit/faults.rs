@@ -1,11 +1,11 @@
 //! Everything that can go wrong once in a saga, one fault after the other.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -28,6 +28,8 @@ use crate::{
 
 /// Entries of a journal that a crash is tried around. A saga that needs more has been followed long enough.
 const APPENDS: u64 = 6;
+/// Longer than any attempt, and than a short unwinding.
+const LATE: Duration = Duration::from_secs(5);
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -55,6 +57,8 @@ pub enum Fault {
     AppendAnswerLost(u64),
     /// Two of them.
     Both(Box<Fault>, Box<Fault>),
+    /// One that begins only when the orchestrator has crashed once.
+    AfterCrash(Box<Fault>),
 }
 
 /// How a call goes wrong.
@@ -86,6 +90,7 @@ impl fmt::Display for Fault {
                 write!(f, "{what:?} at {attempt} of {step}'s {}", kind.phase().as_str())
             }
             Self::Both(one, other) => write!(f, "{one} and {other}"),
+            Self::AfterCrash(fault) => write!(f, "after the crash {fault}"),
             other => write!(f, "{other:?}"),
         }
     }
@@ -104,7 +109,7 @@ impl Fault {
                 Role::Retriable => &[EffectKind::Act],
             };
             for kind in kinds {
-                let late = [Duration::from_millis(700), Duration::from_secs(5), Duration::from_secs(90)].map(C::Late);
+                let late = [Duration::from_millis(700), LATE, Duration::from_secs(90)].map(C::Late);
                 let ways = [C::RequestLost, C::AnswerLost, C::Repeated, C::Panic, C::CrashBefore, C::CrashAfter];
                 let refuse = (*kind == EffectKind::Act).then_some(C::Refuse);
                 for what in ways.into_iter().chain(late).chain(refuse) {
@@ -128,22 +133,27 @@ impl Fault {
         faults
     }
 
-    /// Every pair of a fault that makes the saga unwind and another one: what goes wrong while things are being put right.
+    /// Pairs of faults: one that makes the saga unwind and anything else while that is put right; a call that arrives late, after a
+    /// repeat of it was refused; and a crash after which an earlier step than the last one made does not work any more.
     pub fn every_pair(shape: &Shape) -> Vec<Self> {
-        let refusals: Vec<Self> = Self::every(shape)
-            .into_iter()
-            .filter(|fault| match fault {
-                Self::Call { kind: EffectKind::Act, attempt, what, .. } => {
-                    attempt.is_none() && matches!(what, CallFault::Refuse | CallFault::AnswerLost | CallFault::Late(_))
-                }
-                _ => false,
-            })
-            .collect();
+        use CallFault as C;
+        let both = |one: &Self, other: &Self| Self::Both(Box::new(one.clone()), Box::new(other.clone()));
+        let act = |step, attempt, what| Self::Call { step, kind: EffectKind::Act, attempt, what };
+        let remote = || shape.steps.iter().filter(|step| !step.local);
         let mut pairs = Vec::new();
-        for refusal in refusals {
-            for other in Self::every(shape) {
-                if other != refusal && other != Self::None {
-                    pairs.push(Self::Both(Box::new(refusal.clone()), Box::new(other)));
+        for step in remote() {
+            for what in [C::Refuse, C::AnswerLost, C::Late(LATE)] {
+                let first = act(step.name, None, what);
+                let others = Self::every(shape).into_iter().filter(|other| *other != first && *other != Self::None);
+                pairs.extend(others.map(|other| both(&first, &other)));
+            }
+            pairs.push(both(&act(step.name, Some(1), C::Late(LATE)), &act(step.name, Some(2), C::Refuse)));
+            for earlier in remote().filter(|earlier| earlier.stage <= step.stage) {
+                for crash in [C::CrashBefore, C::CrashAfter] {
+                    for what in [C::Refuse, C::RequestLost, C::AnswerLost] {
+                        let after = Self::AfterCrash(Box::new(act(earlier.name, None, what)));
+                        pairs.push(both(&act(step.name, Some(1), crash), &after));
+                    }
                 }
             }
         }
@@ -158,19 +168,20 @@ impl Fault {
                 *what != CallFault::Repeated && (after_pivot || *kind != EffectKind::Act)
             }
             // Two faults together may, in ways that are not worth listing: going forward asks again what is never answered.
-            Self::Both(..) => true,
+            Self::Both(..) | Self::AfterCrash(_) => true,
             _ => false,
         }
     }
 
-    fn calls(&self, call: &Call) -> Option<CallFault> {
+    fn calls(&self, call: &Call, crashed: bool) -> Option<CallFault> {
         match self {
             Self::Call { step, kind, attempt, what } => {
                 let hit =
                     *step == call.step && *kind == call.kind && attempt.is_none_or(|attempt| attempt == call.attempt);
                 hit.then_some(*what)
             }
-            Self::Both(one, other) => one.calls(call).or_else(|| other.calls(call)),
+            Self::Both(one, other) => one.calls(call, crashed).or_else(|| other.calls(call, crashed)),
+            Self::AfterCrash(fault) if crashed => fault.calls(call, crashed),
             _ => None,
         }
     }
@@ -192,9 +203,11 @@ impl Fault {
 pub struct Mischief {
     fault: Fault,
     appends: AtomicU64,
-    crashed: Mutex<HashMap<Call, ()>>,
+    /// Each of these crashes happens once.
+    crashed: Mutex<HashSet<Call>>,
+    crashes: AtomicU64,
     /// From here on everything works: a human has fixed it.
-    fixed: std::sync::atomic::AtomicBool,
+    fixed: AtomicBool,
     crash: Notify,
 }
 
@@ -205,6 +218,7 @@ impl Mischief {
             fault,
             appends: AtomicU64::new(0),
             crashed: Mutex::default(),
+            crashes: AtomicU64::new(0),
             fixed: false.into(),
             crash: Notify::new(),
         })
@@ -221,6 +235,7 @@ impl Mischief {
     }
 
     async fn die<T>(&self) -> T {
+        self.crashes.fetch_add(1, Ordering::SeqCst);
         self.crash.notify_one();
         std::future::pending().await
     }
@@ -233,7 +248,8 @@ impl Intercept for Mischief {
         call: &Call,
         perform: &(dyn Fn() -> BoxFuture<'static, Conclusion> + Send + Sync),
     ) -> Conclusion {
-        let what = if self.fixed.load(Ordering::SeqCst) { None } else { self.fault.calls(call) };
+        let crashed = self.crashes.load(Ordering::SeqCst) > 0;
+        let what = if self.fixed.load(Ordering::SeqCst) { None } else { self.fault.calls(call, crashed) };
         let Some(what) = what else { return perform().await };
         match what {
             CallFault::Refuse => Conclusion::Acted(Outcome::Refused(Refusal::new("refused", "a fault was injected"))),
@@ -259,7 +275,7 @@ impl Intercept for Mischief {
             #[expect(clippy::panic, reason = "what is injected is a panic")]
             CallFault::Panic => panic!("a fault was injected"),
             CallFault::CrashBefore | CallFault::CrashAfter => {
-                let again = self.crashed.lock().insert(call.clone(), ()).is_some();
+                let again = !self.crashed.lock().insert(call.clone());
                 if again {
                     return perform().await;
                 }

@@ -2,7 +2,9 @@
 
 mod conformance;
 mod databases;
+mod engine;
 mod faults;
 mod golden;
 mod machine;
 mod sample;
+mod sql;

@@ -22,6 +22,7 @@ use crate::{LocalOutcome, NoLocal, Snapshot};
 use writer::Writer;
 
 pub use schema::SCHEMA;
+pub use writer::WriterMetrics;
 
 /// Applies the host's changes inside the journal's transaction.
 #[async_trait]
@@ -54,13 +55,20 @@ impl ApplyLocal for NothingLocal {
 pub struct SqlJournal<A: ApplyLocal> {
     database: Database,
     writer: Writer<A::Local>,
+    metrics: WriterMetrics,
 }
 
 impl<A: ApplyLocal> SqlJournal<A> {
     /// A journal in a database whose schema [`SCHEMA`] has been brought up to date. Starts the writing task in the current runtime.
     pub fn new(database: Database, apply: A) -> Self {
-        let writer = Writer::spawn(database.clone(), Arc::new(apply));
-        Self { database, writer }
+        let metrics = WriterMetrics::default();
+        let writer = Writer::spawn(database.clone(), Arc::new(apply), metrics.clone());
+        Self { database, writer, metrics }
+    }
+
+    /// What the writer counts; register it with the process's registry.
+    pub const fn metrics(&self) -> &WriterMetrics {
+        &self.metrics
     }
 
     /// The database.

@@ -8,6 +8,13 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
 use amends_sql::{Database, SqlError, Tx};
 use futures::{FutureExt, future::BoxFuture};
+use prometheus_client::{
+    metrics::{
+        counter::Counter,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{ApplyLocal, append};
@@ -70,6 +77,38 @@ where
     }
 }
 
+/// What the writer counts.
+#[derive(Debug, Clone)]
+pub struct WriterMetrics {
+    /// Transactions committed.
+    pub commits: Counter,
+    /// Entries and callers' work in one transaction.
+    pub batch: Histogram,
+    /// How long a transaction took, from its begin to its end.
+    pub seconds: Histogram,
+}
+
+impl Default for WriterMetrics {
+    fn default() -> Self {
+        Self {
+            commits: Counter::default(),
+            batch: Histogram::new(exponential_buckets(1.0, 2.0, 7)),
+            // 0.25 ms to 8 s.
+            seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+        }
+    }
+}
+
+impl WriterMetrics {
+    /// Registers all of them, as `saga_journal_…`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("saga_journal");
+        registry.register("commits", "Transactions the journal's writer committed", self.commits.clone());
+        registry.register("batch", "Entries and starts in one transaction", self.batch.clone());
+        registry.register("commit_seconds", "How long such a transaction took", self.seconds.clone());
+    }
+}
+
 /// Hands jobs to the task that writes.
 pub(super) struct Writer<L> {
     jobs: mpsc::Sender<Job<L>>,
@@ -77,12 +116,12 @@ pub(super) struct Writer<L> {
 
 impl<L: Send + Sync + 'static> Writer<L> {
     /// Starts the task in the current runtime. It ends when the writer is dropped and the queue is empty.
-    pub(super) fn spawn<A: ApplyLocal<Local = L>>(database: Database, apply: Arc<A>) -> Self {
+    pub(super) fn spawn<A: ApplyLocal<Local = L>>(database: Database, apply: Arc<A>, metrics: WriterMetrics) -> Self {
         let (jobs, mut waiting) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH_MAX);
             while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
-                write(&database, &*apply, std::mem::take(&mut batch)).await;
+                write(&database, &*apply, &metrics, std::mem::take(&mut batch)).await;
             }
         });
         Self { jobs }
@@ -123,7 +162,7 @@ fn panicked(panic: &(dyn Any + Send)) -> SqlError {
 
 type Entry<L> = (Arc<Append<L>>, oneshot::Sender<Result<Appended, JournalError>>);
 
-async fn write<A: ApplyLocal>(database: &Database, apply: &A, jobs: Vec<Job<A::Local>>) {
+async fn write<A: ApplyLocal>(database: &Database, apply: &A, metrics: &WriterMetrics, jobs: Vec<Job<A::Local>>) {
     let (mut work, mut entries): (Vec<Box<dyn Work>>, Vec<Entry<A::Local>>) = (Vec::new(), Vec::new());
     for job in jobs {
         match job {
@@ -136,11 +175,17 @@ async fn write<A: ApplyLocal>(database: &Database, apply: &A, jobs: Vec<Job<A::L
     if work.is_empty() && entries.is_empty() {
         return;
     }
+    metrics.batch.observe((work.len() + entries.len()) as f64);
+    let begun = tokio::time::Instant::now();
     let appends: Vec<_> = entries.iter().map(|(entry, _)| Arc::clone(entry)).collect();
     let attempt =
         AssertUnwindSafe(database.bounded(transaction(database, apply, &mut work, &appends))).catch_unwind().await;
+    metrics.seconds.observe(begun.elapsed().as_secs_f64());
     match attempt.unwrap_or_else(|panic| Err(panicked(&*panic))) {
-        Ok(verdicts) => {
+        Ok((committed, verdicts)) => {
+            if committed {
+                metrics.commits.inc();
+            }
             for job in work {
                 job.answer(Ok(()));
             }
@@ -165,7 +210,7 @@ async fn transaction<A: ApplyLocal>(
     apply: &A,
     work: &mut [Box<dyn Work>],
     entries: &[Arc<Append<A::Local>>],
-) -> Result<Vec<Result<Appended, JournalError>>, SqlError> {
+) -> Result<(bool, Vec<Result<Appended, JournalError>>), SqlError> {
     let mut tx = database.begin().await?;
     let alone = work.len() + entries.len() == 1;
     let mut kept = false;
@@ -173,7 +218,8 @@ async fn transaction<A: ApplyLocal>(
         if alone {
             // Its failure rolls everything back, which is only it.
             if !job.run(&mut tx).await {
-                return tx.rollback().await.map(|()| Vec::new()).or(Ok(Vec::new()));
+                let _closed = tx.rollback().await;
+                return Ok((false, Vec::new()));
             }
             kept = true;
             continue;
@@ -194,7 +240,7 @@ async fn transaction<A: ApplyLocal>(
             let verdict = append::one(&mut tx, apply, entry).await?;
             if matches!(verdict, Ok(Appended::LocalRefused(_)) | Err(_)) {
                 let _closed = tx.rollback().await;
-                return Ok(vec![verdict]);
+                return Ok((false, vec![verdict]));
             }
             kept = true;
             vec![verdict]
@@ -227,7 +273,7 @@ async fn transaction<A: ApplyLocal>(
     if kept {
         tx.commit().await.map_err(SqlError::from)?;
     }
-    Ok(verdicts)
+    Ok((kept, verdicts))
 }
 
 pub(super) async fn savepoint(tx: &mut Tx) -> Result<(), SqlError> {

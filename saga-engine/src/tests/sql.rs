@@ -1,0 +1,330 @@
+//! The engine and the barrier on real databases: SQLite always, PostgreSQL where there is one.
+
+use std::{sync::Arc, time::Duration};
+
+use amends_primitives::{IdSource, RandomIds, SagaId, Timestamp};
+use amends_sql::{Database, Dialect, Migration, Options, Schema, SqlError, Tx};
+use async_trait::async_trait;
+use futures::future::join_all;
+use serde_json::json;
+
+use super::{
+    databases::{Sqlite, fresh_postgres, postgres},
+    sample::{ALL, Note, Trip, TripState, trip},
+};
+use crate::{
+    ApplyLocal, Engine, LocalOutcome, NewSaga, Refusal, SCHEMA, SqlJournal, StartError, Status, TraceContext, Waited,
+    participant::{self, ActionKey, Barrier, BarrierError, BeginAction, BeginClose, BeginCompensation},
+    testkit::Books,
+};
+
+const TRIPS: Schema = Schema {
+    component: "trips",
+    migrations: &[Migration {
+        version: 1,
+        description: "trips",
+        sql: "CREATE TABLE trips (id TEXT NOT NULL PRIMARY KEY, status TEXT NOT NULL)",
+    }],
+};
+
+struct Trips;
+
+#[async_trait]
+impl ApplyLocal for Trips {
+    type Local = Note;
+
+    async fn apply_in_tx(
+        &self,
+        tx: &mut Tx,
+        Note(id, status): &Note,
+        _now: Timestamp,
+    ) -> Result<LocalOutcome, SqlError> {
+        let sql = "UPDATE trips SET status = $2 WHERE id = $1";
+        let updated = sqlx::query(sql).bind(id.to_string()).bind((*status).to_owned()).execute(&mut **tx).await?;
+        Ok(match updated.rows_affected() {
+            1 => LocalOutcome::Applied,
+            _ => LocalOutcome::Refused(Refusal::new("no_trip", "there is no such trip")),
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("sql")]
+    Sql(#[from] SqlError),
+    #[error("start")]
+    Start(#[from] StartError),
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error.into())
+    }
+}
+
+type Trip5 = Engine<SqlJournal<Trips>>;
+
+struct World {
+    database: Database,
+    books: Books,
+    _sqlite: Option<Sqlite>,
+}
+
+impl World {
+    async fn new(database: Database, sqlite: Option<Sqlite>) -> Self {
+        for schema in [&SCHEMA, &TRIPS, &participant::SCHEMA] {
+            database.migrate(schema).await.unwrap();
+        }
+        Self { database, books: Books::with_delay(Duration::from_millis(1)), _sqlite: sqlite }
+    }
+
+    async fn engine(&self) -> Trip5 {
+        let journal = Arc::new(SqlJournal::new(self.database.clone(), Trips));
+        let engine = Engine::builder(journal).register(trip(&self.books)).start();
+        while !engine.is_ready() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        engine
+    }
+
+    async fn status(&self, id: SagaId) -> String {
+        let sql = "SELECT status FROM trips WHERE id = $1";
+        let (status,): (String,) =
+            sqlx::query_as(sql).bind(id.to_string()).fetch_one(self.database.reader()).await.unwrap();
+        status
+    }
+}
+
+async fn insert_trip(tx: &mut Tx, id: SagaId) -> Result<(), SqlError> {
+    let sql = "INSERT INTO trips (id, status) VALUES ($1, 'new')";
+    sqlx::query(sql).bind(id.to_string()).execute(&mut **tx).await?;
+    Ok(())
+}
+
+fn new_trip() -> NewSaga<Trip> {
+    let id = SagaId::new(RandomIds.next_id());
+    NewSaga {
+        id,
+        state: TripState { id: Some(id), ..TripState::default() },
+        subject: "a trip".into(),
+        trace: TraceContext::none(),
+    }
+}
+
+/// The host's row and the saga in one commit, which others share.
+async fn place(engine: &Trip5, new: NewSaga<Trip>) -> Result<crate::Handle, Failed> {
+    let its_engine = engine.clone();
+    let started = engine
+        .journal()
+        .transact(move |tx| {
+            Box::pin(async move {
+                insert_trip(tx, new.id).await?;
+                Ok::<_, Failed>(its_engine.start_in_tx(tx, new).await?)
+            })
+        })
+        .await?;
+    Ok(started.launch())
+}
+
+async fn on_each<F: AsyncFn(World)>(case: F) {
+    let sqlite = Sqlite::new();
+    case(World::new(sqlite.database.clone(), Some(sqlite)).await).await;
+    if let Some(url) = postgres() {
+        case(World::new(fresh_postgres(&url, &Options::default()).await, None).await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_happy_saga_costs_two_commits_alone_and_far_less_than_one_in_company() {
+    on_each(async |world| {
+        let engine = world.engine().await;
+        let commits = || engine.journal().metrics().commits.get();
+
+        let before = commits();
+        let handle = place(&engine, new_trip()).await.unwrap();
+        let Waited::Settled(snapshot) = handle.settled(Duration::from_secs(10)).await else { panic!("{handle:?}") };
+        assert_eq!(snapshot.status, Status::Completed);
+        assert_eq!(world.status(handle.id()).await, "confirmed");
+        assert_eq!(commits() - before, 2);
+
+        let before = commits();
+        let placed = join_all((0..256).map(|_| async {
+            let handle = place(&engine, new_trip()).await.unwrap();
+            (handle.id(), handle.settled(Duration::from_secs(30)).await)
+        }))
+        .await;
+        for (id, waited) in placed {
+            assert!(matches!(waited, Waited::Settled(snapshot) if snapshot.status == Status::Completed));
+            assert_eq!(world.books.in_effect(id), ALL);
+        }
+        let commits = commits() - before;
+        assert!(commits < 128, "{commits} commits for 256 sagas");
+        assert_eq!(engine.stats().await.unwrap().counts, []);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_callers_failure_in_a_shared_transaction_is_only_its_own() {
+    on_each(async |world| {
+        let engine = world.engine().await;
+        let twice = new_trip();
+        let handle = place(&engine, twice.clone()).await.unwrap();
+        let placed = join_all((0..40).map(|number| {
+            let new = if number % 4 == 0 { twice.clone() } else { new_trip() };
+            place(&engine, new)
+        }))
+        .await;
+        for (number, placed) in placed.into_iter().enumerate() {
+            match placed {
+                Ok(handle) => {
+                    assert_ne!(number % 4, 0);
+                    assert!(matches!(handle.settled(Duration::from_secs(10)).await, Waited::Settled(_)));
+                }
+                Err(error) => {
+                    assert!(number % 4 == 0 && matches!(error, Failed::Sql(SqlError::UniqueViolation(_))), "{error:?}")
+                }
+            }
+        }
+        assert!(matches!(handle.settled(Duration::from_secs(10)).await, Waited::Settled(_)));
+        assert_eq!(world.books.mistakes(), Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_end_parks_the_saga() {
+    on_each(async |world| {
+        let engine = world.engine().await;
+        // Without a row of the host's: its last change is refused again and again.
+        let mut new = new_trip();
+        new.state.id = None;
+        let handle = engine.start(new).await.unwrap();
+        assert!(matches!(handle.settled(Duration::from_millis(1500)).await, Waited::Running(_)));
+        let timeline = engine.timeline(handle.id()).await.unwrap().unwrap();
+        let last = timeline.entries.last().unwrap();
+        assert_eq!((last.step.as_str(), last.code.as_deref()), ("confirm", Some("no_trip")));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_crash_the_next_process_goes_on() {
+    on_each(async |world| {
+        let engine = world.engine().await;
+        let mut ids = Vec::new();
+        for _ in 0..20 {
+            ids.push(place(&engine, new_trip()).await.unwrap().id());
+        }
+        engine.kill();
+        let next = world.engine().await;
+        for id in ids {
+            let waited = next.handle(id).settled(Duration::from_secs(20)).await;
+            assert!(
+                matches!(waited, Waited::Settled(ref snapshot) if snapshot.status == Status::Completed),
+                "{waited:?}"
+            );
+            assert_eq!((world.books.in_effect(id), world.status(id).await.as_str()), (ALL.to_vec(), "confirmed"));
+        }
+        assert_eq!(world.books.mistakes(), Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_barrier_keeps_its_table_in_sql() {
+    on_each(async |world| {
+        let (database, barrier) = (&world.database, Barrier::new(world.database.dialect()));
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let key = |step: &str| ActionKey::parse("0198c0de-0000-7000-8000-000000000001", step).unwrap();
+        let begin = async |tx: &mut Tx, step: &str, fingerprint: &str| {
+            barrier.begin_action(tx, &key(step), fingerprint, now).await.unwrap()
+        };
+        let (yes, no) = (json!({"id": 1}), json!("no"));
+
+        let mut tx = database.begin().await.unwrap();
+        assert_eq!(begin(&mut tx, "done", "f").await, BeginAction::First);
+        barrier.finish(&mut tx, &key("done"), &yes, now).await.unwrap();
+        assert_eq!(begin(&mut tx, "refused", "f").await, BeginAction::First);
+        barrier.refuse(&mut tx, &key("refused"), &no, now).await.unwrap();
+        tx.commit().await.unwrap();
+
+        // Rolled back, it is forgotten.
+        let mut tx = database.begin().await.unwrap();
+        assert_eq!(begin(&mut tx, "forgotten", "f").await, BeginAction::First);
+        tx.rollback().await.unwrap();
+
+        let mut tx = database.begin().await.unwrap();
+        assert_eq!(begin(&mut tx, "done", "f").await, BeginAction::Repeat(yes.clone()));
+        assert_eq!(begin(&mut tx, "done", "g").await, BeginAction::Mismatch);
+        assert_eq!(begin(&mut tx, "refused", "f").await, BeginAction::RepeatRefusal(no));
+        assert_eq!(begin(&mut tx, "forgotten", "g").await, BeginAction::First);
+        tx.rollback().await.unwrap();
+
+        let mut tx = database.begin().await.unwrap();
+        let close = async |tx: &mut Tx, step: &str| barrier.begin_close(tx, &key(step), now).await.unwrap();
+        let undo = async |tx: &mut Tx, step: &str| barrier.begin_compensation(tx, &key(step), now).await.unwrap();
+        assert_eq!(close(&mut tx, "done").await, BeginClose::WasDone(yes.clone()));
+        assert_eq!(close(&mut tx, "refused").await, BeginClose::Closed);
+        assert_eq!(close(&mut tx, "never").await, BeginClose::Closed);
+        assert_eq!(close(&mut tx, "never").await, BeginClose::Closed);
+        assert_eq!(undo(&mut tx, "done").await, BeginCompensation::WasDone(yes.clone()));
+        assert_eq!(undo(&mut tx, "done").await, BeginCompensation::Already(Some(yes)));
+        assert_eq!(undo(&mut tx, "hanging").await, BeginCompensation::NeverSeen);
+        assert_eq!(undo(&mut tx, "hanging").await, BeginCompensation::Already(None));
+        for late in ["done", "refused", "never", "hanging"] {
+            assert_eq!(begin(&mut tx, late, "f").await, BeginAction::Compensated, "{late}");
+        }
+        tx.commit().await.unwrap();
+
+        // To finish what was not begun is a mistake, and so is not to finish.
+        let mut tx = database.begin().await.unwrap();
+        let error = barrier.finish(&mut tx, &key("nothing"), &json!(1), now).await.unwrap_err();
+        assert!(matches!(error, BarrierError::NotOpen(_)));
+        assert_eq!(begin(&mut tx, "open", "f").await, BeginAction::First);
+        tx.commit().await.unwrap();
+        let mut tx = database.begin().await.unwrap();
+        let error = barrier.begin_action(&mut tx, &key("open"), "f", now).await.unwrap_err();
+        assert!(matches!(error, BarrierError::NotOpen(_)));
+        assert_eq!(barrier.purge(&mut tx, now + Duration::from_secs(1), 3).await.unwrap(), 3);
+        tx.rollback().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twins_and_an_overtaking_compensation_leave_one_effect_or_none() {
+    on_each(async |world| {
+        let (database, barrier) = (&world.database, Barrier::new(world.database.dialect()));
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let rounds = if database.dialect() == Dialect::Sqlite { 10 } else { 40 };
+        for round in 0..rounds {
+            let key = ActionKey::parse("0198c0de-0000-7000-8000-000000000002", &format!("step_{round}")).unwrap();
+            let act = async || {
+                let mut tx = database.begin().await.unwrap();
+                let begun = barrier.begin_action(&mut tx, &key, "f", now).await.unwrap();
+                if begun == BeginAction::First {
+                    barrier.finish(&mut tx, &key, &json!(round), now).await.unwrap();
+                }
+                tx.commit().await.unwrap();
+                begun
+            };
+            let undo = async || {
+                let mut tx = database.begin().await.unwrap();
+                let begun = barrier.begin_compensation(&mut tx, &key, now).await.unwrap();
+                tx.commit().await.unwrap();
+                begun
+            };
+            let (one, two, three, undone) = futures::join!(act(), act(), act(), undo());
+            let acts = [one, two, three];
+            let firsts = acts.iter().filter(|act| **act == BeginAction::First).count();
+            match undone {
+                BeginCompensation::WasDone(answer) => assert_eq!((answer, firsts), (json!(round), 1), "{acts:?}"),
+                BeginCompensation::NeverSeen => assert_eq!(firsts, 0, "{acts:?}"),
+                BeginCompensation::Already(_) => panic!("compensated twice"),
+            }
+            assert_eq!(act().await, BeginAction::Compensated);
+        }
+    })
+    .await;
+}
