@@ -152,11 +152,11 @@ impl Observer {
     /// A request is over.
     pub(crate) fn ended(&self, summary: &Summary<'_>) {
         let method = known_method(summary.method);
-        match summary.grpc_code {
-            Some(code) => {
-                self.served.answered_rpc(summary.route.trim_start_matches('/'), code, summary.took, summary.trace_id)
-            }
-            None => self.served.answered_http(method, summary.route, summary.status, summary.took, summary.trace_id),
+        let (route, took, trace_id) = (summary.route, summary.took, summary.trace_id);
+        if let Some(code) = summary.grpc_code {
+            self.served.answered_rpc(route.trim_start_matches('/'), code, took, trace_id);
+        } else {
+            self.served.answered_http(method, route, summary.status, took, trace_id);
         }
         if let Some(code) = summary.refused {
             self.refusals.get_or_create(&RefusalLabels { code: code.to_owned() }).inc();
