@@ -109,8 +109,12 @@ impl RequestContext {
         CURRENT.scope(self, work).await
     }
 
-    /// Puts this work's span under the caller's. Before the span is entered for the first time, or it is too late.
+    /// Puts this work's span under the caller's, if there is one; else the span begins a trace of its own, which the
+    /// sampler decides on. Before the span is entered for the first time, or it is too late.
     pub fn adopt(&self, span: &tracing::Span) {
+        if !self.trace.is_remote() {
+            return;
+        }
         // Fails where no OpenTelemetry layer listens, and then there is nothing to adopt.
         let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(self.trace.clone()));
     }

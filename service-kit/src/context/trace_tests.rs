@@ -104,3 +104,25 @@ async fn work_taken_up_again_continues_its_trace() {
     assert!(seen.1.is_some_and(|now| now.starts_with(&format!("00-{TRACE}-")) && now != parent));
     drop((recording, dispatch, telemetry));
 }
+
+#[tokio::test]
+async fn without_a_caller_the_sampler_decides_and_with_one_the_caller_does() {
+    // Where nobody listens nothing arrives, but what is to be sent is decided all the same.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = Config { log: LogTo::Off, otlp_endpoint: Some(format!("http://{nobody}")), ..Config::default() };
+    let (dispatch, telemetry) = amends_telemetry::build(&config).unwrap();
+    let recording = tracing::dispatcher::set_default(&dispatch);
+    let runtime = Runtime::for_testing();
+    let app = Router::new()
+        .route("/", get(|| async { current_traceparent().unwrap() }))
+        .layer(ServerLayer::http("order-service", &runtime));
+    let ask = async |parent: Option<&str>| {
+        let request = parent.iter().fold(Request::get("/"), |request, parent| request.header("traceparent", *parent));
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    };
+    assert!(ask(None).await.ends_with("-01"));
+    assert!(ask(Some(&format!("00-{TRACE}-b7ad6b7169203331-01"))).await.ends_with("-01"));
+    assert!(ask(Some(&format!("00-{TRACE}-b7ad6b7169203331-00"))).await.ends_with("-00"));
+    drop((recording, dispatch, telemetry));
+}
