@@ -100,7 +100,12 @@ pub struct Started<J: Journal> {
     core: Arc<Core<J>>,
     row: SagaRow,
     definition: Arc<dyn AnyDefinition<J::Local>>,
-    prepared: Option<(Box<dyn Driver<J::Local>>, OwnedSemaphorePermit)>,
+    prepared: Option<Prepared<J::Local>>,
+}
+
+struct Prepared<L> {
+    driver: Box<dyn Driver<L>>,
+    seat: OwnedSemaphorePermit,
 }
 
 impl<J: Journal> Started<J> {
@@ -112,7 +117,7 @@ impl<J: Journal> Started<J> {
     /// Runs the saga. Call it right after the commit.
     pub fn launch(mut self) -> Handle {
         match self.prepared.take() {
-            Some((driver, seat)) => {
+            Some(Prepared { driver, seat }) => {
                 self.core.count_started(self.definition.shape().name);
                 self.core.run_new(&self.row, &self.definition, driver, seat)
             }
@@ -363,7 +368,7 @@ impl<J: Journal> Engine<J> {
             finished_at: None,
         };
         core.starting.lock().insert(saga.id);
-        Ok((Started { core: Arc::clone(core), row, definition, prepared: Some((driver, seat)) }, new))
+        Ok((Started { core: Arc::clone(core), row, definition, prepared: Some(Prepared { driver, seat }) }, new))
     }
 
     /// To wait for a saga, wherever it runs.

@@ -102,13 +102,12 @@ fn forward(shape: &Shape, state: &State, now: Timestamp) -> Next {
 fn back(shape: &Shape, state: &State, now: Timestamp) -> Next {
     // The pivot is closed first, alone: until then it is not known whether the saga goes back at all.
     let pivot = shape.pivot().filter(|pivot| state.owes_undo(shape, *pivot));
-    let owing: Vec<StepIndex> = match pivot {
-        Some(pivot) => vec![pivot],
-        None => {
-            let owing = |stage: &&Vec<StepIndex>| stage.iter().any(|index| state.owes_undo(shape, *index));
-            let Some(stage) = shape.stages.iter().rev().find(owing) else { return Next::Decide(Event::Unwound) };
-            stage.iter().copied().filter(|index| state.owes_undo(shape, *index)).collect()
-        }
+    let owing: Vec<StepIndex> = if let Some(pivot) = pivot {
+        vec![pivot]
+    } else {
+        let owing = |stage: &&Vec<StepIndex>| stage.iter().any(|index| state.owes_undo(shape, *index));
+        let Some(stage) = shape.stages.iter().rev().find(owing) else { return Next::Decide(Event::Unwound) };
+        stage.iter().copied().filter(|index| state.owes_undo(shape, *index)).collect()
     };
     if let Some((index, cause)) = first_spent(shape, state, &owing) {
         let parked = Event::Parked { step: Some(name(shape, index)), cause };
@@ -182,11 +181,10 @@ fn failure(
 /// The first step that was tried as often as may be without a human.
 fn first_spent(shape: &Shape, state: &State, steps: &[StepIndex]) -> Option<(StepIndex, Cause)> {
     steps.iter().find_map(|index| {
-        let (attempts, cause) = match state.step(*index) {
-            StepState::Retrying { attempts, cause, .. } | StepState::UndoRetrying { attempts, cause, .. } => {
-                (attempts, cause)
-            }
-            _ => return None,
+        let (StepState::Retrying { attempts, cause, .. } | StepState::UndoRetrying { attempts, cause, .. }) =
+            state.step(*index)
+        else {
+            return None;
         };
         let budget = shape.step(*index).policy.persistence.attempts_before_parking.max(1);
         (*attempts >= budget).then(|| (*index, cause.clone()))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::{Backoff, Persistence};
 
 /// A participant may ask for no longer pause than this; more would hide a saga rather than spare the participant.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
 
 /// The wait after attempt number `attempt` (from 1) of what may give up: doubling, spread evenly by `spread` to both sides.
 /// `jitter` is in `0.0..1.0`.

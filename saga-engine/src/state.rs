@@ -200,9 +200,13 @@ impl State {
             (Role::Compensable, true) => *state == StepState::Done,
             (Role::Compensable, false) => match state {
                 StepState::Untouched | StepState::Undone | StepState::Refused { in_doubt: false, .. } => false,
-                StepState::Done | StepState::InDoubt | StepState::Acting { .. } | StepState::Retrying { .. } => true,
-                StepState::Refused { in_doubt: true, .. } => true,
-                StepState::Undoing { .. } | StepState::UndoRetrying { .. } => true,
+                StepState::Done
+                | StepState::InDoubt
+                | StepState::Acting { .. }
+                | StepState::Retrying { .. }
+                | StepState::Refused { in_doubt: true, .. }
+                | StepState::Undoing { .. }
+                | StepState::UndoRetrying { .. } => true,
             },
             // Closed whenever it was attempted, even if refused: the one step that may not happen late.
             (Role::Pivot, false) => !matches!(state, StepState::Untouched | StepState::Undone | StepState::Done),

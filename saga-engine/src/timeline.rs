@@ -137,21 +137,29 @@ fn fold(entries: &mut Vec<TimelineEntry>, record: &Record) {
         Event::StepStarted { step, .. } => begin(entries, step, Phase::Action, at),
         Event::CompensationStarted { step, .. } => begin(entries, step, Phase::Compensation, at),
         Event::CloseStarted { step, .. } => begin(entries, step, Phase::Close, at),
-        Event::StepDone { step, .. } => end(step, Phase::Action, O::Done, None),
+        Event::StepDone { step, .. } => {
+            end(step, Phase::Action, O::Done, None);
+        }
         Event::StepRefused { step, refusal, .. } => {
             end(step, Phase::Action, O::Refused, Some((&refusal.code, &refusal.message)));
         }
         Event::StepUnknown { step, cause, .. } => {
-            end(step, Phase::Action, O::Unknown, Some((&cause.code, &cause.message)))
+            end(step, Phase::Action, O::Unknown, Some((&cause.code, &cause.message)));
         }
-        Event::Compensated { step, .. } => end(step, Phase::Compensation, O::Undone, None),
+        Event::Compensated { step, .. } => {
+            end(step, Phase::Compensation, O::Undone, None);
+        }
         Event::CompensationNotYet { step, cause, .. } => {
             end(step, Phase::Compensation, O::NotYet, Some((&cause.code, &cause.message)));
         }
-        Event::PivotClosed { step, .. } => end(step, Phase::Close, O::Closed, None),
-        Event::PivotWasDone { step, .. } => end(step, Phase::Close, O::Done, None),
+        Event::PivotClosed { step, .. } => {
+            end(step, Phase::Close, O::Closed, None);
+        }
+        Event::PivotWasDone { step, .. } => {
+            end(step, Phase::Close, O::Done, None);
+        }
         Event::CloseNotYet { step, cause, .. } => {
-            end(step, Phase::Close, O::NotYet, Some((&cause.code, &cause.message)))
+            end(step, Phase::Close, O::NotYet, Some((&cause.code, &cause.message)));
         }
         Event::Resolved { step, resolution, by } => {
             let why = Some(("resolved", by.why.as_str()));

@@ -223,10 +223,11 @@ fn record_output<L>(
     event: &Event,
 ) -> Result<(), UnreadableOutput> {
     use crate::journal::Resolution;
-    let (step, output) = match event {
-        Event::StepDone { step, output, .. } | Event::PivotWasDone { step, output, .. } => (step, output),
-        Event::Resolved { step, resolution: Resolution::Done { output }, .. } => (step, output),
-        _ => return Ok(()),
+    let (Event::StepDone { step, output, .. }
+    | Event::PivotWasDone { step, output, .. }
+    | Event::Resolved { step, resolution: Resolution::Done { output }, .. }) = event
+    else {
+        return Ok(());
     };
     match definition.shape().index_of(step) {
         Some(index) => driver.record(index, output),

@@ -59,7 +59,7 @@ pub(super) type Ended = (Effect, Conclusion, Duration);
 
 pub(super) fn perform(
     effect: Effect,
-    context: StepContext,
+    context: &StepContext,
     attempt: Attempt,
     intercept: Option<Arc<dyn Intercept>>,
 ) -> BoxFuture<'static, Ended> {

@@ -186,7 +186,7 @@ impl<J: Journal> Saga<J> {
     fn attempt(&self, effect: Effect) -> BoxFuture<'static, perform::Ended> {
         let context = self.context(effect);
         let attempt = self.driver.attempt(effect, context.clone());
-        perform::perform(effect, context, attempt, self.core.intercept.clone())
+        perform::perform(effect, &context, attempt, self.core.intercept.clone())
     }
 
     async fn conclude(&mut self, (effect, mut conclusion, took): perform::Ended) -> Result<(), Stop> {

@@ -65,14 +65,12 @@ impl Books {
     pub async fn refuse(&self, key: StepKey, refusal: Refusal) -> Outcome<Value> {
         self.pause().await;
         let (id, mut pages) = ((key.saga_id, key.step), self.0.lock());
-        match decide::action(pages.records.get(&id), "same") {
-            decide::Action::Repeat(answer) => Outcome::Done(answer),
-            _ => {
-                let refused = Record::Refused { fingerprint: "same".into(), answer: Value::Null };
-                pages.records.entry(id).or_insert(refused);
-                Outcome::Refused(refusal)
-            }
+        if let decide::Action::Repeat(answer) = decide::action(pages.records.get(&id), "same") {
+            return Outcome::Done(answer);
         }
+        let refused = Record::Refused { fingerprint: "same".into(), answer: Value::Null };
+        pages.records.entry(id).or_insert(refused);
+        Outcome::Refused(refusal)
     }
 
     /// A compensation arrives.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// No saga here takes longer, in virtual time.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+const PATIENCE: Duration = Duration::from_hours(24);
 
 /// How a saga ended.
 #[derive(Debug, Clone)]

@@ -31,7 +31,7 @@ pub(super) fn postgres() -> Option<String> {
             eprintln!("SKIPPED postgres: AMENDS_TEST_BACKENDS=embedded");
             None
         }
-        Err(_) => panic!("AMENDS_TEST_POSTGRES_URL is not set: run through `cargo xtask test`"),
+        Err(error) => panic!("AMENDS_TEST_POSTGRES_URL is not set ({error}): run through `cargo xtask test`"),
     }
 }
 

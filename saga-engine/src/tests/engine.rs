@@ -132,7 +132,7 @@ fn ann() -> Operator {
     Operator { who: "ann".into(), why: "a test".into() }
 }
 
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 async fn settled(engine: &Engine<Memory>, id: SagaId) -> Status {
     match engine.handle(id).settled(LONG).await {
@@ -237,7 +237,7 @@ async fn an_unknown_outcome_is_asked_again_under_the_same_key_and_then_compensat
 #[tokio::test(start_paused = true)]
 async fn a_slow_step_is_unknown_after_its_timeout() {
     let world = World::new();
-    let slow = Scripted::Slow(Duration::from_secs(60));
+    let slow = Scripted::Slow(Duration::from_mins(1));
     let engine = world.engine(Script::default().then("book_hotel", EffectKind::Act, 3, &slow)).await;
     let handle = engine.start(world.new_trip()).await.unwrap();
     assert_eq!(settled(&engine, handle.id()).await, Status::Unwound);
@@ -350,7 +350,7 @@ async fn a_killed_replicas_sagas_are_taken_over_within_its_lease_and_waiting_cal
 #[tokio::test(start_paused = true)]
 async fn draining_lets_sagas_settle_and_hands_the_rest_over_at_once() {
     let world = World::new();
-    let hour = Scripted::Slow(Duration::from_secs(3600));
+    let hour = Scripted::Slow(LONG);
     let mut patient = trip(&world.books);
     Arc::make_mut(&mut patient.shape).steps[2].policy.timeout = LONG;
     let script = Script::default().then("charge_card", EffectKind::Act, 1, &hour);
@@ -555,7 +555,7 @@ async fn an_idle_replica_asks_less_than_once_a_second() {
     let (wire, engine) = wired(&world, Script::default());
     until(|| engine.is_ready()).await;
     wire.calls.store(0, Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_secs(300)).await;
+    tokio::time::sleep(Duration::from_mins(5)).await;
     let calls = wire.calls.load(Ordering::SeqCst);
     assert!(calls < 300, "{calls} calls in 300 s");
 }

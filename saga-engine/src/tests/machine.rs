@@ -256,7 +256,7 @@ proptest! {
                     world.happens(Event::CancelRequested { by: Operator { who: "a".into(), why: "b".into() } });
                     world.journaled();
                 }
-                9 => world.now = world.now + Duration::from_secs(60),
+                9 => world.now = world.now + Duration::from_mins(1),
                 _ => {}
             }
             more = world.step(fate);

@@ -182,7 +182,7 @@ async fn one_callers_failure_in_a_shared_transaction_is_only_its_own() {
                     assert!(matches!(handle.settled(Duration::from_secs(10)).await, Waited::Settled(_)));
                 }
                 Err(error) => {
-                    assert!(number % 4 == 0 && matches!(error, Failed::Sql(SqlError::UniqueViolation(_))), "{error:?}")
+                    assert!(number % 4 == 0 && matches!(error, Failed::Sql(SqlError::UniqueViolation(_))), "{error:?}");
                 }
             }
         }

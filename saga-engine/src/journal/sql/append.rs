@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, fmt::Write as _, panic::AssertUnwindSafe, sync::Arc};
 
+use amends_primitives::Timestamp;
 use amends_sql::{Dialect, SqlError, Tx};
 use futures::FutureExt;
 
@@ -14,6 +15,9 @@ use crate::{
     LocalOutcome,
     journal::{Append, Appended, JournalError, OperatorRequest},
 };
+
+/// Of [`move_rows`]' list of values.
+const COLUMNS: usize = 11;
 
 type Verdict = Result<Appended, JournalError>;
 
@@ -52,7 +56,7 @@ pub(super) async fn one<A: ApplyLocal>(tx: &mut Tx, apply: &A, entry: &Append<A:
         .bind(entry.step.clone())
         .bind(failure)
         .bind(parked)
-        .bind(entry.wake_at.map(|at| at.as_micros()))
+        .bind(entry.wake_at.map(Timestamp::as_micros))
         .bind(owner_after(entry))
         .bind(i64::from(entry.clears_request))
         .bind(entry.at.as_micros())
@@ -124,7 +128,6 @@ async fn move_rows<L>(tx: &mut Tx, entries: &[&Append<L>]) -> Result<(), SqlErro
     if entries.is_empty() {
         return Ok(());
     }
-    const COLUMNS: usize = 11;
     let mut values = String::with_capacity(entries.len() * 60);
     for at in 0..entries.len() {
         let comma = if at == 0 { "" } else { ", " };
@@ -148,7 +151,7 @@ async fn move_rows<L>(tx: &mut Tx, entries: &[&Append<L>]) -> Result<(), SqlErro
             .bind(entry.step.clone())
             .bind(json(entry.failure.as_ref()).map_err(encoded)?)
             .bind(json(entry.parked.as_ref()).map_err(encoded)?)
-            .bind(entry.wake_at.map(|at| at.as_micros()))
+            .bind(entry.wake_at.map(Timestamp::as_micros))
             .bind(owner_after(entry))
             .bind(i64::from(entry.clears_request))
             .bind(entry.at.as_micros())

@@ -163,7 +163,8 @@ fn panicked(panic: &(dyn Any + Send)) -> SqlError {
 type Entry<L> = (Arc<Append<L>>, oneshot::Sender<Result<Appended, JournalError>>);
 
 async fn write<A: ApplyLocal>(database: &Database, apply: &A, metrics: &WriterMetrics, jobs: Vec<Job<A::Local>>) {
-    let (mut work, mut entries): (Vec<Box<dyn Work>>, Vec<Entry<A::Local>>) = (Vec::new(), Vec::new());
+    let mut work: Vec<Box<dyn Work>> = Vec::new();
+    let mut entries: Vec<Entry<A::Local>> = Vec::new();
     for job in jobs {
         match job {
             // Nobody waits for it any more: under load that is work saved, and nothing of it has been promised.
@@ -175,7 +176,7 @@ async fn write<A: ApplyLocal>(database: &Database, apply: &A, metrics: &WriterMe
     if work.is_empty() && entries.is_empty() {
         return;
     }
-    metrics.batch.observe((work.len() + entries.len()) as f64);
+    metrics.batch.observe(f64::from(u32::try_from(work.len() + entries.len()).unwrap_or(u32::MAX)));
     let begun = tokio::time::Instant::now();
     let appends: Vec<_> = entries.iter().map(|(entry, _)| Arc::clone(entry)).collect();
     let attempt =
