@@ -22,6 +22,11 @@ pub struct Redis {
 }
 
 impl Redis {
+    /// Whether the text is a Redis URL. Unlike [`Redis::new`], it may be asked before the asynchronous runtime exists.
+    pub fn is_url(url: &str) -> bool {
+        redis::Client::open(url).is_ok()
+    }
+
     /// Takes `redis://[user:password@]host:port/db`. Does not connect: the first call does.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! One registry of metrics per process, in the OpenMetrics text format, with exemplars.
 
+mod process;
+
 use std::{any::Any, borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
@@ -115,6 +117,14 @@ impl Metrics {
         L: EncodeLabelSet + Clone + std::hash::Hash + Eq + fmt::Debug + Send + Sync + 'static,
     {
         self.get_or_register(name, help, || Family::new_with_constructor(NewDurations))
+    }
+
+    /// Shows what this process uses: memory, processor time, open files. Again is nothing.
+    pub fn register_process(&self) {
+        let mut inner = self.0.lock();
+        if inner.known.insert(Cow::Borrowed("process"), Box::new(())).is_none() {
+            inner.registry.register_collector(Box::new(process::Process));
+        }
     }
 
     /// Everything registered, as [`CONTENT_TYPE`].

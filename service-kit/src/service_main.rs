@@ -176,6 +176,7 @@ where
     }
     let guard = telemetry::init(telemetry).context("could not set up telemetry")?;
     register_telemetry(&runtime.metrics, &guard);
+    runtime.metrics.register_process();
     runtime.shutdown.on_signals().context("could not listen to signals")?;
     let listener = TcpListener::bind(admin.listen).await.with_context(|| format!("admin.listen: {}", admin.listen))?;
     tracing::info!(service = name, admin = %listener.local_addr()?, "starting");

@@ -71,8 +71,11 @@ pub(crate) fn layers(config: &Config) -> Result<Vec<BoxLayer>, InitError> {
     ];
     let constant: HashMap<_, _> =
         constant.into_iter().map(|(key, value)| (key.to_owned(), value.as_str().into())).collect();
-    let formatter =
-        BunyanFormattingLayer::with_default_fields(config.service_name.clone(), Completed(output), constant);
+    let name = config.service_name.clone();
+    // Said to OpenTelemetry; the rest of the line says it again.
+    let formatter = BunyanFormattingLayer::with_default_fields(name, Completed(output), constant)
+        .skip_fields(["otel.name", "otel.kind", "otel.status_code"].into_iter())
+        .map_err(|error| InitError::Console(error.into()))?;
     Ok(vec![Box::new(JsonStorageLayer), Box::new(EventsOnly(formatter))])
 }
 

@@ -149,9 +149,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LeanLayer {
         let mut written: Vec<&'static str> = Vec::with_capacity(24);
         let mut add = |line: &mut Vec<u8>, members: &[Member]| {
             for (key, value) in members {
-                // What the `log` crate says of its own records is in `logger`.
+                // What the `log` crate says of its own records is in `logger`; what is said to OpenTelemetry is in the trace.
                 let own = OWN.contains(key) || (ids.is_some() && IDS.contains(key));
-                if written.contains(key) || own || key.starts_with("log.") {
+                if written.contains(key) || own || key.starts_with("log.") || key.starts_with("otel.") {
                     continue;
                 }
                 written.push(key);

@@ -42,6 +42,9 @@ pub enum InitError {
     /// The log file cannot be opened.
     #[error("the log file cannot be opened")]
     File(#[source] std::io::Error),
+    /// The format of log lines cannot be set up.
+    #[error("the format of log lines cannot be set up")]
+    Console(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A thread for shipping or exporting cannot be started.
     #[error("a telemetry thread cannot be started")]
     Thread(#[source] std::io::Error),

@@ -236,7 +236,7 @@ where
         span.record("otel.status_code", "ERROR").record("error.type", error_type.as_str());
     }
     let took = began.elapsed();
-    span.in_scope(|| tracing::info!(status = status.as_u16(), duration_ms = millis(took), "answered"));
+    span.in_scope(|| tracing::info!(duration_ms = millis(took), "answered"));
     let labels = HttpLabels {
         service: recorder.service,
         http_request_method: method.to_owned(),
@@ -399,9 +399,9 @@ impl RpcCall {
         }
         self.span.in_scope(|| {
             if self.method.starts_with(HEALTH) {
-                tracing::debug!(status = name, duration_ms = millis(took), "answered");
+                tracing::debug!(duration_ms = millis(took), "answered");
             } else {
-                tracing::info!(status = name, duration_ms = millis(took), "answered");
+                tracing::info!(duration_ms = millis(took), "answered");
             }
         });
         // What nobody serves is one method: its name is the caller's text.
