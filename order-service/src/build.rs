@@ -138,7 +138,11 @@ async fn bind(key: &'static str, address: SocketAddr) -> anyhow::Result<TcpListe
     TcpListener::bind(address).await.with_context(|| format!("{key}: {address}"))
 }
 
-fn participants(config: &Config, runtime: &Runtime) -> anyhow::Result<(Arc<dyn Inventory>, Arc<dyn Payments>)> {
+/// The clients of the two participants, as the sagas use them. Public for the contract tests, which put a double in a participant's place.
+///
+/// # Errors
+/// When a URL is not one.
+pub fn participants(config: &Config, runtime: &Runtime) -> anyhow::Result<(Arc<dyn Inventory>, Arc<dyn Payments>)> {
     let token = ServiceToken::new(config.service_token.clone(), Arc::clone(&runtime.clock))
         .context("the client of the token service cannot be made")?;
     let guard = |name: &'static str, config: &crate::config::ParticipantConfig| {
@@ -229,6 +233,7 @@ impl App {
     /// # Errors
     /// When a listener cannot be served.
     pub async fn run(self) -> anyhow::Result<()> {
+        self.runtime.readiness.started();
         let stop = self.runtime.shutdown.token().child_token();
         tracing::info!(service = SERVICE, http = %self.addresses.http, grpc = %self.addresses.grpc, "listening");
         let sweeper = self

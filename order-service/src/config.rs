@@ -67,7 +67,7 @@ pub struct DatabaseConfig {
 }
 
 /// A participant.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ParticipantConfig {
     /// Where it is.
@@ -171,12 +171,6 @@ impl Default for DatabaseConfig {
             statement_timeout_ms: 2_000,
             start_patience_secs: 30,
         }
-    }
-}
-
-impl Default for ParticipantConfig {
-    fn default() -> Self {
-        Self { channel: ChannelConfig::default(), resilience: Resilience::default() }
     }
 }
 

@@ -23,5 +23,5 @@ pub mod store;
 mod testkit;
 
 pub use audit::{AuditView, audit_page};
-pub use build::{Addresses, App, SERVICE, build, build_with, schemas};
+pub use build::{Addresses, App, SERVICE, build, build_with, participants, schemas};
 pub use config::Config;

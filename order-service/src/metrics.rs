@@ -40,7 +40,7 @@ struct NewValues;
 
 impl MetricConstructor<Histogram> for NewValues {
     fn new_metric(&self) -> Histogram {
-        Histogram::new(VALUE_BUCKETS.into_iter())
+        Histogram::new(VALUE_BUCKETS)
     }
 }
 

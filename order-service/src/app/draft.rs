@@ -57,7 +57,7 @@ pub struct Invalid {
 
 impl Invalid {
     /// One field that is wrong.
-    pub fn field(code: &'static str, field: impl Into<String>, message: impl ToString) -> Self {
+    pub fn field(code: &'static str, field: impl Into<String>, message: &dyn ToString) -> Self {
         Self { code, fields: vec![FieldProblem { field: field.into(), message: message.to_string() }] }
     }
 }
@@ -84,7 +84,10 @@ impl Draft {
                 None => Ok(None),
                 Some(price) => match price.currency.parse::<Currency>() {
                     Ok(currency) => Ok(Some(Money::new(price.amount_minor, currency))),
-                    Err(error) => Err(wrong(format!("items[{index}].unit_price.currency"), &error)),
+                    Err(error) => {
+                        wrong(format!("items[{index}].unit_price.currency"), &error);
+                        Err(())
+                    }
                 },
             };
             if let (Ok(sku), Ok(quantity), Ok(unit_price)) = (sku, quantity, unit_price) {
@@ -171,7 +174,10 @@ pub(super) fn fingerprint(basket: &Basket, method: &PaymentMethod) -> Fingerprin
 mod tests {
     use super::*;
 
-    fn draft(items: &[(&str, i64, Option<(i64, &str)>)]) -> Draft {
+    /// SKU, quantity, and the price where one is given.
+    type Item<'a> = (&'a str, i64, Option<(i64, &'a str)>);
+
+    fn draft(items: &[Item<'_>]) -> Draft {
         Draft {
             items: items
                 .iter()

@@ -87,13 +87,13 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            keys_kept_for: Duration::from_secs(7 * 24 * 3600),
-            events_kept_for: Duration::from_secs(7 * 24 * 3600),
+            keys_kept_for: Duration::from_hours(7 * 24),
+            events_kept_for: Duration::from_hours(7 * 24),
             poll_min: Duration::from_millis(20),
             poll_max: Duration::from_millis(500),
             unwinding_grace: Duration::from_millis(300),
             retry_after: Duration::from_secs(2),
-            watch_max: Duration::from_secs(600),
+            watch_max: Duration::from_mins(10),
         }
     }
 }

@@ -132,7 +132,7 @@ impl Core {
             Ok(Applied::Already) => return Err(bug("a new order cannot have been placed")),
             Err(Rejection::Basket(problem)) => return Err(draft::invalid_basket(&problem).into()),
             Err(rejection @ (Rejection::NothingToPay | Rejection::NotAllowed { .. })) => {
-                return Err(Invalid::field("invalid_request", "items", rejection).into());
+                return Err(Invalid::field("invalid_request", "items", &rejection).into());
             }
         };
         let state = evolve(State::New, &placed).map_err(|_| bug("a decision that cannot be folded"))?;

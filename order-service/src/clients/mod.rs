@@ -8,6 +8,8 @@ mod fingerprint;
 mod inventory;
 mod outcome;
 mod payments;
+#[cfg(test)]
+mod tests;
 
 use std::{future::Future, time::Duration};
 

@@ -94,8 +94,8 @@ const MESSAGE_MAX: usize = 200;
 const fn code_word(code: Code) -> &'static str {
     match code {
         Code::Unavailable => "unavailable",
-        Code::DeadlineExceeded => "timeout",
-        Code::Cancelled => "cancelled",
+        // Our own deadline, when it passes on our side of the connection, shows as `Cancelled`.
+        Code::DeadlineExceeded | Code::Cancelled => "timeout",
         Code::ResourceExhausted => "overloaded",
         Code::Unauthenticated | Code::PermissionDenied => "not_authorized",
         Code::Unimplemented => "unimplemented",

@@ -13,7 +13,7 @@ use super::{OrdersGrpc, convert, deadline, order_id};
 use crate::app::Caller;
 
 /// The use case has a tighter bound of its own.
-const FAR: Duration = Duration::from_secs(24 * 3600);
+const FAR: Duration = Duration::from_hours(24);
 
 impl OrdersGrpc {
     pub(super) async fn watch(

@@ -5,6 +5,7 @@
 mod accept;
 pub(crate) mod cursor;
 pub mod items;
+mod object;
 pub mod openapi;
 pub mod orders;
 mod prefer;

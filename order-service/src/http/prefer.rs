@@ -71,7 +71,7 @@ mod tests {
         let check = |lines: &[&str], wait: Option<u64>, applied: Option<&str>| {
             let prefer = prefer(lines);
             assert_eq!(prefer.wait(), wait.map(Duration::from_secs), "{lines:?}");
-            assert_eq!(prefer.applied(Duration::from_secs(60), true).as_deref(), applied, "{lines:?}");
+            assert_eq!(prefer.applied(Duration::from_mins(1), true).as_deref(), applied, "{lines:?}");
         };
         check(&[], None, None);
         check(&["wait=10"], Some(10), Some("wait=10"));
@@ -87,6 +87,6 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_the_end_was_not_asynchronous() {
-        assert_eq!(prefer(&["respond-async"]).applied(Duration::from_secs(60), false), None);
+        assert_eq!(prefer(&["respond-async"]).applied(Duration::from_mins(1), false), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Orders and their lines: reading, listing, placing, changing.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use amends_primitives::{Money, OrderId, Timestamp};
 use amends_sql::{Database, Dialect, SqlError, Tx};
@@ -89,7 +89,8 @@ impl OrderStore for SqlOrders {
                     if let Some(value) = value {
                         bound.push(value);
                         let joint = if bound.len() == 1 { "WHERE" } else { "AND" };
-                        filters.push_str(&format!(" {joint} {filter} ${}", bound.len()));
+                        // Writing to a string cannot fail.
+                        let _ = write!(filters, " {joint} {filter} ${}", bound.len());
                     }
                 }
                 // One more than asked for tells whether there is a next page.

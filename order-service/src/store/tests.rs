@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use amends_primitives::{Currency, Money, OrderId, PaymentId, ReservationId, SagaId, Timestamp};
-use amends_sql::{Database, Options, SqlError, Tx};
+use amends_sql::{Database, Options, Tx};
 use async_trait::async_trait;
 use service_kit::metrics::Metrics;
 use sqlx::AssertSqlSafe;

@@ -445,13 +445,13 @@ impl Payments for Books {
         self.act("charge", |ledger| {
             let key = step.key.to_string();
             let existing = ledger.charge_keys.get(&key).cloned();
-            let (result, record) = once(existing.as_ref(), &format!("{ask:?}"), || match refusal {
-                Some(code) => Err(Refusal::new(code, "no")),
-                None => {
-                    let payment = Payment { order: ask.order, captured: ask.amount.amount_minor(), refunded: 0 };
-                    ledger.payments.insert(id, payment);
-                    Ok(id)
+            let (result, record) = once(existing.as_ref(), &format!("{ask:?}"), || {
+                if let Some(code) = refusal {
+                    return Err(Refusal::new(code, "no"));
                 }
+                let payment = Payment { order: ask.order, captured: ask.amount.amount_minor(), refunded: 0 };
+                ledger.payments.insert(id, payment);
+                Ok(id)
             });
             ledger.charge_keys.extend(record.map(|record| (key, record)));
             result

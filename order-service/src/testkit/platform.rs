@@ -206,7 +206,7 @@ impl Platform {
         let orders = loop {
             let orders = self.orders().await;
             let Some(order) = orders.iter().find(|order| order.status().is_in_motion()) else { break orders };
-            let until = tokio::time::Instant::now() + Duration::from_secs(60);
+            let until = tokio::time::Instant::now() + Duration::from_mins(1);
             self.core.sagas.settled(order.latest_saga(), until).await;
         };
         self.books.assert_balance(&orders);

@@ -31,7 +31,7 @@ impl Postgres {
             return None;
         };
         // Making a database copies files, which takes its time on a busy machine.
-        let patient = Options { statement_timeout: Duration::from_secs(60), ..Options::default() };
+        let patient = Options { statement_timeout: Duration::from_mins(1), ..Options::default() };
         let server = Database::connect_lazy(&admin, &patient).unwrap();
         Some(Self { admin, server, made: Mutex::default() })
     }

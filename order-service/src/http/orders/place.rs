@@ -15,7 +15,7 @@ use super::{OrderView, location};
 use crate::{
     app::{Draft, DraftLine, DraftPrice, PlaceOrder, Placed, idempotency_key},
     domain::State as OrderState,
-    http::{Api, prefer, writer},
+    http::{Api, object::Object, prefer, writer},
     problem::refused_order,
 };
 
@@ -27,8 +27,8 @@ pub(crate) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("ide
 #[serde(deny_unknown_fields)]
 pub struct NewOrder {
     /// 1 to 100, each SKU once.
-    #[schema(min_items = 1, max_items = 100)]
-    items: Vec<NewOrderLine>,
+    #[schema(min_items = 1, max_items = 100, value_type = Vec<NewOrderLine>)]
+    items: Vec<Object<NewOrderLine>>,
     /// The processor's token for a way to pay; never card data.
     #[schema(example = "pm_ok", pattern = "^[A-Za-z0-9_-]{1,64}$")]
     payment_method: String,
@@ -46,7 +46,8 @@ pub struct NewOrderLine {
     quantity: i64,
     /// The price the customer saw. Given, the catalogue must agree, or the order is refused with `price_mismatch`.
     #[serde(default)]
-    unit_price: Option<NewPrice>,
+    #[schema(value_type = Option<NewPrice>)]
+    unit_price: Option<Object<NewPrice>>,
 }
 
 /// A price as the customer saw it.
@@ -63,12 +64,12 @@ pub struct NewPrice {
 
 impl From<NewOrder> for Draft {
     fn from(body: NewOrder) -> Self {
-        let line = |line: NewOrderLine| DraftLine {
+        let line = |Object(line): Object<NewOrderLine>| DraftLine {
             sku: line.sku,
             quantity: line.quantity,
             unit_price: line
                 .unit_price
-                .map(|price| DraftPrice { amount_minor: price.amount_minor, currency: price.currency }),
+                .map(|Object(price)| DraftPrice { amount_minor: price.amount_minor, currency: price.currency }),
         };
         Self { items: body.items.into_iter().map(line).collect(), payment_method: body.payment_method }
     }

@@ -235,6 +235,17 @@ async fn bad_requests_name_the_field_and_write_nothing() {
     check(&" ".repeat(70 * 1024), "413 payload_too_large").await;
     check(&"[".repeat(10_000), "422 invalid_request body").await;
     check(&format!(r#"{{"items":{}"#, "[".repeat(10_000)), "422 invalid_request items[0]").await;
+    check(r#"{"items":[["beans",1,null]],"payment_method":"pm_ok"}"#, "422 invalid_request items[0]").await;
+    check(
+        r#"{"items":[{"sku":"beans","quantity":1,"unit_price":[1850,"EUR"]}],"payment_method":"pm_ok"}"#,
+        "422 invalid_request items[0].unit_price",
+    )
+    .await;
+    check(
+        r#"{"items":[{"sku":"beans","quantity":1,"quantity":2}],"payment_method":"pm_ok"}"#,
+        "422 invalid_request items[0]",
+    )
+    .await;
     assert_eq!(platform.finish().await.len(), 0);
     assert_eq!(platform.books.calls("reserve"), 0);
 }
