@@ -156,7 +156,7 @@ fn an_event_outside_of_any_span_may_bring_its_ids() {
         tracing::info_span!("inside").in_scope(|| tracing::info!(trace_id = "t-2", "inside"));
     });
     drop((dispatch, guard));
-    let mut id =
+    let id =
         || get(&read(&lines.recv_timeout(Duration::from_secs(5)).unwrap()), "trace_id").as_str().unwrap().to_owned();
     assert_eq!(id(), "t-1");
     assert_eq!(id().len(), 32);
