@@ -18,7 +18,7 @@ pub struct Handle {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Waited {
-    /// The saga has settled: completed, unwound, or parked.
+    /// What was waited for has come. After [`settled`](Handle::settled) the saga is completed, unwound, or parked.
     Settled(Snapshot),
     /// Time is up and the saga goes on. Holds its last durable state, unless none was seen yet.
     Running(Option<Snapshot>),
@@ -44,7 +44,8 @@ impl Handle {
         self.wait_until(patience, Snapshot::is_settled).await
     }
 
-    /// Waits until the saga has settled or has decided to unwind, at most for `patience`: from then on its failure is known.
+    /// Waits until the saga has settled or has decided to unwind, at most for `patience`. From then on a failure is known, though in
+    /// rare cases not final: closing the pivot may find that it was done, and then the saga goes forward after all.
     pub async fn decided(&self, patience: Duration) -> Waited {
         self.wait_until(patience, |snapshot| snapshot.is_settled() || snapshot.failure.is_some()).await
     }

@@ -450,10 +450,10 @@ async fn a_saga_that_waits_long_says_so_in_its_row() {
 }
 
 /// Counts calls, and fails when told to.
-struct Wire {
-    inner: Memory,
-    calls: AtomicU64,
-    down: AtomicBool,
+pub(super) struct Wire {
+    pub(super) inner: Memory,
+    pub(super) calls: AtomicU64,
+    pub(super) down: AtomicBool,
 }
 
 macro_rules! forward {

@@ -23,7 +23,7 @@ fn run(fault: Fault) -> (Ended, Books, Notes, SagaId) {
 }
 
 /// Panics that are injected need no backtrace each.
-fn quiet() {
+pub(super) fn quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let usual = std::panic::take_hook();

@@ -7,4 +7,6 @@ mod faults;
 mod golden;
 mod machine;
 mod sample;
+mod simulation;
 mod sql;
+mod tutorial;

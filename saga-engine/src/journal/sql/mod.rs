@@ -54,6 +54,7 @@ impl ApplyLocal for NothingLocal {
 /// The journal in SQL.
 pub struct SqlJournal<A: ApplyLocal> {
     database: Database,
+    ownership: Database,
     writer: Writer<A::Local>,
     metrics: WriterMetrics,
 }
@@ -63,7 +64,14 @@ impl<A: ApplyLocal> SqlJournal<A> {
     pub fn new(database: Database, apply: A) -> Self {
         let metrics = WriterMetrics::default();
         let writer = Writer::spawn(database.clone(), Arc::new(apply), metrics.clone());
-        Self { database, writer, metrics }
+        Self { ownership: database.clone(), database, writer, metrics }
+    }
+
+    /// Sends heartbeats and claims over connections of their own, to the same database: under overload a replica that waits for a
+    /// connection must not be taken for dead. One or two connections are enough; an embedded database needs none.
+    #[must_use]
+    pub fn with_ownership_on(self, ownership: Database) -> Self {
+        Self { ownership, ..self }
     }
 
     /// What the writer counts; register it with the process's registry.
@@ -129,7 +137,7 @@ impl<A: ApplyLocal> Journal for SqlJournal<A> {
         known: &[DefinitionId],
         _now: Timestamp,
     ) -> Result<Heartbeat, JournalError> {
-        self.database.bounded(ownership::heartbeat(&self.database, replica, lease, known)).await
+        self.ownership.bounded(ownership::heartbeat(&self.ownership, replica, lease, known)).await
     }
 
     async fn claim(
@@ -139,7 +147,7 @@ impl<A: ApplyLocal> Journal for SqlJournal<A> {
         limit: u32,
         now: Timestamp,
     ) -> Result<Claimed, JournalError> {
-        self.database.bounded(ownership::claim(&self.database, replica, known, limit, now)).await
+        self.ownership.bounded(ownership::claim(&self.ownership, replica, known, limit, now)).await
     }
 
     fn is_exclusive(&self) -> bool {
@@ -147,15 +155,15 @@ impl<A: ApplyLocal> Journal for SqlJournal<A> {
     }
 
     async fn evict_others(&self, replica: &ReplicaId) -> Result<(), JournalError> {
-        self.database.bounded(ownership::evict_others(&self.database, replica)).await
+        self.ownership.bounded(ownership::evict_others(&self.ownership, replica)).await
     }
 
     async fn owned(&self, replica: &ReplicaId) -> Result<Vec<SagaId>, JournalError> {
-        self.database.bounded(ownership::owned(&self.database, replica)).await
+        self.ownership.bounded(ownership::owned(&self.ownership, replica)).await
     }
 
     async fn retire(&self, replica: &ReplicaId, now: Timestamp) -> Result<u64, JournalError> {
-        self.database.bounded(ownership::retire(&self.database, replica, now)).await
+        self.ownership.bounded(ownership::retire(&self.ownership, replica, now)).await
     }
 
     async fn request(&self, id: SagaId, request: &OperatorRequest) -> Result<Requested, JournalError> {
@@ -163,7 +171,7 @@ impl<A: ApplyLocal> Journal for SqlJournal<A> {
     }
 
     async fn requests(&self, replica: &ReplicaId) -> Result<Vec<(SagaId, OperatorRequest)>, JournalError> {
-        self.database.bounded(ownership::requests(&self.database, replica)).await
+        self.ownership.bounded(ownership::requests(&self.ownership, replica)).await
     }
 
     async fn list(&self, filter: &Filter) -> Result<Page, JournalError> {

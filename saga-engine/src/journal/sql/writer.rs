@@ -121,7 +121,13 @@ impl<L: Send + Sync + 'static> Writer<L> {
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH_MAX);
             while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
-                write(&database, &*apply, &metrics, std::mem::take(&mut batch)).await;
+                let written = write(&database, &*apply, &metrics, std::mem::take(&mut batch)).await;
+                if let Err(error) = written {
+                    // Whoever waits would find out the same, one batch after the other, long after its caller has gone.
+                    while let Ok(job) = waiting.try_recv() {
+                        fail(job, &error);
+                    }
+                }
             }
         });
         Self { jobs }
@@ -162,7 +168,22 @@ fn panicked(panic: &(dyn Any + Send)) -> SqlError {
 
 type Entry<L> = (Arc<Append<L>>, oneshot::Sender<Result<Appended, JournalError>>);
 
-async fn write<A: ApplyLocal>(database: &Database, apply: &A, metrics: &WriterMetrics, jobs: Vec<Job<A::Local>>) {
+fn fail<L>(job: Job<L>, error: &Arc<SqlError>) {
+    match job {
+        Job::Work(job) => job.answer(Err(share(error))),
+        Job::Append(_, answer) => {
+            let _gone = answer.send(Err(share(error).into()));
+        }
+    }
+}
+
+/// Writes a batch and tells everyone in it. Fails when the database could not be reached at all.
+async fn write<A: ApplyLocal>(
+    database: &Database,
+    apply: &A,
+    metrics: &WriterMetrics,
+    jobs: Vec<Job<A::Local>>,
+) -> Result<(), Arc<SqlError>> {
     let mut work: Vec<Box<dyn Work>> = Vec::new();
     let mut entries: Vec<Entry<A::Local>> = Vec::new();
     for job in jobs {
@@ -174,7 +195,7 @@ async fn write<A: ApplyLocal>(database: &Database, apply: &A, metrics: &WriterMe
         }
     }
     if work.is_empty() && entries.is_empty() {
-        return;
+        return Ok(());
     }
     metrics.batch.observe(f64::from(u32::try_from(work.len() + entries.len()).unwrap_or(u32::MAX)));
     let begun = tokio::time::Instant::now();
@@ -193,15 +214,17 @@ async fn write<A: ApplyLocal>(database: &Database, apply: &A, metrics: &WriterMe
             for ((_, answer), verdict) in entries.into_iter().zip(verdicts) {
                 let _gone = answer.send(verdict);
             }
+            Ok(())
         }
         Err(error) => {
             let error = Arc::new(error);
             for job in work {
-                job.answer(Err(share(&error)));
+                fail(Job::<A::Local>::Work(job), &error);
             }
-            for (_, answer) in entries {
-                let _gone = answer.send(Err(share(&error).into()));
+            for (entry, answer) in entries {
+                fail(Job::Append(entry, answer), &error);
             }
+            if matches!(*error, SqlError::Unavailable(_) | SqlError::TimedOut) { Err(error) } else { Ok(()) }
         }
     }
 }

@@ -1,0 +1,256 @@
+//! What the engine costs: the pure machine, the journal by batch size, and whole sagas against a floor that makes the same calls
+//! without an engine. `cargo bench -p saga-engine`; with `AMENDS_TEST_POSTGRES_URL` set, also on PostgreSQL.
+#![expect(clippy::unwrap_used, reason = "a benchmark may stop")]
+
+use std::{sync::Arc, time::Duration};
+
+use amends_primitives::{IdSource, RandomIds, SagaId, Timestamp};
+use amends_sql::{Database, Options};
+use async_trait::async_trait;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use futures::future::join_all;
+use saga_engine::{
+    Closed, Compensable, Definition, Engine, NewSaga, NoLocal, NothingLocal, Outcome, Pivot, Policy, SCHEMA, Saga,
+    SqlJournal, Status, Step, StepContext, TraceContext, Undo,
+    event::{Event, Record},
+    journal::{Append, DefinitionId, Journal, NewRow, ReplicaId},
+    plan::{self, Conclusion, Next},
+    state::State,
+    transition::apply,
+};
+use tokio::runtime::Runtime;
+
+struct Flow;
+
+impl Saga for Flow {
+    const NAME: &'static str = "flow";
+    const VERSION: u32 = 1;
+    type State = Vec<u32>;
+    type Local = NoLocal;
+}
+
+/// A participant that takes as long as a call within one machine.
+async fn participant() -> u32 {
+    tokio::task::yield_now().await;
+    7
+}
+
+macro_rules! step {
+    ($name:ident, $text:literal) => {
+        struct $name;
+
+        #[async_trait]
+        impl Step<Flow> for $name {
+            const NAME: &'static str = $text;
+            type Output = u32;
+
+            async fn act(&self, _state: &Vec<u32>, _context: &StepContext) -> Outcome<u32> {
+                Outcome::Done(participant().await)
+            }
+
+            fn record(state: &mut Vec<u32>, output: u32) {
+                state.push(output);
+            }
+        }
+    };
+}
+
+step!(Reserve, "reserve");
+step!(Charge, "charge");
+step!(Commit, "commit");
+step!(Confirm, "confirm");
+
+#[async_trait]
+impl Compensable<Flow> for Reserve {
+    async fn compensate(&self, _state: &Vec<u32>, _context: &StepContext) -> Undo {
+        Undo::Undone
+    }
+}
+
+#[async_trait]
+impl Compensable<Flow> for Charge {
+    async fn compensate(&self, _state: &Vec<u32>, _context: &StepContext) -> Undo {
+        Undo::Undone
+    }
+}
+
+#[async_trait]
+impl Pivot<Flow> for Commit {
+    async fn close(&self, _state: &Vec<u32>, _context: &StepContext) -> Closed<u32> {
+        Closed::Closed
+    }
+}
+
+fn flow() -> Definition<Flow> {
+    Definition::builder()
+        .step(Reserve, Policy::default())
+        .step(Charge, Policy::default())
+        .pivot(Commit, Policy::default())
+        .retriable(Confirm, Policy::default())
+        .build()
+        .unwrap()
+}
+
+/// One happy saga through the machine alone.
+fn machine(criterion: &mut Criterion) {
+    let definition = flow();
+    let shape = definition.shape();
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let one = || {
+        let mut state = State::started(shape, now);
+        let happens = |state: &mut State, event: Event| apply(shape, state, &Record { at: now, event }).unwrap();
+        loop {
+            match plan::next(shape, &state, now) {
+                Next::Perform(effects) => {
+                    for effect in effects {
+                        happens(&mut state, plan::started(shape, effect));
+                        let done = Conclusion::Acted(Outcome::Done(serde_json::Value::from(7)));
+                        let event = plan::concluded(shape, &state, effect, done, now, 0.5);
+                        happens(&mut state, event);
+                    }
+                }
+                Next::Decide(event) => happens(&mut state, event),
+                _ => return state.seq,
+            }
+        }
+    };
+    let mut group = criterion.benchmark_group("machine");
+    group.throughput(Throughput::Elements(one()));
+    group.bench_function("events", |bencher| bencher.iter(one));
+    group.finish();
+}
+
+struct Store {
+    name: &'static str,
+    database: Database,
+    _dir: Option<tempfile::TempDir>,
+}
+
+async fn stores() -> Vec<Store> {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", dir.path().join("bench.db").display());
+    let database = Database::connect_lazy(&url, &Options::default()).unwrap();
+    let mut stores = vec![Store { name: "sqlite", database, _dir: Some(dir) }];
+    #[expect(clippy::disallowed_methods, reason = "where benchmarks find their servers")]
+    if let Ok(admin_url) = std::env::var("AMENDS_TEST_POSTGRES_URL") {
+        let name = format!("saga_bench_{}", std::process::id());
+        let admin = Database::connect_lazy(&admin_url, &Options::default()).unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(admin.writer()).await.unwrap();
+        let (server, _) = admin_url.rsplit_once('/').unwrap();
+        let database = Database::connect_lazy(&format!("{server}/{name}"), &Options::default()).unwrap();
+        stores.push(Store { name: "postgres", database, _dir: None });
+    }
+    for store in &stores {
+        store.database.migrate(&SCHEMA).await.unwrap();
+    }
+    stores
+}
+
+/// Entries written at the same time: what sharing a commit saves.
+fn journal(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let mut group = criterion.benchmark_group("journal");
+    group.sample_size(20);
+    for store in runtime.block_on(stores()) {
+        let journal = Arc::new(runtime.block_on(async { SqlJournal::new(store.database.clone(), NothingLocal) }));
+        for batch in [1_usize, 8, 64] {
+            let now = Timestamp::from_millis(1_700_000_000_000);
+            group.throughput(Throughput::Elements(batch as u64));
+            group.bench_function(BenchmarkId::new(store.name, batch), |bencher| {
+                let owner = ReplicaId::new("bench");
+                let entries: Vec<_> = (0..batch)
+                    .map(|_| Append {
+                        saga_id: SagaId::new(RandomIds.next_id()),
+                        expected_seq: 0,
+                        fence: 1,
+                        owner: owner.clone(),
+                        records: vec![Record {
+                            at: now,
+                            event: Event::StepStarted { step: "charge".into(), attempt: 1 },
+                        }],
+                        status: Status::Running,
+                        step: Some("charge".into()),
+                        failure: None,
+                        parked: None,
+                        wake_at: None,
+                        clears_request: false,
+                        releases: false,
+                        local: None,
+                        at: now,
+                    })
+                    .collect();
+                runtime.block_on(join_all(entries.iter().map(async |entry: &Append<NoLocal>| {
+                    let row = NewRow {
+                        id: entry.saga_id,
+                        definition: DefinitionId { name: "flow".into(), version: 1 },
+                        subject: String::new(),
+                        input: "[]".into(),
+                        trace: TraceContext::none(),
+                        owner: owner.clone(),
+                        at: now,
+                    };
+                    journal.start(&row).await.unwrap();
+                })));
+                let mut seq = 0;
+                bencher.iter(|| {
+                    let entries = entries.iter().map(|entry| Arc::new(Append { expected_seq: seq, ..entry.clone() }));
+                    let written = runtime.block_on(join_all(entries.map(|entry| journal.append(entry))));
+                    seq += 1;
+                    assert!(written.into_iter().all(|written| written.is_ok()));
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Whole sagas, so many at the same time; and the same calls without an engine.
+fn engine(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let mut group = criterion.benchmark_group("saga");
+    group.sample_size(20).measurement_time(Duration::from_secs(8));
+    for concurrency in [1_usize, 32] {
+        group.throughput(Throughput::Elements(concurrency as u64));
+        group.bench_function(BenchmarkId::new("floor", concurrency), |bencher| {
+            bencher.iter(|| {
+                runtime.block_on(join_all((0..concurrency).map(async |_| {
+                    for _ in 0..4 {
+                        participant().await;
+                    }
+                })))
+            });
+        });
+    }
+    for store in runtime.block_on(stores()) {
+        let engine = runtime.block_on(async {
+            let journal = Arc::new(SqlJournal::new(store.database.clone(), NothingLocal));
+            let engine = Engine::builder(journal).register(flow()).start();
+            while !engine.is_ready() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            engine
+        });
+        for concurrency in [1_usize, 32] {
+            group.throughput(Throughput::Elements(concurrency as u64));
+            group.bench_function(BenchmarkId::new(store.name, concurrency), |bencher| {
+                bencher.iter(|| {
+                    runtime.block_on(join_all((0..concurrency).map(async |_| {
+                        let id = SagaId::new(RandomIds.next_id());
+                        let new = NewSaga::<Flow> {
+                            id,
+                            state: Vec::new(),
+                            subject: String::new(),
+                            trace: TraceContext::none(),
+                        };
+                        let handle = engine.start(new).await.unwrap();
+                        let _settled = handle.settled(Duration::from_secs(10)).await;
+                    })))
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, machine, journal, engine);
+criterion_main!(benches);

@@ -1,0 +1,205 @@
+//! Whole engines in a bad world: several replicas that crash, freeze and are cut off from the journal, participants behind a network
+//! that loses, repeats and delays, all drawn from one seed and in virtual time. Afterwards every saga has ended and the books balance.
+//!
+//! `AMENDS_SIMULATION_SEEDS=from..to` runs others than the fixed ones.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use amends_primitives::{IdSource, SagaId, SeededIds};
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::{
+    engine::Wire,
+    sample::{ALL, Notes, Trip, TripState, trip},
+};
+use crate::{
+    Call, Cause, Closed, Config, Engine, Intercept, NewSaga, Outcome, Refusal, Status, TraceContext, Undo,
+    journal::{Journal, Operator},
+    plan::{Conclusion, EffectKind},
+    testkit::{Books, TokioClock},
+};
+
+const REPLICAS: usize = 3;
+const SAGAS: usize = 6;
+
+struct Weather {
+    random: Mutex<StdRng>,
+    calm: AtomicBool,
+}
+
+impl Weather {
+    fn draw(&self, below: u32) -> u32 {
+        self.random.lock().random_range(0..below)
+    }
+
+    fn millis(&self, below: u32) -> Duration {
+        Duration::from_millis(u64::from(self.draw(below)))
+    }
+}
+
+#[async_trait]
+impl Intercept for Weather {
+    async fn attempt(
+        &self,
+        call: &Call,
+        perform: &(dyn Fn() -> BoxFuture<'static, Conclusion> + Send + Sync),
+    ) -> Conclusion {
+        if self.calm.load(Ordering::SeqCst) {
+            return perform().await;
+        }
+        let cause = Cause::new("weather", "nobody knows");
+        let unknown = match call.kind {
+            EffectKind::Act => Conclusion::Acted(Outcome::Unknown(cause)),
+            EffectKind::Compensate => Conclusion::Compensated(Undo::NotYet(cause)),
+            EffectKind::Close => Conclusion::Closed(Closed::NotYet(cause)),
+        };
+        match self.draw(100) {
+            0..10 => unknown,
+            10..20 => {
+                let _answer = perform().await;
+                unknown
+            }
+            20..30 => {
+                let (request, delay) = (perform(), self.millis(20_000));
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    let _answer = request.await;
+                });
+                unknown
+            }
+            30..38 => {
+                let first = perform().await;
+                let again = perform().await;
+                assert_eq!(first, again, "a repeat of {call:?} was answered otherwise");
+                again
+            }
+            38..44 if call.kind == EffectKind::Act => {
+                Conclusion::Acted(Outcome::Refused(Refusal::new("no", "a bad day")))
+            }
+            44..54 => {
+                tokio::time::sleep(self.millis(900)).await;
+                perform().await
+            }
+            #[expect(clippy::panic, reason = "what is injected is a panic")]
+            54..56 => panic!("a fault was injected"),
+            _ => perform().await,
+        }
+    }
+}
+
+async fn simulate(seed: u64) {
+    let weather = Arc::new(Weather { random: Mutex::new(StdRng::seed_from_u64(seed)), calm: AtomicBool::new(false) });
+    let (books, notes) = (Books::with_delay(Duration::from_millis(5)), Notes::default());
+    let (journal, clock) = (notes.journal(), Arc::new(TokioClock::default()));
+    let ids = Arc::new(SeededIds::new(seed));
+    let replica = || {
+        let wire = Arc::new(Wire { inner: journal.clone(), calls: AtomicU64::new(0), down: AtomicBool::new(false) });
+        let jitter = Arc::clone(&weather);
+        let engine = Engine::builder(Arc::clone(&wire))
+            .clock(Arc::<TokioClock>::clone(&clock))
+            .ids(Arc::<SeededIds>::clone(&ids))
+            .jitter(move || f64::from(jitter.draw(1000)) / 1000.0)
+            .intercept(Arc::<Weather>::clone(&weather))
+            .config(Config { sweep: Duration::from_secs(5), ..Config::default() })
+            .register(trip(&books))
+            .start();
+        (wire, engine)
+    };
+    let mut replicas: Vec<_> = (0..REPLICAS).map(|_| replica()).collect();
+    let mut sagas = Vec::new();
+    let operator = Operator { who: "the simulation".into(), why: "by chance".into() };
+
+    for _ in 0..40 {
+        tokio::time::sleep(weather.millis(1500)).await;
+        let at = usize::try_from(weather.draw(3)).unwrap();
+        match weather.draw(10) {
+            0..4 if sagas.len() < SAGAS => {
+                let id = SagaId::new(ids.next_id());
+                let state = TripState { id: Some(id), ..TripState::default() };
+                let new = NewSaga::<Trip> { id, state, subject: String::new(), trace: TraceContext::none() };
+                if replicas[at].1.start(new).await.is_ok() {
+                    sagas.push(id);
+                }
+            }
+            4 | 5 => replicas[at].0.down.store(true, Ordering::SeqCst),
+            6 | 7 => replicas[at].0.down.store(false, Ordering::SeqCst),
+            8 => {
+                if weather.draw(2) == 0 {
+                    replicas[at].1.kill();
+                } else {
+                    replicas[at].1.drain(weather.millis(2000)).await;
+                }
+                replicas[at] = replica();
+            }
+            _ => {
+                if let Some(id) = sagas.last() {
+                    let _asked = replicas[at].1.cancel(*id, operator.clone()).await;
+                }
+            }
+        }
+    }
+
+    weather.calm.store(true, Ordering::SeqCst);
+    for (wire, _) in &replicas {
+        wire.down.store(false, Ordering::SeqCst);
+    }
+    for round in 0.. {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let rows: Vec<_> = journal.all().into_iter().map(|stored| stored.row).collect();
+        for parked in rows.iter().filter(|row| row.status == Status::Parked) {
+            let _asked = replicas[0].1.retry(parked.id, operator.clone()).await;
+        }
+        if rows.iter().all(|row| row.status.is_finished()) {
+            break;
+        }
+        assert!(round < 200, "seed {seed}: does not end: {rows:#?}");
+    }
+    // What is still on its way arrives.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(books.mistakes(), Vec::<String>::new(), "seed {seed}");
+    for id in &sagas {
+        let stored = journal.load(*id).await.unwrap().unwrap();
+        let said: Vec<_> = notes.of(*id).into_iter().filter(|note| *note != "parked").collect();
+        match stored.row.status {
+            Status::Completed => {
+                assert_eq!((books.in_effect(*id), said), (ALL.to_vec(), vec!["confirmed"]), "seed {seed}")
+            }
+            _ => assert_eq!((books.in_effect(*id), said), (vec![], vec!["failed"]), "seed {seed}: {stored:#?}"),
+        }
+    }
+    for (_, engine) in replicas {
+        engine.kill();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how a failed seed is run again")]
+fn seeds() -> std::ops::Range<u64> {
+    let asked = std::env::var("AMENDS_SIMULATION_SEEDS").ok();
+    let range = asked
+        .as_deref()
+        .and_then(|text| text.split_once(".."))
+        .and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    range.unwrap_or(0..150)
+}
+
+#[test]
+fn in_bad_weather_every_saga_ends_and_the_books_balance() {
+    super::faults::quiet();
+    for seed in seeds() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(simulate(seed))));
+        if let Err(panic) = ran {
+            eprintln!("to run it again: AMENDS_SIMULATION_SEEDS={seed}..{}", seed + 1);
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
