@@ -1,11 +1,12 @@
 //! Redis, for what replicas share: every call is bounded, and a server that is down is an error, never a wait.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{
     AsyncCommands as _, Cmd, FromRedisValue, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
+use tokio::sync::OnceCell;
 
 /// Longer than any healthy answer, shorter than anybody's patience.
 const CALL_BOUND: Duration = Duration::from_millis(300);
@@ -18,7 +19,9 @@ pub struct Unavailable(#[source] Option<RedisError>);
 /// A connection that finds back by itself. Clones share it.
 #[derive(Clone)]
 pub struct Redis {
-    manager: ConnectionManager,
+    client: redis::Client,
+    /// Made at the first call: its task needs a runtime, and configuration is checked before there is one.
+    manager: Arc<OnceCell<ConnectionManager>>,
 }
 
 impl Redis {
@@ -32,13 +35,19 @@ impl Redis {
     /// # Errors
     /// When the URL is not one.
     pub fn new(url: &str) -> Result<Self, RedisError> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CALL_BOUND))
-            .set_response_timeout(Some(CALL_BOUND))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_secs(1));
-        let client = redis::Client::open(url)?;
-        Ok(Self { manager: ConnectionManager::new_lazy_with_config(client, config)? })
+        Ok(Self { client: redis::Client::open(url)?, manager: Arc::default() })
+    }
+
+    async fn manager(&self) -> Result<ConnectionManager, Unavailable> {
+        let make = || async {
+            let config = ConnectionManagerConfig::new()
+                .set_connection_timeout(Some(CALL_BOUND))
+                .set_response_timeout(Some(CALL_BOUND))
+                .set_number_of_retries(1)
+                .set_max_delay(Duration::from_secs(1));
+            ConnectionManager::new_lazy_with_config(self.client.clone(), config)
+        };
+        self.manager.get_or_try_init(make).await.cloned().map_err(|error| Unavailable(Some(error)))
     }
 
     /// Sends a command.
@@ -46,7 +55,7 @@ impl Redis {
     /// # Errors
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unavailable> {
-        let mut manager = self.manager.clone();
+        let mut manager = self.manager().await?;
         bounded(command.query_async(&mut manager)).await
     }
 
@@ -55,7 +64,7 @@ impl Redis {
     /// # Errors
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
     pub async fn invoke<T: FromRedisValue>(&self, call: &redis::ScriptInvocation<'_>) -> Result<T, Unavailable> {
-        let mut manager = self.manager.clone();
+        let mut manager = self.manager().await?;
         bounded(call.invoke_async(&mut manager)).await
     }
 
@@ -64,7 +73,7 @@ impl Redis {
     /// # Errors
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
     pub async fn exists(&self, key: &str) -> Result<bool, Unavailable> {
-        let mut manager = self.manager.clone();
+        let mut manager = self.manager().await?;
         bounded(manager.exists(key)).await
     }
 
@@ -73,7 +82,7 @@ impl Redis {
     /// # Errors
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
     pub async fn get(&self, key: &str) -> Result<Option<String>, Unavailable> {
-        let mut manager = self.manager.clone();
+        let mut manager = self.manager().await?;
         bounded(manager.get(key)).await
     }
 
@@ -82,7 +91,7 @@ impl Redis {
     /// # Errors
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
     pub async fn set(&self, key: &str, value: &str, ttl: Duration) -> Result<(), Unavailable> {
-        let mut manager = self.manager.clone();
+        let mut manager = self.manager().await?;
         bounded(manager.set_ex(key, value, ttl.as_secs().max(1))).await
     }
 
@@ -116,6 +125,12 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_url_is_checked_without_a_runtime() {
+        assert!(Redis::new("redis://:secret@127.0.0.1:6379/0").is_ok());
+        assert!(Redis::new("http://x").is_err());
+    }
+
     #[tokio::test]
     async fn a_redis_that_is_gone_or_hangs_is_an_error_and_never_a_wait() {
         let hung = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -128,7 +143,6 @@ mod tests {
             }
             assert!(began.elapsed() < Duration::from_secs(3), "{address}: {:?}", began.elapsed());
         }
-        assert!(Redis::new("http://x").is_err());
     }
 
     /// `cargo xtask test` names a server; without one this fails, unless only embedded backends are asked for.

@@ -8,6 +8,8 @@ use parking_lot::RwLock;
 /// A probe asks every second or so; one that takes longer than this counts as failed.
 const CHECK_BOUND: Duration = Duration::from_secs(2);
 
+const STARTING: &str = "starting";
+
 /// Asks one dependency whether it is well; the error says in words what is not.
 pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
@@ -24,6 +26,16 @@ impl Readiness {
     /// Adds a check, or replaces the one of that name.
     pub fn add(&self, name: impl Into<String>, check: Check) {
         self.0.write().insert(name.into(), check);
+    }
+
+    /// From now on not ready, until [`Readiness::started`]: the process answers its operators before its services are built.
+    pub fn starting(&self) {
+        self.add(STARTING, Arc::new(|| Box::pin(async { Err("not all listeners are bound yet".to_owned()) })));
+    }
+
+    /// The services are built and their listeners bound.
+    pub fn started(&self) {
+        self.0.write().remove(STARTING);
     }
 
     /// Asks all checks at once. The answer names each with its result, in the order of names.
@@ -46,6 +58,15 @@ impl fmt::Debug for Readiness {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_starts_is_not_ready_yet() {
+        let readiness = Readiness::new();
+        readiness.starting();
+        assert!(readiness.ask().await.iter().any(|(_, answer)| answer.is_err()));
+        readiness.started();
+        assert!(readiness.ask().await.is_empty());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_check_that_hangs_has_failed() {

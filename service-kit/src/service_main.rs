@@ -12,8 +12,11 @@ use crate::{
     config::{self, ConfigError, ConfigErrors, Section, Sources},
 };
 
-/// How long tasks may take to end after everything else has. Within the 30 s that orchestrators grant.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long a service may take to end once it is told to: its listeners drain within 10 s, its sagas within as long. With
+/// [`DRAIN_MAX`] it stays within the 30 s that orchestrators grant. Ends a service that still waits for its store, too.
+const END_MAX: Duration = Duration::from_secs(20);
+/// How long tasks may take to end after everything else has.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// Arguments that all our programs take.
 #[derive(Debug, Clone, Default, Parser)]
@@ -171,6 +174,7 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let runtime = Runtime::new();
+    runtime.readiness.starting();
     if telemetry.service_name.is_empty() {
         name.clone_into(&mut telemetry.service_name);
     }
@@ -186,7 +190,7 @@ where
         admin::router(runtime.metrics.clone(), runtime.readiness.clone(), runtime.shutdown.clone()),
         admin_stop.clone(),
     ));
-    let result = run(config, runtime.clone()).await;
+    let result = within(END_MAX, &runtime.shutdown, run(config, runtime.clone())).await;
     if let Err(error) = &result {
         tracing::error!(error = format!("{error:#}"), "the service ends with an error");
     }
@@ -198,6 +202,25 @@ where
     tracing::info!(service = name, "stopped");
     drop(guard);
     result
+}
+
+/// Runs to the end, but for at most `bound` once shutdown has begun.
+async fn within(
+    bound: Duration,
+    shutdown: &crate::shutdown::Shutdown,
+    run: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let late = async {
+        shutdown.triggered().await;
+        tokio::time::sleep(bound).await;
+    };
+    tokio::select! {
+        result = run => result,
+        () = late => {
+            tracing::warn!(?bound, "the service did not end in time; ending without it");
+            Ok(())
+        }
+    }
 }
 
 /// Shows the log shipper's counters among the process's metrics.
@@ -273,5 +296,15 @@ mod tests {
         for bad in ["novalue", "=x"] {
             assert!(CommonArgs::try_parse_from(["x", "--set", bad]).is_err());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_does_not_end_is_left_behind() {
+        let shutdown = crate::shutdown::Shutdown::new();
+        assert!(within(END_MAX, &shutdown, async { anyhow::bail!("its own end") }).await.is_err());
+        shutdown.trigger();
+        let began = tokio::time::Instant::now();
+        within(END_MAX, &shutdown, std::future::pending()).await.unwrap();
+        assert_eq!(began.elapsed(), END_MAX);
     }
 }

@@ -5,6 +5,9 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
+/// A signal this soon after the first is the same wish told twice.
+const INSIST_AFTER: Duration = Duration::from_millis(500);
+
 #[derive(Default)]
 struct Inner {
     token: CancellationToken,
@@ -69,17 +72,21 @@ impl Shutdown {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let shutdown = self.clone();
         tokio::spawn(async move {
-            let mut seen = false;
+            let mut first: Option<tokio::time::Instant> = None;
             loop {
                 let name = tokio::select! {
                     _ = interrupt.recv() => "SIGINT",
                     _ = terminate.recv() => "SIGTERM",
                 };
-                if seen {
-                    tracing::warn!(signal = name, "second signal: ending at once");
-                    std::process::exit(130);
+                match first {
+                    None => first = Some(tokio::time::Instant::now()),
+                    // A terminal tells the whole group, and whoever started us may tell us once more: that is one wish.
+                    Some(at) if at.elapsed() < INSIST_AFTER => continue,
+                    Some(_) => {
+                        tracing::warn!(signal = name, "second signal: ending at once");
+                        std::process::exit(130);
+                    }
                 }
-                seen = true;
                 tracing::info!(signal = name, "stopping; a second signal ends at once");
                 shutdown.trigger();
             }

@@ -108,6 +108,15 @@ impl Breaker {
         Ok(Leave { epoch: self.epoch })
     }
 
+    /// How long calls will still be refused; `None` when the next one would be let through. Changes nothing, takes up no probe.
+    pub(super) fn refuses_for(&self, now: Timestamp) -> Option<Duration> {
+        match self.state {
+            State::Open { until } if now < until => Some(until.since(now)),
+            State::HalfOpen { probing, good } if probing + good >= self.config.probes => Some(Duration::from_secs(1)),
+            State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => None,
+        }
+    }
+
     /// Takes note of what a call came to.
     pub(super) fn note(&mut self, leave: Leave, outcome: Outcome, now: Timestamp) {
         if leave.epoch != self.epoch {

@@ -184,6 +184,13 @@ impl Guard {
         self.0.breaker.lock().state()
     }
 
+    /// How long calls will still be refused by the breaker; `None` when the next one would be let through. For deciding, before
+    /// anything is begun, whether it is worth beginning. Unlike [`Guard::state`], which says "open" until somebody calls, it knows when
+    /// an open breaker is due to let a probe through.
+    pub fn refuses_for(&self) -> Option<Duration> {
+        self.0.breaker.lock().refuses_for(self.0.clock.now())
+    }
+
     /// Calls, and calls again while that may help, the budget allows it, and the deadline leaves time.
     ///
     /// `method` is the full gRPC method (`amends.payments.v1.PaymentService/Charge`), for span and metrics. `attempt` is

@@ -113,9 +113,11 @@ async fn an_open_breaker_answers_at_once_and_lets_probes_through_later() {
     world.calls();
     let open = world.call(LONG, &[Ok("x")]).await.unwrap_err();
     assert_eq!((world.calls(), open.nothing_sent()), (0, true));
+    assert_eq!(world.guard.refuses_for(), Some(Duration::from_secs(30)));
     assert!(matches!(open, GuardError::Open { retry_after } if retry_after == Duration::from_secs(30)));
     assert!(world.metrics.encode().contains(r#"circuit_breaker_state{peer_service="payment-service"} 2"#));
     world.clock.advance(Duration::from_secs(30));
+    assert_eq!((world.guard.refuses_for(), world.guard.state()), (None, BreakerState::Open));
     for _ in 0..3 {
         world.call(LONG, &[Ok("x")]).await.unwrap();
     }
