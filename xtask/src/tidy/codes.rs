@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Tree};
+use super::{Finding, Tree, is_test};
 
 const PAGES: &str = "docs/errors/";
 
@@ -70,8 +70,9 @@ struct Used {
 /// that is an argument or a member of.
 fn used(tree: &Tree) -> BTreeMap<Used, (String, usize)> {
     let mut codes = BTreeMap::new();
-    for (path, text) in tree.rust().filter(|(path, _)| path.contains("/src/") && !path.starts_with("xtask/")) {
-        // Tests make problems up.
+    // Tests make problems up.
+    let concerned = |path: &str| path.contains("/src/") && !path.starts_with("xtask/") && !is_test(path);
+    for (path, text) in tree.rust().filter(|(path, _)| concerned(path)) {
         let text = text.split("#[cfg(test)]").next().unwrap_or(text);
         for (at, prefix) in text.match_indices("ErrorKind::") {
             let behind = &text[at + prefix.len()..];

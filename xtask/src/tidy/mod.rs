@@ -97,6 +97,11 @@ fn is(path: &str, extension: &str) -> bool {
     Path::new(path).extension().is_some_and(|found| found == extension)
 }
 
+/// Whether the file is for tests only, by where it is. They look behind a store's back, and make things up.
+fn is_test(path: &str) -> bool {
+    path.contains("/tests/") || path.contains("/testkit/") || path.ends_with("/tests.rs")
+}
+
 /// What git knows or would add; without git (an archive), everything outside `target`.
 fn paths(root: &Path) -> Result<Vec<String>> {
     let mut git = Command::new("git");

@@ -1,6 +1,6 @@
 //! Rules about single Rust files: what they say first, which words a folder may use, how long they are.
 
-use super::{Finding, Tree, code};
+use super::{Finding, Tree, code, is_test};
 
 /// Every file says what it is for before anything else.
 pub(super) fn header(tree: &Tree) -> Vec<Finding> {
@@ -23,9 +23,7 @@ pub(super) fn stores_know_sql(tree: &Tree) -> Vec<Finding> {
         let in_service =
             SERVICES.iter().any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
         let allowed = path.contains("/store/") || path.ends_with("/store.rs");
-        // Tests look behind the store's back.
-        let test = path.contains("/tests/") || path.ends_with("/tests.rs");
-        in_service && !allowed && !test
+        in_service && !allowed && !is_test(path)
     };
     words(tree, outside, &["sqlx", "mongodb"], "only `store` names a database driver")
 }
