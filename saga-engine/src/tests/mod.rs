@@ -5,6 +5,7 @@ mod databases;
 mod engine;
 mod faults;
 mod golden;
+mod local;
 mod machine;
 mod sample;
 mod simulation;
