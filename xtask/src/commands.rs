@@ -94,8 +94,23 @@ impl Selection {
 /// Rewrites what is generated and committed; the tests that compare it write instead.
 pub(crate) fn generate() -> Result {
     let tools = build_tools()?;
-    for (package, test) in [("amends-protos", "bootstrap"), ("order-service", "openapi")] {
-        run(cargo(&tools).args(["test", "--package", package, "--test", test]).env("AMENDS_GEN", "write"))?;
+    let generators: [(&str, &[&str]); 3] = [
+        ("amends-protos", &["--test", "bootstrap"]),
+        ("order-service", &["--lib", "the_committed_document_is_current"]),
+        // The consumers; what providers promise is verified, not generated.
+        (
+            "amends-tests",
+            &[
+                "--test",
+                "contract",
+                "--",
+                "a_storefront_can_place_and_read_orders",
+                "the_order_service_can_charge_and_compensate",
+            ],
+        ),
+    ];
+    for (package, what) in generators {
+        run(cargo(&tools).args(["test", "--package", package]).args(what).env("AMENDS_GEN", "write"))?;
     }
     Ok(())
 }

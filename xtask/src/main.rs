@@ -32,7 +32,7 @@ cargo xtask <command>
   load [--smoke]            goose scenarios against a fresh `amends up`; --smoke: debug build, short, used by ci
   chaos [--rounds N]        the crash tests for N rounds (default 20)
   bench [args…]             criterion benches
-  gen                       regenerate what is generated and committed (protobuf code, OpenAPI)
+  gen                       regenerate what is generated and committed (protobuf code, OpenAPI, pacts)
   tidy                      the rules the compiler cannot check
   ci                        format, tidy, clippy, build, test, load --smoke, demo: what CI runs
 
