@@ -135,7 +135,8 @@ pub(crate) fn chaos(arguments: &[String]) -> Result {
 
 /// Measures the parts; `load` measures the whole.
 pub(crate) fn bench(arguments: &[String]) -> Result {
-    run(cargo(&build_tools()?).args(["bench", "--workspace", "--benches"]).args(arguments))
+    // By glob: `--benches` would also build every library and program once more, to find no bench in them.
+    run(cargo(&build_tools()?).args(["bench", "--workspace", "--bench", "*"]).args(arguments))
 }
 
 /// Goose against a fresh instance of everything.
