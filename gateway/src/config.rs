@@ -214,7 +214,7 @@ impl Section for Config {
         }
         if let Some(url) = redis_url {
             use secrecy::ExposeSecret as _;
-            if service_kit::kv::Redis::new(url.expose_secret()).is_err() {
+            if !service_kit::kv::Redis::is_url(url.expose_secret()) {
                 wrong("redis_url", "must be redis://[user:password@]host:port[/db]");
             }
         }

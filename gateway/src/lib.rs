@@ -140,6 +140,7 @@ impl App {
     /// # Errors
     /// Never at present: a listener that fails to accept waits a little and tries again.
     pub async fn run(self) -> anyhow::Result<()> {
+        self.runtime.readiness.started();
         tracing::info!(address = %self.addresses.public, "the gateway listens");
         self.front.serve(self.listener, self.runtime.shutdown.token(), self.drain).await;
         tracing::info!("the gateway has stopped");

@@ -178,6 +178,7 @@ impl App {
     /// # Errors
     /// When the listener fails.
     pub async fn run(self) -> anyhow::Result<()> {
+        self.runtime.readiness.started();
         let shutdown = self.runtime.shutdown.clone();
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.core), shutdown.clone()));
         let served = service_kit::http::serve(self.listener, self.router, shutdown).await;

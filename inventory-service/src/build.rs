@@ -123,6 +123,7 @@ impl App {
     /// # Errors
     /// When the listener cannot be served.
     pub async fn run(self) -> anyhow::Result<()> {
+        self.runtime.readiness.started();
         let stop = self.runtime.shutdown.token().child_token();
         tracing::info!(service = SERVICE, grpc = %self.addresses.grpc, "listening");
         let sweeper = self

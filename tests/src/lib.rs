@@ -1,1 +1,15 @@
-//! The tests that need more than one crate: contract, platform, chaos, security.
+//! What the tests of the whole platform share: processes, proxies, books, forged tokens.
+//!
+//! The programs under test run as processes of their own and are asked from outside, as a client or an operator would.
+
+pub mod check;
+pub mod forge;
+pub mod platform;
+pub mod process;
+pub mod proxy;
+
+/// A setting of this test run, from the environment.
+#[expect(clippy::disallowed_methods, reason = "tests are configured by their environment, not by the services' configuration")]
+pub fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

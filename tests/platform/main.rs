@@ -1,0 +1,86 @@
+//! The whole path, as a client sees it, on both ways of running: everything in one process, and one process per service on
+//! PostgreSQL, MongoDB and Redis. Every case runs on both, through the gateway, and looks at the books, not only at the answer.
+
+mod bad_input;
+mod dependencies;
+mod grpc;
+mod orders;
+mod tokens;
+
+use std::{future::Future, pin::Pin};
+
+use amends_tests::platform::Platform;
+
+type Case = (&'static str, for<'a> fn(&'a Platform) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>);
+
+macro_rules! cases {
+    ($($module:ident :: $case:ident),* $(,)?) => {
+        &[$((concat!(stringify!($module), "::", stringify!($case)), |platform| Box::pin($module::$case(platform)))),*]
+    };
+}
+
+const CASES: &[Case] = cases![
+    orders::a_confirmed_order_is_paid_and_its_goods_are_sold,
+    orders::a_declined_payment_is_402_and_the_stock_is_back,
+    orders::a_total_over_the_processors_limit_is_declined,
+    orders::insufficient_stock_is_409_and_nothing_is_charged,
+    orders::a_price_that_is_not_the_catalogues_is_409,
+    orders::refused_at_the_pivot_refunds_and_releases,
+    orders::the_same_key_and_body_is_one_order_and_one_charge,
+    orders::the_same_key_with_another_body_is_422,
+    orders::two_equal_requests_at_once_are_one_order,
+    orders::a_refusal_is_replayed_as_it_was,
+    orders::another_customers_order_does_not_exist,
+    orders::respond_async_is_202_and_settles,
+    orders::cancelling_refunds_and_restocks,
+    orders::lists_page_by_cursor_newest_first,
+    orders::correlation_and_trace_ids_come_back,
+    tokens::requests_without_a_valid_token_are_401,
+    tokens::a_missing_scope_is_403,
+    tokens::a_revoked_token_is_401,
+    tokens::identity_headers_from_outside_are_ignored,
+    grpc::an_order_is_placed_and_read,
+    grpc::refusals_are_statuses_with_error_info,
+    grpc::watching_an_order_streams_until_it_settles,
+    grpc::a_call_without_a_token_is_unauthenticated,
+    bad_input::bad_bodies_name_the_field_and_write_nothing,
+    bad_input::bad_headers_are_refused,
+    bad_input::a_body_of_ten_megabytes_is_413,
+];
+
+/// Runs every case, at once as clients do, and names each one that fails.
+async fn run_all(platform: Platform) {
+    let shared = &platform;
+    let outcomes = futures::future::join_all(CASES.iter().map(|(name, case)| async move { (name, case(shared).await) })).await;
+    let failed: Vec<String> =
+        outcomes.iter().filter_map(|(name, outcome)| outcome.as_ref().err().map(|error| format!("{name}: {error:#}"))).collect();
+    for (name, outcome) in &outcomes {
+        println!("case {name} ... {}", if outcome.is_ok() { "ok" } else { "FAILED" });
+    }
+    let audit = platform.audit().await;
+    assert!(failed.is_empty(), "{} of {} cases failed:\n\n{}\n\n{}", failed.len(), CASES.len(), failed.join("\n\n"), platform.logs());
+    audit.unwrap();
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn embedded_in_one_process() {
+    run_all(Platform::embedded().await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_processes_on_servers() {
+    if let Some(platform) = Platform::distributed().await.unwrap() {
+        run_all(platform).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_dependencies() {
+    if let Some(mut platform) = Platform::distributed().await.unwrap() {
+        if let Err(error) = dependencies::each_dependency_dies_and_returns(&mut platform).await {
+            panic!("{error:#}\n\n{}", platform.logs());
+        }
+        platform.stop().await.unwrap();
+    }
+}

@@ -1,0 +1,168 @@
+//! A whole Amends to be tested from outside: in one process, or as five on servers.
+
+mod books;
+mod distributed;
+mod embedded;
+mod login;
+mod settings;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use amends::client::Client;
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use crate::{
+    process::{Process, eventually, program},
+    proxy::Proxy,
+};
+
+/// Migrations, key generation and an Argon2 hash for each user, in a debug build on a busy machine.
+const START_MAX: Duration = Duration::from_secs(60);
+/// In-flight sagas settle or are handed over within a bounded time; this is more.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// One program: how to start it, and where it says that it is ready.
+struct Program {
+    name: String,
+    path: PathBuf,
+    arguments: Vec<String>,
+    admin: SocketAddr,
+    process: Option<Process>,
+}
+
+/// A running Amends.
+pub struct Platform {
+    /// The public address.
+    pub gateway: SocketAddr,
+    /// The payment service's gRPC address.
+    pub payment: SocketAddr,
+    /// The inventory service's gRPC address.
+    pub inventory: SocketAddr,
+    dir: TempDir,
+    programs: Vec<Program>,
+    proxies: BTreeMap<&'static str, Proxy>,
+    audit: Vec<String>,
+    identity_database: String,
+    clients: Mutex<BTreeMap<String, Client>>,
+}
+
+impl Platform {
+    /// Ends a program as a crash would.
+    pub async fn kill(&mut self, name: &str) -> Result<()> {
+        match &mut self.program_mut(name)?.process {
+            Some(process) => process.kill().await,
+            None => anyhow::bail!("{name} does not run"),
+        }
+    }
+
+    /// Starts a program again and waits until it is ready.
+    pub async fn restart(&mut self, name: &str) -> Result<()> {
+        let dir = self.dir.path().to_path_buf();
+        let program = self.program_mut(name)?;
+        program.start(&dir)?;
+        program.ready().await
+    }
+
+    /// Sends a signal to a program: `STOP`, `CONT`, `TERM`.
+    pub async fn signal(&self, name: &str, signal: &str) -> Result<()> {
+        let program = self.programs.iter().find(|program| program.name == name);
+        let process = program.and_then(|program| program.process.as_ref()).with_context(|| format!("{name} does not run"))?;
+        process.signal(signal).await
+    }
+
+    /// The proxy before a server: `postgres`, `mongodb` or `redis`.
+    ///
+    /// # Panics
+    /// When this platform has no such server.
+    pub fn proxy(&self, server: &str) -> &Proxy {
+        &self.proxies[server]
+    }
+
+    /// Waits until no saga is at work.
+    pub async fn settled(&self) -> Result<()> {
+        let admin = self.admin().await?;
+        eventually("every order settles", Duration::from_secs(90), || async {
+            for status in ["pending", "cancelling"] {
+                let page = admin.get(&format!("/v1/orders?limit=1&status={status}")).await;
+                if !page.is_ok_and(|page| page.body["orders"].as_array().is_some_and(Vec::is_empty)) {
+                    return false;
+                }
+            }
+            true
+        })
+        .await
+    }
+
+    /// Reconciles the stores with the operator's own tool.
+    ///
+    /// # Errors
+    /// With the tool's report, when the books do not balance.
+    pub async fn audit(&self) -> Result<()> {
+        let output = tokio::process::Command::new(program("amends")).args(&self.audit).current_dir(self.dir.path()).output().await?;
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "the audit found: {out}{err}");
+        Ok(())
+    }
+
+    /// Stops every program in an orderly way; each must end by itself, with exit code 0, within a bound.
+    pub async fn stop(mut self) -> Result<()> {
+        for program in &mut self.programs {
+            if let Some(process) = &mut program.process {
+                let code = process.stop(STOP_MAX).await?;
+                ensure!(code == Some(0), "{} ended with {code:?}:\n{}", program.name, process.tail());
+                let output = process.output();
+                ensure!(!output.contains("panicked at"), "{} panicked:\n{}", program.name, output);
+            }
+        }
+        Ok(())
+    }
+
+    /// The last lines of every program, for a failure message.
+    pub fn logs(&self) -> String {
+        let tails = self.programs.iter().filter_map(|program| Some((&program.name, program.process.as_ref()?.tail())));
+        tails.map(|(name, tail)| format!("──── {name}\n{tail}\n")).collect()
+    }
+
+    /// All that every program printed so far.
+    pub fn output(&self) -> String {
+        self.programs.iter().filter_map(|program| Some(program.process.as_ref()?.output())).collect()
+    }
+
+    fn program_mut(&mut self, name: &str) -> Result<&mut Program> {
+        self.programs.iter_mut().find(|program| program.name == name).with_context(|| format!("no program {name}"))
+    }
+
+    async fn start_all(&mut self) -> Result<()> {
+        for program in &mut self.programs {
+            program.start(self.dir.path())?;
+        }
+        for program in &self.programs {
+            if let Err(error) = program.ready().await {
+                return Err(error.context(self.logs()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Program {
+    fn new(name: &str, path: PathBuf, arguments: Vec<String>, admin: SocketAddr) -> Self {
+        Self { name: name.to_owned(), path, arguments, admin, process: None }
+    }
+
+    fn start(&mut self, dir: &std::path::Path) -> Result<()> {
+        self.process = Some(Process::start(&self.name, &self.path, &self.arguments, &[], dir)?);
+        Ok(())
+    }
+
+    async fn ready(&self) -> Result<()> {
+        let probe = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+        let url = format!("http://{}/readyz", self.admin);
+        eventually(&format!("{} is ready", self.name), START_MAX, || async {
+            probe.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await
+    }
+}

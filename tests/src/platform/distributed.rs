@@ -1,0 +1,136 @@
+//! One process per service, on PostgreSQL, MongoDB and Redis. A proxy stands before each server, so that a test can take it away.
+
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, ToSocketAddrs},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use amends_sql::Database;
+use anyhow::{Context, Result};
+use serde_json::json;
+use sqlx::AssertSqlSafe;
+use tokio::sync::Mutex;
+
+use super::{Platform, Program, settings};
+use crate::{
+    check, setting,
+    process::{free_port, program},
+    proxy::Proxy,
+};
+
+/// Redis has 16 databases; each platform of a test run takes the next.
+static NEXT_REDIS: AtomicU32 = AtomicU32::new(1);
+
+impl Platform {
+    /// Starts five processes on the servers that `cargo xtask test` provides. `None`, said loudly, where only embedded stores are asked
+    /// for.
+    ///
+    /// # Errors
+    /// Where servers are expected and not there.
+    pub async fn distributed() -> Result<Option<Self>> {
+        let servers = ["AMENDS_TEST_POSTGRES_URL", "AMENDS_TEST_MONGODB_URI", "AMENDS_TEST_REDIS_URL"].map(setting);
+        let [Some(postgres), Some(mongodb), Some(redis)] = servers else {
+            if setting("AMENDS_TEST_BACKENDS").is_some_and(|backends| backends == "embedded") {
+                println!("SKIPPED five processes on servers: only embedded stores were asked for");
+                return Ok(None);
+            }
+            anyhow::bail!("PostgreSQL, MongoDB and Redis are needed: run through `cargo xtask test`");
+        };
+        let dir = tempfile::Builder::new().prefix("amends-distributed-").tempdir()?;
+        let (postgres, postgres_proxy) = behind_proxy(&postgres).await?;
+        let (mongodb, mongodb_proxy) = behind_proxy(&mongodb).await?;
+        let (redis, redis_proxy) = behind_proxy(&redis).await?;
+        let run = check::key().replace('-', "");
+        let database = |service: &str| format!("amends_{service}_{run}");
+        let mut urls = BTreeMap::new();
+        for service in ["identity", "inventory", "order"] {
+            urls.insert(service, create_database(&postgres, &database(service)).await?);
+        }
+        // The server's own replica set would be reached past the proxy.
+        let separator = if mongodb.contains('?') { '&' } else { '?' };
+        let direct = if mongodb.contains("directConnection") { String::new() } else { format!("{separator}directConnection=true") };
+        let mongodb = mongodb + &direct;
+        let (redis_server, _) = redis.rsplit_once('/').filter(|(server, _)| !server.ends_with("/")).unwrap_or((&redis, ""));
+        let redis = format!("{}/{}", redis_server.trim_end_matches('/'), NEXT_REDIS.fetch_add(1, Ordering::Relaxed) % 16);
+
+        let port = || SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let (gateway, payment, inventory) = (port(), port(), port());
+        let (identity, order_http, order_grpc) = (port(), port(), port());
+        let auth = json!({"issuer": settings::ISSUER, "jwks_url": format!("http://{identity}/.well-known/jwks.json")});
+        let mut config = settings::shared();
+        settings::merge(
+            &mut config,
+            json!({
+                "gateway": {
+                    "listen": gateway, "redis_url": redis, "auth": auth,
+                    "upstreams": {"identity": identity, "order_http": order_http, "order_grpc": order_grpc},
+                },
+                "identity": {"http": {"listen": identity}, "database": {"url": urls["identity"]}, "redis_url": redis},
+                "inventory": {"grpc": {"listen": inventory}, "database": {"url": urls["inventory"]}, "redis_url": redis, "auth": auth},
+                "payment": {
+                    "grpc": {"listen": payment}, "redis_url": redis, "auth": auth,
+                    "database": {"url": mongodb, "name": database("payment")},
+                },
+                "order": {
+                    "http": {"listen": order_http}, "grpc": {"listen": order_grpc}, "redis_url": redis, "auth": auth,
+                    "database": {"url": urls["order"]},
+                    "service_token": {"identity_url": format!("http://{identity}")},
+                    "payment": {"channel": {"url": format!("http://{payment}")}},
+                    "inventory": {"channel": {"url": format!("http://{inventory}")}},
+                },
+            }),
+        );
+        let file = dir.path().join("amends.toml");
+        std::fs::write(&file, toml::to_string(&config)?)?;
+        let file = file.display().to_string();
+        let service = |name: &str, binary: &str| {
+            let admin = port();
+            let arguments = ["--config", &file, "--set", &format!("admin.listen={admin}")].map(str::to_owned).to_vec();
+            Program::new(name, program(binary), arguments, admin)
+        };
+        let programs = vec![
+            service("gateway", "gateway"),
+            service("order", "order-service"),
+            service("payment", "payment-service"),
+            service("inventory", "inventory-service"),
+            service("identity", "identity-service"),
+        ];
+        let mut platform = Self {
+            gateway,
+            payment,
+            inventory,
+            programs,
+            proxies: BTreeMap::from([("postgres", postgres_proxy), ("mongodb", mongodb_proxy), ("redis", redis_proxy)]),
+            audit: ["audit", "--distributed", "--config", &file].map(str::to_owned).to_vec(),
+            identity_database: urls["identity"].clone(),
+            clients: Mutex::default(),
+            dir,
+        };
+        platform.start_all().await?;
+        Ok(Some(platform))
+    }
+}
+
+/// The same URL, through a proxy.
+async fn behind_proxy(url: &str) -> Result<(String, Proxy)> {
+    let (scheme, rest) = url.split_once("://").context("a URL has a scheme")?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
+    let target = host.to_socket_addrs().with_context(|| format!("{host} is not host:port"))?.next().context("the host has no address")?;
+    let proxy = Proxy::start(target).await?;
+    let at = if user.is_empty() { "" } else { "@" };
+    Ok((format!("{scheme}://{user}{at}{}{path}", proxy.address), proxy))
+}
+
+/// Creates a database on the server that `admin_url` names; its URL.
+async fn create_database(admin_url: &str, name: &str) -> Result<String> {
+    let admin = Database::connect_lazy(admin_url, &amends_sql::Options::default())?;
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(admin.writer()).await?;
+    admin.close().await;
+    let (scheme, rest) = admin_url.split_once("://").context("a URL has a scheme")?;
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let options = rest.split_once('?').map_or(String::new(), |(_, options)| format!("?{options}"));
+    Ok(format!("{scheme}://{authority}/{name}{options}"))
+}

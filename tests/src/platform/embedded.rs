@@ -1,0 +1,46 @@
+//! Everything in one process, as `amends up` runs it.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use anyhow::Result;
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use super::{Platform, Program, settings};
+use crate::process::{free_port, program};
+
+impl Platform {
+    /// Starts `amends up` in a fresh data directory, on ports of its own that it keeps across restarts.
+    pub async fn embedded() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("amends-embedded-").tempdir()?;
+        let port = || SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let (gateway, payment, inventory, admin) = (port(), port(), port(), port());
+        let mut config = settings::shared();
+        settings::merge(
+            &mut config,
+            json!({
+                "gateway": {"listen": gateway}, "payment": {"grpc": {"listen": payment}}, "inventory": {"grpc": {"listen": inventory}},
+                "identity": {"http": {"listen": port()}}, "order": {"http": {"listen": port()}, "grpc": {"listen": port()}},
+                "admin": {"listen": admin},
+            }),
+        );
+        let file = dir.path().join("amends.toml");
+        std::fs::write(&file, toml::to_string(&config)?)?;
+        let data = dir.path().join("data").display().to_string();
+        let common = ["--config".to_owned(), file.display().to_string(), "--data-dir".to_owned(), data.clone()];
+        let with = |command: &str| [&[command.to_owned()], &common[..]].concat();
+        let mut platform = Self {
+            gateway,
+            payment,
+            inventory,
+            programs: vec![Program::new("amends", program("amends"), with("up"), admin)],
+            proxies: BTreeMap::new(),
+            audit: with("audit"),
+            identity_database: format!("sqlite://{data}/identity.db?mode=rwc"),
+            clients: Mutex::default(),
+            dir,
+        };
+        platform.start_all().await?;
+        Ok(platform)
+    }
+}

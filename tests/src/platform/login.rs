@@ -1,0 +1,96 @@
+//! Callers of a platform, and tokens that were good once.
+
+use std::sync::Arc;
+
+use amends::client::Client;
+use amends_primitives::{Clock, ManualClock, RandomIds, SystemClock};
+use anyhow::{Result, ensure};
+use reqwest::Method;
+use service_kit::{Runtime, config::load_from, config::Sources};
+
+use super::{Platform, settings};
+
+impl Platform {
+    /// The demo user, logged in.
+    pub async fn demo(&self) -> Result<Client> {
+        self.user("demo").await
+    }
+
+    /// Another customer.
+    pub async fn other(&self) -> Result<Client> {
+        self.user("other").await
+    }
+
+    /// A user, logged in once.
+    pub async fn user(&self, name: &str) -> Result<Client> {
+        // Held while logging in: a second caller waits for the first's token instead of taking another.
+        let mut clients = self.clients.lock().await;
+        if let Some(client) = clients.get(name) {
+            return Ok(client.clone());
+        }
+        let client = self.log_in_anew(name).await?;
+        clients.insert(name.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    /// A user with a token nobody else has.
+    pub async fn log_in_anew(&self, name: &str) -> Result<Client> {
+        self.anonymous()?.log_in(name, settings::PASSWORD).await
+    }
+
+    /// Somebody without a token.
+    pub fn anonymous(&self) -> Result<Client> {
+        Client::new(self.gateway)
+    }
+
+    /// An operator, who may see every order and the participants' books.
+    pub async fn admin(&self) -> Result<Client> {
+        let mut clients = self.clients.lock().await;
+        if let Some(client) = clients.get("amends-operator") {
+            return Ok(client.clone());
+        }
+        let client = self.anonymous()?.with_token(self.client_token("amends-operator").await?);
+        clients.insert("amends-operator".to_owned(), client.clone());
+        Ok(client)
+    }
+
+    /// A token of the order service itself.
+    pub async fn order_service_token(&self) -> Result<String> {
+        self.client_token("order-service").await
+    }
+
+    async fn client_token(&self, client_id: &str) -> Result<String> {
+        let anonymous = self.anonymous()?;
+        let form = [("grant_type", "client_credentials"), ("client_id", client_id), ("client_secret", settings::CLIENT_SECRET)];
+        let answer = anonymous.send(anonymous.request(Method::POST, "/oauth2/token").form(&form)).await?;
+        ensure!(answer.status.is_success(), "{client_id}: {} {}", answer.status, answer.body);
+        Ok(answer.text("/access_token").to_owned())
+    }
+
+    /// Revokes a token (RFC 7009).
+    pub async fn revoke(&self, token: &str) -> Result<()> {
+        let anonymous = self.anonymous()?;
+        let form = [("token", token), ("client_id", "amends-web")];
+        let answer = anonymous.send(anonymous.request(Method::POST, "/oauth2/revoke").form(&form)).await?;
+        ensure!(answer.status.is_success(), "{} {}", answer.status, answer.body);
+        Ok(())
+    }
+
+    /// A token that was good an hour ago: issued by the real token service on the same store, with a clock an hour behind.
+    pub async fn expired_token(&self) -> Result<String> {
+        let an_hour_ago = SystemClock.now() - std::time::Duration::from_secs(3600);
+        let runtime = Runtime::with(Arc::new(ManualClock::new(an_hour_ago)), Arc::new(RandomIds));
+        let sources = Sources::none()
+            .set("identity.http.listen", "127.0.0.1:0")
+            .set("identity.issuer", settings::ISSUER)
+            .set("identity.key_encryption_key", settings::KEY_ENCRYPTION_KEY)
+            .set("identity.database.url", &self.identity_database);
+        let app = identity_service::build(load_from("identity", &sources)?, &runtime).await?;
+        let address = app.addresses().http;
+        let serving = tokio::spawn(app.run());
+        let client = Client::new(address)?.log_in("other", settings::PASSWORD).await?;
+        runtime.shutdown.trigger();
+        serving.await??;
+        Ok(client.token().unwrap_or_default().to_owned())
+    }
+}

@@ -1,0 +1,121 @@
+//! Child processes of a test: started with their output in a file, stopped by their own id, never left behind.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use tokio::process::{Child, Command};
+
+/// A running program.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `program`; what it prints is appended to `<name>.log` in `dir`.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(name: &str, program: &Path, arguments: &[String], environment: &[(String, String)], dir: &Path) -> anyhow::Result<Self> {
+        let log = dir.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log)?;
+        let child = Command::new(program)
+            .args(arguments)
+            .envs(environment.iter().map(|(key, value)| (key, value)))
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(output.try_clone()?))
+            .stderr(Stdio::from(output))
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// Ends the program at once, as a crash would (SIGKILL), and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be ended.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill().await.with_context(|| format!("cannot kill {}", self.name))
+    }
+
+    /// Sends a signal by number name, for example `STOP`, `CONT` or `TERM`.
+    ///
+    /// # Errors
+    /// When the program is gone or the signal cannot be sent.
+    pub async fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let id = self.child.id().with_context(|| format!("{} is gone", self.name))?;
+        let sent = Command::new("kill").args([format!("-{signal}"), id.to_string()]).status().await?;
+        anyhow::ensure!(sent.success(), "cannot send {signal} to {}", self.name);
+        Ok(())
+    }
+
+    /// Asks the program to stop (SIGTERM) and waits for it; its exit code.
+    ///
+    /// # Errors
+    /// When it does not stop within `bound`.
+    pub async fn stop(&mut self, bound: Duration) -> anyhow::Result<Option<i32>> {
+        self.signal("TERM").await?;
+        let stopped = tokio::time::timeout(bound, self.child.wait()).await;
+        Ok(stopped.with_context(|| format!("{} did not stop within {bound:?}:\n{}", self.name, self.tail()))??.code())
+    }
+
+    /// Whether the program has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The last lines it printed, for a failure message.
+    pub fn tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// All it printed so far.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// Where the programs of this workspace are: `AMENDS_BIN_DIR`, else the folder above the test binary that has them.
+///
+/// # Panics
+/// When they have not been built.
+pub fn program(name: &str) -> PathBuf {
+    let given = crate::setting("AMENDS_BIN_DIR").map(PathBuf::from);
+    let mut candidates: Vec<PathBuf> = given.into_iter().collect();
+    let test_binary = std::env::current_exe().expect("a test knows its own path");
+    candidates.extend(test_binary.ancestors().skip(1).take(7).map(Path::to_path_buf));
+    let found = candidates.iter().map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not built: run `cargo build --workspace` first, or `cargo xtask test`, which does"))
+}
+
+/// Asks again and again, for `bound` at the most, until `condition` holds.
+///
+/// # Errors
+/// When the bound is over.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, bound: Duration, mut condition: impl FnMut() -> F) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while !condition().await {
+        anyhow::ensure!(begun.elapsed() < bound, "waited {bound:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// A loopback port that was free a moment ago. Needed where a process must come back on the same port after a crash.
+///
+/// # Panics
+/// When the machine has no free port.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
+    listener.local_addr().expect("a bound listener has an address").port()
+}
