@@ -13,6 +13,7 @@
 //!
 //! Beside the state, each step key has a barrier: compensating it closes the barrier, and no action passes a closed one.
 
+mod capture;
 mod charge;
 mod compensate;
 mod key;
@@ -23,13 +24,11 @@ mod rejection;
 mod tests;
 mod values;
 
+pub use capture::{Capture, REFUNDS_PER_PAYMENT_MAX, Refund, RefundState};
 pub use charge::{ChargeNext, next_for_charge};
 pub use compensate::{Compensated, CompensationNext, next_for_compensation};
 pub use key::{Fingerprint, InvalidKey, RefundKey, STEP_NAME_LEN_MAX, StepKey};
-pub use payment::{
-    Barrier, Capture, Charge, Event, IllegalTransition, Payment, REFUNDS_PER_PAYMENT_MAX, Record, Refund, RefundState,
-    State, Status,
-};
+pub use payment::{Barrier, Charge, Event, IllegalTransition, Payment, Record, State, Status};
 pub use refund::{RefundAsked, RefundNext, next_for_refund};
 pub use rejection::{DeclineReason, Rejection};
 pub use values::{CUSTOMER_ID_LEN_MAX, CustomerId, InvalidValue, PAYMENT_METHOD_LEN_MAX, PaymentMethod, Receipt};

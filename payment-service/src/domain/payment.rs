@@ -4,10 +4,9 @@
 
 use amends_primitives::{Money, OrderId, PaymentId, Timestamp};
 
-use super::{CustomerId, DeclineReason, Fingerprint, PaymentMethod, Receipt, RefundKey, StepKey};
-
-/// Refunds live inside the payment's document, which is read and written whole: 100 keep it below 32 KiB.
-pub const REFUNDS_PER_PAYMENT_MAX: usize = 100;
+use super::{
+    Capture, CustomerId, DeclineReason, Fingerprint, PaymentMethod, Receipt, Refund, RefundKey, RefundState, StepKey,
+};
 
 /// What a charge asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,57 +100,6 @@ pub enum State {
     },
     /// The processor has confirmed that nothing was taken under the key and nothing ever will be.
     Voided,
-}
-
-/// Money that was taken, and what was given back of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Capture {
-    /// How much was taken.
-    pub amount: Money,
-    /// The processor's reference.
-    pub receipt: Receipt,
-    /// When.
-    pub at: Timestamp,
-    /// In the order in which they were asked for.
-    pub refunds: Vec<Refund>,
-}
-
-/// One refund: recorded before the processor is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refund {
-    /// Names the effect.
-    pub key: RefundKey,
-    /// Of the caller's request; absent for a compensation, which is named by the charge alone.
-    pub fingerprint: Option<Fingerprint>,
-    /// What the caller asked for; `None` is all that was left.
-    pub asked: Option<Money>,
-    /// How much is to be given back.
-    pub amount: Money,
-    /// When it was asked for.
-    pub at: Timestamp,
-    /// What became of it.
-    pub state: RefundState,
-}
-
-/// What became of a refund.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RefundState {
-    /// On record; what the processor did is not known. Its amount is set aside.
-    Pending,
-    /// Given back.
-    Done {
-        /// The processor's reference.
-        receipt: Receipt,
-        /// When.
-        at: Timestamp,
-        /// What had been given back in all after this one: a repeat is answered with what was true then.
-        refunded_after: Money,
-    },
-    /// The processor refused: nothing was given back.
-    Refused {
-        /// When.
-        at: Timestamp,
-    },
 }
 
 /// The name of a state.
@@ -286,45 +234,6 @@ impl State {
     }
 }
 
-impl Capture {
-    /// The state that follows from what was given back.
-    pub fn into_state(self) -> State {
-        match self.refunded().amount_minor() {
-            0 => State::Captured(self),
-            refunded if refunded < self.amount.amount_minor() => State::PartiallyRefunded(self),
-            _ => State::Refunded(self),
-        }
-    }
-
-    /// What was given back, in all.
-    pub fn refunded(&self) -> Money {
-        self.total(|state| matches!(state, RefundState::Done { .. }))
-    }
-
-    /// What may still be given back: refunds in progress have set their amounts aside.
-    pub fn left(&self) -> Money {
-        let spoken_for = self.total(|state| !matches!(state, RefundState::Refused { .. }));
-        Money::new(self.amount.amount_minor().saturating_sub(spoken_for.amount_minor()), self.amount.currency())
-    }
-
-    /// The refund of that name.
-    pub fn refund(&self, key: &RefundKey) -> Option<&Refund> {
-        self.refunds.iter().find(|refund| refund.key == *key)
-    }
-
-    /// A refund the processor must still be asked about.
-    pub fn pending_refund(&self) -> Option<&Refund> {
-        self.refunds.iter().find(|refund| refund.state == RefundState::Pending)
-    }
-
-    fn total(&self, counts: impl Fn(&RefundState) -> bool) -> Money {
-        // Each amount is positive and their sum never exceeds `amount`, so this cannot saturate.
-        let minor =
-            self.refunds.iter().filter(|refund| counts(&refund.state)).map(|refund| refund.amount.amount_minor());
-        Money::new(minor.fold(0, i64::saturating_add), self.amount.currency())
-    }
-}
-
 impl Payment {
     /// The intent, which is recorded before the processor is asked.
     pub const fn intended(id: PaymentId, charge: Charge, now: Timestamp) -> Self {
@@ -404,41 +313,5 @@ impl Payment {
         let refunds = capture.refunds.iter().filter(done_by_then).cloned().collect();
         let state = Capture { refunds, ..capture.clone() }.into_state();
         Self { state, updated_at: *at, ..self.clone() }
-    }
-}
-
-impl Capture {
-    fn apply(&self, event: &Event, now: Timestamp) -> Option<Self> {
-        let mut next = self.clone();
-        match event {
-            Event::RefundAsked { key, fingerprint, asked, amount } => {
-                let fits =
-                    amount.is_positive() && self.left().checked_sub(*amount).is_ok_and(|left| left.amount_minor() >= 0);
-                if !fits || self.refund(key).is_some() {
-                    return None;
-                }
-                let (key, state) = (key.clone(), RefundState::Pending);
-                next.refunds.push(Refund {
-                    key,
-                    fingerprint: *fingerprint,
-                    asked: *asked,
-                    amount: *amount,
-                    at: now,
-                    state,
-                });
-            }
-            Event::RefundDone { key, receipt } => {
-                let refund = next.pending_mut(key)?;
-                let refunded_after = self.refunded().checked_add(refund.amount).ok()?;
-                refund.state = RefundState::Done { receipt: receipt.clone(), at: now, refunded_after };
-            }
-            Event::RefundRefused { key } => next.pending_mut(key)?.state = RefundState::Refused { at: now },
-            Event::Captured { .. } | Event::Declined { .. } | Event::Voided | Event::BarrierClosed => return None,
-        }
-        Some(next)
-    }
-
-    fn pending_mut(&mut self, key: &RefundKey) -> Option<&mut Refund> {
-        self.refunds.iter_mut().find(|refund| refund.key == *key && refund.state == RefundState::Pending)
     }
 }

@@ -1,4 +1,5 @@
 //! What every store must do, with the use cases on top: one list of cases, run on every backend.
+//! One file although it is long, because it is one list.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -112,14 +112,18 @@ impl MongoStore {
         })
     }
 
-    /// What is on record under `key` now: the newest state, and as durable as a write. A command that changes nothing (no version
-    /// is below 1) still waits for the write concern; a plain read could be of a moment ago, or of a primary that has been deposed.
+    /// What is on record under `key` now: the newest state, and as durable as a write. An update that changes nothing (no version
+    /// is below 1) still waits for the write concern, and what is read after it is at least as new; a read alone could be of a
+    /// moment ago, or of a primary that has been deposed.
     async fn newest<T>(&self, collection: &Collection<T>, key: &str) -> Result<Option<T>, mongodb::error::Error>
     where
         T: DeserializeOwned + Send + Sync,
     {
-        let nothing = collection.find_one_and_update(doc! { "_id": key }, doc! { "$max": { "version": 0_i64 } });
-        self.bounded(nothing.into_future()).await
+        self.bounded(async {
+            collection.update_one(doc! { "_id": key }, doc! { "$max": { "version": 0_i64 } }).await?;
+            collection.find_one(doc! { "_id": key }).await
+        })
+        .await
     }
 
     /// Inserts `value` under `key`; where the key is taken, returns what has it.
@@ -137,6 +141,8 @@ impl MongoStore {
         }
     }
 
+    /// The compare-and-set: one atomic command on one document. `updateOne` and not `findOneAndUpdate`, which is the same with the
+    /// document in its answer: the caller has it, and the server would keep an image of it for the driver's retry.
     async fn swap_in<T>(
         &self,
         collection: &Collection<T>,
@@ -144,13 +150,10 @@ impl MongoStore {
         fields: bson::Document,
     ) -> Result<Swapped, mongodb::error::Error>
     where
-        T: DeserializeOwned + Send + Sync,
+        T: Send + Sync,
     {
-        // Only the id comes back: the caller knows the rest.
-        let collection = collection.clone_with_type::<bson::Document>();
-        let swap = collection.find_one_and_update(filter, doc! { "$set": fields }).projection(doc! { "_id": 1 });
-        let found = self.bounded(swap.into_future()).await?;
-        Ok(if found.is_some() { Swapped::Done } else { Swapped::Lost })
+        let updated = self.bounded(collection.update_one(filter, doc! { "$set": fields }).into_future()).await?;
+        Ok(if updated.matched_count == 1 { Swapped::Done } else { Swapped::Lost })
     }
 }
 
