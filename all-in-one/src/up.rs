@@ -38,7 +38,7 @@ pub async fn up(
         write_whole(file, &serde_json::to_vec(embedded.addresses())?)?;
     }
     greet(embedded.addresses(), data_dir, (origin == Origin::Made).then_some(&secrets.demo_password))?;
-    let result = embedded.run().await;
+    let result = Box::pin(embedded.run()).await;
     drop(guard);
     result
 }

@@ -285,3 +285,48 @@ impl std::fmt::Debug for App {
         f.debug_struct("App").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_starts_alone_asks_for_tokens_and_stops_when_told() {
+        service_kit::main::install_crypto();
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new();
+        let nowhere = || SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut config = Config::default();
+        (config.http.listen, config.grpc.listen) = (nowhere(), nowhere());
+        config.database.url = format!("sqlite://{}?mode=rwc", dir.path().join("order.db").display()).into();
+        let app = build(config, &runtime).await.unwrap();
+        let Addresses { http, grpc } = *app.addresses();
+        assert!(http.port() != 0 && grpc.port() != 0);
+        let running = tokio::spawn(app.run());
+
+        let answer =
+            raw(http, "POST /v1/orders HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert!(answer.to_lowercase().contains("www-authenticate: bearer"), "{answer}");
+        let channel =
+            tonic::transport::Channel::from_shared(format!("http://{grpc}")).unwrap().connect().await.unwrap();
+        let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+        let ask = tonic_health::pb::HealthCheckRequest { service: "amends.orders.v1.OrderService".to_owned() };
+        assert_eq!(health.check(ask).await.unwrap().into_inner().status, 1);
+        let ready = runtime.readiness.ask().await;
+        assert!(ready.iter().all(|(_, result)| result.is_ok()), "{ready:?}");
+
+        drop(health);
+        runtime.shutdown.trigger();
+        tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap().unwrap();
+    }
+
+    async fn raw(address: SocketAddr, request: &str) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+}

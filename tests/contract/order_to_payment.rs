@@ -16,7 +16,7 @@ use service_kit::{
 
 use crate::{files, payment_double::Double};
 
-pub const PACT: &str = "order-service-payment-service.json";
+pub(crate) const PACT: &str = "order-service-payment-service.json";
 const UUID: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
 const EXAMPLE_ID: &str = "0198c0de-0000-7000-8000-000000000009";
 const ORDER: &str = "0198c0de-0000-7000-8000-0000000000f1";
@@ -28,7 +28,7 @@ const NEVER_SEEN: &str = "0198c0de-0000-7000-8000-0000000000a3";
 const TO_UNDO: &str = "0198c0de-0000-7000-8000-0000000000a4";
 
 /// A charge as proto3-JSON, with the fingerprint that the real client computes.
-pub fn charge(saga_id: &str, payment_method: &str, amount_minor: i64) -> Value {
+pub(crate) fn charge(saga_id: &str, payment_method: &str, amount_minor: i64) -> Value {
     json!({
         "step_key": {"saga_id": saga_id, "step": "charge_payment", "fingerprint": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "attempt": 1},
         "order_id": ORDER,
@@ -43,23 +43,47 @@ async fn the_order_service_can_charge_and_compensate() {
     let written = tempfile::tempdir().unwrap();
     let mut builder = PactBuilder::new_v4("order-service", "payment-service");
     builder.with_output_dir(written.path());
-    interaction(&mut builder, "Charge: a payment that succeeds", "no payment exists", request(CONFIRMED, "pm_ok"), json_pattern!({
-        "payment": {
-            "id": term!(UUID, EXAMPLE_ID), "order_id": ORDER, "customer_id": "demo", "state": "PAYMENT_STATE_CAPTURED",
-            "captured": {"amount_minor": "3700", "currency": "EUR"},
-        },
-    }));
-    interaction(&mut builder, "Charge: a payment that is declined", "no payment exists", request(DECLINED, "pm_declined"), json_pattern!({
-        "error": {"code": "FailedPrecondition", "reason": "DECLINED", "domain": "amends.payments"},
-    }));
-    interaction(&mut builder, "CompensateCharge: a charge that was never seen", "no payment exists", compensation(NEVER_SEEN), json_pattern!({
-        "result": "COMPENSATION_RESULT_NOTHING_TO_UNDO",
-    }));
+    interaction(
+        &mut builder,
+        "Charge: a payment that succeeds",
+        "no payment exists",
+        request(CONFIRMED, "pm_ok"),
+        json_pattern!({
+            "payment": {
+                "id": term!(UUID, EXAMPLE_ID), "order_id": ORDER, "customer_id": "demo", "state": "PAYMENT_STATE_CAPTURED",
+                "captured": {"amount_minor": "3700", "currency": "EUR"},
+            },
+        }),
+    );
+    interaction(
+        &mut builder,
+        "Charge: a payment that is declined",
+        "no payment exists",
+        request(DECLINED, "pm_declined"),
+        json_pattern!({
+            "error": {"code": "FailedPrecondition", "reason": "DECLINED", "domain": "amends.payments"},
+        }),
+    );
+    interaction(
+        &mut builder,
+        "CompensateCharge: a charge that was never seen",
+        "no payment exists",
+        compensation(NEVER_SEEN),
+        json_pattern!({
+            "result": "COMPENSATION_RESULT_NOTHING_TO_UNDO",
+        }),
+    );
     let captured = format!("a charge of 37.00 EUR was captured for saga {TO_UNDO}");
-    interaction(&mut builder, "CompensateCharge: a captured charge", &captured, compensation(TO_UNDO), json_pattern!({
-        "result": "COMPENSATION_RESULT_UNDONE",
-        "payment": {"id": term!(UUID, EXAMPLE_ID), "state": "PAYMENT_STATE_REFUNDED", "refunded": {"amount_minor": "3700", "currency": "EUR"}},
-    }));
+    interaction(
+        &mut builder,
+        "CompensateCharge: a captured charge",
+        &captured,
+        compensation(TO_UNDO),
+        json_pattern!({
+            "result": "COMPENSATION_RESULT_UNDONE",
+            "payment": {"id": term!(UUID, EXAMPLE_ID), "state": "PAYMENT_STATE_REFUNDED", "refunded": {"amount_minor": "3700", "currency": "EUR"}},
+        }),
+    );
 
     let pact = Arc::new(builder.build());
     let expectations: HashMap<&str, Expectation> = HashMap::from([
@@ -124,6 +148,7 @@ fn client(payment: SocketAddr, identity: SocketAddr) -> Arc<dyn Payments> {
     let sources = Sources::none()
         .set("order.payment.channel.url", format!("http://{payment}"))
         .set("order.service_token.identity_url", format!("http://{identity}"))
+        .set("order.service_token.client_id", "order-service")
         .set("order.service_token.client_secret", "a-secret-for-tests-only");
     let config: order_service::Config = load_from("order", &sources).unwrap();
     order_service::participants(&config, &Runtime::new()).unwrap().1
@@ -168,4 +193,3 @@ fn interaction(builder: &mut PactBuilder, description: &str, state: &str, reques
         i
     });
 }
-

@@ -8,12 +8,13 @@ use std::{
 };
 
 use amends_protos::payments::v1::{
-    ChargeRequest, ChargeResponse, CompensateChargeRequest, CompensateChargeResponse, GetPaymentRequest, GetPaymentResponse,
-    ListPaymentsRequest, ListPaymentsResponse, RefundRequest, RefundResponse,
+    ChargeRequest, ChargeResponse, CompensateChargeRequest, CompensateChargeResponse, GetPaymentRequest,
+    GetPaymentResponse, ListPaymentsRequest, ListPaymentsResponse, RefundRequest, RefundResponse,
     payment_service_server::{PaymentService, PaymentServiceServer},
 };
 use pact_models::{
-    bodies::OptionalBody, content_types::JSON, pact::Pact, v4::message_parts::MessageContents, v4::sync_message::SynchronousMessage,
+    bodies::OptionalBody, content_types::JSON, pact::Pact, v4::message_parts::MessageContents,
+    v4::sync_message::SynchronousMessage,
 };
 use serde_json::Value;
 use tonic::{Code, Request, Response, Status, codegen::tokio_stream::wrappers::TcpListenerStream, transport::Server};
@@ -25,7 +26,7 @@ type AnyPact = Box<dyn Pact + Send + Sync + RefUnwindSafe>;
 
 /// One message, as a server.
 #[derive(Clone)]
-pub struct Double {
+pub(crate) struct Double {
     message: SynchronousMessage,
     pact: Arc<AnyPact>,
     mismatches: Arc<Mutex<Vec<String>>>,
@@ -33,7 +34,7 @@ pub struct Double {
 
 impl Double {
     /// Serves `message` until the runtime ends.
-    pub async fn start(message: SynchronousMessage, pact: Arc<AnyPact>) -> (SocketAddr, Self) {
+    pub(crate) async fn start(message: SynchronousMessage, pact: Arc<AnyPact>) -> (SocketAddr, Self) {
         let double = Self { message, pact, mismatches: Arc::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -43,11 +44,15 @@ impl Double {
     }
 
     /// What the client sent that the pact does not say.
-    pub fn mismatches(&self) -> Vec<String> {
+    pub(crate) fn mismatches(&self) -> Vec<String> {
         self.mismatches.lock().unwrap().clone()
     }
 
-    async fn answer<Q: prost::Message, A: prost::Message + Default>(&self, method: &str, request: &Q) -> Result<Response<A>, Status> {
+    async fn answer<Q: prost::Message, A: prost::Message + Default>(
+        &self,
+        method: &str,
+        request: &Q,
+    ) -> Result<Response<A>, Status> {
         let bug = |error: anyhow::Error| Status::internal(format!("{error:#}"));
         let name = |suffix: &str| format!("amends.payments.v1.{method}{suffix}");
         let sent = proto_json::encode(&name("Request"), request).map_err(bug)?;
@@ -60,7 +65,8 @@ impl Double {
             self.mismatches.lock().unwrap().extend(found.iter().map(|mismatch| format!("{mismatch:?}; sent {sent}")));
         }
         let contents = &self.message.response.first().expect("the pact has an answer").contents;
-        let answer: Value = serde_json::from_slice(&contents.value().unwrap_or_default()).map_err(|error| bug(error.into()))?;
+        let answer: Value =
+            serde_json::from_slice(&contents.value().unwrap_or_default()).map_err(|error| bug(error.into()))?;
         match answer.get("error") {
             Some(error) => Err(refusal(error)),
             None => proto_json::decode(&name("Response"), &answer).map(Response::new).map_err(bug),
@@ -89,7 +95,10 @@ impl PaymentService for Double {
         self.answer("Charge", request.get_ref()).await
     }
 
-    async fn compensate_charge(&self, request: Request<CompensateChargeRequest>) -> Result<Response<CompensateChargeResponse>, Status> {
+    async fn compensate_charge(
+        &self,
+        request: Request<CompensateChargeRequest>,
+    ) -> Result<Response<CompensateChargeResponse>, Status> {
         self.answer("CompensateCharge", request.get_ref()).await
     }
 

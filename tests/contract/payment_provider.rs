@@ -3,7 +3,9 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-use amends_protos::payments::v1::{ChargeRequest, CompensateChargeRequest, RefundRequest, payment_service_client::PaymentServiceClient};
+use amends_protos::payments::v1::{
+    ChargeRequest, CompensateChargeRequest, RefundRequest, payment_service_client::PaymentServiceClient,
+};
 use amends_tests::platform::Platform;
 use async_trait::async_trait;
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
@@ -27,7 +29,9 @@ async fn the_payment_service_keeps_its_promises_to_the_order_service() {
     let router = Router::new().route("/", post(call)).with_state(Arc::clone(&shim));
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
 
-    let kept = verify::verify("payment-service", address, "message", &files::committed(PACT), HashMap::new(), Ledger(shim)).await;
+    let kept =
+        verify::verify("payment-service", address, "message", &files::committed(PACT), HashMap::new(), Ledger(shim))
+            .await;
     server.abort();
     assert!(kept, "a promise was broken");
     platform.stop().await.unwrap();
@@ -76,7 +80,10 @@ fn refusal(status: &tonic::Status) -> Value {
     json!({"error": {"code": format!("{:?}", status.code()), "reason": info.0, "domain": info.1}})
 }
 
-async fn call(State(shim): State<Arc<Shim>>, Json(interaction): Json<Value>) -> Result<Json<Value>, (StatusCode, String)> {
+async fn call(
+    State(shim): State<Arc<Shim>>,
+    Json(interaction): Json<Value>,
+) -> Result<Json<Value>, (StatusCode, String)> {
     let description = interaction["description"].as_str().unwrap_or_default();
     let contents = &interaction["request"]["contents"];
     // A pact file keeps JSON contents either as they are or, with `encoded`, as base64 text.
@@ -86,7 +93,10 @@ async fn call(State(shim): State<Arc<Shim>>, Json(interaction): Json<Value>) -> 
         }
         (_, content) => content.clone(),
     };
-    shim.call(description, &request).await.map(Json).map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))
+    shim.call(description, &request)
+        .await
+        .map(Json)
+        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))
 }
 
 /// Prepares the payment an interaction starts from.

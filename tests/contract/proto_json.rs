@@ -6,13 +6,14 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Serialize
 use serde_json::Value;
 
 /// Decodes proto3-JSON into the generated type `T`, whose full name is `name`.
-pub fn decode<T: Message + Default>(name: &str, json: &Value) -> anyhow::Result<T> {
-    let message = DynamicMessage::deserialize(descriptor(name)?, json).with_context(|| format!("not a {name}: {json}"))?;
+pub(crate) fn decode<T: Message + Default>(name: &str, json: &Value) -> anyhow::Result<T> {
+    let message =
+        DynamicMessage::deserialize(descriptor(name)?, json).with_context(|| format!("not a {name}: {json}"))?;
     Ok(T::decode(message.encode_to_vec().as_slice())?)
 }
 
 /// Encodes a generated message as proto3-JSON with the proto files' field names.
-pub fn encode<T: Message>(name: &str, message: &T) -> anyhow::Result<Value> {
+pub(crate) fn encode<T: Message>(name: &str, message: &T) -> anyhow::Result<Value> {
     let message = DynamicMessage::decode(descriptor(name)?, message.encode_to_vec().as_slice())?;
     let options = SerializeOptions::new().use_proto_field_name(true);
     Ok(message.serialize_with_options(serde_json::value::Serializer, &options)?)

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// Brings the provider into the state an interaction starts from.
 #[async_trait]
-pub trait States: std::fmt::Debug + Send + Sync + 'static {
+pub(crate) trait States: std::fmt::Debug + Send + Sync + 'static {
     /// Values that replace the pact's examples (`fromProviderState`).
     async fn enter(&self, state: &str) -> anyhow::Result<HashMap<String, Value>>;
 }
@@ -38,13 +38,40 @@ impl<S: States> ProviderStateExecutor for Executor<S> {
 }
 
 /// Whether the provider at `address` keeps the pact; the report is printed.
-pub async fn verify(provider: &str, address: SocketAddr, transport: &str, pact: &Path, headers: HashMap<String, String>, states: impl States) -> bool {
-    let transport = ProviderTransport { transport: transport.to_owned(), port: Some(address.port()), path: None, scheme: Some("http".to_owned()) };
-    let info = ProviderInfo { name: provider.to_owned(), host: address.ip().to_string(), transports: vec![transport], ..ProviderInfo::default() };
+pub(crate) async fn verify(
+    provider: &str,
+    address: SocketAddr,
+    transport: &str,
+    pact: &Path,
+    headers: HashMap<String, String>,
+    states: impl States,
+) -> bool {
+    let transport = ProviderTransport {
+        transport: transport.to_owned(),
+        port: Some(address.port()),
+        path: None,
+        scheme: Some("http".to_owned()),
+    };
+    let info = ProviderInfo {
+        name: provider.to_owned(),
+        host: address.ip().to_string(),
+        transports: vec![transport],
+        ..ProviderInfo::default()
+    };
     let options: VerificationOptions<NullRequestFilterExecutor> =
         VerificationOptions { custom_headers: headers, coloured_output: false, ..VerificationOptions::default() };
     let source = vec![PactSource::File(pact.display().to_string())];
-    let result = verify_provider_async(info, source, FilterInfo::None, vec![], &options, None, &Arc::new(Executor(states)), None).await;
+    let result = verify_provider_async(
+        info,
+        source,
+        FilterInfo::None,
+        vec![],
+        &options,
+        None,
+        &Arc::new(Executor(states)),
+        None,
+    )
+    .await;
     let result = result.unwrap();
     println!("{}", result.output.join("\n"));
     assert!(!result.interaction_results.is_empty(), "the pact has no interactions");

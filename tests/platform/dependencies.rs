@@ -15,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(8);
 const RECOVERY: Duration = Duration::from_secs(60);
 
 /// Takes each dependency away in turn, once dead and once frozen, and gives it back.
-pub async fn each_dependency_dies_and_returns(platform: &mut Platform) -> Result<()> {
+pub(crate) async fn each_dependency_dies_and_returns(platform: &mut Platform) -> Result<()> {
     let demo = platform.demo().await?;
     for service in ["payment", "inventory"] {
         works(&demo).await.with_context(|| format!("before {service} dies"))?;
@@ -34,7 +34,11 @@ pub async fn each_dependency_dies_and_returns(platform: &mut Platform) -> Result
         works(&demo).await.with_context(|| format!("before {server} dies"))?;
         for stalled in [false, true] {
             let proxy = platform.proxy(server);
-            if stalled { proxy.stall() } else { proxy.cut() }
+            if stalled {
+                proxy.stall()
+            } else {
+                proxy.cut()
+            }
             let died = answers_503(&demo).await.with_context(|| format!("{server} is dead, stalled: {stalled}"));
             platform.proxy(server).mend();
             died?;

@@ -1,14 +1,15 @@
 //! The same interface over gRPC, through the same port of the gateway.
 
 use amends_protos::orders::v1::{
-    CreateOrderRequest, GetOrderRequest, NewOrderLine, OrderStatus, WatchOrderRequest, order_service_client::OrderServiceClient,
+    CreateOrderRequest, GetOrderRequest, NewOrderLine, OrderStatus, WatchOrderRequest,
+    order_service_client::OrderServiceClient,
 };
 use amends_tests::{check::key, platform::Platform};
 use anyhow::{Result, ensure};
 use tonic::{Code, Request, transport::Channel};
 use tonic_types::StatusExt;
 
-pub async fn an_order_is_placed_and_read(platform: &Platform) -> Result<()> {
+pub(crate) async fn an_order_is_placed_and_read(platform: &Platform) -> Result<()> {
     let mut client = connect(platform).await?;
     let request = with_token(platform, order("case-grpc", 2, "pm_ok", false)).await?;
     let placed = client.create_order(request).await?.into_inner().order.unwrap_or_default();
@@ -21,7 +22,7 @@ pub async fn an_order_is_placed_and_read(platform: &Platform) -> Result<()> {
     Ok(())
 }
 
-pub async fn refusals_are_statuses_with_error_info(platform: &Platform) -> Result<()> {
+pub(crate) async fn refusals_are_statuses_with_error_info(platform: &Platform) -> Result<()> {
     let mut client = connect(platform).await?;
     let table = [
         (order("case-refused", 1, "pm_declined", false), Code::FailedPrecondition, "PAYMENT_DECLINED"),
@@ -41,7 +42,7 @@ pub async fn refusals_are_statuses_with_error_info(platform: &Platform) -> Resul
     Ok(())
 }
 
-pub async fn watching_an_order_streams_until_it_settles(platform: &Platform) -> Result<()> {
+pub(crate) async fn watching_an_order_streams_until_it_settles(platform: &Platform) -> Result<()> {
     let mut client = connect(platform).await?;
     let request = with_token(platform, order("case-grpc", 1, "pm_ok", true)).await?;
     let accepted = client.create_order(request).await?.into_inner().order.unwrap_or_default();
@@ -55,7 +56,7 @@ pub async fn watching_an_order_streams_until_it_settles(platform: &Platform) -> 
     Ok(())
 }
 
-pub async fn a_call_without_a_token_is_unauthenticated(platform: &Platform) -> Result<()> {
+pub(crate) async fn a_call_without_a_token_is_unauthenticated(platform: &Platform) -> Result<()> {
     let mut client = connect(platform).await?;
     let status = client.get_order(GetOrderRequest { order_id: uuid::Uuid::nil().to_string() }).await.err();
     ensure!(status.as_ref().is_some_and(|status| status.code() == Code::Unauthenticated), "{status:?}");

@@ -51,14 +51,24 @@ const CASES: &[Case] = cases![
 /// Runs every case, at once as clients do, and names each one that fails.
 async fn run_all(platform: Platform) {
     let shared = &platform;
-    let outcomes = futures::future::join_all(CASES.iter().map(|(name, case)| async move { (name, case(shared).await) })).await;
-    let failed: Vec<String> =
-        outcomes.iter().filter_map(|(name, outcome)| outcome.as_ref().err().map(|error| format!("{name}: {error:#}"))).collect();
+    let outcomes =
+        futures::future::join_all(CASES.iter().map(|(name, case)| async move { (name, case(shared).await) })).await;
+    let failed: Vec<String> = outcomes
+        .iter()
+        .filter_map(|(name, outcome)| outcome.as_ref().err().map(|error| format!("{name}: {error:#}")))
+        .collect();
     for (name, outcome) in &outcomes {
         println!("case {name} ... {}", if outcome.is_ok() { "ok" } else { "FAILED" });
     }
     let audit = platform.audit().await;
-    assert!(failed.is_empty(), "{} of {} cases failed:\n\n{}\n\n{}", failed.len(), CASES.len(), failed.join("\n\n"), platform.logs());
+    assert!(
+        failed.is_empty(),
+        "{} of {} cases failed:\n\n{}\n\n{}",
+        failed.len(),
+        CASES.len(),
+        failed.join("\n\n"),
+        platform.logs()
+    );
     audit.unwrap();
     platform.stop().await.unwrap();
 }

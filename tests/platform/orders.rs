@@ -8,7 +8,7 @@ use serde_json::json;
 use amends::client::order_of;
 use amends_tests::check::{Books, expect, key};
 
-pub async fn a_confirmed_order_is_paid_and_its_goods_are_sold(platform: &Platform) -> Result<()> {
+pub(crate) async fn a_confirmed_order_is_paid_and_its_goods_are_sold(platform: &Platform) -> Result<()> {
     let demo = platform.demo().await?;
     let before = platform.available("case-confirmed").await?;
     let placed = demo.place(&key(), &order_of("case-confirmed", 2, "pm_ok")).await?;
@@ -16,7 +16,11 @@ pub async fn a_confirmed_order_is_paid_and_its_goods_are_sold(platform: &Platfor
     let id = placed.text("/id");
     ensure!(placed.header("location") == format!("/v1/orders/{id}"), "location: {}", placed.header("location"));
     ensure!(placed.body["total"] == json!({"amount_minor": 3700, "currency": "EUR"}), "{}", placed.body);
-    ensure!(placed.text("/payment/status") == "captured" && placed.text("/saga/status") == "completed", "{}", placed.body);
+    ensure!(
+        placed.text("/payment/status") == "captured" && placed.text("/saga/status") == "completed",
+        "{}",
+        placed.body
+    );
     ensure!(placed.text("/customer_id") == "demo" && !placed.text("/trace_id").is_empty(), "{}", placed.body);
 
     let read = demo.get(&format!("/v1/orders/{id}")).await?;
@@ -27,7 +31,7 @@ pub async fn a_confirmed_order_is_paid_and_its_goods_are_sold(platform: &Platfor
     Ok(())
 }
 
-pub async fn a_declined_payment_is_402_and_the_stock_is_back(platform: &Platform) -> Result<()> {
+pub(crate) async fn a_declined_payment_is_402_and_the_stock_is_back(platform: &Platform) -> Result<()> {
     for method in ["pm_declined", "pm_insufficient_funds"] {
         let before = platform.available("case-declined").await?;
         let refused = platform.demo().await?.place(&key(), &order_of("case-declined", 3, method)).await?;
@@ -39,7 +43,7 @@ pub async fn a_declined_payment_is_402_and_the_stock_is_back(platform: &Platform
     Ok(())
 }
 
-pub async fn a_total_over_the_processors_limit_is_declined(platform: &Platform) -> Result<()> {
+pub(crate) async fn a_total_over_the_processors_limit_is_declined(platform: &Platform) -> Result<()> {
     // The simulated processor declines 1 000.00 and more: 999.99 passes, 1 000.00 does not.
     let demo = platform.demo().await?;
     let below = demo.place(&key(), &order_of("case-cent", 99_999, "pm_ok")).await?;
@@ -49,19 +53,18 @@ pub async fn a_total_over_the_processors_limit_is_declined(platform: &Platform) 
     nothing_kept(platform, &order_in_location(&at_limit)?).await
 }
 
-pub async fn insufficient_stock_is_409_and_nothing_is_charged(platform: &Platform) -> Result<()> {
+pub(crate) async fn insufficient_stock_is_409_and_nothing_is_charged(platform: &Platform) -> Result<()> {
     let before = platform.available("case-scarce").await?;
-    let refused = platform.demo().await?.place(&key(), &order_of("case-scarce", u32::try_from(before)? + 1, "pm_ok")).await?;
+    let refused =
+        platform.demo().await?.place(&key(), &order_of("case-scarce", u32::try_from(before)? + 1, "pm_ok")).await?;
     expect(&refused, 409, "/code", "insufficient_stock")?;
     ensure!(platform.available("case-scarce").await? == before, "stock changed");
     nothing_kept(platform, &order_in_location(&refused)?).await
 }
 
-pub async fn a_price_that_is_not_the_catalogues_is_409(platform: &Platform) -> Result<()> {
+pub(crate) async fn a_price_that_is_not_the_catalogues_is_409(platform: &Platform) -> Result<()> {
     let demo = platform.demo().await?;
-    let order = |minor: i64| {
-        json!({"payment_method": "pm_ok", "items": [{"sku": "case-price", "quantity": 1, "unit_price": {"amount_minor": minor, "currency": "EUR"}}]})
-    };
+    let order = |minor: i64| json!({"payment_method": "pm_ok", "items": [{"sku": "case-price", "quantity": 1, "unit_price": {"amount_minor": minor, "currency": "EUR"}}]});
     let refused = demo.place(&key(), &order(1)).await?;
     expect(&refused, 409, "/code", "price_mismatch")?;
     nothing_kept(platform, &order_in_location(&refused)?).await?;
@@ -69,7 +72,7 @@ pub async fn a_price_that_is_not_the_catalogues_is_409(platform: &Platform) -> R
     expect(&agreed, 201, "/status", "confirmed")
 }
 
-pub async fn refused_at_the_pivot_refunds_and_releases(platform: &Platform) -> Result<()> {
+pub(crate) async fn refused_at_the_pivot_refunds_and_releases(platform: &Platform) -> Result<()> {
     let before = platform.available(amends::catalogue::REFUSED_AT_PIVOT).await?;
     let demo = platform.demo().await?;
     let refused = demo.place(&key(), &order_of(amends::catalogue::REFUSED_AT_PIVOT, 1, "pm_ok")).await?;
@@ -90,7 +93,7 @@ pub async fn refused_at_the_pivot_refunds_and_releases(platform: &Platform) -> R
     Ok(())
 }
 
-pub async fn the_same_key_and_body_is_one_order_and_one_charge(platform: &Platform) -> Result<()> {
+pub(crate) async fn the_same_key_and_body_is_one_order_and_one_charge(platform: &Platform) -> Result<()> {
     let (demo, key) = (platform.demo().await?, key());
     let order = order_of("case-repeat", 1, "pm_ok");
     let first = demo.place(&key, &order).await?;
@@ -105,15 +108,20 @@ pub async fn the_same_key_and_body_is_one_order_and_one_charge(platform: &Platfo
     Ok(())
 }
 
-pub async fn the_same_key_with_another_body_is_422(platform: &Platform) -> Result<()> {
+pub(crate) async fn the_same_key_with_another_body_is_422(platform: &Platform) -> Result<()> {
     let (demo, key) = (platform.demo().await?, key());
     expect(&demo.place(&key, &order_of("case-reuse", 1, "pm_ok")).await?, 201, "/status", "confirmed")?;
     expect(&demo.place(&key, &order_of("case-reuse", 2, "pm_ok")).await?, 422, "/code", "idempotency_key_reused")?;
     // The key belongs to its caller: another customer's equal key is another key.
-    expect(&platform.other().await?.place(&key, &order_of("case-reuse", 2, "pm_ok")).await?, 201, "/status", "confirmed")
+    expect(
+        &platform.other().await?.place(&key, &order_of("case-reuse", 2, "pm_ok")).await?,
+        201,
+        "/status",
+        "confirmed",
+    )
 }
 
-pub async fn two_equal_requests_at_once_are_one_order(platform: &Platform) -> Result<()> {
+pub(crate) async fn two_equal_requests_at_once_are_one_order(platform: &Platform) -> Result<()> {
     let (demo, key) = (platform.demo().await?, key());
     let order = order_of("case-twins", 1, "pm_ok");
     let before = platform.available("case-twins").await?;
@@ -127,17 +135,21 @@ pub async fn two_equal_requests_at_once_are_one_order(platform: &Platform) -> Re
     Ok(())
 }
 
-pub async fn a_refusal_is_replayed_as_it_was(platform: &Platform) -> Result<()> {
+pub(crate) async fn a_refusal_is_replayed_as_it_was(platform: &Platform) -> Result<()> {
     let (demo, key) = (platform.demo().await?, key());
     let order = order_of("case-refused", 1, "pm_declined");
     let first = demo.place(&key, &order).await?;
     let again = demo.place(&key, &order).await?;
     expect(&again, 402, "/code", "payment_declined")?;
-    ensure!(again.header("idempotency-replayed") == "true" && again.header("location") == first.header("location"), "{:?}", again.headers);
+    ensure!(
+        again.header("idempotency-replayed") == "true" && again.header("location") == first.header("location"),
+        "{:?}",
+        again.headers
+    );
     Ok(())
 }
 
-pub async fn another_customers_order_does_not_exist(platform: &Platform) -> Result<()> {
+pub(crate) async fn another_customers_order_does_not_exist(platform: &Platform) -> Result<()> {
     let placed = platform.demo().await?.place(&key(), &order_of("case-foreign", 1, "pm_ok")).await?;
     expect(&placed, 201, "/status", "confirmed")?;
     let (other, id) = (platform.other().await?, placed.text("/id"));
@@ -149,9 +161,10 @@ pub async fn another_customers_order_does_not_exist(platform: &Platform) -> Resu
     expect(&platform.admin().await?.get(&format!("/v1/orders/{id}")).await?, 200, "/id", id)
 }
 
-pub async fn respond_async_is_202_and_settles(platform: &Platform) -> Result<()> {
+pub(crate) async fn respond_async_is_202_and_settles(platform: &Platform) -> Result<()> {
     let demo = platform.demo().await?;
-    let request = demo.request(Method::POST, "/v1/orders").header("idempotency-key", key()).header("prefer", "respond-async");
+    let request =
+        demo.request(Method::POST, "/v1/orders").header("idempotency-key", key()).header("prefer", "respond-async");
     let accepted = demo.send(request.json(&order_of("case-async", 1, "pm_ok"))).await?;
     ensure!(accepted.status.as_u16() == 202, "{} {}", accepted.status, accepted.body);
     ensure!(accepted.header("preference-applied").contains("respond-async"), "{:?}", accepted.headers);
@@ -162,7 +175,7 @@ pub async fn respond_async_is_202_and_settles(platform: &Platform) -> Result<()>
     .await
 }
 
-pub async fn cancelling_refunds_and_restocks(platform: &Platform) -> Result<()> {
+pub(crate) async fn cancelling_refunds_and_restocks(platform: &Platform) -> Result<()> {
     let demo = platform.demo().await?;
     let before = platform.available("case-cancel").await?;
     let placed = demo.place(&key(), &order_of("case-cancel", 2, "pm_ok")).await?;
@@ -180,7 +193,7 @@ pub async fn cancelling_refunds_and_restocks(platform: &Platform) -> Result<()> 
     expect(&demo.post(&path).await?, 409, "/code", "order_not_cancellable")
 }
 
-pub async fn lists_page_by_cursor_newest_first(platform: &Platform) -> Result<()> {
+pub(crate) async fn lists_page_by_cursor_newest_first(platform: &Platform) -> Result<()> {
     let pager = platform.user("pager").await?;
     let mut placed = Vec::new();
     for _ in 0..5 {
@@ -207,11 +220,13 @@ pub async fn lists_page_by_cursor_newest_first(platform: &Platform) -> Result<()
     expect(&pager.get("/v1/orders?status=lost").await?, 422, "/errors/0/field", "status")
 }
 
-pub async fn correlation_and_trace_ids_come_back(platform: &Platform) -> Result<()> {
+pub(crate) async fn correlation_and_trace_ids_come_back(platform: &Platform) -> Result<()> {
     let demo = platform.demo().await?;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let request = demo.request(Method::POST, "/v1/orders").header("idempotency-key", key());
-    let request = request.header("x-correlation-id", "my-correlation-1").header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+    let request = request
+        .header("x-correlation-id", "my-correlation-1")
+        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
     let placed = demo.send(request.json(&order_of("case-trace", 1, "pm_ok"))).await?;
     ensure!(placed.header("x-correlation-id") == "my-correlation-1", "{:?}", placed.headers);
     ensure!(placed.text("/trace_id") == trace, "{}", placed.body);

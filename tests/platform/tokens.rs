@@ -9,7 +9,7 @@ use amends_tests::{
 use anyhow::{Result, ensure};
 use reqwest::Method;
 
-pub async fn requests_without_a_valid_token_are_401(platform: &Platform) -> Result<()> {
+pub(crate) async fn requests_without_a_valid_token_are_401(platform: &Platform) -> Result<()> {
     let demo = platform.demo().await?;
     let good = demo.token().unwrap_or_default().to_owned();
     let (head, signature) = good.rsplit_once('.').unwrap_or_default();
@@ -30,11 +30,15 @@ pub async fn requests_without_a_valid_token_are_401(platform: &Platform) -> Resu
     let none = platform.anonymous()?.place(&key(), &order_of("case-confirmed", 1, "pm_ok")).await?;
     ensure!(none.status.as_u16() == 401, "{} {}", none.status, none.body);
     // RFC 6750, section 3: without any credentials the challenge carries no error code.
-    ensure!(none.header("www-authenticate").starts_with("Bearer") && !none.header("www-authenticate").contains("error="), "{:?}", none.headers);
+    ensure!(
+        none.header("www-authenticate").starts_with("Bearer") && !none.header("www-authenticate").contains("error="),
+        "{:?}",
+        none.headers
+    );
     Ok(())
 }
 
-pub async fn a_missing_scope_is_403(platform: &Platform) -> Result<()> {
+pub(crate) async fn a_missing_scope_is_403(platform: &Platform) -> Result<()> {
     let reader = platform.user("reader").await?;
     let answer = reader.place(&key(), &order_of("case-confirmed", 1, "pm_ok")).await?;
     expect(&answer, 403, "/code", "insufficient_scope")?;
@@ -43,7 +47,7 @@ pub async fn a_missing_scope_is_403(platform: &Platform) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_revoked_token_is_401(platform: &Platform) -> Result<()> {
+pub(crate) async fn a_revoked_token_is_401(platform: &Platform) -> Result<()> {
     let leaving = platform.log_in_anew("leaver").await?;
     ensure!(leaving.get("/v1/orders").await?.status.is_success(), "the token works before");
     platform.revoke(leaving.token().unwrap_or_default()).await?;
@@ -53,7 +57,7 @@ pub async fn a_revoked_token_is_401(platform: &Platform) -> Result<()> {
     .await
 }
 
-pub async fn identity_headers_from_outside_are_ignored(platform: &Platform) -> Result<()> {
+pub(crate) async fn identity_headers_from_outside_are_ignored(platform: &Platform) -> Result<()> {
     let demo = platform.demo().await?;
     let mut request = demo.request(Method::POST, "/v1/orders").header("idempotency-key", key());
     for name in ["x-user-id", "x-customer-id", "x-client-id", "x-amends-subject", "x-forwarded-user"] {

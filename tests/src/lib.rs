@@ -9,7 +9,10 @@ pub mod process;
 pub mod proxy;
 
 /// A setting of this test run, from the environment.
-#[expect(clippy::disallowed_methods, reason = "tests are configured by their environment, not by the services' configuration")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are configured by their environment, not by the services' configuration"
+)]
 pub fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Migrations, key generation and an Argon2 hash for each user, in a debug build on a busy machine.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_mins(1);
 /// In-flight sagas settle or are handed over within a bounded time; this is more.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
@@ -68,7 +68,8 @@ impl Platform {
     /// Sends a signal to a program: `STOP`, `CONT`, `TERM`.
     pub async fn signal(&self, name: &str, signal: &str) -> Result<()> {
         let program = self.programs.iter().find(|program| program.name == name);
-        let process = program.and_then(|program| program.process.as_ref()).with_context(|| format!("{name} does not run"))?;
+        let process =
+            program.and_then(|program| program.process.as_ref()).with_context(|| format!("{name} does not run"))?;
         process.signal(signal).await
     }
 
@@ -100,7 +101,11 @@ impl Platform {
     /// # Errors
     /// With the tool's report, when the books do not balance.
     pub async fn audit(&self) -> Result<()> {
-        let output = tokio::process::Command::new(program("amends")).args(&self.audit).current_dir(self.dir.path()).output().await?;
+        let output = tokio::process::Command::new(program("amends"))
+            .args(&self.audit)
+            .current_dir(self.dir.path())
+            .output()
+            .await?;
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "the audit found: {out}{err}");
         Ok(())
@@ -122,7 +127,7 @@ impl Platform {
     /// The last lines of every program, for a failure message.
     pub fn logs(&self) -> String {
         let tails = self.programs.iter().filter_map(|program| Some((&program.name, program.process.as_ref()?.tail())));
-        tails.map(|(name, tail)| format!("──── {name}\n{tail}\n")).collect()
+        tails.fold(String::new(), |logs, (name, tail)| logs + "──── " + name + "\n" + &tail + "\n")
     }
 
     /// All that every program printed so far.

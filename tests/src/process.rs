@@ -22,7 +22,13 @@ impl Process {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub fn start(name: &str, program: &Path, arguments: &[String], environment: &[(String, String)], dir: &Path) -> anyhow::Result<Self> {
+    pub fn start(
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+        environment: &[(String, String)],
+        dir: &Path,
+    ) -> anyhow::Result<Self> {
         let log = dir.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;
         let child = Command::new(program)
@@ -95,14 +101,20 @@ pub fn program(name: &str) -> PathBuf {
     let test_binary = std::env::current_exe().expect("a test knows its own path");
     candidates.extend(test_binary.ancestors().skip(1).take(7).map(Path::to_path_buf));
     let found = candidates.iter().map(|dir| dir.join(name)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("{name} is not built: run `cargo build --workspace` first, or `cargo xtask test`, which does"))
+    found.unwrap_or_else(|| {
+        panic!("{name} is not built: run `cargo build --workspace` first, or `cargo xtask test`, which does")
+    })
 }
 
 /// Asks again and again, for `bound` at the most, until `condition` holds.
 ///
 /// # Errors
 /// When the bound is over.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, bound: Duration, mut condition: impl FnMut() -> F) -> anyhow::Result<()> {
+pub async fn eventually<F: Future<Output = bool>>(
+    what: &str,
+    bound: Duration,
+    mut condition: impl FnMut() -> F,
+) -> anyhow::Result<()> {
     let begun = Instant::now();
     while !condition().await {
         anyhow::ensure!(begun.elapsed() < bound, "waited {bound:?} in vain: {what}");

@@ -53,6 +53,7 @@ pub struct ReservationFacts {
 }
 
 /// A breach of the money law.
+#[expect(missing_docs, reason = "each variant's sentence says what its fields are")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Discrepancy {
     /// More than one payment of a confirmed order keeps money.

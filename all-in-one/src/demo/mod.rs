@@ -1,8 +1,8 @@
 //! `amends demo`: the whole of Amends in a temporary directory, used by a real client over real HTTP, shown as a story.
 
-mod story;
-mod table;
-mod timeline;
+pub mod story;
+pub mod table;
+pub mod timeline;
 
 use std::io::Write;
 

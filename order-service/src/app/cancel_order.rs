@@ -111,6 +111,9 @@ impl Core {
     /// Waits for a cancellation, which may or may not have reached its pivot.
     async fn await_cancelled(&self, saga: SagaId, order: Order, patience: Patience) -> Result<Cancelled, CancelError> {
         let id = order.head.id;
+        if matches!(order.state, State::Cancelled { by, .. } if by == saga) {
+            return Ok(Cancelled { order, saga: saga_engine::Status::Completed });
+        }
         match self.settle(saga, order, patience).await? {
             Settled::Yes(order) => Ok(Cancelled { order, saga: saga_engine::Status::Completed }),
             // It never unwinds for want of a service, having nothing to undo before its pivot; and after that it goes forward.

@@ -89,11 +89,12 @@ impl Core {
         ask: PlaceOrder,
         patience: Patience,
     ) -> Result<Placed, PlaceOrderError> {
+        // Taken by repeats too: whoever waits for somebody else's saga is one more who waits.
+        let _place = self.places.try_acquire().map_err(|_| Failed::Overloaded)?;
         let fingerprint = ask.fingerprint();
         if let Some(claim) = in_time(patience.accept_until, self.store.claim(&caller.customer, &ask.key)).await? {
             return self.answer_again(&claim, &fingerprint, patience).await;
         }
-        let _place = self.places.try_acquire().map_err(|_| Failed::Overloaded)?;
         self.payments.ready().map_err(Failed::Unavailable)?;
         let (start, input) = self.prepare(caller, ask, fingerprint.clone(), patience.accept_until).await?;
         let order = start.order.clone();
@@ -206,7 +207,11 @@ impl Core {
 
     async fn await_placed(&self, order: Order, replayed: bool, patience: Patience) -> Result<Placed, PlaceOrderError> {
         let id = order.head.id;
-        let (order, saga) = match self.settle(order.head.saga, order, patience).await? {
+        let settled = match order.as_settled() {
+            Some(order) => Settled::Yes(order),
+            None => self.settle(order.head.saga, order, patience).await?,
+        };
+        let (order, saga) = match settled {
             Settled::Yes(order) => {
                 let order = order.as_settled().unwrap_or(order);
                 let saga = match order.state {

@@ -1,7 +1,5 @@
 //! The payment participant over gRPC.
 
-use std::time::Duration;
-
 use amends_primitives::PaymentId;
 use amends_protos::payments::v1::{
     ChargeRequest, CompensateChargeRequest, RefundRequest, payment_service_client::PaymentServiceClient,
@@ -10,7 +8,7 @@ use async_trait::async_trait;
 use saga_engine::{Outcome, StepContext, Undo};
 use service_kit::{
     auth::ServiceToken,
-    resilience::{BreakerState, Deadline, Guard, Resilience},
+    resilience::{Deadline, Guard, Resilience},
 };
 use tonic::transport::Channel;
 
@@ -50,13 +48,12 @@ fn charge_request(ask: &Charge<'_>, step: &StepContext) -> ChargeRequest {
 #[async_trait]
 impl Payments for GrpcPayments {
     fn ready(&self) -> Result<(), Unavailable> {
-        match self.link.guard.state() {
-            BreakerState::Closed | BreakerState::HalfOpen => Ok(()),
-            BreakerState::Open => Err(Unavailable {
+        match self.link.guard.refuses_for() {
+            None => Ok(()),
+            Some(retry_after) => Err(Unavailable {
                 dependency: NAME,
                 message: "the circuit breaker is open".to_owned(),
-                // Soon enough for the first to come back to be the probe that closes it.
-                retry_after: Some(Duration::from_secs(5)),
+                retry_after: Some(retry_after),
             }),
         }
     }

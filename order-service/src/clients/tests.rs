@@ -213,6 +213,7 @@ struct World {
     server: Server,
     payments: GrpcPayments,
     inventory: GrpcInventory,
+    clock: Arc<ManualClock>,
 }
 
 impl World {
@@ -256,7 +257,7 @@ impl World {
         let reads = Resilience { attempts: 3, backoff_ms: 1, ..resilience.clone() };
         let payments = GrpcPayments::new(channel.clone(), guard("payments"), token.clone(), &reads);
         let inventory = GrpcInventory::new(channel, guard("inventory"), token, &reads);
-        Self { server, payments, inventory }
+        Self { server, payments, inventory, clock }
     }
 }
 
@@ -371,7 +372,11 @@ async fn payments_that_keep_failing_are_left_alone() {
     }
     assert!(matches!(refund().await, Outcome::Unknown(cause) if cause.code == "circuit_open"));
     assert_eq!(world.server.0.seen.lock().len(), 5);
-    assert!(world.payments.ready().unwrap_err().retry_after.is_some());
+    assert_eq!(world.payments.ready().unwrap_err().retry_after, Some(Duration::from_secs(30)));
+    // And are found again without anybody's help: once a probe is due, orders may begin.
+    world.clock.advance(Duration::from_secs(30));
+    assert_eq!(world.payments.ready(), Ok(()));
+    assert_eq!(refund().await, Outcome::Done(()));
 }
 
 #[tokio::test]

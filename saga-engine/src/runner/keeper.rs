@@ -178,8 +178,13 @@ impl<J: Journal> Core<J> {
                 tracing::warn!(unknown, "sagas of unknown definitions are left alone");
             }
             if let Some(retention) = self.config.retention {
-                while self.journal.purge(self.now() - retention, PURGE_BATCH).await? == u64::from(PURGE_BATCH) {
-                    self.metrics.purged.inc_by(u64::from(PURGE_BATCH));
+                loop {
+                    let purged = self.journal.purge(self.now() - retention, PURGE_BATCH).await?;
+                    self.metrics.purged.inc_by(purged);
+                    if purged < u64::from(PURGE_BATCH) {
+                        break;
+                    }
+                    // Between the batches customers have the writer.
                     tokio::task::yield_now().await;
                 }
             }

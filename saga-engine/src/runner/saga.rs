@@ -315,7 +315,12 @@ impl<J: Journal> Saga<J> {
             failures += 1;
             self.core.metrics.journal_errors.inc();
             let source = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(saga.id = %self.id, %error, source, failures, "the journal could not be written, trying again");
+            if error.is_transient() {
+                // Every saga in memory finds this out; the keeper says it once for all of them.
+                tracing::debug!(saga.id = %self.id, %error, source, failures, "the journal is unavailable, trying again");
+            } else {
+                tracing::warn!(saga.id = %self.id, %error, source, failures, "the journal could not be written, trying again");
+            }
             if with_local && !error.is_transient() && failures >= LOCAL_FAILURES_MAX {
                 return Ok(LocalOutcome::Refused(Refusal::new("local_change_failed", error.to_string())));
             }

@@ -28,7 +28,11 @@ impl Platform {
             books.payments += usize::from(captured > 0);
         }
         let mut inventory = InventoryServiceClient::connect(format!("http://{}", self.inventory)).await?;
-        let ask = ListReservationsRequest { order_id: order.to_owned(), page_size: 100, ..ListReservationsRequest::default() };
+        let ask = ListReservationsRequest {
+            order_id: order.to_owned(),
+            page_size: 100,
+            ..ListReservationsRequest::default()
+        };
         let page = inventory.list_reservations(self.as_operator(ask).await?).await?.into_inner();
         for reservation in page.reservations {
             match reservation.state() {
@@ -50,7 +54,9 @@ impl Platform {
     async fn as_operator<T>(&self, message: T) -> Result<Request<T>> {
         let operator = self.admin().await?;
         let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", format!("Bearer {}", operator.token().unwrap_or_default()).parse()?);
+        request
+            .metadata_mut()
+            .insert("authorization", format!("Bearer {}", operator.token().unwrap_or_default()).parse()?);
         Ok(request)
     }
 }

@@ -14,9 +14,10 @@ use tokio::sync::Mutex;
 
 use super::{Platform, Program, settings};
 use crate::{
-    check, setting,
+    check,
     process::{free_port, program},
     proxy::Proxy,
+    setting,
 };
 
 /// Redis has 16 databases; each platform of a test run takes the next.
@@ -28,6 +29,7 @@ impl Platform {
     ///
     /// # Errors
     /// Where servers are expected and not there.
+    #[expect(clippy::print_stdout, reason = "what did not run must be seen")]
     pub async fn distributed() -> Result<Option<Self>> {
         let servers = ["AMENDS_TEST_POSTGRES_URL", "AMENDS_TEST_MONGODB_URI", "AMENDS_TEST_REDIS_URL"].map(setting);
         let [Some(postgres), Some(mongodb), Some(redis)] = servers else {
@@ -49,10 +51,16 @@ impl Platform {
         }
         // The server's own replica set would be reached past the proxy.
         let separator = if mongodb.contains('?') { '&' } else { '?' };
-        let direct = if mongodb.contains("directConnection") { String::new() } else { format!("{separator}directConnection=true") };
+        let direct = if mongodb.contains("directConnection") {
+            String::new()
+        } else {
+            format!("{separator}directConnection=true")
+        };
         let mongodb = mongodb + &direct;
-        let (redis_server, _) = redis.rsplit_once('/').filter(|(server, _)| !server.ends_with("/")).unwrap_or((&redis, ""));
-        let redis = format!("{}/{}", redis_server.trim_end_matches('/'), NEXT_REDIS.fetch_add(1, Ordering::Relaxed) % 16);
+        let (redis_server, _) =
+            redis.rsplit_once('/').filter(|(server, _)| !server.ends_with('/')).unwrap_or((&redis, ""));
+        let redis =
+            format!("{}/{}", redis_server.trim_end_matches('/'), NEXT_REDIS.fetch_add(1, Ordering::Relaxed) % 16);
 
         let port = || SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (gateway, payment, inventory) = (port(), port(), port());
@@ -118,7 +126,11 @@ async fn behind_proxy(url: &str) -> Result<(String, Proxy)> {
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
-    let target = host.to_socket_addrs().with_context(|| format!("{host} is not host:port"))?.next().context("the host has no address")?;
+    let target = host
+        .to_socket_addrs()
+        .with_context(|| format!("{host} is not host:port"))?
+        .next()
+        .context("the host has no address")?;
     let proxy = Proxy::start(target).await?;
     let at = if user.is_empty() { "" } else { "@" };
     Ok((format!("{scheme}://{user}{at}{}{path}", proxy.address), proxy))

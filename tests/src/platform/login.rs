@@ -6,7 +6,7 @@ use amends::client::Client;
 use amends_primitives::{Clock, ManualClock, RandomIds, SystemClock};
 use anyhow::{Result, ensure};
 use reqwest::Method;
-use service_kit::{Runtime, config::load_from, config::Sources};
+use service_kit::{Runtime, config::Sources, config::load_from};
 
 use super::{Platform, settings};
 
@@ -61,7 +61,11 @@ impl Platform {
 
     async fn client_token(&self, client_id: &str) -> Result<String> {
         let anonymous = self.anonymous()?;
-        let form = [("grant_type", "client_credentials"), ("client_id", client_id), ("client_secret", settings::CLIENT_SECRET)];
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", client_id),
+            ("client_secret", settings::CLIENT_SECRET),
+        ];
         let answer = anonymous.send(anonymous.request(Method::POST, "/oauth2/token").form(&form)).await?;
         ensure!(answer.status.is_success(), "{client_id}: {} {}", answer.status, answer.body);
         Ok(answer.text("/access_token").to_owned())
@@ -78,7 +82,7 @@ impl Platform {
 
     /// A token that was good an hour ago: issued by the real token service on the same store, with a clock an hour behind.
     pub async fn expired_token(&self) -> Result<String> {
-        let an_hour_ago = SystemClock.now() - std::time::Duration::from_secs(3600);
+        let an_hour_ago = SystemClock.now() - std::time::Duration::from_hours(1);
         let runtime = Runtime::with(Arc::new(ManualClock::new(an_hour_ago)), Arc::new(RandomIds));
         let sources = Sources::none()
             .set("identity.http.listen", "127.0.0.1:0")

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 /// The password of every user.
-pub const PASSWORD: &str = "a password for tests only";
+pub(super) const PASSWORD: &str = "a password for tests only";
 /// The secret of every client.
-pub const CLIENT_SECRET: &str = "a-client-secret-for-tests-only-0123456789";
+pub(super) const CLIENT_SECRET: &str = "a-client-secret-for-tests-only-0123456789";
 /// Of the token service's keys: 32 bytes in base64.
-pub const KEY_ENCRYPTION_KEY: &str = "dGVzdHMgb25seTogMzIgYnl0ZXMgb2Yga2V5IHg5ISE=";
+pub(super) const KEY_ENCRYPTION_KEY: &str = "dGVzdHMgb25seTogMzIgYnl0ZXMgb2Yga2V5IHg5ISE=";
 /// The issuer of the tokens; nobody connects to it.
-pub const ISSUER: &str = "http://127.0.0.1:8081";
+pub(super) const ISSUER: &str = "http://127.0.0.1:8081";
 
 const ORDER_SCOPES: [&str; 4] = ["payments:read", "payments:write", "inventory:read", "inventory:write"];
 
@@ -17,8 +17,24 @@ const ORDER_SCOPES: [&str; 4] = ["payments:read", "payments:write", "inventory:r
 fn catalogue() -> Vec<(&'static str, i64, &'static str, i64)> {
     let plenty = |sku| (sku, 1850, "EUR", 1_000_000);
     let mut items: Vec<_> = [
-        "espresso-1kg", "case-confirmed", "case-declined", "case-refused", "case-repeat", "case-reuse", "case-twins", "case-foreign", "case-async",
-        "case-cancel", "case-list", "case-trace", "case-price", "case-headers", "case-grpc", "case-bad", "case-chaos", "case-dependencies",
+        "espresso-1kg",
+        "case-confirmed",
+        "case-declined",
+        "case-refused",
+        "case-repeat",
+        "case-reuse",
+        "case-twins",
+        "case-foreign",
+        "case-async",
+        "case-cancel",
+        "case-list",
+        "case-trace",
+        "case-price",
+        "case-headers",
+        "case-grpc",
+        "case-bad",
+        "case-chaos",
+        "case-dependencies",
     ]
     .map(plenty)
     .into();
@@ -31,20 +47,19 @@ fn catalogue() -> Vec<(&'static str, i64, &'static str, i64)> {
 }
 
 /// The users and what they may do.
-pub fn bootstrap() -> Value {
+pub(super) fn bootstrap() -> Value {
     let shopper = ["orders:read", "orders:write", "items:read"];
     let user = |name: &str, scopes: &[&str]| json!({"username": name, "password": PASSWORD, "scopes": scopes});
-    let client = |id: &str, scopes: &[&str]| {
-        json!({"client_id": id, "client_secret": CLIENT_SECRET, "scopes": scopes, "grant_types": ["client_credentials"]})
-    };
-    let users: Vec<Value> = ["demo", "other", "pager", "clumsy", "leaver"].iter().map(|name| user(name, &shopper)).collect();
+    let client = |id: &str, scopes: &[&str]| json!({"client_id": id, "client_secret": CLIENT_SECRET, "scopes": scopes, "grant_types": ["client_credentials"]});
+    let users: Vec<Value> =
+        ["demo", "other", "pager", "clumsy", "leaver"].iter().map(|name| user(name, &shopper)).collect();
     let users = users.into_iter().chain([user("reader", &["orders:read"])]).collect::<Vec<_>>();
     let operator = ["orders:admin", "orders:read", "items:read", "payments:read", "inventory:read"];
     json!({"users": users, "clients": [client("order-service", &ORDER_SCOPES), client("amends-operator", &operator)]})
 }
 
 /// What both ways of running share.
-pub fn shared() -> Value {
+pub(super) fn shared() -> Value {
     let seed: Vec<Value> = catalogue()
         .into_iter()
         .map(|(sku, minor, currency, on_hand)| json!({"sku": sku, "name": sku, "amount_minor": minor, "currency": currency, "on_hand": on_hand}))
@@ -58,7 +73,7 @@ pub fn shared() -> Value {
 }
 
 /// Merges `more` into `into`, table by table.
-pub fn merge(into: &mut Value, more: Value) {
+pub(super) fn merge(into: &mut Value, more: Value) {
     match (into, more) {
         (Value::Object(into), Value::Object(more)) => {
             for (key, value) in more {

@@ -161,6 +161,24 @@ async fn a_twin_at_another_replica_waits_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_at_two_replicas_places_one_order_per_key() {
+    let Some(postgres) = Postgres::from_env() else { return };
+    let platform = Platform::on(&postgres).await;
+    let other = platform.replica().await;
+    let keys = ["a", "b", "c", "d"];
+    let requests = (0..32).map(|n| {
+        let replica = if n % 2 == 0 { &platform } else { &other };
+        replica.place(keys[n / 2 % 4], BEANS, &[("prefer", "wait=30")])
+    });
+    let replies = futures::future::join_all(requests).await;
+    for (n, reply) in replies.iter().enumerate() {
+        assert_eq!((reply.status.as_u16(), &reply.text), (201, &replies[n / 2 % 4 * 2].text), "{reply:?}");
+    }
+    assert_eq!((platform.books.payments(), platform.finish().await.len()), (4, 4));
+    postgres.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_replica_finishes_what_a_killed_one_began() {
     let Some(postgres) = Postgres::from_env() else { return };
     let platform = Platform::on(&postgres).await;
