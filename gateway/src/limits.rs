@@ -41,6 +41,7 @@ pub(crate) struct Limiter {
     buckets: Buckets,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 enum Buckets {
     Local { clock: Arc<dyn Clock>, shards: Vec<Mutex<HashMap<Box<str>, i64>>>, hasher: std::hash::RandomState },
     Shared { redis: Redis, script: redis::Script },

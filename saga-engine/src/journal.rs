@@ -8,6 +8,8 @@
 //!
 //! Must not know: what events mean (they are opaque records here), definitions, steps.
 
+mod listing;
+mod operator;
 pub mod sql;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -17,6 +19,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{Cause, Failure, Refusal, Snapshot, Status, TraceContext, event::Record};
+
+pub use listing::{Filter, PAGE_DEFAULT, PAGE_MAX, Page, Stats, StatsRow};
+pub use operator::{Operator, OperatorRequest, Requested, Resolution, Wish};
 
 /// A store of sagas.
 #[async_trait]
@@ -325,143 +330,6 @@ pub struct Heartbeat {
     pub requests: bool,
     /// When the next other replica's lease runs out, from now, unless it says that it is alive.
     pub next_expiry: Option<Duration>,
-}
-
-/// Who asks, and why: journaled with what is asked.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Operator {
-    /// Who.
-    pub who: String,
-    /// Why.
-    pub why: String,
-}
-
-/// What an operator asks of a saga.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OperatorRequest {
-    /// Who asks, and why.
-    #[serde(flatten)]
-    pub operator: Operator,
-    /// What is asked.
-    #[serde(flatten)]
-    pub wish: Wish,
-    /// When it was asked.
-    pub at: Timestamp,
-}
-
-impl Eq for OperatorRequest {}
-
-/// What may be asked of a saga.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "wish", rename_all = "snake_case")]
-pub enum Wish {
-    /// Unwind it, if its pivot is not done.
-    Cancel,
-    /// Try again what it is parked at or waits to try again, with a fresh budget.
-    Retry,
-    /// Take a step's fate as settled by hand.
-    Resolve {
-        /// The step.
-        step: String,
-        /// Its fate.
-        resolution: Resolution,
-    },
-}
-
-/// How a human settled a step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "as", rename_all = "snake_case")]
-pub enum Resolution {
-    /// Its action is done.
-    Done {
-        /// The action's output, as the step's type has it; `null` where it has none.
-        #[serde(default)]
-        output: serde_json::Value,
-    },
-    /// Its action is undone, or closed, or never happened.
-    Undone,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Requested {
-    /// It is stored; the saga's owner will journal it.
-    Accepted,
-    /// Another request is waiting; ask again later.
-    Busy,
-    /// The saga is not in a status in which this can be asked.
-    NotInStatus(Status),
-    /// There is no such saga.
-    NotFound,
-}
-
-/// Which sagas to list.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Filter {
-    /// Only in this status.
-    pub status: Option<Status>,
-    /// Only of this definition.
-    pub definition: Option<String>,
-    /// Only at this step.
-    pub step: Option<String>,
-    /// Only about this subject.
-    pub subject: Option<String>,
-    /// Only of this trace: 32 hexadecimal digits.
-    pub trace_id: Option<String>,
-    /// Only those started before.
-    pub created_before: Option<Timestamp>,
-    /// Only those after this one in the listing's order, which is newest first.
-    pub cursor: Option<SagaId>,
-    /// How many at the most; 1 to [`PAGE_MAX`], 0 stands for [`PAGE_DEFAULT`].
-    pub limit: u32,
-}
-
-/// A listing's page when none is asked for.
-pub const PAGE_DEFAULT: u32 = 50;
-/// More rows keep one reader busy for longer than a statement may run.
-pub const PAGE_MAX: u32 = 500;
-
-impl Filter {
-    /// The page's size within its bounds.
-    pub const fn page_size(&self) -> u32 {
-        match self.limit {
-            0 => PAGE_DEFAULT,
-            1..=PAGE_MAX => self.limit,
-            _ => PAGE_MAX,
-        }
-    }
-}
-
-/// One page of a listing.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Page {
-    /// Sagas, newest first.
-    pub rows: Vec<SagaRow>,
-    /// For [`Filter::cursor`], when there may be more.
-    pub next: Option<SagaId>,
-}
-
-/// Counts of what has not finished.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// By definition and status. What has finished is not counted: that would read the whole table.
-    pub counts: Vec<StatsRow>,
-    /// Replicas whose lease has not run out.
-    pub replicas: u64,
-    /// How long the oldest active saga has been there.
-    pub oldest_active: Option<Duration>,
-}
-
-/// One count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatsRow {
-    /// What kind of saga.
-    pub definition: DefinitionId,
-    /// In which status.
-    pub status: Status,
-    /// How many.
-    pub count: u64,
 }
 
 /// Why a journal call failed.

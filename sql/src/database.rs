@@ -50,11 +50,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            connections_max: 16,
-            acquire_timeout: Duration::from_secs(2),
-            statement_timeout: Duration::from_secs(3),
-        }
+        Self { connections_max: 16, acquire_timeout: Duration::from_secs(2), statement_timeout: Duration::from_secs(3) }
     }
 }
 

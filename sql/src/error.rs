@@ -47,9 +47,13 @@ impl From<sqlx::Error> for SqlError {
         use sqlx::Error as E;
         let Some(database) = error.as_database_error() else {
             return match error {
-                E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::BeginFailed | E::Protocol(_) => {
-                    Self::Unavailable(error)
-                }
+                E::Io(_)
+                | E::Tls(_)
+                | E::PoolTimedOut
+                | E::PoolClosed
+                | E::WorkerCrashed
+                | E::BeginFailed
+                | E::Protocol(_) => Self::Unavailable(error),
                 _ => Self::Bug(error),
             };
         };

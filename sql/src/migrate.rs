@@ -78,8 +78,11 @@ mod tests {
     use super::*;
     use crate::Options;
 
-    const ONE: &[Migration] =
-        &[Migration { version: 1, description: "create", sql: "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT, CHECK (id > 0))" }];
+    const ONE: &[Migration] = &[Migration {
+        version: 1,
+        description: "create",
+        sql: "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT, CHECK (id > 0))",
+    }];
 
     async fn sqlite() -> (tempfile::TempDir, Database) {
         let dir = tempfile::tempdir().unwrap();
@@ -104,7 +107,11 @@ mod tests {
         let insert = |id: i64| {
             let pool = database.writer().clone();
             async move {
-                sqlx::query("INSERT INTO t (id, name) VALUES ($1, $2)").bind(id).bind(None::<String>).execute(&pool).await
+                sqlx::query("INSERT INTO t (id, name) VALUES ($1, $2)")
+                    .bind(id)
+                    .bind(None::<String>)
+                    .execute(&pool)
+                    .await
             }
         };
         insert(1).await.unwrap();
