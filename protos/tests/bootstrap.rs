@@ -1,5 +1,7 @@
 //! Regenerates `src/gen` from `proto/` and fails when the committed code differs. `AMENDS_GEN=write` writes it instead.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use prost::Message;

@@ -84,7 +84,7 @@ mod tests {
         sql: "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT, CHECK (id > 0))",
     }];
 
-    async fn sqlite() -> (tempfile::TempDir, Database) {
+    fn sqlite() -> (tempfile::TempDir, Database) {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}?mode=rwc", dir.path().join("t.db").display());
         (dir, Database::connect_lazy(&url, &Options::default()).unwrap())
@@ -92,7 +92,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_components_share_one_database_and_running_twice_changes_nothing() {
-        let (_dir, database) = sqlite().await;
+        let (_dir, database) = sqlite();
         for _ in 0..2 {
             database.migrate(&Schema { component: "a", migrations: ONE }).await.unwrap();
         }
@@ -102,7 +102,7 @@ mod tests {
 
     #[tokio::test]
     async fn constraint_violations_have_their_own_classes() {
-        let (_dir, database) = sqlite().await;
+        let (_dir, database) = sqlite();
         database.migrate(&Schema { component: "a", migrations: ONE }).await.unwrap();
         let insert = |id: i64| {
             let pool = database.writer().clone();
@@ -127,7 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_transaction_leaves_nothing() {
-        let (_dir, database) = sqlite().await;
+        let (_dir, database) = sqlite();
         database.migrate(&Schema { component: "a", migrations: ONE }).await.unwrap();
         let mut tx = database.begin().await.unwrap();
         sqlx::query("INSERT INTO t (id) VALUES (7)").execute(&mut *tx).await.unwrap();

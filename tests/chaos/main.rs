@@ -2,6 +2,8 @@
 //!
 //! Seeded: `AMENDS_CHAOS_SEED` repeats a run's choices (not the machine's timing). `AMENDS_CHAOS_ROUNDS` sets how many rounds.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and tells what it did")]
+
 use std::{
     collections::HashMap,
     sync::{
@@ -131,7 +133,7 @@ async fn place_until_settled(client: &Client, key: &str, order: &serde_json::Val
             }
             // Still running, or nobody there: ask again.
             Ok(answer) if [202, 502, 503, 504].contains(&answer.status.as_u16()) => {
-                location = answer.header("location").to_owned();
+                answer.header("location").clone_into(&mut location);
                 format!("{} {}", answer.status, answer.body)
             }
             Ok(answer) => anyhow::bail!("{key}: {} {}", answer.status, answer.body),

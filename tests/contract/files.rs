@@ -21,7 +21,7 @@ pub(crate) fn check(name: &str, fresh_dir: &Path) {
     let path = committed(name);
     if amends_tests::setting("AMENDS_GEN").is_some_and(|mode| mode == "write") {
         std::fs::create_dir_all(path.parent().expect("a folder")).unwrap();
-        std::fs::write(&path, format!("{:#}\n", fresh)).unwrap();
+        std::fs::write(&path, format!("{fresh:#}\n")).unwrap();
     }
     assert_eq!(read(&path), Some(fresh), "{name} is out of date: run `cargo xtask gen` and commit the result");
 }

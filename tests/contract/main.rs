@@ -2,6 +2,8 @@
 //! on and fails when the committed file says something else (`AMENDS_GEN=write` updates it); a provider test replays the committed
 //! file against the real program.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and tells what it did")]
+
 mod files;
 mod order_to_payment;
 mod payment_double;

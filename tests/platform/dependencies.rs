@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 /// The default deadline of a caller is 5 s; the rest is for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(8);
-const RECOVERY: Duration = Duration::from_secs(60);
+const RECOVERY: Duration = Duration::from_mins(1);
 
 /// Takes each dependency away in turn, once dead and once frozen, and gives it back.
 pub(crate) async fn each_dependency_dies_and_returns(platform: &mut Platform) -> Result<()> {
@@ -35,9 +35,9 @@ pub(crate) async fn each_dependency_dies_and_returns(platform: &mut Platform) ->
         for stalled in [false, true] {
             let proxy = platform.proxy(server);
             if stalled {
-                proxy.stall()
+                proxy.stall();
             } else {
-                proxy.cut()
+                proxy.cut();
             }
             let died = answers_503(&demo).await.with_context(|| format!("{server} is dead, stalled: {stalled}"));
             platform.proxy(server).mend();

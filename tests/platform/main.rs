@@ -1,6 +1,8 @@
 //! The whole path, as a client sees it, on both ways of running: everything in one process, and one process per service on
 //! PostgreSQL, MongoDB and Redis. Every case runs on both, through the gateway, and looks at the books, not only at the answer.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and tells what it did")]
+
 mod bad_input;
 mod dependencies;
 mod grpc;
