@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 use service_kit::{config::Sources, main::run_service_from};
 
-use crate::{audit, demo, embedded, migrate, settings, stores, up};
+use crate::{audit, demo, embedded, migrate, saga, settings, stores, up};
 
 /// Orders and payments that make amends: a gateway, a token service and a durable saga over stock and payments.
 #[derive(Parser)]
@@ -68,6 +68,18 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Look at sagas, and help those that need a human
+    Saga {
+        #[command(flatten)]
+        data: Data,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(subcommand)]
+        verb: saga::Verb,
+    },
     /// Print every configuration key with its default, as TOML
     Config,
 }
@@ -75,20 +87,20 @@ enum Command {
 #[derive(Args)]
 struct Data {
     /// Where the embedded stores and secrets are
-    #[arg(long, value_name = "DIR", env = "AMENDS_DATA_DIR", default_value = "data")]
+    #[arg(long, global = true, value_name = "DIR", env = "AMENDS_DATA_DIR", default_value = "data")]
     data_dir: PathBuf,
     /// Use the stores that the configuration names, not those of the data directory
-    #[arg(long)]
+    #[arg(long, global = true)]
     distributed: bool,
 }
 
 #[derive(Args)]
 struct ConfigArgs {
     /// A TOML file
-    #[arg(long, value_name = "FILE", env = "AMENDS_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "AMENDS_CONFIG")]
     config: Option<PathBuf>,
     /// Set one key, for example gateway.listen=127.0.0.1:0; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
     sets: Vec<(String, String)>,
 }
 
@@ -135,6 +147,7 @@ pub fn main() -> ExitCode {
         Command::Demo => block_on(demo::demo()).map(|()| ExitCode::SUCCESS),
         Command::Migrate { data, config } => block_on(run_migrate(&data, config)).map(|()| ExitCode::SUCCESS),
         Command::Audit { data, json, config } => block_on(run_audit(&data, config, json)),
+        Command::Saga { data, json, config, verb } => block_on(run_saga(&data, config, verb, json)),
         Command::Config => print(&settings::defaults()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -154,9 +167,21 @@ async fn run_migrate(data: &Data, config: ConfigArgs) -> anyhow::Result<()> {
 }
 
 async fn run_audit(data: &Data, config: ConfigArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let report = audit::run(&stores::open(&of_existing(data, config)?).await?).await?;
+    print(&if json { format!("{:#}\n", report.to_json()) } else { report.to_text() })?;
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn run_saga(data: &Data, config: ConfigArgs, verb: saga::Verb, json: bool) -> anyhow::Result<ExitCode> {
+    let told = saga::run(&*stores::open_journal(&of_existing(data, config)?)?, verb, json).await?;
+    print(&told.text)?;
+    Ok(told.code)
+}
+
+/// Where existing data is. A tool that looks makes nothing, not even secrets.
+fn of_existing(data: &Data, config: ConfigArgs) -> anyhow::Result<Sources> {
     let mut sources = config.into_sources();
     if !data.distributed {
-        // An audit makes nothing, not even secrets.
         let dir = &data.data_dir;
         anyhow::ensure!(
             embedded::secrets_file(dir).exists(),
@@ -165,9 +190,7 @@ async fn run_audit(data: &Data, config: ConfigArgs, json: bool) -> anyhow::Resul
         );
         embedded::base(dir, &mut sources, None)?;
     }
-    let report = audit::run(&stores::open(&sources).await?).await?;
-    print(&if json { format!("{:#}\n", report.to_json()) } else { report.to_text() })?;
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(sources)
 }
 
 fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -1,9 +1,10 @@
 //! Where the stores are, and how tools open them: by the same configuration keys as the services.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use amends_sql::Database;
 use inventory_service::store::Store as InventoryStore;
+use order_service::saga::Journal;
 use payment_service::OpenedStore;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
@@ -56,4 +57,14 @@ pub async fn open(sources: &Sources) -> anyhow::Result<Books> {
             &inventory.database.options(),
         )?),
     })
+}
+
+/// Opens the sagas' journal, which is in the order store. Connects lazily. Needs a tokio runtime.
+///
+/// # Errors
+/// With every mistake in the section of the order service.
+pub fn open_journal(sources: &Sources) -> anyhow::Result<Arc<Journal>> {
+    let order: order_service::Config = load_from("order", sources)?;
+    let database = Database::connect_lazy(order.database.url.expose_secret(), &order.database.options())?;
+    Ok(order_service::journal(&database))
 }

@@ -18,6 +18,9 @@ struct Arguments {
     /// Short and gentle: nothing may fail, times are only shown.
     #[arg(long)]
     smoke: bool,
+    /// Only place orders: how many sagas a second there are.
+    #[arg(long)]
+    orders_only: bool,
     /// Customers at once, instead of the budget file's number; then times are only shown.
     #[arg(long)]
     users: Option<usize>,
@@ -33,17 +36,22 @@ struct Arguments {
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     scenario::password().map_err(anyhow::Error::msg)?;
-    let budgets = Budgets::committed()?;
+    let mut budgets = Budgets::committed()?;
+    if arguments.orders_only {
+        budgets.p99_ms.retain(|name, _| ["login", "place"].contains(&name.as_str()));
+    }
     let committed = if arguments.smoke { &budgets.smoke } else { &budgets.full };
     let shape = Shape {
         users: arguments.users.unwrap_or(committed.users),
         seconds: arguments.seconds.unwrap_or(committed.seconds),
-        requests_min: committed.requests_min,
+        // Of a shape of one's own nothing is known beforehand, but that it asks at all.
+        requests_min: if arguments.users.is_some() || arguments.orders_only { 1 } else { committed.requests_min },
     };
-    let metrics = attack(&shape, arguments.host).await.context("the load test could not run")?;
+    let scenario = if arguments.orders_only { scenario::orders() } else { scenario::customer() }?;
+    let metrics = attack(&shape, arguments.host, scenario).await.context("the load test could not run")?;
     let figures = figures(&metrics);
     println!("{} customers, {} s\n{}", shape.users, shape.seconds, budgets.table(&figures, shape.seconds));
-    let times_count = !arguments.smoke && arguments.users.is_none();
+    let times_count = !arguments.smoke && !arguments.orders_only && arguments.users.is_none();
     let wrong = budgets.verdict(&shape, &figures, times_count);
     for line in &wrong {
         println!("FAILED {line}");
@@ -51,7 +59,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn attack(shape: &Shape, host: String) -> Result<GooseMetrics, GooseError> {
+async fn attack(shape: &Shape, host: String, scenario: Scenario) -> Result<GooseMetrics, GooseError> {
     let mut configuration = GooseConfiguration::default();
     configuration.host = Some(host);
     configuration.users = Some(shape.users);
@@ -63,7 +71,7 @@ async fn attack(shape: &Shape, host: String) -> Result<GooseMetrics, GooseError>
     // The logins happen while users start, and are to be counted.
     configuration.no_reset_metrics = true;
     configuration.no_telnet = true;
-    let attack = GooseAttack::initialize_with_config(configuration)?.register_scenario(scenario::customer()?);
+    let attack = GooseAttack::initialize_with_config(configuration)?.register_scenario(scenario);
     // Its future is 20 KB.
     Box::pin(attack.execute()).await
 }

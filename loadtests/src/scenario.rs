@@ -39,6 +39,16 @@ pub fn customer() -> Result<Scenario, GooseError> {
         .register_transaction(transaction!(cancel).set_name("cancel")))
 }
 
+/// A customer who only orders: each request is one saga.
+///
+/// # Errors
+/// When goose refuses the scenario.
+pub fn orders() -> Result<Scenario, GooseError> {
+    Ok(scenario!("orders")
+        .register_transaction(transaction!(log_in).set_name("login").set_on_start())
+        .register_transaction(transaction!(place).set_name("place")))
+}
+
 async fn log_in(user: &mut GooseUser) -> TransactionResult {
     let password = password()?;
     let body = json!({"username": USERNAME, "password": password});

@@ -50,6 +50,13 @@ impl AuditView {
     }
 }
 
+/// The sagas' journal for tools: to read, and to leave requests in. Nothing is run by it. Needs a tokio runtime.
+pub fn journal(database: &Database) -> Arc<Journal> {
+    // The meters count changes of orders, and this journal makes none.
+    let apply = ApplyToOrders::new(database.dialect(), Meters::new(&service_kit::metrics::Metrics::new()));
+    Arc::new(Journal::new(database.clone(), apply))
+}
+
 /// Reads a page of orders by id. Begin with `after: None`; go on after the last of a page; an empty page is the end.
 ///
 /// # Errors
@@ -57,9 +64,7 @@ impl AuditView {
 pub async fn audit_page(database: &Database, after: Option<OrderId>, limit: u16) -> Result<Vec<AuditView>, SqlError> {
     let rows = store::audit(database, after, limit).await?;
     let sagas: Vec<SagaId> = rows.iter().map(|row| row.order.latest_saga()).collect();
-    // The meters count changes, and this journal makes none.
-    let apply = ApplyToOrders::new(database.dialect(), Meters::new(&service_kit::metrics::Metrics::new()));
-    let statuses = Sagas::statuses_in(&Arc::new(Journal::new(database.clone(), apply)), &sagas).await?;
+    let statuses = Sagas::statuses_in(&journal(database), &sagas).await?;
     let status_of = |saga: SagaId| statuses.iter().find(|(id, _)| *id == saga).map(|(_, status)| *status);
     Ok(rows
         .into_iter()

@@ -134,7 +134,7 @@ async fn stores() -> Vec<Store> {
     #[expect(clippy::disallowed_methods, reason = "where benchmarks find their servers")]
     if let Ok(admin_url) = std::env::var("AMENDS_TEST_POSTGRES_URL") {
         let name = format!("saga_bench_{}", std::process::id());
-        let admin = Database::connect_lazy(&admin_url, &Options::default()).unwrap();
+        let admin = Database::connect_lazy(&admin_url, &Options::administration()).unwrap();
         sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(admin.writer()).await.unwrap();
         let (server, _) = admin_url.rsplit_once('/').unwrap();
         let database = Database::connect_lazy(&format!("{server}/{name}"), &Options::default()).unwrap();

@@ -54,6 +54,13 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Bounds for statements of an administrator, such as making a database, which copies files and waits for them to be on the disk.
+    pub fn administration() -> Self {
+        Self { connections_max: 1, acquire_timeout: Duration::from_secs(30), statement_timeout: Duration::from_mins(2) }
+    }
+}
+
 /// A store's connections.
 #[derive(Clone, Debug)]
 pub struct Database {

@@ -6,6 +6,7 @@
 mod bad_input;
 mod dependencies;
 mod grpc;
+mod operator;
 mod orders;
 mod tokens;
 
@@ -91,6 +92,16 @@ async fn five_processes_on_servers() {
 async fn dead_dependencies() {
     if let Some(mut platform) = Platform::distributed().await.unwrap() {
         if let Err(error) = dependencies::each_dependency_dies_and_returns(&mut platform).await {
+            panic!("{error:#}\n\n{}", platform.logs());
+        }
+        platform.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_help_parked_sagas() {
+    if let Some(mut platform) = Platform::distributed_with(operator::settings()).await.unwrap() {
+        if let Err(error) = operator::a_parked_saga_is_found_and_helped(&mut platform).await {
             panic!("{error:#}\n\n{}", platform.logs());
         }
         platform.stop().await.unwrap();

@@ -13,6 +13,8 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+pub use settings::PASSWORD;
+
 use crate::{
     process::{Process, eventually, program},
     proxy::Proxy,
@@ -43,7 +45,8 @@ pub struct Platform {
     dir: TempDir,
     programs: Vec<Program>,
     proxies: BTreeMap<&'static str, Proxy>,
-    audit: Vec<String>,
+    /// Flags with which `amends` finds the stores.
+    stores: Vec<String>,
     identity_database: String,
     clients: Mutex<BTreeMap<String, Client>>,
 }
@@ -101,14 +104,22 @@ impl Platform {
     /// # Errors
     /// With the tool's report, when the books do not balance.
     pub async fn audit(&self) -> Result<()> {
+        self.amends(&["audit"]).await?.map(drop).map_err(|report| anyhow::anyhow!("the audit found: {report}"))
+    }
+
+    /// Runs the operator's command line on this platform's stores. What it printed; as an error, when it did not exit with 0.
+    ///
+    /// # Errors
+    /// When the program cannot be run at all.
+    pub async fn amends(&self, arguments: &[&str]) -> Result<Result<String, String>> {
         let output = tokio::process::Command::new(program("amends"))
-            .args(&self.audit)
+            .args(arguments)
+            .args(&self.stores)
             .current_dir(self.dir.path())
             .output()
             .await?;
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "the audit found: {out}{err}");
-        Ok(())
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(if output.status.success() { Ok(printed) } else { Err(printed + &String::from_utf8_lossy(&output.stderr)) })
     }
 
     /// Stops every program in an orderly way; each must end by itself, with exit code 0, within a bound.

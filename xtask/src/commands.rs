@@ -139,22 +139,33 @@ pub(crate) fn bench(arguments: &[String]) -> Result {
     run(cargo(&build_tools()?).args(["bench", "--workspace", "--bench", "*"]).args(arguments))
 }
 
-/// Goose against a fresh instance of everything.
+/// Goose against a fresh instance of everything: in one process, or with `--distributed` as five on private servers.
 pub(crate) fn load(arguments: &[String]) -> Result {
-    let (ours, theirs): (Vec<_>, Vec<_>) = arguments.iter().partition(|argument| *argument == "--smoke");
-    let smoke = !ours.is_empty();
+    let smoke = arguments.iter().any(|argument| argument == "--smoke");
+    let distributed = arguments.iter().any(|argument| argument == "--distributed");
+    let theirs = arguments.iter().filter(|argument| *argument != "--smoke" && *argument != "--distributed");
     let tools = build_tools()?;
     let profile = if smoke { "debug" } else { "release" };
     if smoke {
         build_all(&tools)?;
+    } else if distributed {
+        run(cargo(&tools).args(["build", "--release", "--workspace", "--bins"]))?;
     } else {
         // Two builds on purpose: alone, `amends` has the same features here as in `demo`, and is not built again.
         run(cargo(&tools).args(["build", "--release", "--package", "amends"]))?;
         run(cargo(&tools).args(["build", "--release", "--package", "amends-loadtests"]))?;
     }
     let workspace = Workspace::read()?;
-    let held = Held::start(&[Spec::Amends(workspace.program(profile, "amends"))], Vec::new())?;
-    let mut command = Command::new(workspace.program(profile, "amends-loadtests"));
+    let load = workspace.program(profile, "amends-loadtests");
+    let (held, mut command) = if distributed {
+        let located = servers::locate()?;
+        let mut command = Command::new(workspace.program(profile, "on-servers"));
+        command.arg(load).env("AMENDS_BIN_DIR", workspace.program(profile, ""));
+        (Held::start(&located.specs, located.given)?, command)
+    } else {
+        let amends = Spec::Amends(workspace.program(profile, "amends"));
+        (Held::start(&[amends], Vec::new())?, Command::new(load))
+    };
     command.current_dir(environment::root()).args(smoke.then_some("--smoke")).args(theirs);
     held.apply(&mut command);
     run(&mut command)

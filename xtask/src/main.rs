@@ -29,7 +29,9 @@ cargo xtask <command>
                             args go to cargo test; without -p it tests the whole workspace
         --embedded-only     no servers: what needs one is not run, and is listed
   services up|down|status   the same servers, kept running; `eval \"$(cargo xtask services up)\"` sets the variables
-  load [--smoke]            goose scenarios against a fresh `amends up`; --smoke: debug build, short, used by ci
+  load [--smoke] [--distributed] [ARGS]
+                            goose scenarios against a fresh `amends up`, or five services on servers; --smoke: debug
+                            build, short, used by ci; ARGS of the load test: --users N, --seconds N, --orders-only
   chaos [--rounds N]        the crash tests for N rounds (default 20)
   bench [args…]             criterion benches
   gen                       regenerate what is generated and committed (protobuf code, OpenAPI, pacts)

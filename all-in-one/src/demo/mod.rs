@@ -1,8 +1,6 @@
 //! `amends demo`: the whole of Amends in a temporary directory, used by a real client over real HTTP, shown as a story.
 
 pub mod story;
-pub mod table;
-pub mod timeline;
 
 use std::io::Write;
 

@@ -6,10 +6,10 @@ use std::{fmt::Write as _, io::Write, time::Instant};
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use super::timeline;
 use crate::{
     catalogue::REFUSED_AT_PIVOT,
     client::{Answer, Client, order_of},
+    timeline,
 };
 
 /// Plays every scene in order.

@@ -79,7 +79,7 @@ pub(super) async fn postgres() -> Option<TestDatabase> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let admin_url = server("AMENDS_TEST_POSTGRES_URL")?;
     let name = format!("identity_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let admin = amends_sql::Database::connect_lazy(&admin_url, &amends_sql::Options::default()).unwrap();
+    let admin = amends_sql::Database::connect_lazy(&admin_url, &amends_sql::Options::administration()).unwrap();
     for statement in [format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}")] {
         sqlx::query(sqlx::AssertSqlSafe(statement)).execute(admin.writer()).await.unwrap();
     }

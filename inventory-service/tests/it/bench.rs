@@ -53,7 +53,7 @@ impl Bench {
             return None;
         };
         let name = format!("inventory_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let server = Database::connect_lazy(&admin, &Options::default()).unwrap();
+        let server = Database::connect_lazy(&admin, &Options::administration()).unwrap();
         let create = format!("CREATE DATABASE {name}");
         sqlx::query(sqlx::AssertSqlSafe(create)).execute(server.writer()).await.unwrap();
         server.close().await;
@@ -102,7 +102,7 @@ impl Bench {
         }
         self.database.close().await;
         if let Some((admin, name)) = &self.server {
-            let server = Database::connect_lazy(admin, &Options::default()).unwrap();
+            let server = Database::connect_lazy(admin, &Options::administration()).unwrap();
             let drop = format!("DROP DATABASE {name} WITH (FORCE)");
             sqlx::query(sqlx::AssertSqlSafe(drop)).execute(server.writer()).await.unwrap();
             server.close().await;

@@ -1,9 +1,6 @@
 //! Databases of one's own on the PostgreSQL server that the environment names.
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use amends_sql::{Database, Options};
 use parking_lot::Mutex;
@@ -30,9 +27,7 @@ impl Postgres {
             println!("SKIPPED postgres: AMENDS_TEST_BACKENDS=embedded");
             return None;
         };
-        // Making a database copies files, which takes its time on a busy machine.
-        let patient = Options { statement_timeout: Duration::from_mins(1), ..Options::default() };
-        let server = Database::connect_lazy(&admin, &patient).unwrap();
+        let server = Database::connect_lazy(&admin, &Options::administration()).unwrap();
         Some(Self { admin, server, made: Mutex::default() })
     }
 

@@ -39,7 +39,7 @@ pub(super) fn postgres() -> Option<String> {
 pub(super) async fn fresh_postgres(admin_url: &str, options: &Options) -> Database {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("saga_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let admin = Database::connect_lazy(admin_url, &Options::default()).unwrap();
+    let admin = Database::connect_lazy(admin_url, &Options::administration()).unwrap();
     for sql in [format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}")] {
         sqlx::query(sqlx::AssertSqlSafe(sql)).execute(admin.writer()).await.unwrap();
     }

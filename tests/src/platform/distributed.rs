@@ -8,7 +8,7 @@ use std::{
 
 use amends_sql::Database;
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use tokio::sync::Mutex;
 
@@ -29,8 +29,16 @@ impl Platform {
     ///
     /// # Errors
     /// Where servers are expected and not there.
-    #[expect(clippy::print_stdout, reason = "what did not run must be seen")]
     pub async fn distributed() -> Result<Option<Self>> {
+        Self::distributed_with(json!({})).await
+    }
+
+    /// The same, with some configuration of its own.
+    ///
+    /// # Errors
+    /// Where servers are expected and not there.
+    #[expect(clippy::print_stdout, reason = "what did not run must be seen")]
+    pub async fn distributed_with(more: Value) -> Result<Option<Self>> {
         let servers = ["AMENDS_TEST_POSTGRES_URL", "AMENDS_TEST_MONGODB_URI", "AMENDS_TEST_REDIS_URL"].map(setting);
         let [Some(postgres), Some(mongodb), Some(redis)] = servers else {
             if setting("AMENDS_TEST_BACKENDS").is_some_and(|backends| backends == "embedded") {
@@ -89,6 +97,7 @@ impl Platform {
                 },
             }),
         );
+        settings::merge(&mut config, more);
         let file = dir.path().join("amends.toml");
         std::fs::write(&file, toml::to_string(&config)?)?;
         let file = file.display().to_string();
@@ -110,7 +119,7 @@ impl Platform {
             inventory,
             programs,
             proxies: BTreeMap::from([("postgres", postgres_proxy), ("mongodb", mongodb_proxy), ("redis", redis_proxy)]),
-            audit: ["audit", "--distributed", "--config", &file].map(str::to_owned).to_vec(),
+            stores: ["--distributed", "--config", &file].map(str::to_owned).to_vec(),
             identity_database: urls["identity"].clone(),
             clients: Mutex::default(),
             dir,
@@ -138,7 +147,7 @@ async fn behind_proxy(url: &str) -> Result<(String, Proxy)> {
 
 /// Creates a database on the server that `admin_url` names; its URL.
 async fn create_database(admin_url: &str, name: &str) -> Result<String> {
-    let admin = Database::connect_lazy(admin_url, &amends_sql::Options::default())?;
+    let admin = Database::connect_lazy(admin_url, &amends_sql::Options::administration())?;
     sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(admin.writer()).await?;
     admin.close().await;
     let (scheme, rest) = admin_url.split_once("://").context("a URL has a scheme")?;

@@ -35,7 +35,7 @@ impl Platform {
             inventory,
             programs: vec![Program::new("amends", program("amends"), with("up"), admin)],
             proxies: BTreeMap::new(),
-            audit: with("audit"),
+            stores: common.to_vec(),
             identity_database: format!("sqlite://{data}/identity.db?mode=rwc"),
             clients: Mutex::default(),
             dir,

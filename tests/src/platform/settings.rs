@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// The password of every user.
-pub(super) const PASSWORD: &str = "a password for tests only";
+pub const PASSWORD: &str = "a password for tests only";
 /// The secret of every client.
 pub(super) const CLIENT_SECRET: &str = "a-client-secret-for-tests-only-0123456789";
 /// Of the token service's keys: 32 bytes in base64.

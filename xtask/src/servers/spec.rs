@@ -7,6 +7,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -185,10 +186,19 @@ fn mongo_uri(port: u16) -> String {
     format!("mongodb://127.0.0.1:{port}/?directConnection=true")
 }
 
-/// Somebody may take the port before the server does; then its start fails and says so.
+/// A free port below those that systems lend to outgoing connections, and given to no other server of this process.
 fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(about("a free port"))?;
-    listener.local_addr().map(|address| address.port()).map_err(about("a free port"))
+    const RANGE: std::ops::Range<u32> = 9_000..12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(31);
+    for _ in RANGE {
+        let step = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(RANGE.start + step % (RANGE.end - RANGE.start)).unwrap_or_default();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(Failure::message(format!("no port of {RANGE:?} is free")))
 }
 
 fn init_postgres(bin: &Path, home: &Path, data: &Path) -> Result {

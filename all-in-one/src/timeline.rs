@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::table::{Align, draw};
+use crate::table::{Align, draw};
 
 const COLUMNS: [(&str, Align); 6] = [
     ("at", Align::Right),
