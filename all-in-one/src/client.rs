@@ -44,7 +44,15 @@ impl Client {
     /// When the HTTP client cannot be set up.
     pub fn new(gateway: SocketAddr) -> anyhow::Result<Self> {
         // Longer than any deadline a caller may ask the gateway for, so that the gateway's answer is the one we see.
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(90)).no_proxy().build()?;
+        Self::with_patience(gateway, Duration::from_secs(90))
+    }
+
+    /// A client without a token, which gives up on an answer after `patience`.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be set up.
+    pub fn with_patience(gateway: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().timeout(patience).no_proxy().build()?;
         Ok(Self { http, base: format!("http://{gateway}"), token: None })
     }
 

@@ -17,9 +17,11 @@ pub fn backoff(policy: &Backoff, attempt: u32, jitter: f64, retry_after: Option<
     doubled(policy.first, policy.cap, attempt).mul_f64(factor).max(bounded(retry_after))
 }
 
-/// The wait after attempt number `attempt` (from 1) of what may not give up: anything between zero and a doubling, capped bound.
+/// The wait after attempt number `attempt` (from 1) of what may not give up: anything between zero and a doubling, capped bound. What
+/// the participant asks for comes on top: it asked everybody at the same moment (an open breaker does), and all of them coming back at
+/// the same moment would have it ask again.
 pub fn persistence(policy: &Persistence, attempt: u32, jitter: f64, retry_after: Option<Duration>) -> Duration {
-    doubled(policy.first, policy.cap, attempt).mul_f64(jitter.clamp(0.0, 1.0)).max(bounded(retry_after))
+    bounded(retry_after) + doubled(policy.first, policy.cap, attempt).mul_f64(jitter.clamp(0.0, 1.0))
 }
 
 fn doubled(first: Duration, cap: Duration, attempt: u32) -> Duration {
@@ -51,6 +53,13 @@ mod tests {
         let asked = |seconds| backoff(&Backoff::default(), 1, 0.5, Some(Duration::from_secs(seconds)));
         assert_eq!(asked(3), Duration::from_secs(3));
         assert_eq!(asked(1_000_000), RETRY_AFTER_MAX);
+    }
+
+    #[test]
+    fn those_who_were_sent_away_together_do_not_come_back_together() {
+        let asked = Some(Duration::from_secs(30));
+        let waits: Vec<_> = [0.0, 0.3, 0.9].map(|jitter| persistence(&Persistence::default(), 6, jitter, asked)).into();
+        assert_eq!(waits, [30_000, 30_960, 32_880].map(Duration::from_millis));
     }
 
     proptest! {

@@ -42,6 +42,10 @@ pub struct Platform {
     pub payment: SocketAddr,
     /// The inventory service's gRPC address.
     pub inventory: SocketAddr,
+    /// The REST addresses of the order service's replicas, which verify tokens themselves; empty where all is one process.
+    pub orders: Vec<SocketAddr>,
+    /// The order service's database.
+    pub order_database: String,
     dir: TempDir,
     programs: Vec<Program>,
     proxies: BTreeMap<&'static str, Proxy>,

@@ -124,6 +124,19 @@ pub async fn eventually<F: Future<Output = bool>>(
     Ok(())
 }
 
+/// Ends a server of this test run as a crash would (SIGKILL); whoever started it starts it again, on the data it had. Where it runs
+/// is in the file that the variable names; `None` where nobody said so, as with a server in a container.
+///
+/// # Errors
+/// When it cannot be ended.
+pub async fn crash_server(pid_variable: &str) -> anyhow::Result<Option<()>> {
+    let Some(file) = crate::setting(pid_variable) else { return Ok(None) };
+    let pid: u32 = std::fs::read_to_string(&file).with_context(|| file.clone())?.trim().parse()?;
+    let sent = Command::new("kill").args(["-KILL", &pid.to_string()]).status().await?;
+    anyhow::ensure!(sent.success(), "cannot kill {pid} ({pid_variable})");
+    Ok(Some(()))
+}
+
 /// A loopback port that is free, given to nobody else in this process, and below the ports that systems lend to outgoing connections:
 /// a program that is killed finds it free again. (Bound to port 0, it would be one that any connection may take meanwhile.)
 ///

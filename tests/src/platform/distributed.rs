@@ -37,8 +37,17 @@ impl Platform {
     ///
     /// # Errors
     /// Where servers are expected and not there.
-    #[expect(clippy::print_stdout, reason = "what did not run must be seen")]
     pub async fn distributed_with(more: Value) -> Result<Option<Self>> {
+        Self::replicated(more, 1).await
+    }
+
+    /// The same, with several replicas of the order service: `order`, `order-2` … The gateway knows only the first; see
+    /// [`Platform::orders`].
+    ///
+    /// # Errors
+    /// Where servers are expected and not there.
+    #[expect(clippy::print_stdout, reason = "what did not run must be seen")]
+    pub async fn replicated(more: Value, replicas: usize) -> Result<Option<Self>> {
         let servers = ["AMENDS_TEST_POSTGRES_URL", "AMENDS_TEST_MONGODB_URI", "AMENDS_TEST_REDIS_URL"].map(setting);
         let [Some(postgres), Some(mongodb), Some(redis)] = servers else {
             if setting("AMENDS_TEST_BACKENDS").is_some_and(|backends| backends == "embedded") {
@@ -106,21 +115,35 @@ impl Platform {
             let arguments = ["--config", &file, "--set", &format!("admin.listen={admin}")].map(str::to_owned).to_vec();
             Program::new(name, program(binary), arguments, admin)
         };
-        let programs = vec![
+        let mut programs = vec![
             service("gateway", "gateway"),
             service("order", "order-service"),
             service("payment", "payment-service"),
             service("inventory", "inventory-service"),
             service("identity", "identity-service"),
         ];
+        let mut orders = vec![order_http];
+        for replica in 2..=replicas {
+            let mut program = service(&format!("order-{replica}"), "order-service");
+            for listener in ["http", "grpc"] {
+                let address = port();
+                program.arguments.extend(["--set".to_owned(), format!("order.{listener}.listen={address}")]);
+                if listener == "http" {
+                    orders.push(address);
+                }
+            }
+            programs.push(program);
+        }
         let mut platform = Self {
             gateway,
+            orders,
             payment,
             inventory,
             programs,
             proxies: BTreeMap::from([("postgres", postgres_proxy), ("mongodb", mongodb_proxy), ("redis", redis_proxy)]),
             stores: ["--distributed", "--config", &file].map(str::to_owned).to_vec(),
             identity_database: urls["identity"].clone(),
+            order_database: urls["order"].clone(),
             clients: Mutex::default(),
             dir,
         };

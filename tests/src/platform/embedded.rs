@@ -31,11 +31,13 @@ impl Platform {
         let with = |command: &str| [&[command.to_owned()], &common[..]].concat();
         let mut platform = Self {
             gateway,
+            orders: Vec::new(),
             payment,
             inventory,
             programs: vec![Program::new("amends", program("amends"), with("up"), admin)],
             proxies: BTreeMap::new(),
             stores: common.to_vec(),
+            order_database: format!("sqlite://{data}/order.db?mode=rwc"),
             identity_database: format!("sqlite://{data}/identity.db?mode=rwc"),
             clients: Mutex::default(),
             dir,

@@ -1,6 +1,6 @@
 //! The process that holds servers for another one, and stops them when that one is gone or says so.
 //!
-//! It learns of the end by its standard input closing (tests, load), or by a byte on a Unix socket (`services down`).
+//! A server that a test kills is started again, on the data it had. The keeper learns of the end by its standard input closing (tests, load), or by a byte on a Unix socket (`services down`).
 
 use std::{
     fs,
@@ -8,6 +8,8 @@ use std::{
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::mpsc,
+    time::Duration,
 };
 
 use super::{
@@ -15,6 +17,9 @@ use super::{
     spec::{Running, Spec, scratch},
 };
 use crate::process::{Failure, Result, about};
+
+/// How often servers are looked after.
+const LOOK: Duration = Duration::from_millis(300);
 
 pub(crate) const COMMAND: &str = "__keep";
 /// Said when all servers answer.
@@ -37,11 +42,19 @@ pub(crate) fn run(arguments: &[String]) -> Result {
         None => None,
     };
     let dir = scratch()?;
-    let (running, failure) = start_all(&specs, &dir);
+    let (mut running, failure) = start_all(&specs, &dir);
     let mut asker = None;
     if failure.is_none() {
         announce(&running);
-        asker = wait_for_the_end(listener.as_ref());
+        let (send, ended) = mpsc::channel();
+        std::thread::spawn(move || send.send(wait_for_the_end(listener.as_ref())));
+        asker = loop {
+            match ended.recv_timeout(LOOK) {
+                Ok(asker) => break asker,
+                Err(mpsc::RecvTimeoutError::Timeout) => running.iter_mut().for_each(Running::revive),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break None,
+            }
+        };
     }
     for server in running.into_iter().rev() {
         server.stop();

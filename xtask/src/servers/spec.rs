@@ -19,6 +19,10 @@ const START_MAX: Duration = Duration::from_mins(1);
 /// A server that has not ended by then is killed; what it holds is thrown away anyway.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
+/// In a server's folder.
+const LOG_FILE: &str = "log";
+const PID_FILE: &str = "pid";
+
 /// A name and what it makes of a program.
 type Kind = (&'static str, fn(PathBuf) -> Spec);
 
@@ -81,16 +85,35 @@ impl Spec {
     pub(crate) fn start(&self, dir: &Path) -> Result<Running> {
         let home = dir.join(self.kind());
         fs::create_dir_all(&home).map_err(about(home.display()))?;
+        if let Self::Postgres(bin) = self {
+            init_postgres(bin, &home, &home.join("data"))?;
+        }
         let port = free_port()?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let log = home.join("log");
-        let (mut command, exports) = self.command(&home, port)?;
-        let output = File::create(&log).map_err(about(log.display()))?;
+        let (_, mut exports) = self.command(&home, port)?;
+        exports.push((self.pid_variable(), home.join(PID_FILE).display().to_string()));
+        let mut running = Running { child: self.launch(&home, port)?, spec: self.clone(), home, port, exports };
+        running.wait_until_it_answers()?;
+        Ok(running)
+    }
+
+    fn launch(&self, home: &Path, port: u16) -> Result<Child> {
+        let (mut command, _) = self.command(home, port)?;
+        let log = home.join(LOG_FILE);
+        let output = File::options().create(true).append(true).open(&log).map_err(about(log.display()))?;
         let error = output.try_clone().map_err(about(log.display()))?;
         let child = command.stdin(Stdio::null()).stdout(output).stderr(error).spawn().map_err(about(self.kind()))?;
-        let mut running = Running { kind: self.kind(), child, log, exports };
-        running.wait_until(|| self.answers(address))?;
-        Ok(running)
+        let pid_file = home.join(PID_FILE);
+        fs::write(&pid_file, child.id().to_string()).map_err(about(pid_file.display()))?;
+        Ok(child)
+    }
+
+    /// Names the file with the server's process id, for tests that kill it; the keeper starts it again.
+    fn pid_variable(&self) -> String {
+        let server = match self {
+            Self::Mongod(_) | Self::Secantus(_) => "MONGODB".to_owned(),
+            other => other.kind().to_uppercase(),
+        };
+        format!("AMENDS_TEST_{server}_PID_FILE")
     }
 
     fn command(&self, home: &Path, port: u16) -> Result<(Command, Vec<(String, String)>)> {
@@ -98,10 +121,8 @@ impl Spec {
         let port_text = port.to_string();
         match self {
             Self::Postgres(bin) => {
-                let data = home.join("data");
-                init_postgres(bin, home, &data)?;
                 let mut command = as_nobody(detached(bin.join("postgres")))?;
-                command.current_dir(home).arg("-D").arg(&data);
+                command.current_dir(home).arg("-D").arg(home.join("data"));
                 // Durability stays on: it is what we test. Each test has a database and pools of its own, hence the connections.
                 for setting in [
                     "listen_addresses=127.0.0.1",
@@ -237,38 +258,53 @@ fn unprivileged() -> Result<(u32, u32)> {
 /// A server that answers.
 #[derive(Debug)]
 pub(crate) struct Running {
-    kind: &'static str,
+    spec: Spec,
     child: Child,
-    log: PathBuf,
+    home: PathBuf,
+    port: u16,
     pub(crate) exports: Vec<(String, String)>,
 }
 
 impl Running {
-    fn wait_until(&mut self, answers: impl Fn() -> bool) -> Result {
-        let started = Instant::now();
-        while !answers() {
+    fn wait_until_it_answers(&mut self) -> Result {
+        let (started, address) = (Instant::now(), SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)));
+        while !self.spec.answers(address) {
+            let kind = self.spec.kind();
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(Failure::message(format!("{} ended at once ({status}):\n{}", self.kind, self.log_end())));
+                return Err(Failure::message(format!("{kind} ended at once ({status}):\n{}", self.log_end())));
             }
             if started.elapsed() > START_MAX {
                 let log = self.log_end();
                 let _killed = self.child.kill();
                 let _reaped = self.child.wait();
-                return Err(Failure::message(format!("{} does not answer after {START_MAX:?}:\n{log}", self.kind)));
+                return Err(Failure::message(format!("{kind} does not answer after {START_MAX:?}:\n{log}")));
             }
             std::thread::sleep(Duration::from_millis(30));
         }
         Ok(())
     }
 
+    /// Starts it again, on its data and port, where a test has killed it. Where that fails, the next look tries once more: PostgreSQL
+    /// refuses until the last process of the one before is gone.
+    pub(crate) fn revive(&mut self) {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            eprintln!("{} ended ({status}); starting it again", self.spec.kind());
+            match self.spec.launch(&self.home, self.port) {
+                Ok(child) => self.child = child,
+                Err(why) => eprintln!("{} could not be started again: {why}", self.spec.kind()),
+            }
+        }
+    }
+
     /// Asks it to stop, then makes it. Says so when it was gone already, since that explains failed tests.
     pub(crate) fn stop(mut self) {
         if let Ok(Some(status)) = self.child.try_wait() {
-            eprintln!("warning: {} ended by itself ({status}) while it was needed:\n{}", self.kind, self.log_end());
+            let kind = self.spec.kind();
+            eprintln!("warning: {kind} ended by itself ({status}) while it was needed:\n{}", self.log_end());
             return;
         }
         // For PostgreSQL: disconnect everybody. TERM would wait for them.
-        signal(if self.kind == "postgres" { "INT" } else { "TERM" }, self.child.id());
+        signal(if matches!(self.spec, Spec::Postgres(_)) { "INT" } else { "TERM" }, self.child.id());
         let asked = Instant::now();
         while asked.elapsed() < STOP_MAX {
             if let Ok(Some(_)) = self.child.try_wait() {
@@ -281,7 +317,7 @@ impl Running {
     }
 
     fn log_end(&self) -> String {
-        let bytes = fs::read(&self.log).unwrap_or_default();
+        let bytes = fs::read(self.home.join(LOG_FILE)).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
