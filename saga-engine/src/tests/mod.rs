@@ -7,6 +7,7 @@ mod faults;
 mod golden;
 mod local;
 mod machine;
+mod model;
 mod sample;
 mod simulation;
 mod sql;
