@@ -8,6 +8,7 @@ mod golden;
 mod local;
 mod machine;
 mod model;
+mod retention;
 mod sample;
 mod simulation;
 mod sql;

@@ -111,7 +111,7 @@ async fn simulate(seed: u64) {
     let (journal, clock) = (notes.journal(), Arc::new(TokioClock::default()));
     let ids = Arc::new(SeededIds::new(seed));
     let replica = || {
-        let wire = Arc::new(Wire { inner: journal.clone(), calls: AtomicU64::new(0), down: AtomicBool::new(false) });
+        let wire = Wire::to(journal.clone());
         let jitter = Arc::clone(&weather);
         let engine = Engine::builder(Arc::clone(&wire))
             .clock(Arc::<TokioClock>::clone(&clock))
