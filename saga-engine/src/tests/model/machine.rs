@@ -109,7 +109,7 @@ impl Machine {
         let mut machine = Self { shape, bug, states: Vec::new(), known: HashMap::new(), moves: Vec::new() };
         machine.intern(State::started(&machine.shape, NOW));
         while machine.moves.len() < machine.states.len() {
-            let moves = machine.explore(machine.states[machine.moves.len()].clone());
+            let moves = machine.explore(&machine.states[machine.moves.len()].clone());
             machine.moves.push(moves);
         }
         machine
@@ -193,35 +193,35 @@ impl Machine {
         }
     }
 
-    fn explore(&mut self, state: State) -> Moves {
-        let todo = match plan::next(&self.shape, &state, NOW) {
+    fn explore(&mut self, state: &State) -> Moves {
+        let todo = match plan::next(&self.shape, state, NOW) {
             Next::Perform(effects) => {
                 let started: Vec<_> = effects.iter().map(|effect| plan::started(&self.shape, *effect)).collect();
-                let after = self.after(&state, started).expect("what is planned is legal");
+                let after = self.after(state, started).expect("what is planned is legal");
                 Todo::Perform(effects, after)
             }
             Next::Decide(event) => {
                 let unwinds = matches!(event, Event::Unwinding { .. });
-                Todo::Decide { after: self.after(&state, [event]).expect("what is decided is legal"), unwinds }
+                Todo::Decide { after: self.after(state, [event]).expect("what is decided is legal"), unwinds }
             }
             Next::Wait(_) => Todo::Wait,
             Next::Settled => Todo::Settled,
             Next::Change(effect) => unreachable!("no step is local: {effect:?}"),
         };
         let in_flight: Vec<Effect> =
-            self.shape.indices().filter_map(|index| under_way(&self.shape, &state, index)).collect();
+            self.shape.indices().filter_map(|index| under_way(&self.shape, state, index)).collect();
         let mut concluded = vec![[None; 3]; self.shape.steps.len()];
         for effect in &in_flight {
             for learnt in Learnt::ALL {
-                let event = plan::concluded(&self.shape, &state, *effect, conclusion(effect.kind, learnt), NOW, 0.0);
-                concluded[effect.step.position()][learnt as usize] = self.after(&state, [event]);
+                let event = plan::concluded(&self.shape, state, *effect, conclusion(effect.kind, learnt), NOW, 0.0);
+                concluded[effect.step.position()][learnt as usize] = self.after(state, [event]);
             }
         }
-        let resumed = self.after(&state, [Event::Resumed { replica: "another".into(), fence: 2 }]);
+        let resumed = self.after(state, [Event::Resumed { replica: "another".into(), fence: 2 }]);
         let [cancelled, retried] = [Wish::Cancel, Wish::Retry].map(|wish| {
             let request = OperatorRequest { operator: operator(), wish, at: NOW };
-            let event = plan::requested(&self.shape, &state, &request);
-            (!matches!(event, Event::RequestRefused { .. })).then(|| self.after(&state, [event])).flatten()
+            let event = plan::requested(&self.shape, state, &request);
+            (!matches!(event, Event::RequestRefused { .. })).then(|| self.after(state, [event])).flatten()
         });
         Moves { todo, in_flight, concluded, resumed, cancelled, retried }
     }

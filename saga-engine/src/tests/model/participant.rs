@@ -45,7 +45,7 @@ pub(super) struct Participant {
 
 impl Participant {
     /// Whether it would be asked for its opinion.
-    pub(super) fn has_a_choice(&self) -> bool {
+    pub(super) fn has_a_choice(self) -> bool {
         self.kept == Kept::Nothing
     }
 

@@ -117,7 +117,7 @@ impl Left {
 }
 
 impl Replica {
-    pub(super) fn hears(&self, step: usize) -> impl Iterator<Item = Learnt> + use<> {
+    pub(super) fn hears(self, step: usize) -> impl Iterator<Item = Learnt> + use<> {
         let answers = self.answers[step];
         Learnt::ALL.into_iter().filter(move |learnt| answers & (1 << *learnt as u8) != 0)
     }
@@ -216,7 +216,7 @@ impl Saga {
         }
     }
 
-    fn actions_of(&self, world: &World, at: usize, replica: &Replica, actions: &mut Vec<Action>) {
+    fn actions_of(&self, world: &World, at: usize, replica: Replica, actions: &mut Vec<Action>) {
         if matches!(self.machine.todo(replica.knows), Todo::Perform(..) | Todo::Decide { .. }) {
             actions.push(Action::Proceed(at));
         }
@@ -257,7 +257,7 @@ impl Model for Saga {
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
         for (at, replica) in world.living() {
-            self.actions_of(world, at, &replica, actions);
+            self.actions_of(world, at, replica, actions);
         }
         let status = self.status(world);
         let has_room = world.living().count() < self.replicas;
