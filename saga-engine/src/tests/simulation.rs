@@ -6,6 +6,7 @@
 
 use std::{
     num::NonZeroUsize,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -24,7 +25,8 @@ use super::{
     sample::{ALL, Notes, Trip, TripState, trip},
 };
 use crate::{
-    Call, Cause, Closed, Config, Engine, Intercept, NewSaga, Outcome, Refusal, Status, TraceContext, Undo,
+    Call, Cause, Closed, Config, Engine, EngineMetrics, Intercept, NewSaga, Outcome, Refusal, Status, TraceContext,
+    Undo,
     journal::{Journal, Operator},
     plan::{Conclusion, EffectKind},
     testkit::{Books, TokioClock},
@@ -105,7 +107,7 @@ impl Intercept for Weather {
     }
 }
 
-async fn simulate(seed: u64) {
+async fn simulate(seed: u64, metrics: &EngineMetrics) {
     let weather = Arc::new(Weather { random: Mutex::new(StdRng::seed_from_u64(seed)), calm: AtomicBool::new(false) });
     let (books, notes) = (Books::with_delay(Duration::from_millis(5)), Notes::default());
     let (journal, clock) = (notes.journal(), Arc::new(TokioClock::default()));
@@ -118,6 +120,7 @@ async fn simulate(seed: u64) {
             .ids(Arc::<SeededIds>::clone(&ids))
             .jitter(move || f64::from(jitter.draw(1000)) / 1000.0)
             .intercept(Arc::<Weather>::clone(&weather))
+            .metrics(metrics.clone())
             .config(Config { sweep: Duration::from_secs(5), ..Config::default() })
             .register(trip(&books))
             .start();
@@ -200,30 +203,29 @@ fn seeds() -> std::ops::Range<u64> {
     range.unwrap_or(0..150)
 }
 
-/// One schedule, in a runtime and a time of its own. A failed one tells its seed.
-fn run(seed: u64) {
+/// One schedule, in a runtime and a time of its own.
+fn run(seed: u64, metrics: &EngineMetrics) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(simulate(seed))));
-    if let Err(panic) = ran {
-        eprintln!("to run it again: AMENDS_SIMULATION_SEEDS={seed}..{}", seed + 1);
-        std::panic::resume_unwind(panic);
-    }
+    runtime.block_on(simulate(seed, metrics));
 }
 
-/// Schedules share nothing, so each processor has its own. After a failure no new one is begun.
+/// Schedules share nothing, so each processor has its own. The first failure tells its seed, and no other is begun after it.
 #[test]
 fn in_bad_weather_every_saga_ends_and_the_books_balance() {
     super::faults::quiet();
     let (seeds, begun) = (seeds(), Instant::now());
     let (next, failed) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let work = || {
+        // Nobody reads them, and making them costs as much as a saga.
+        let metrics = EngineMetrics::default();
         while !failed.load(Ordering::SeqCst) {
             let seed = next.fetch_add(1, Ordering::SeqCst);
             if seed >= seeds.end {
                 break;
             }
-            if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
+            if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| run(seed, &metrics))) {
                 failed.store(true, Ordering::SeqCst);
+                eprintln!("to run it again: AMENDS_SIMULATION_SEEDS={seed}..{}", seed + 1);
                 std::panic::resume_unwind(panic);
             }
         }
