@@ -24,7 +24,8 @@ pub struct Config {
     pub sweep: Duration,
     /// How often it looks at other replicas' sagas that somebody waits for here. Default 100 ms; nothing is asked while nobody waits.
     pub watch: Duration,
-    /// Finished sagas are deleted this long after; never when absent, the default.
+    /// Finished sagas are deleted this long after, in small batches; never when absent, the default. What is running, unwinding or
+    /// parked is never deleted, however old.
     pub retention: Option<Duration>,
 }
 

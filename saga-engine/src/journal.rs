@@ -139,7 +139,8 @@ pub trait Journal: Send + Sync + 'static {
     /// When the store fails.
     async fn stats(&self, now: Timestamp) -> Result<Stats, JournalError>;
 
-    /// Deletes at most `limit` sagas that finished before `before`; returns how many.
+    /// Deletes at most `limit` sagas that finished before `before`, with their events; returns how many. Parked ones have not
+    /// finished.
     ///
     /// # Errors
     /// When the store fails.

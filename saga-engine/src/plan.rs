@@ -178,13 +178,15 @@ fn failure(
     })
 }
 
-/// The first step that was tried as often as may be without a human.
+/// The first step that was tried as often as may be without a human. On the way back only attempts to undo it count: a step that gave
+/// up acting has not been undone once.
 fn first_spent(shape: &Shape, state: &State, steps: &[StepIndex]) -> Option<(StepIndex, Cause)> {
+    let back = matches!(state.phase, Phase::Unwinding { .. });
     steps.iter().find_map(|index| {
-        let (StepState::Retrying { attempts, cause, .. } | StepState::UndoRetrying { attempts, cause, .. }) =
-            state.step(*index)
-        else {
-            return None;
+        let (attempts, cause) = match state.step(*index) {
+            StepState::Retrying { attempts, cause, .. } if !back => (attempts, cause),
+            StepState::UndoRetrying { attempts, cause, .. } if back => (attempts, cause),
+            _ => return None,
         };
         let budget = shape.step(*index).policy.persistence.attempts_before_parking.max(1);
         (*attempts >= budget).then(|| (*index, cause.clone()))

@@ -119,6 +119,11 @@ impl<J: Journal> EngineBuilder<J> {
             let (kill, hand_over) = (keeper.kill.clone(), keeper.hand_over.clone());
             let _stopped = kill.run_until_cancelled(hand_over.run_until_cancelled(keeper.keep())).await;
         });
+        let purger = Arc::clone(&core);
+        core.tasks.spawn(async move {
+            let (kill, hand_over) = (purger.kill.clone(), purger.hand_over.clone());
+            let _stopped = kill.run_until_cancelled(hand_over.run_until_cancelled(purger.purge())).await;
+        });
         let watcher = Arc::clone(&core);
         core.tasks.spawn(async move {
             let (kill, hand_over) = (watcher.kill.clone(), watcher.hand_over.clone());

@@ -11,6 +11,8 @@
 //! [`decide`] is the table as pure functions, for any store that can change one record atomically. [`Barrier`] applies it in an SQL
 //! transaction of the caller, together with the participant's own rows.
 //!
+//! Records are kept until [`Barrier::purge`] is called, which says how old they have to be.
+//!
 //! Must not know: what is performed or undone, nor who calls.
 
 pub mod decide;
@@ -21,6 +23,8 @@ use std::fmt;
 use amends_primitives::SagaId;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use sql::oldest;
 pub use sql::{Barrier, BarrierError, BeginAction, BeginClose, BeginCompensation, SCHEMA};
 
 /// Names one step of one saga, as a participant receives it. Actions and their compensations carry the same key.

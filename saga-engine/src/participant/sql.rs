@@ -14,11 +14,12 @@ use super::{
 /// The barrier's table. Run its migrations in the participant's own database, beside the participant's.
 pub const SCHEMA: Schema = Schema {
     component: "saga_barrier",
-    migrations: &[Migration {
-        version: 1,
-        description: "barrier",
-        // `state` is open while the transaction that performs the action is not committed; nobody else ever sees it.
-        sql: "CREATE TABLE saga_barrier (
+    migrations: &[
+        Migration {
+            version: 1,
+            description: "barrier",
+            // `state` is open while the transaction that performs the action is not committed; nobody else ever sees it.
+            sql: "CREATE TABLE saga_barrier (
             step_key TEXT NOT NULL PRIMARY KEY,
             state TEXT NOT NULL CHECK (state IN ('open', 'done', 'refused', 'tombstone')),
             fingerprint TEXT,
@@ -26,8 +27,21 @@ pub const SCHEMA: Schema = Schema {
             created_at BIGINT NOT NULL,
             updated_at BIGINT NOT NULL
         )",
-    }],
+        },
+        Migration {
+            version: 2,
+            description: "retention",
+            sql: "CREATE INDEX saga_barrier_updated ON saga_barrier (updated_at)",
+        },
+    ],
 };
+
+/// The keys that nothing was done under for longest, at most `$2` of them, if since before `$1`. In the order of
+/// `saga_barrier_updated`; replicas that purge at the same time pass over each other's, and over keys in use.
+pub(crate) fn oldest(dialect: Dialect) -> String {
+    let skip = dialect.for_update_skip_locked();
+    format!("SELECT step_key FROM saga_barrier WHERE updated_at < $1 ORDER BY updated_at LIMIT $2{skip}")
+}
 
 /// The barrier of one database.
 #[derive(Debug, Clone, Copy)]
@@ -203,14 +217,28 @@ impl Barrier {
         })
     }
 
-    /// Forgets keys not touched since `before`, at most `limit` of them; returns how many. Keep keys longer than any saga can live:
-    /// forgetting a key makes a call under it a first one again.
+    /// Forgets keys under which nothing was done since `before`, at most `limit` of them, the oldest first; returns how many. Call it
+    /// again while it returns `limit`, in a transaction each, so that it never holds the table for long.
+    ///
+    /// **Forgetting a key makes a call under it a first one again**: a late action takes effect although it was compensated, a late
+    /// compensation finds nothing to undo and answers success. So the age must exceed, together,
+    /// - the longest time between two calls of one saga: its deadline, all its retries, and for as long as a human leaves it *parked*;
+    ///   an operator may have a saga of last month retried, and what it then compensates must still be on record;
+    /// - the longest time a message may be under way: what gateways, queues and clients between the two repeat or hold back;
+    /// - how far the clocks of this participant's replicas may be apart.
+    ///
+    /// Ninety days suit most: alert on sagas that are parked for a day (`amends saga list --state parked` shows them), and settle
+    /// them long before. Repeats of a call do not make a key younger; only what changes its record does.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn purge(&self, tx: &mut Tx, before: Timestamp, limit: u32) -> Result<u64, BarrierError> {
-        let sql = "DELETE FROM saga_barrier WHERE step_key IN (SELECT step_key FROM saga_barrier WHERE updated_at < $1 LIMIT $2)";
-        let deleted = sqlx::query(sql).bind(before.as_micros()).bind(i64::from(limit)).execute(&mut **tx).await?;
+        let sql = format!("DELETE FROM saga_barrier WHERE step_key IN ({})", oldest(self.dialect));
+        let deleted = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(before.as_micros())
+            .bind(i64::from(limit))
+            .execute(&mut **tx)
+            .await?;
         Ok(deleted.rows_affected())
     }
 

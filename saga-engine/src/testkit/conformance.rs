@@ -497,15 +497,31 @@ async fn stats_count_what_is_unfinished<B: Backend>(world: World<'_, B>) {
 }
 
 async fn only_old_finished_sagas_are_purged<B: Backend>(world: World<'_, B>) {
-    let (old, fresh, running) = (world.started("a").await, world.started("a").await, world.started("a").await);
     let (then, now) = (world.now, world.now + LONG);
-    world.written(Append { status: Status::Completed, at: then, ..world.entry(old, "a", 0) }).await;
-    world.written(Append { status: Status::Unwound, at: now, ..world.entry(fresh, "a", 0) }).await;
-    assert_eq!(world.journal.purge(now, 10).await.expect("purge"), 1);
-    assert_eq!(world.journal.purge(now, 10).await.expect("purge"), 0);
-    assert_eq!(world.journal.load(old).await.expect("load"), None);
-    for kept in [fresh, running] {
-        assert!(world.journal.load(kept).await.expect("load").is_some());
+    let mut sagas = Vec::new();
+    for (status, at) in [
+        (Status::Completed, then),
+        (Status::Unwound, then),
+        (Status::Completed, then),
+        (Status::Unwound, now),
+        (Status::Running, then),
+        (Status::Unwinding, then),
+        (Status::Parked, then),
+    ] {
+        let id = world.started("a").await;
+        world.written(Append { status, at, ..world.entry(id, "a", 0) }).await;
+        sagas.push(id);
+    }
+    for expected in [2, 1, 0] {
+        assert_eq!(world.journal.purge(now, 2).await.expect("purge"), expected);
+    }
+    let (old, kept) = sagas.split_at(3);
+    for id in old {
+        assert_eq!(world.journal.load(*id).await.expect("load"), None);
+    }
+    for id in kept {
+        let stored = world.journal.load(*id).await.expect("load").expect("kept");
+        assert_eq!(stored.records.len(), 1);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A fresh database for each test.
+//! A fresh database for each test: SQLite always, PostgreSQL where there is one.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -48,4 +48,13 @@ pub(super) async fn fresh_postgres(admin_url: &str, options: &Options) -> Databa
     let (server, _) = base.rsplit_once('/').unwrap();
     let url = format!("{server}/{name}{}", query.map(|query| format!("?{query}")).unwrap_or_default());
     Database::connect_lazy(&url, options).unwrap()
+}
+
+/// Runs a case on each of the databases there are.
+pub(super) async fn on_each<F: AsyncFn(Database)>(case: F) {
+    let sqlite = Sqlite::new();
+    case(sqlite.database.clone()).await;
+    if let Some(url) = postgres() {
+        case(fresh_postgres(&url, &Options::default()).await).await;
+    }
 }

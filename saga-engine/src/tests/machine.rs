@@ -285,6 +285,37 @@ proptest! {
     }
 }
 
+/// Found by the model: as many attempts of an action as may be made of a compensation must not count as compensations.
+#[test]
+fn a_step_that_gave_up_acting_is_undone_before_anybody_is_called() {
+    let mut policy = Policy::default().attempts(2);
+    policy.persistence.attempts_before_parking = 2;
+    let step = StepShape { name: "s0", role: Role::Compensable, local: false, policy, stage: 0 };
+    let shape = Shape {
+        name: "one",
+        version: 1,
+        steps: vec![step],
+        stages: vec![vec![StepIndex::at(0)]],
+        commit_stage: None,
+        deadline: None,
+        journaling: Journaling::Decisions,
+    };
+    let now = Timestamp::from_millis(0);
+    let mut state = State::started(&shape, now);
+    let (cause, step) = (Cause::new("unknown", "who knows"), || "s0".to_owned());
+    for attempt in 1..=2 {
+        let begun = Event::StepStarted { step: step(), attempt };
+        let ended = Event::StepUnknown { step: step(), attempt, cause: cause.clone(), retry_at: now };
+        for event in [begun, ended] {
+            apply(&shape, &mut state, &Record { at: now, event }).unwrap();
+        }
+    }
+    let Next::Decide(event @ Event::Unwinding { .. }) = plan::next(&shape, &state, now) else { panic!("{state:?}") };
+    apply(&shape, &mut state, &Record { at: now, event }).unwrap();
+    let compensation = Effect { kind: EffectKind::Compensate, step: StepIndex::at(0), attempt: 1 };
+    assert_eq!(plan::next(&shape, &state, now), Next::Perform(vec![compensation]));
+}
+
 #[test]
 fn an_illegal_pair_names_both() {
     let step = |name, role, stage| StepShape { name, role, local: false, policy: Policy::default(), stage };

@@ -7,6 +7,8 @@ mod faults;
 mod golden;
 mod local;
 mod machine;
+mod model;
+mod retention;
 mod sample;
 mod simulation;
 mod sql;

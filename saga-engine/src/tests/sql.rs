@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use amends_primitives::{IdSource, RandomIds, SagaId, Timestamp};
-use amends_sql::{Database, Dialect, Migration, Options, Schema, SqlError, Tx};
+use amends_sql::{Database, Dialect, Migration, Schema, SqlError, Tx};
 use async_trait::async_trait;
 use futures::future::join_all;
 use serde_json::json;
 
 use super::{
-    databases::{Sqlite, fresh_postgres, postgres},
+    databases,
     sample::{ALL, Note, Trip, TripState, trip},
 };
 use crate::{
@@ -67,15 +67,14 @@ type Trip5 = Engine<SqlJournal<Trips>>;
 struct World {
     database: Database,
     books: Books,
-    _sqlite: Option<Sqlite>,
 }
 
 impl World {
-    async fn new(database: Database, sqlite: Option<Sqlite>) -> Self {
+    async fn new(database: Database) -> Self {
         for schema in [&SCHEMA, &TRIPS, &participant::SCHEMA] {
             database.migrate(schema).await.unwrap();
         }
-        Self { database, books: Books::with_delay(Duration::from_millis(1)), _sqlite: sqlite }
+        Self { database, books: Books::with_delay(Duration::from_millis(1)) }
     }
 
     async fn engine(&self) -> Trip5 {
@@ -127,11 +126,7 @@ async fn place(engine: &Trip5, new: NewSaga<Trip>) -> Result<crate::Handle, Fail
 }
 
 async fn on_each<F: AsyncFn(World)>(case: F) {
-    let sqlite = Sqlite::new();
-    case(World::new(sqlite.database.clone(), Some(sqlite)).await).await;
-    if let Some(url) = postgres() {
-        case(World::new(fresh_postgres(&url, &Options::default()).await, None).await).await;
-    }
+    databases::on_each(async |database| case(World::new(database).await).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

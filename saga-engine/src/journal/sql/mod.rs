@@ -3,6 +3,7 @@
 mod append;
 mod ownership;
 mod queries;
+mod retention;
 mod rows;
 mod schema;
 mod writer;
@@ -21,6 +22,8 @@ use super::{
 use crate::{LocalOutcome, NoLocal, Snapshot};
 use writer::Writer;
 
+#[cfg(test)]
+pub(crate) use retention::oldest;
 pub use schema::SCHEMA;
 pub use writer::WriterMetrics;
 
@@ -183,7 +186,7 @@ impl<A: ApplyLocal> Journal for SqlJournal<A> {
     }
 
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, JournalError> {
-        self.database.bounded(queries::purge(&self.database, before, limit)).await
+        self.database.bounded(retention::purge(&self.database, before, limit)).await
     }
 }
 

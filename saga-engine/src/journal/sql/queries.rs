@@ -152,30 +152,3 @@ pub(super) async fn stats(database: &Database, at: Timestamp) -> Result<Stats, J
     stats.oldest_active = oldest;
     Ok(stats)
 }
-
-pub(super) async fn purge(database: &Database, before: Timestamp, limit: u32) -> Result<u64, JournalError> {
-    let mut tx = database.begin().await?;
-    let sql = format!(
-        "SELECT id FROM sagas WHERE finished_at < $1 ORDER BY finished_at LIMIT $2{}",
-        database.dialect().for_update_skip_locked()
-    );
-    let ids: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(before.as_micros())
-        .bind(i64::from(limit))
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(SqlError::from)?;
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    for (table, column) in [("saga_events", "saga_id"), ("sagas", "id")] {
-        let sql = format!("DELETE FROM {table} WHERE {column} IN ({})", placeholders(1, ids.len()));
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-        for (id,) in &ids {
-            query = query.bind(id.clone());
-        }
-        query.execute(&mut *tx).await.map_err(SqlError::from)?;
-    }
-    tx.commit().await.map_err(SqlError::from)?;
-    Ok(ids.len() as u64)
-}

@@ -1,0 +1,277 @@
+//! The real pure machine as a table: every state that `plan` and `transition` can bring a saga to, and every move from it. The machine
+//! is a function of its arguments, so looking a move up is asking it.
+//!
+//! Time stands still and waits are zero: whatever may happen after a wait may happen now, and a deadline is a cancellation.
+
+use std::{collections::HashMap, time::Duration};
+
+use amends_primitives::Timestamp;
+use serde_json::Value;
+
+use super::Bug;
+use crate::{
+    Backoff, Cause, Closed, Failure, FailureKind, Journaling, Outcome, Persistence, Policy, Refusal, Status, Undo,
+    event::{Event, Record},
+    journal::{Operator, OperatorRequest, Wish},
+    plan::{self, Conclusion, Effect, EffectKind, Next},
+    shape::{Role, Shape, StepIndex, StepShape},
+    state::{Phase, State, StepState},
+    transition,
+};
+
+const NOW: Timestamp = Timestamp::from_millis(0);
+const NAMES: [&str; 4] = ["s0", "s1", "s2", "s3"];
+
+/// Enough that an attempt is repeated, and that what may not give up is.
+const ATTEMPTS_MAX: u32 = 2;
+
+/// Stages of steps, as a builder would make them.
+pub(super) fn shape(stages: &[&[Role]]) -> Shape {
+    let policy = Policy {
+        attempts_max: ATTEMPTS_MAX,
+        backoff: Backoff { first: Duration::ZERO, ..Backoff::default() },
+        persistence: Persistence { attempts_before_parking: ATTEMPTS_MAX, ..Persistence::default() },
+        ..Policy::default()
+    };
+    let (mut steps, mut indices) = (Vec::new(), Vec::new());
+    for (stage, roles) in stages.iter().enumerate() {
+        indices.push((0..roles.len()).map(|offset| StepIndex::at(steps.len() + offset)).collect());
+        for role in *roles {
+            let step = StepShape { name: NAMES[steps.len()], role: *role, local: false, policy: policy.clone(), stage };
+            steps.push(step);
+        }
+    }
+    let pivot = stages.iter().position(|roles| roles.contains(&Role::Pivot));
+    Shape {
+        name: "modelled",
+        version: 1,
+        steps,
+        stages: indices,
+        commit_stage: pivot.map(|stage| stage + 1),
+        deadline: None,
+        journaling: Journaling::Decisions,
+    }
+}
+
+/// A state of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Id(u16);
+
+/// What a replica learns of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Learnt {
+    /// Done; undone; closed.
+    Yes,
+    /// Refused; of a close: it was done.
+    No,
+    /// Nothing in time.
+    Nothing,
+}
+
+impl Learnt {
+    pub(super) const ALL: [Self; 3] = [Self::Yes, Self::No, Self::Nothing];
+}
+
+/// What a saga does next.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Todo {
+    Perform(Vec<Effect>, Id),
+    Decide { after: Id, unwinds: bool },
+    Wait,
+    Settled,
+}
+
+/// The moves from one state.
+#[derive(Debug)]
+struct Moves {
+    todo: Todo,
+    in_flight: Vec<Effect>,
+    /// By step and what is learnt.
+    concluded: Vec<[Option<Id>; 3]>,
+    resumed: Option<Id>,
+    cancelled: Option<Id>,
+    retried: Option<Id>,
+}
+
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) shape: Shape,
+    bug: Bug,
+    states: Vec<State>,
+    known: HashMap<String, Id>,
+    moves: Vec<Moves>,
+}
+
+impl Machine {
+    pub(super) const START: Id = Id(0);
+
+    pub(super) fn new(shape: Shape, bug: Bug) -> Self {
+        let mut machine = Self { shape, bug, states: Vec::new(), known: HashMap::new(), moves: Vec::new() };
+        machine.intern(State::started(&machine.shape, NOW));
+        while machine.moves.len() < machine.states.len() {
+            let moves = machine.explore(&machine.states[machine.moves.len()].clone());
+            machine.moves.push(moves);
+        }
+        machine
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    pub(super) fn status(&self, id: Id) -> Status {
+        self.state(id).status()
+    }
+
+    pub(super) fn state(&self, id: Id) -> &State {
+        &self.states[usize::from(id.0)]
+    }
+
+    pub(super) fn todo(&self, id: Id) -> &Todo {
+        &self.moves(id).todo
+    }
+
+    pub(super) fn in_flight(&self, id: Id) -> &[Effect] {
+        &self.moves(id).in_flight
+    }
+
+    pub(super) fn concluded(&self, id: Id, step: usize, learnt: Learnt) -> Option<Id> {
+        self.moves(id).concluded[step][learnt as usize]
+    }
+
+    pub(super) fn resumed(&self, id: Id) -> Option<Id> {
+        self.moves(id).resumed
+    }
+
+    pub(super) fn cancelled(&self, id: Id) -> Option<Id> {
+        self.moves(id).cancelled
+    }
+
+    pub(super) fn retried(&self, id: Id) -> Option<Id> {
+        self.moves(id).retried
+    }
+
+    fn moves(&self, id: Id) -> &Moves {
+        &self.moves[usize::from(id.0)]
+    }
+
+    fn intern(&mut self, mut state: State) -> Id {
+        without_words(&mut state);
+        let key = format!("{state:?}");
+        let next = Id(u16::try_from(self.states.len()).unwrap());
+        let id = *self.known.entry(key).or_insert(next);
+        if id == next {
+            self.states.push(state);
+        }
+        id
+    }
+
+    /// What the events make of the state; nothing if the real machine calls one of them illegal.
+    fn after(&mut self, state: &State, events: impl IntoIterator<Item = Event>) -> Option<Id> {
+        let mut state = state.clone();
+        for event in events {
+            let unwinds = matches!(event, Event::Unwinding { .. });
+            transition::apply(&self.shape, &mut state, &Record { at: NOW, event }).ok()?;
+            if unwinds {
+                self.forget(&mut state);
+            }
+        }
+        Some(self.intern(state))
+    }
+
+    /// The seeded bugs of the decision to unwind: it overlooks what it owes.
+    fn forget(&self, state: &mut State) {
+        for index in self.shape.indices() {
+            let overlooked = match self.bug {
+                Bug::OnlyCompletedCompensated => self.shape.step(index).role == Role::Compensable,
+                Bug::PivotLeftOpen => self.shape.step(index).role == Role::Pivot,
+                _ => false,
+            };
+            if overlooked && *state.step(index) != StepState::Done {
+                *state.step_mut(index) = StepState::Undone;
+            }
+        }
+    }
+
+    fn explore(&mut self, state: &State) -> Moves {
+        let todo = match plan::next(&self.shape, state, NOW) {
+            Next::Perform(effects) => {
+                let started: Vec<_> = effects.iter().map(|effect| plan::started(&self.shape, *effect)).collect();
+                let after = self.after(state, started).expect("what is planned is legal");
+                Todo::Perform(effects, after)
+            }
+            Next::Decide(event) => {
+                let unwinds = matches!(event, Event::Unwinding { .. });
+                Todo::Decide { after: self.after(state, [event]).expect("what is decided is legal"), unwinds }
+            }
+            Next::Wait(_) => Todo::Wait,
+            Next::Settled => Todo::Settled,
+            Next::Change(effect) => unreachable!("no step is local: {effect:?}"),
+        };
+        let in_flight: Vec<Effect> =
+            self.shape.indices().filter_map(|index| under_way(&self.shape, state, index)).collect();
+        let mut concluded = vec![[None; 3]; self.shape.steps.len()];
+        for effect in &in_flight {
+            for learnt in Learnt::ALL {
+                let event = plan::concluded(&self.shape, state, *effect, conclusion(effect.kind, learnt), NOW, 0.0);
+                concluded[effect.step.position()][learnt as usize] = self.after(state, [event]);
+            }
+        }
+        let resumed = self.after(state, [Event::Resumed { replica: "another".into(), fence: 2 }]);
+        let [cancelled, retried] = [Wish::Cancel, Wish::Retry].map(|wish| {
+            let request = OperatorRequest { operator: operator(), wish, at: NOW };
+            let event = plan::requested(&self.shape, state, &request);
+            (!matches!(event, Event::RequestRefused { .. })).then(|| self.after(state, [event])).flatten()
+        });
+        Moves { todo, in_flight, concluded, resumed, cancelled, retried }
+    }
+}
+
+fn operator() -> Operator {
+    Operator { who: "the operator".into(), why: "by chance".into() }
+}
+
+fn under_way(shape: &Shape, state: &State, step: StepIndex) -> Option<Effect> {
+    match state.step(step) {
+        StepState::Acting { attempt, .. } => Some(Effect { kind: EffectKind::Act, step, attempt: *attempt }),
+        StepState::Undoing { attempt } => {
+            let kind = if plan::is_pivot(shape, step) { EffectKind::Close } else { EffectKind::Compensate };
+            Some(Effect { kind, step, attempt: *attempt })
+        }
+        _ => None,
+    }
+}
+
+fn conclusion(kind: EffectKind, learnt: Learnt) -> Conclusion {
+    match (kind, learnt) {
+        (EffectKind::Act, Learnt::Yes) => Conclusion::Acted(Outcome::Done(Value::Null)),
+        (EffectKind::Act, Learnt::No) => Conclusion::Acted(Outcome::Refused(Refusal::new("", ""))),
+        (EffectKind::Act, Learnt::Nothing) => Conclusion::Acted(Outcome::Unknown(Cause::new("", ""))),
+        (EffectKind::Compensate, Learnt::Yes) => Conclusion::Compensated(Undo::Undone),
+        (EffectKind::Compensate, _) => Conclusion::Compensated(Undo::NotYet(Cause::new("", ""))),
+        (EffectKind::Close, Learnt::Yes) => Conclusion::Closed(Closed::Closed),
+        (EffectKind::Close, Learnt::No) => Conclusion::Closed(Closed::WasDone(Value::Null)),
+        (EffectKind::Close, Learnt::Nothing) => Conclusion::Closed(Closed::NotYet(Cause::new("", ""))),
+    }
+}
+
+/// What is only told to people steers nothing, nor does how many events it took.
+fn without_words(state: &mut State) {
+    let failure = || Failure { step: None, kind: FailureKind::Refused, code: String::new(), message: String::new() };
+    state.seq = 0;
+    match &mut state.phase {
+        Phase::Running | Phase::Completed => {}
+        Phase::Unwinding { failure: words } | Phase::Unwound { failure: words } => *words = failure(),
+        Phase::Parked { cause, unwinding } => {
+            *cause = Cause::new("", "");
+            if let Some(words) = unwinding {
+                *words = failure();
+            }
+        }
+    }
+    for step in &mut state.steps {
+        if let StepState::Retrying { cause, .. } | StepState::UndoRetrying { cause, .. } = step {
+            *cause = Cause::new("", "");
+        }
+    }
+}
