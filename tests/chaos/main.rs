@@ -14,13 +14,18 @@ use amends_tests::platform::Platform;
 use anyhow::{Context, Result};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use shoppers::Shoppers;
+
+/// Whoever uses the servers has them to itself: one of these tests kills them.
+static SERVERS: Mutex<()> = Mutex::const_new(());
 
 const ORDERS_PER_ROUND: usize = 200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn order_process_is_killed_while_orders_are_placed() {
+    let _alone = SERVERS.lock().await;
     let Some(mut platform) = Platform::distributed_with(unhurried()).await.unwrap() else { return };
     kill_rounds(&mut platform, "order", rounds(3)).await.unwrap();
     platform.stop().await.unwrap();
@@ -28,9 +33,16 @@ async fn order_process_is_killed_while_orders_are_placed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_replica_is_killed_and_one_frozen() {
+    let _alone = SERVERS.lock().await;
     let Some(mut platform) = Platform::replicated(unhurried(), 3).await.unwrap() else { return };
     replicas::rounds(&mut platform, rounds(1)).await.unwrap();
     platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_are_killed_while_orders_are_placed() {
+    let _alone = SERVERS.lock().await;
+    servers::each_server_crashes(rounds(1)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

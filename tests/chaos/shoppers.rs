@@ -19,7 +19,7 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 /// Customers who order at once.
 pub(crate) const CUSTOMERS: usize = 16;
 /// An order without an answer by then has been left alone.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Mostly orders that succeed; some are declined, some refused at the pivot.
 fn order(random: &mut StdRng) -> (String, Value) {
@@ -98,7 +98,8 @@ async fn place_all(ways: Vec<Client>, orders: Vec<(String, Value)>, progress: Ar
     let tasks = orders.into_iter().enumerate().map(|(turn, (key, order))| {
         let (progress, places) = (Arc::clone(&progress), Arc::clone(&places));
         let mut ways = ways.clone();
-        ways.rotate_left(turn % ways.len());
+        let first = turn % ways.len();
+        ways.rotate_left(first);
         tokio::spawn(async move {
             let _place = places.acquire().await?;
             let settled = place_until_settled(&ways, &key, &order).await;
