@@ -15,8 +15,8 @@ use crate::{
     faults::Faults,
     metrics::StepMetrics,
     store::{
-        Answer, CloseCommit, Commit, Expire, Expired, ItemPage, PutItem, Release, Released, ReservationPage, Reserve,
-        Restock, Seed, StepKey, Store, StoreError, Unputtable,
+        Answer, CloseCommit, Commit, Expire, Expired, Forget, ItemPage, PutItem, Release, Released, ReservationPage,
+        Reserve, Restock, Seed, StepKey, Store, StoreError, Unputtable,
     },
     sweeper::WakeUp,
 };
@@ -29,6 +29,7 @@ pub struct Inventory {
     ids: Arc<dyn IdSource>,
     holds: HoldsConfig,
     sweep_batch: u32,
+    keys_kept_for: Option<Duration>,
     faults: Faults,
     metrics: StepMetrics,
     wake_up: WakeUp,
@@ -56,6 +57,7 @@ impl Inventory {
             ids: Arc::clone(&runtime.ids),
             holds: config.holds.clone(),
             sweep_batch: config.sweeper.batch,
+            keys_kept_for: config.sweeper.keys_kept_for(),
             faults: Faults::new(&config.faults),
             metrics: StepMetrics::new(&runtime.metrics),
             wake_up: WakeUp::default(),
@@ -208,6 +210,16 @@ impl Inventory {
         let expired = self.store.run(Expire { now: self.now(), limit: self.sweep_batch }).await?;
         self.metrics.expired(expired.count);
         Ok(expired)
+    }
+
+    /// Forgets one batch of step keys that are older than they are kept. Returns whether there may be more.
+    ///
+    /// # Errors
+    /// When the database cannot.
+    pub async fn forget_batch(&self) -> Result<bool, StoreError> {
+        let Some(kept_for) = self.keys_kept_for else { return Ok(false) };
+        let forgotten = self.store.run(Forget { before: self.now() - kept_for, limit: self.sweep_batch }).await?;
+        Ok(forgotten == u64::from(self.sweep_batch))
     }
 }
 

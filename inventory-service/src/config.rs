@@ -151,11 +151,21 @@ pub struct SweeperConfig {
     /// How long it sleeps at the most, in milliseconds: the reservations of a replica that died have nobody else who knows when
     /// they are due.
     pub sleep_max_ms: u64,
+    /// Step keys under which nothing was done for so many days are forgotten; 0 keeps them for ever. A call under a forgotten key is
+    /// taken for new: it must be more than any saga is retried, or left parked, or its messages may be under way.
+    pub keys_kept_days: u64,
+}
+
+impl SweeperConfig {
+    pub(crate) fn keys_kept_for(&self) -> Option<Duration> {
+        (self.keys_kept_days > 0)
+            .then(|| Duration::from_hours(24).saturating_mul(u32::try_from(self.keys_kept_days).unwrap_or(u32::MAX)))
+    }
 }
 
 impl Default for SweeperConfig {
     fn default() -> Self {
-        Self { batch: 100, sleep_max_ms: 30_000 }
+        Self { batch: 100, sleep_max_ms: 30_000, keys_kept_days: 90 }
     }
 }
 
@@ -241,6 +251,8 @@ impl Section for Config {
         check(1 <= default && default <= self.holds.max_secs, "holds.default_secs", "must be 1 to holds.max_secs");
         check((1..=SWEEP_BATCH_MAX).contains(&self.sweeper.batch), "sweeper.batch", "must be 1 to 1000");
         check(self.sweeper.sleep_max_ms >= 100, "sweeper.sleep_max_ms", "must be at least 100");
+        let days = self.sweeper.keys_kept_days;
+        check(days == 0 || (7..=36_500).contains(&days), "sweeper.keys_kept_days", "must be 0, or 7 to 36500");
         check(self.faults.delay_ms <= DELAY_MS_MAX, "faults.delay_ms", "must be at most 60000");
         check(self.faults.error_pct <= 100, "faults.error_pct", "must be at most 100");
         check(self.faults.rate_limit_pct <= 100, "faults.rate_limit_pct", "must be at most 100");

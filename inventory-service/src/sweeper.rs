@@ -16,6 +16,8 @@ use crate::app::Inventory;
 
 /// After a failed batch, before the next try.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Old step keys are no hurry.
+const BETWEEN_FORGETTING: Duration = Duration::from_hours(1);
 
 /// Tells a sleeping sweeper of reservations that are due before it meant to wake up.
 #[derive(Debug, Clone)]
@@ -49,17 +51,40 @@ impl WakeUp {
 
 /// Runs until `stop`.
 pub(crate) async fn run(inventory: Inventory, sleep_max: Duration, stop: CancellationToken) {
+    let mut forget_at = inventory.now();
     loop {
         let pause = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             pause = sweep(&inventory, sleep_max) => pause,
         };
+        if inventory.now() >= forget_at {
+            forget_at = inventory.now() + BETWEEN_FORGETTING;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = forget(&inventory) => {}
+            }
+        }
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             () = inventory.wake_up().notified() => {}
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Forgets old step keys, batch by batch.
+async fn forget(inventory: &Inventory) {
+    loop {
+        match inventory.forget_batch().await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, "old step keys could not be forgotten; tried again in an hour");
+                return;
+            }
         }
     }
 }
@@ -168,6 +193,32 @@ mod tests {
         reserve(&inventory, 3, Duration::from_secs(5)).await;
         assert!(is_woken(&inventory), "it would sleep for too long");
         assert_eq!(sweep(&inventory, SLEEP_MAX).await, Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn step_keys_are_forgotten_when_they_are_older_than_they_are_kept() {
+        let clock = Arc::new(ManualClock::default());
+        let (_dir, inventory) = shop(&clock).await;
+        for saga in 1..=5 {
+            reserve(&inventory, saga, Duration::from_mins(1)).await;
+        }
+        clock.advance(Duration::from_hours(24 * 89));
+        reserve(&inventory, 6, Duration::from_mins(1)).await;
+        forget(&inventory).await;
+        assert!(!inventory.forget_batch().await.unwrap(), "nothing was old enough");
+        let available = || async { inventory.items(&["tea".parse().unwrap()]).await.unwrap()[0].stock.reserved() };
+        let held = available().await;
+        // A repeat of a key on record takes nothing more.
+        reserve(&inventory, 1, Duration::from_mins(1)).await;
+        assert_eq!(available().await, held);
+
+        clock.advance(Duration::from_hours(24 * 2));
+        forget(&inventory).await;
+        // The first five are forgotten: the same call is a new one. The sixth is not.
+        reserve(&inventory, 6, Duration::from_mins(1)).await;
+        assert_eq!(available().await, held);
+        reserve(&inventory, 1, Duration::from_mins(1)).await;
+        assert_eq!(available().await, held + 1);
     }
 
     #[tokio::test]

@@ -108,6 +108,8 @@ pub struct SagaConfig {
     pub lease_ms: u64,
     /// Seconds at shutdown for sagas in flight to settle; the rest are handed over.
     pub drain_secs: u64,
+    /// Days that sagas are kept after they finished, for their timelines; 0 keeps them for ever.
+    pub kept_days: u64,
 }
 
 /// What is in flight at most, and what is kept for how long.
@@ -191,6 +193,7 @@ impl Default for SagaConfig {
             heartbeat_ms: 1_200,
             lease_ms: 2_700,
             drain_secs: 10,
+            kept_days: 90,
         }
     }
 }
@@ -232,6 +235,7 @@ impl Section for Config {
         check((1..=10).contains(&saga.attempts_max), "saga.attempts_max", "must be from 1 to 10");
         check(saga.deadline_secs > 0, "saga.deadline_secs", "must be at least 1");
         check(saga.attempts_before_parking > 0, "saga.attempts_before_parking", "must be at least 1");
+        check(saga.kept_days <= 36_500, "saga.kept_days", "must be at most 36500");
         check(saga.active_max > 0, "saga.active_max", "must be at least 1");
         check(saga.heartbeat_ms > 0, "saga.heartbeat_ms", "must be at least 1");
         check(saga.lease_ms > 2 * saga.heartbeat_ms, "saga.lease_ms", "must be more than two heartbeats");
@@ -285,6 +289,7 @@ impl SagaConfig {
             sagas_max: self.active_max,
             heartbeat: Duration::from_millis(self.heartbeat_ms),
             lease: Duration::from_millis(self.lease_ms),
+            retention: (self.kept_days > 0).then(|| Duration::from_hours(24 * self.kept_days)),
             ..saga_engine::Config::default()
         }
     }

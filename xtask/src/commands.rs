@@ -135,8 +135,18 @@ pub(crate) fn chaos(arguments: &[String]) -> Result {
 
 /// Measures the parts; `load` measures the whole.
 pub(crate) fn bench(arguments: &[String]) -> Result {
+    let tools = build_tools()?;
+    let located = servers::locate()?;
+    let held = Held::start(&located.specs, located.given)?;
+    let mut command = cargo(&tools);
     // By glob: `--benches` would also build every library and program once more, to find no bench in them.
-    run(cargo(&build_tools()?).args(["bench", "--workspace", "--bench", "*"]).args(arguments))
+    let every = ["bench", "--workspace", "--bench", "*"];
+    match arguments {
+        [package, ..] if package.starts_with("-p") => command.arg("bench").args(arguments),
+        _ => command.args(every).args(arguments),
+    };
+    held.apply(&mut command);
+    run(&mut command)
 }
 
 /// Goose against a fresh instance of everything: in one process, or with `--distributed` as five on private servers.

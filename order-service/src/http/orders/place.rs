@@ -168,4 +168,6 @@ fn refused(order: &crate::domain::Order, failure: &crate::domain::Failure) -> Re
 }
 
 #[cfg(test)]
+mod commits;
+#[cfg(test)]
 mod tests;
