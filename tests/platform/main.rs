@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and tells what it did")]
 
+mod audit;
 mod bad_input;
 mod dependencies;
 mod grpc;
 mod operator;
 mod orders;
+mod rush;
 mod tokens;
 
 use std::{future::Future, pin::Pin};
@@ -104,6 +106,27 @@ async fn operators_help_parked_sagas() {
         if let Err(error) = operator::a_parked_saga_is_found_and_helped(&mut platform).await {
             panic!("{error:#}\n\n{}", platform.logs());
         }
+        platform.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_audit_finds_what_was_planted() {
+    let mut platform = Platform::embedded().await.unwrap();
+    audit::ten_planted_discrepancies_are_found(&mut platform).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_buyers_embedded() {
+    let platform = Platform::embedded_with(rush::settings()).await.unwrap();
+    rush::a_thousand_buyers_get_a_hundred_items(&platform).await.unwrap();
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_buyers_on_servers() {
+    if let Some(platform) = Platform::distributed_with(rush::settings()).await.unwrap() {
+        rush::a_thousand_buyers_get_a_hundred_items(&platform).await.unwrap();
         platform.stop().await.unwrap();
     }
 }

@@ -235,7 +235,7 @@ pub(crate) async fn correlation_and_trace_ids_come_back(platform: &Platform) -> 
     Ok(())
 }
 
-fn order_in_location(answer: &amends::client::Answer) -> Result<String> {
+pub(crate) fn order_in_location(answer: &amends::client::Answer) -> Result<String> {
     let id = answer.header("location").rsplit('/').next().unwrap_or_default().to_owned();
     ensure!(!id.is_empty(), "a refused order still exists, but no Location names it: {:?}", answer.headers);
     Ok(id)

@@ -111,6 +111,11 @@ impl Platform {
         self.amends(&["audit"]).await?.map(drop).map_err(|report| anyhow::anyhow!("the audit found: {report}"))
     }
 
+    /// A service's SQLite database, where all is one process.
+    pub fn embedded_database(&self, service: &str) -> String {
+        self.order_database.replace("/order.db", &format!("/{service}.db"))
+    }
+
     /// Runs the operator's command line on this platform's stores. What it printed; as an error, when it did not exit with 0.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ cargo xtask <command>
                             goose scenarios against a fresh `amends up`, or five services on servers; --smoke: debug
                             build, short, used by ci; ARGS of the load test: --users N, --seconds N, --orders-only
   chaos [--rounds N]        the crash tests for N rounds (default 20)
-  bench [args…]             criterion benches
+  bench [args…]             criterion benches, and a store with AMENDS_BENCH_ROWS finished orders, on private servers
   gen                       regenerate what is generated and committed (protobuf code, OpenAPI, pacts)
   tidy                      the rules the compiler cannot check
   ci                        format, tidy, clippy, build, test, load --smoke, demo: what CI runs

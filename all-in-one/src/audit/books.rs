@@ -1,8 +1,8 @@
 //! Reads the three stores. Nothing here judges: it only turns what a store says into the law's own words.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use amends_primitives::{Money, OrderId, PaymentId, ReservationId, Timestamp};
+use amends_primitives::{Clock, Money, OrderId, PaymentId, ReservationId, SystemClock, Timestamp};
 use amends_sql::Database;
 use anyhow::Context;
 use inventory_service::{domain::State as ReservationState, store::Store as InventoryStore};
@@ -16,6 +16,9 @@ use super::law::{OrderFacts, PaymentFacts, ReservationFacts, Standing};
 
 /// Rows of one read; each read is bounded in time and memory.
 const PAGE: u16 = 100;
+
+/// A saga that gets nowhere parks after twenty minutes or so at the most; one that did neither is run by nobody.
+const STUCK_AFTER: Duration = Duration::from_mins(30);
 
 /// The stores whose books must agree.
 #[derive(Clone)]
@@ -108,7 +111,9 @@ fn read_order(order: &AuditView) -> ReadOrder {
         Status::Failed | Status::Cancelled => Standing::Undone,
     };
     let parked = order.latest_saga_status == Some(saga_engine::Status::Parked);
-    let facts = OrderFacts { id: order.id, standing, total: order.total, parked };
+    let idle = SystemClock.now().since(order.updated_at);
+    let stuck_for = (standing == Standing::InFlight && idle > STUCK_AFTER).then_some(idle.as_secs() / 60);
+    let facts = OrderFacts { id: order.id, standing, total: order.total, parked, stuck_for };
     ReadOrder { facts, version: (order.status, order.updated_at) }
 }
 

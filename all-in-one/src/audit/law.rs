@@ -15,6 +15,8 @@ pub struct OrderFacts {
     pub total: Money,
     /// Whether its saga gave up and waits for a person.
     pub parked: bool,
+    /// Minutes it has been in flight, where that is longer than any saga takes by itself.
+    pub stuck_for: Option<u64>,
 }
 
 /// An order's status, as far as the law cares.
@@ -80,6 +82,8 @@ pub enum Discrepancy {
     GoodsHeld { reservation: String },
     /// The order's saga is parked: a person must decide.
     Parked,
+    /// The order is in flight for longer than its saga can take: nobody runs it.
+    Stuck { minutes: u64 },
     /// A payment that keeps money belongs to no order.
     OrphanPayment { payment: String, net: Money },
     /// A reservation that keeps goods belongs to no order.
@@ -102,6 +106,7 @@ impl Discrepancy {
             Self::GoodsKept { .. } => "goods_kept",
             Self::GoodsHeld { .. } => "goods_held",
             Self::Parked => "saga_parked",
+            Self::Stuck { .. } => "saga_stuck",
             Self::OrphanPayment { .. } => "orphan_payment",
             Self::OrphanReservation { .. } => "orphan_reservation",
         }
@@ -123,6 +128,7 @@ impl Discrepancy {
             Self::GoodsKept { .. } | Self::GoodsHeld { .. } | Self::OrphanReservation { .. } => {
                 "release or restock the reservation"
             }
+            Self::Stuck { .. } => "see that a replica runs which knows the saga's definition and version",
             Self::Parked => "read the saga's timeline, mend the cause, then retry or resolve it",
         }
     }
@@ -153,6 +159,7 @@ impl fmt::Display for Discrepancy {
             }
             Self::GoodsHeld { reservation } => write!(f, "settled, but reservation {reservation} still holds goods"),
             Self::Parked => f.write_str("its saga is parked"),
+            Self::Stuck { minutes } => write!(f, "in flight for {minutes} minutes without a change"),
             Self::OrphanPayment { payment, net } => {
                 write!(f, "payment {payment} keeps {net} for an order that does not exist")
             }
@@ -168,6 +175,8 @@ pub fn check(order: &OrderFacts, payments: &[PaymentFacts], reservations: &[Rese
     let mut found = Vec::new();
     if order.parked {
         found.push(Discrepancy::Parked);
+    } else if let Some(minutes) = order.stuck_for {
+        found.push(Discrepancy::Stuck { minutes });
     }
     if order.standing == Standing::InFlight {
         return found;
@@ -255,7 +264,7 @@ mod tests {
     }
 
     fn order(standing: Standing) -> OrderFacts {
-        OrderFacts { id: OrderId::new(uuid::Uuid::nil()), standing, total: eur(3700), parked: false }
+        OrderFacts { id: OrderId::new(uuid::Uuid::nil()), standing, total: eur(3700), parked: false, stuck_for: None }
     }
 
     fn paid(captured: i64, refunded: i64) -> PaymentFacts {
@@ -306,6 +315,7 @@ mod tests {
     fn an_order_in_flight_breaks_no_law_unless_it_is_parked() {
         let books = ([paid(3700, 0), paid(3700, 0)], [HELD(), SOLD()]);
         assert!(codes(&order(Standing::InFlight), &books.0, &books.1).is_empty());
+        assert_eq!(codes(&OrderFacts { stuck_for: Some(31), ..order(Standing::InFlight) }, &[], &[]), ["saga_stuck"]);
         assert_eq!(codes(&OrderFacts { parked: true, ..order(Standing::InFlight) }, &[], &[]), ["saga_parked"]);
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::{Platform, Program, settings};
@@ -12,6 +12,14 @@ use crate::process::{free_port, program};
 impl Platform {
     /// Starts `amends up` in a fresh data directory, on ports of its own that it keeps across restarts.
     pub async fn embedded() -> Result<Self> {
+        Self::embedded_with(json!({})).await
+    }
+
+    /// The same, with some configuration of its own.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn embedded_with(more: Value) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("amends-embedded-").tempdir()?;
         let port = || SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (gateway, payment, inventory, admin) = (port(), port(), port(), port());
@@ -24,6 +32,7 @@ impl Platform {
                 "admin": {"listen": admin},
             }),
         );
+        settings::merge(&mut config, more);
         let file = dir.path().join("amends.toml");
         std::fs::write(&file, toml::to_string(&config)?)?;
         let data = dir.path().join("data").display().to_string();

@@ -39,6 +39,7 @@ fn catalogue() -> Vec<(&'static str, i64, &'static str, i64)> {
     .map(plenty)
     .into();
     items.push(("case-scarce", 1850, "EUR", 3));
+    items.push(("case-rush", 1850, "EUR", 100));
     items.push(("case-cent", 1, "EUR", 10_000_000));
     items.push(("case-dollar", 1850, "USD", 1_000));
     items.push(("case-dear", i64::MAX / 2, "EUR", 10_000_000));
