@@ -12,7 +12,10 @@ use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 use service_kit::{config::Sources, main::run_service_from};
 
-use crate::{audit, demo, embedded, migrate, saga, settings, stores, up};
+use crate::{
+    audit::{self, progress::Progress},
+    demo, embedded, migrate, saga, settings, stores, up,
+};
 
 /// Orders and payments that make amends: a gateway, a token service and a durable saga over stock and payments.
 #[derive(Parser)]
@@ -167,7 +170,7 @@ async fn run_migrate(data: &Data, config: ConfigArgs) -> anyhow::Result<()> {
 }
 
 async fn run_audit(data: &Data, config: ConfigArgs, json: bool) -> anyhow::Result<ExitCode> {
-    let report = audit::run(&stores::open(&of_existing(data, config)?).await?).await?;
+    let report = audit::run(&stores::open(&of_existing(data, config)?).await?, &mut Progress::on_terminal()).await?;
     print(&if json { format!("{:#}\n", report.to_json()) } else { report.to_text() })?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

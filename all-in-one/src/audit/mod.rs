@@ -6,6 +6,7 @@
 
 pub mod books;
 pub mod law;
+pub mod progress;
 pub mod report;
 
 use std::collections::HashSet;
@@ -16,6 +17,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use self::{
     books::{Books, ReadOrder},
     law::{Discrepancy, Standing, check, check_orphans},
+    progress::Progress,
     report::{Finding, Report},
 };
 
@@ -28,14 +30,15 @@ const READS_MAX: usize = 5;
 ///
 /// # Errors
 /// When a store cannot be read.
-pub async fn run(books: &Books) -> anyhow::Result<Report> {
+pub async fn run(books: &Books, progress: &mut Progress) -> anyhow::Result<Report> {
     let mut report = Report::default();
-    check_orders(books, &mut report).await?;
-    find_orphans(books, &mut report).await?;
+    check_orders(books, &mut report, progress).await?;
+    find_orphans(books, &mut report, progress).await?;
+    progress.end();
     Ok(report)
 }
 
-async fn check_orders(books: &Books, report: &mut Report) -> anyhow::Result<()> {
+async fn check_orders(books: &Books, report: &mut Report, progress: &mut Progress) -> anyhow::Result<()> {
     let mut after = None;
     loop {
         let page = books.orders_after(after).await?;
@@ -45,6 +48,7 @@ async fn check_orders(books: &Books, report: &mut Report) -> anyhow::Result<()> 
         let found: Vec<Vec<Finding>> =
             stream::iter(page).map(|order| check_one(books, order)).buffered(CONCURRENT).try_collect().await?;
         report.findings.extend(found.into_iter().flatten());
+        progress.show(report);
     }
 }
 
@@ -70,7 +74,7 @@ async fn check_one(books: &Books, mut order: ReadOrder) -> anyhow::Result<Vec<Fi
     Ok(Vec::new())
 }
 
-async fn find_orphans(books: &Books, report: &mut Report) -> anyhow::Result<()> {
+async fn find_orphans(books: &Books, report: &mut Report, progress: &mut Progress) -> anyhow::Result<()> {
     let mut after = None;
     loop {
         let (page, next) = books.payments_after(after).await?;
@@ -79,6 +83,7 @@ async fn find_orphans(books: &Books, report: &mut Report) -> anyhow::Result<()> 
         for (order, payment) in page.iter().filter(|(order, _)| unknown.contains(order)) {
             report.add(*order, check_orphans(std::slice::from_ref(payment), &[]));
         }
+        progress.show(report);
         match next {
             Some(_) => after = next,
             None => break,
@@ -92,6 +97,7 @@ async fn find_orphans(books: &Books, report: &mut Report) -> anyhow::Result<()> 
         for (order, reservation) in page.iter().filter(|(order, _)| unknown.contains(order)) {
             report.add(*order, check_orphans(&[], std::slice::from_ref(reservation)));
         }
+        progress.show(report);
         match next {
             Some(_) => after = next,
             None => return Ok(()),

@@ -61,7 +61,7 @@ async fn play_in(dir: &std::path::Path) -> anyhow::Result<()> {
     writeln!(out, "\n The books: orders, stock and payments reconciled")?;
     let mut sources = Sources::none();
     embedded::base(dir, &mut sources, None)?;
-    let report = audit::run(&stores::open(&sources).await?).await?;
+    let report = audit::run(&stores::open(&sources).await?, &mut audit::progress::Progress::silent()).await?;
     write!(out, "   {}", report.to_text().replace('\n', "\n   ").trim_end())?;
     writeln!(out, "\n")?;
     ensure!(report.is_clean(), "the books do not balance");
