@@ -1,6 +1,8 @@
 //! The gRPC surface: `amends.payments.v1.PaymentService`. Authorises, injects the configured faults, and hands each call to the file
 //! of its verb. Must not know MongoDB, SQL or the processor.
 
+mod authorize;
+mod capture;
 mod charge;
 mod compensate_charge;
 mod fields;
@@ -9,6 +11,7 @@ mod list_payments;
 mod message;
 mod refund;
 mod status;
+mod void;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -118,6 +121,9 @@ macro_rules! methods {
 
 methods! {
     charge(ChargeRequest) -> ChargeResponse, WRITE;
+    authorize(AuthorizeRequest) -> AuthorizeResponse, WRITE;
+    capture(CaptureRequest) -> CaptureResponse, WRITE;
+    void(VoidRequest) -> VoidResponse, WRITE;
     compensate_charge(CompensateChargeRequest) -> CompensateChargeResponse, WRITE;
     refund(RefundRequest) -> RefundResponse, WRITE;
     get_payment(GetPaymentRequest) -> GetPaymentResponse, READ;
