@@ -6,6 +6,7 @@ mod authorizations_grpc;
 mod bench;
 mod conformance;
 mod crash;
+mod faults;
 mod grpc;
 mod mongo;
 mod service;

@@ -9,8 +9,8 @@ use amends_protos::{
 };
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use payment_service::{Config, build, faults::Faults};
-use service_kit::Runtime;
+use payment_service::{Config, build};
+use service_kit::{Runtime, faults::Faults};
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 

@@ -88,6 +88,13 @@ impl Entry {
         Self { key: ask.key.clone(), fate, version: 1 }
     }
 
+    /// The line of a first charge or authorization that is declined whatever it asks for.
+    pub fn declined(ask: &ChargeAsk, hold: bool) -> Self {
+        let asked = Asked { hold, amount: ask.amount, method: ask.method.clone() };
+        let fate = Fate::Declined { asked, reason: DeclineReason::Declined };
+        Self { key: ask.key.clone(), fate, version: 1 }
+    }
+
     /// The line that voiding a key never seen writes.
     pub const fn voided(key: StepKey) -> Self {
         Self { key, fate: Fate::Voided, version: 1 }

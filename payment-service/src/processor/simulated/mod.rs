@@ -23,6 +23,7 @@ mod ledger;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use service_kit::faults::Faults;
 
 pub use entry::{Asked, Entry, Fate};
 pub use ledger::Ledger;
@@ -55,17 +56,26 @@ pub struct Rules {
 pub struct SimulatedProcessor {
     ledger: Arc<dyn Ledger>,
     rules: Rules,
+    faults: Faults,
 }
 
 impl SimulatedProcessor {
     /// On a ledger of its own.
     pub fn new(ledger: Arc<dyn Ledger>, rules: Rules) -> Self {
-        Self { ledger, rules }
+        Self { ledger, rules, faults: Faults::default() }
+    }
+
+    /// Declines the payment methods that are refused on purpose, as well. Here and not before the call, so that it is decided once
+    /// under each key: a refusal that came after an effect would not be one.
+    #[must_use]
+    pub fn declining_also(self, faults: Faults) -> Self {
+        Self { faults, ..self }
     }
 
     /// The line of a charge or an authorization after it was asked for, be it again.
     async fn asked(&self, ask: &ChargeAsk, hold: bool) -> Result<Entry, StoreError> {
-        let opened = Entry::opened(ask, hold, &self.rules);
+        let refused = self.faults.current().refuse.iter().any(|method| method == ask.method.as_str());
+        let opened = if refused { Entry::declined(ask, hold) } else { Entry::opened(ask, hold, &self.rules) };
         let Some(mut entry) = self.ledger.claim(&opened).await? else { return Ok(opened) };
         for _ in 0..ROUNDS_MAX {
             let Some(next) = entry.asked_again(&self.rules) else { return Ok(entry) };
