@@ -7,12 +7,12 @@ use std::{
 
 use amends_primitives::{Clock, IdSource, OrderId, ReservationId, Timestamp};
 use saga_engine::participant::ActionKey;
-use service_kit::Runtime;
+use service_kit::{Runtime, faults::Faults};
 
 use crate::{
     config::{Config, HoldsConfig},
     domain::{Item, Line, NewItem, Rejection, Reservation, Sku},
-    faults::Faults,
+    faults,
     metrics::StepMetrics,
     store::{
         Answer, CloseCommit, Commit, Expire, Expired, Forget, ItemPage, PutItem, Release, Released, ReservationPage,
@@ -50,7 +50,7 @@ pub struct ReserveRequest {
 
 impl Inventory {
     /// Over a store.
-    pub fn new(store: Store, config: &Config, runtime: &Runtime) -> Self {
+    pub fn new(store: Store, config: &Config, faults: Faults, runtime: &Runtime) -> Self {
         Self {
             store,
             clock: Arc::clone(&runtime.clock),
@@ -58,7 +58,7 @@ impl Inventory {
             holds: config.holds.clone(),
             sweep_batch: config.sweeper.batch,
             keys_kept_for: config.sweeper.keys_kept_for(),
-            faults: Faults::new(&config.faults),
+            faults,
             metrics: StepMetrics::new(&runtime.metrics),
             wake_up: WakeUp::default(),
         }
@@ -123,8 +123,9 @@ impl Inventory {
         let expires_at = now + hold_for;
         let ReserveRequest { key, order, lines, .. } = request;
         let id = ReservationId::new(self.ids.next_id());
-        let answer =
-            self.store.run(Reserve { key, id, order, lines, now, expires_at, lost: AtomicBool::default() }).await?;
+        let refuse_skus = faults::skus(&self.faults.current().refuse);
+        let lost = AtomicBool::default();
+        let answer = self.store.run(Reserve { key, id, order, lines, now, expires_at, refuse_skus, lost }).await?;
         self.metrics.step("reserve_stock", &answer);
         if answer.is_ok() {
             self.wake_up.at(expires_at, now);
@@ -147,7 +148,7 @@ impl Inventory {
     /// # Errors
     /// When the database cannot.
     pub async fn commit(&self, key: StepKey, reservation: ReservationId) -> Result<Answer<Reservation>, StoreError> {
-        let expire_skus = self.faults.refuse_commit_skus();
+        let expire_skus = faults::skus(&self.faults.current().refuse_commit_skus);
         let answer = self.store.run(Commit { key, reservation, now: self.now(), expire_skus }).await?;
         self.metrics.step("commit_stock", &answer);
         Ok(answer)

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use crate::{
     app::Inventory,
     config::Config,
+    faults,
     grpc::Api,
     store::{self, Store},
     sweeper,
@@ -77,12 +78,13 @@ pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn 
 }
 
 async fn build_verifying(config: Config, runtime: &Runtime, verifier: Verifier) -> anyhow::Result<App> {
+    let faults = runtime.faults.install("inventory", config.faults.clone(), faults::check)?;
     let database = Database::connect_lazy(config.database.url.expose(), &config.database.options())
         .context("inventory.database.url")?;
     let store = Store::new(database.clone());
     let patience = Duration::from_secs(config.database.start_patience_secs);
     store.migrate(patience).await.context("the inventory's database cannot be brought up to date")?;
-    let inventory = Inventory::new(store.clone(), &config, runtime);
+    let inventory = Inventory::new(store.clone(), &config, faults, runtime);
     let seed = config.seed.iter().enumerate().map(|(index, item)| {
         item.item().map_err(|(field, message)| anyhow::anyhow!("inventory.seed[{index}].{field}: {message}"))
     });

@@ -8,18 +8,19 @@ use serde::{Deserialize, Serialize, Serializer};
 use service_kit::{
     auth::VerifierConfig,
     config::{ConfigError, Section},
+    faults::FaultsConfig,
 };
 
-use crate::domain::{ItemError, NewItem, Sku};
+use crate::{
+    domain::{ItemError, NewItem, Sku},
+    faults,
+};
 
 /// A reservation held for longer than a day belongs to somebody who forgot it.
 const HOLD_SECS_MAX: u64 = 86_400;
 
 /// A larger batch would keep its rows locked for too long.
 const SWEEP_BATCH_MAX: u32 = 1_000;
-
-/// An injected delay beyond a minute is longer than any caller waits.
-const DELAY_MS_MAX: u64 = 60_000;
 
 /// A URL that may hold a password. Neither `Debug` nor serialisation shows it.
 #[derive(Clone, Default, Deserialize)]
@@ -169,20 +170,6 @@ impl Default for SweeperConfig {
     }
 }
 
-/// Faults injected on purpose.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FaultsConfig {
-    /// Every call waits this long before anything happens, in milliseconds: at most 60000.
-    pub delay_ms: u64,
-    /// Out of a hundred calls, so many fail with UNAVAILABLE: half of them before they take effect, half after.
-    pub error_pct: u8,
-    /// Out of a hundred calls, so many are refused with RESOURCE_EXHAUSTED.
-    pub rate_limit_pct: u8,
-    /// Reservations with one of these SKUs expire at the moment they are committed.
-    pub refuse_commit_skus: Vec<String>,
-}
-
 /// An item created at start where it is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -231,6 +218,12 @@ impl DatabaseConfig {
 }
 
 impl Section for Config {
+    const ALIASES: &'static [(&'static str, &'static str)] = &[
+        ("INVENTORY_DELAY_MS", "inventory.faults.delay_ms"),
+        ("INVENTORY_ERROR_PCT", "inventory.faults.error_pct"),
+        ("INVENTORY_RATE_LIMIT_PCT", "inventory.faults.rate_limit_pct"),
+    ];
+
     fn validate(&self, errors: &mut Vec<ConfigError>) {
         let mut check = |good: bool, key: &str, message: &str| {
             if !good {
@@ -253,22 +246,19 @@ impl Section for Config {
         check(self.sweeper.sleep_max_ms >= 100, "sweeper.sleep_max_ms", "must be at least 100");
         let days = self.sweeper.keys_kept_days;
         check(days == 0 || (7..=36_500).contains(&days), "sweeper.keys_kept_days", "must be 0, or 7 to 36500");
-        check(self.faults.delay_ms <= DELAY_MS_MAX, "faults.delay_ms", "must be at most 60000");
-        check(self.faults.error_pct <= 100, "faults.error_pct", "must be at most 100");
-        check(self.faults.rate_limit_pct <= 100, "faults.rate_limit_pct", "must be at most 100");
-        for (index, sku) in self.faults.refuse_commit_skus.iter().enumerate() {
-            if let Err(error) = sku.parse::<Sku>() {
-                check(false, &format!("faults.refuse_commit_skus[{index}]"), &error.to_string());
-            }
-        }
         for (index, item) in self.seed.iter().enumerate() {
             if let Err((field, message)) = item.item() {
                 check(false, &format!("seed[{index}].{field}"), &message);
             }
         }
-        let mut auth = Vec::new();
+        let (mut auth, mut faults) = (Vec::new(), Vec::new());
         self.auth.validate(&mut auth);
-        errors.extend(auth.into_iter().map(|error| ConfigError::new(format!("auth.{}", error.key), error.message)));
+        self.faults.validate(&mut faults);
+        faults::check(&self.faults, &mut faults);
+        for (prefix, wrong) in [("auth", auth), ("faults", faults)] {
+            let within = |error: ConfigError| ConfigError::new(format!("{prefix}.{}", error.key), error.message);
+            errors.extend(wrong.into_iter().map(within));
+        }
     }
 }
 
@@ -309,11 +299,11 @@ mod tests {
                 "redis_url",
                 "holds.default_secs",
                 "sweeper.batch",
-                "faults.error_pct",
-                "faults.refuse_commit_skus[1]",
                 "seed[1].currency",
                 "seed[2].amount_minor",
-                "auth.issuer"
+                "auth.issuer",
+                "faults.error_pct",
+                "faults.refuse_commit_skus[1]"
             ]
         );
         assert!(!format!("{config:?}").contains("hunter2"));

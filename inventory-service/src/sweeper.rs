@@ -152,7 +152,7 @@ mod tests {
         let runtime = Runtime::with(Arc::clone(clock) as Arc<_>, Arc::new(SeededIds::new(1)));
         let mut config = Config::default();
         config.sweeper.batch = 2;
-        let inventory = Inventory::new(store, &config, &runtime);
+        let inventory = Inventory::new(store, &config, service_kit::faults::Faults::default(), &runtime);
         let item =
             SeedItem { sku: "tea".into(), name: "Tea".into(), amount_minor: 1, currency: "EUR".into(), on_hand: 100 };
         inventory.seed(vec![item.item().unwrap()]).await.unwrap();

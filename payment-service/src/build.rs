@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use service_kit::{
     Runtime,
     auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
+    faults::Faults,
     grpc::Server,
     kv::Redis,
 };
@@ -19,7 +20,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use crate::{
     app::Payments,
     config::{Config, DatabaseConfig},
-    faults::Faults,
+    faults,
     grpc::Api,
     metrics::Attempts,
     observed::{ObservedProcessor, ObservedStore},
@@ -145,11 +146,13 @@ pub async fn build_with(
         None if config.redis_url.is_empty() => Arc::new(NoRevocations),
         None => Arc::new(RedisRevocations::new(Redis::new(config.redis_url.expose()).context("payment.redis_url")?)),
     };
+    let faults = runtime.faults.install("payment", config.faults.clone(), faults::check)?;
     let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
         .context("the token verifier cannot be made")?;
     let store = open_migrated(&config.database).await?;
     let system = if config.database.is_mongo() { "mongodb" } else { "sqlite" };
-    let processor = Arc::new(SimulatedProcessor::new(Arc::clone(&store.ledger), config.processor.rules()));
+    let processor = SimulatedProcessor::new(Arc::clone(&store.ledger), config.processor.rules());
+    let processor = Arc::new(processor.declining_also(faults.clone()));
     let payments = Payments {
         store: Arc::new(ObservedStore::new(Arc::clone(&store.payments), system, &runtime.metrics)),
         processor: Arc::new(ObservedProcessor::new(processor, &runtime.metrics)),
@@ -170,7 +173,6 @@ pub async fn build_with(
             Box::pin(async move { store.ping().await.map_err(|error| error.to_string()) })
         }),
     );
-    let faults = Faults::new(config.faults);
     let in_flight = Arc::new(Semaphore::new(config.grpc.in_flight_max as usize));
     let work = (Arc::clone(&in_flight), config.grpc.in_flight_max);
     let api = Api::new(payments, faults.clone(), in_flight, runtime.shutdown.clone());

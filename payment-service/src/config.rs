@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use service_kit::{
     auth::VerifierConfig,
     config::{ConfigError, Section},
+    faults::FaultsConfig,
 };
 
-use crate::{faults::FaultsConfig, processor::simulated::Rules, store::mongo::MongoOptions};
+use crate::{faults, processor::simulated::Rules, store::mongo::MongoOptions};
 
 /// A caller waits this long for a server at the most: the orchestrator has given up by then.
 const SERVER_SELECTION_MS_MAX: u64 = 2_000;
@@ -221,7 +222,10 @@ impl Section for Config {
             );
         };
         within("auth", &|wrong| self.auth.validate(wrong));
-        within("faults", &|wrong| self.faults.validate(wrong));
+        within("faults", &|wrong| {
+            self.faults.validate(wrong);
+            faults::check(&self.faults, wrong);
+        });
     }
 }
 
@@ -249,6 +253,8 @@ mod tests {
         config.processor.amount_limit_minor = 0;
         config.auth.issuer = String::new();
         config.faults.error_pct = 101;
+        config.faults.refuse = vec!["pm_ok".into(), "4111 1111".into()];
+        config.faults.refuse_commit_skus = vec!["tea".into()];
         let mut errors = Vec::new();
         config.validate(&mut errors);
         let keys: Vec<_> = errors.iter().map(|error| error.key.as_str()).collect();
@@ -263,7 +269,9 @@ mod tests {
                 "processor.amount_limit_minor",
                 "redis_url",
                 "auth.issuer",
-                "faults.error_pct"
+                "faults.error_pct",
+                "faults.refuse[1]",
+                "faults.refuse_commit_skus"
             ]
         );
         assert!(!format!("{config:?}").contains("hunter2"));
@@ -276,6 +284,7 @@ mod tests {
             sources.env.insert(name.to_owned(), value.to_owned());
         }
         let config: Config = load_from("payment", &sources).unwrap();
-        assert_eq!(config.faults, FaultsConfig { delay_ms: 300, error_pct: 30, rate_limit_pct: 50 });
+        let wanted = FaultsConfig { delay_ms: 300, error_pct: 30, rate_limit_pct: 50, ..FaultsConfig::default() };
+        assert_eq!(config.faults, wanted);
     }
 }

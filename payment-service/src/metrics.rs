@@ -6,7 +6,7 @@ use prometheus_client::{
 };
 use service_kit::metrics::Metrics;
 
-use crate::processor::{ChargeOutcome, RefundOutcome, Unknown};
+use crate::processor::{AuthorizeOutcome, CaptureOutcome, ChargeOutcome, RefundOutcome, VoidOutcome};
 
 /// How a question ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -18,6 +18,9 @@ struct ResultLabel {
 #[derive(Clone, Debug)]
 pub struct Attempts {
     charges: Family<ResultLabel, Counter>,
+    authorizations: Family<ResultLabel, Counter>,
+    captures: Family<ResultLabel, Counter>,
+    voids: Family<ResultLabel, Counter>,
     refunds: Family<ResultLabel, Counter>,
 }
 
@@ -27,34 +30,39 @@ impl Attempts {
         Self {
             charges: metrics
                 .counter("payment_attempts_total", "Charges asked of the payment processor, by how it answered"),
+            authorizations: metrics.counter(
+                "payment_authorizations_total",
+                "Authorizations asked of the payment processor, by how it answered",
+            ),
+            captures: metrics
+                .counter("payment_captures_total", "Captures asked of the payment processor, by how it answered"),
+            voids: metrics.counter("payment_voids_total", "Voids asked of the payment processor, by how it answered"),
             refunds: metrics
                 .counter("payment_refunds_total", "Refunds asked of the payment processor, by how it answered"),
         }
     }
 
     pub(crate) fn charge(&self, outcome: &ChargeOutcome) {
-        let result = match outcome {
-            ChargeOutcome::Captured { .. } => "captured",
-            ChargeOutcome::Declined(reason) => reason.name(),
-            ChargeOutcome::KeyVoided => "voided",
-            ChargeOutcome::Unknown(why) => unknown(*why),
-        };
-        self.charges.get_or_create(&ResultLabel { result }).inc();
+        count(&self.charges, outcome.name());
+    }
+
+    pub(crate) fn authorization(&self, outcome: &AuthorizeOutcome) {
+        count(&self.authorizations, outcome.name());
+    }
+
+    pub(crate) fn capture(&self, outcome: &CaptureOutcome) {
+        count(&self.captures, outcome.name());
+    }
+
+    pub(crate) fn void(&self, outcome: &VoidOutcome) {
+        count(&self.voids, outcome.name());
     }
 
     pub(crate) fn refund(&self, outcome: &RefundOutcome) {
-        let result = match outcome {
-            RefundOutcome::Refunded { .. } => "refunded",
-            RefundOutcome::Refused => "refused",
-            RefundOutcome::Unknown(why) => unknown(*why),
-        };
-        self.refunds.get_or_create(&ResultLabel { result }).inc();
+        count(&self.refunds, outcome.name());
     }
 }
 
-const fn unknown(why: Unknown) -> &'static str {
-    match why {
-        Unknown::TimedOut => "timed_out",
-        Unknown::Failed => "failed",
-    }
+fn count(family: &Family<ResultLabel, Counter>, result: &'static str) {
+    family.get_or_create(&ResultLabel { result }).inc();
 }

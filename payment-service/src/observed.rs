@@ -17,7 +17,10 @@ use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
     domain::{Payment, Record, StepKey},
-    processor::{ChargeAsk, ChargeOutcome, PaymentProcessor, RefundAsk, RefundOutcome, Unknown, VoidOutcome},
+    processor::{
+        AuthorizeOutcome, CaptureAsk, CaptureOutcome, ChargeAsk, ChargeOutcome, PaymentProcessor, RefundAsk,
+        RefundOutcome, VoidOutcome,
+    },
     store::{Claimed, ListQuery, Page, PaymentStore, StoreError, Swapped},
 };
 
@@ -96,7 +99,7 @@ const fn error_type(error: &StoreError) -> &'static str {
     match error {
         StoreError::Unavailable(_) => "unavailable",
         StoreError::Contended => "contended",
-        StoreError::RefundKeyTaken => "refund_key_taken",
+        StoreError::StepKeyTaken => "step_key_taken",
         StoreError::Corrupt { .. } => "corrupt",
         StoreError::Misconfigured(_) => "misconfigured",
         StoreError::Bug(_) => "bug",
@@ -195,41 +198,25 @@ impl Drop for Watch<'_> {
     }
 }
 
-const fn unknown(why: Unknown) -> &'static str {
-    match why {
-        Unknown::TimedOut => "timed_out",
-        Unknown::Failed => "failed",
-    }
-}
-
 #[async_trait]
 impl PaymentProcessor for ObservedProcessor {
     async fn charge(&self, ask: &ChargeAsk) -> ChargeOutcome {
-        self.watched("charge", self.inner.charge(ask), |outcome| match outcome {
-            ChargeOutcome::Captured { .. } => "captured",
-            ChargeOutcome::Declined(reason) => reason.name(),
-            ChargeOutcome::KeyVoided => "voided",
-            ChargeOutcome::Unknown(why) => unknown(*why),
-        })
-        .await
+        self.watched("charge", self.inner.charge(ask), ChargeOutcome::name).await
+    }
+
+    async fn authorize(&self, ask: &ChargeAsk) -> AuthorizeOutcome {
+        self.watched("authorize", self.inner.authorize(ask), AuthorizeOutcome::name).await
+    }
+
+    async fn capture(&self, ask: &CaptureAsk) -> CaptureOutcome {
+        self.watched("capture", self.inner.capture(ask), CaptureOutcome::name).await
     }
 
     async fn void(&self, charge: &StepKey) -> VoidOutcome {
-        self.watched("void", self.inner.void(charge), |outcome| match outcome {
-            VoidOutcome::Voided => "voided",
-            VoidOutcome::WasCaptured { .. } => "captured",
-            VoidOutcome::WasDeclined(reason) => reason.name(),
-            VoidOutcome::Unknown(why) => unknown(*why),
-        })
-        .await
+        self.watched("void", self.inner.void(charge), VoidOutcome::name).await
     }
 
     async fn refund(&self, ask: &RefundAsk) -> RefundOutcome {
-        self.watched("refund", self.inner.refund(ask), |outcome| match outcome {
-            RefundOutcome::Refunded { .. } => "refunded",
-            RefundOutcome::Refused => "refused",
-            RefundOutcome::Unknown(why) => unknown(*why),
-        })
-        .await
+        self.watched("refund", self.inner.refund(ask), RefundOutcome::name).await
     }
 }

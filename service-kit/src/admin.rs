@@ -1,4 +1,4 @@
-//! The operators' listener: metrics, liveness, readiness. Not for callers, so it needs no token; bind it where only operators reach.
+//! The operators' listener: metrics, liveness, readiness, and faults injected on purpose. Not for callers, so it needs no token; bind it where only operators reach.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::{
+    Runtime,
     config::{ConfigError, Section},
+    faults,
     metrics::{self, Metrics},
     readiness::Readiness,
     shutdown::Shutdown,
@@ -23,7 +25,7 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address of `/metrics`, `/healthz` and `/readyz`.
+    /// Address of `/metrics`, `/healthz`, `/readyz` and, outside production, `/faults`.
     pub listen: std::net::SocketAddr,
 }
 
@@ -44,17 +46,13 @@ impl Section for Config {
 ///
 /// # Errors
 /// When the listener cannot be served.
-pub async fn serve(
-    listener: TcpListener,
-    metrics: Metrics,
-    readiness: Readiness,
-    shutdown: Shutdown,
-) -> std::io::Result<()> {
-    crate::http::serve(listener, router(metrics, readiness, shutdown.clone()), shutdown).await
+pub async fn serve(listener: TcpListener, runtime: &Runtime) -> std::io::Result<()> {
+    crate::http::serve(listener, router(runtime), runtime.shutdown.clone()).await
 }
 
 /// The routes of [`serve`].
-pub fn router(metrics: Metrics, readiness: Readiness, shutdown: Shutdown) -> Router {
+pub fn router(runtime: &Runtime) -> Router {
+    let Runtime { metrics, readiness, shutdown, faults, .. } = runtime.clone();
     Router::new()
         .route(
             "/metrics",
@@ -65,6 +63,7 @@ pub fn router(metrics: Metrics, readiness: Readiness, shutdown: Shutdown) -> Rou
         .route("/healthz", get(|| async { Json(serde_json::json!({ "status": "ok" })) }))
         .route("/readyz", get(ready))
         .with_state((metrics, readiness, shutdown))
+        .merge(faults::router(faults))
 }
 
 async fn ready(State((_, readiness, shutdown)): State<(Metrics, Readiness, Shutdown)>) -> impl IntoResponse {

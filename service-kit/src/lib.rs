@@ -7,6 +7,7 @@ pub mod admin;
 pub mod auth;
 pub mod config;
 pub mod context;
+pub mod faults;
 pub mod grpc;
 pub mod http;
 pub mod kv;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use amends_primitives::{Clock, IdSource, ManualClock, RandomIds, SeededIds, SystemClock};
 
-use crate::{metrics::Metrics, readiness::Readiness, shutdown::Shutdown};
+use crate::{faults::FaultSwitches, metrics::Metrics, readiness::Readiness, shutdown::Shutdown};
 
 /// Time, identity, metrics, shutdown and readiness of this process.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub struct Runtime {
     pub shutdown: Shutdown,
     /// What must be well before this process takes work.
     pub readiness: Readiness,
+    /// What goes wrong on purpose, in which service.
+    pub faults: FaultSwitches,
 }
 
 impl Runtime {
@@ -34,7 +36,8 @@ impl Runtime {
 
     /// A runtime on a given clock and source of ids.
     pub fn with(clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
-        Self { clock, ids, metrics: Metrics::new(), shutdown: Shutdown::new(), readiness: Readiness::new() }
+        let (metrics, shutdown, readiness) = (Metrics::new(), Shutdown::new(), Readiness::new());
+        Self { clock, ids, metrics, shutdown, readiness, faults: FaultSwitches::default() }
     }
 }
 

@@ -178,6 +178,7 @@ where
     if telemetry.service_name.is_empty() {
         name.clone_into(&mut telemetry.service_name);
     }
+    runtime.faults.in_environment(&telemetry.environment);
     let guard = telemetry::init(telemetry).context("could not set up telemetry")?;
     register_telemetry(&runtime.metrics, &guard);
     runtime.metrics.register_process();
@@ -185,11 +186,7 @@ where
     let listener = TcpListener::bind(admin.listen).await.with_context(|| format!("admin.listen: {}", admin.listen))?;
     tracing::info!(service = name, admin = %listener.local_addr()?, "starting");
     let admin_stop = crate::shutdown::Shutdown::new();
-    let served = tokio::spawn(crate::http::serve(
-        listener,
-        admin::router(runtime.metrics.clone(), runtime.readiness.clone(), runtime.shutdown.clone()),
-        admin_stop.clone(),
-    ));
+    let served = tokio::spawn(crate::http::serve(listener, admin::router(&runtime), admin_stop.clone()));
     let result = within(END_MAX, &runtime.shutdown, run(config, runtime.clone())).await;
     if let Err(error) = &result {
         tracing::error!(error = format!("{error:#}"), "the service ends with an error");

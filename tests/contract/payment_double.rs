@@ -8,8 +8,9 @@ use std::{
 };
 
 use amends_protos::payments::v1::{
-    ChargeRequest, ChargeResponse, CompensateChargeRequest, CompensateChargeResponse, GetPaymentRequest,
-    GetPaymentResponse, ListPaymentsRequest, ListPaymentsResponse, RefundRequest, RefundResponse,
+    AuthorizeRequest, AuthorizeResponse, CaptureRequest, CaptureResponse, ChargeRequest, ChargeResponse,
+    CompensateChargeRequest, CompensateChargeResponse, GetPaymentRequest, GetPaymentResponse, ListPaymentsRequest,
+    ListPaymentsResponse, RefundRequest, RefundResponse, VoidRequest, VoidResponse,
     payment_service_server::{PaymentService, PaymentServiceServer},
 };
 use pact_models::{
@@ -93,6 +94,18 @@ fn refusal(error: &Value) -> Status {
 impl PaymentService for Double {
     async fn charge(&self, request: Request<ChargeRequest>) -> Result<Response<ChargeResponse>, Status> {
         self.answer("Charge", request.get_ref()).await
+    }
+
+    async fn authorize(&self, _: Request<AuthorizeRequest>) -> Result<Response<AuthorizeResponse>, Status> {
+        Err(Status::unimplemented("not in the pact"))
+    }
+
+    async fn capture(&self, _: Request<CaptureRequest>) -> Result<Response<CaptureResponse>, Status> {
+        Err(Status::unimplemented("not in the pact"))
+    }
+
+    async fn void(&self, _: Request<VoidRequest>) -> Result<Response<VoidResponse>, Status> {
+        Err(Status::unimplemented("not in the pact"))
     }
 
     async fn compensate_charge(

@@ -120,8 +120,9 @@ fn read_order(order: &AuditView) -> ReadOrder {
 fn payment_facts(payment: &Payment) -> PaymentFacts {
     let nothing = Money::zero(payment.charge.amount.currency());
     let (captured, refunded, pending) = match &payment.state {
-        PaymentState::Pending => (nothing, nothing, true),
-        PaymentState::Declined { .. } | PaymentState::Voided => (nothing, nothing, false),
+        // Held money is nobody's yet: like one in doubt, such a payment has not ended.
+        PaymentState::Pending | PaymentState::Authorized(_) => (nothing, nothing, true),
+        PaymentState::Declined { .. } | PaymentState::Voided { .. } => (nothing, nothing, false),
         PaymentState::Captured(capture)
         | PaymentState::PartiallyRefunded(capture)
         | PaymentState::Refunded(capture) => (capture.amount, capture.refunded(), false),

@@ -77,6 +77,11 @@ impl Embedded {
     pub async fn build(mut settings: Settings, runtime: &Runtime) -> anyhow::Result<Self> {
         let admin =
             tokio::net::TcpListener::bind(settings.admin.listen).await.context("admin.listen cannot be bound")?;
+        runtime.faults.in_environment(&settings.telemetry.environment);
+        if runtime.faults.is_production() {
+            // The catalogue's item for trying out a refusal at the pivot is for sale there, like any other.
+            settings.inventory.faults.refuse_commit_skus.retain(|sku| sku != catalogue::REFUSED_AT_PIVOT);
+        }
         let identity = identity_service::build(settings.identity.clone(), runtime).await?;
         let identity_at = identity.addresses().http;
         let revocations = identity.revocations();
@@ -128,9 +133,8 @@ impl Embedded {
     /// # Errors
     /// When a service fails.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Runtime { metrics, readiness, shutdown, .. } = self.runtime.clone();
-        let admin =
-            async { anyhow::Ok(service_kit::admin::serve(self.admin, metrics, readiness, shutdown.clone()).await?) };
+        let shutdown = self.runtime.shutdown.clone();
+        let admin = async { anyhow::Ok(service_kit::admin::serve(self.admin, &self.runtime).await?) };
         // Whichever ends first, for whatever reason, ends them all.
         let end_all = |service: anyhow::Result<()>| {
             shutdown.trigger();

@@ -18,11 +18,14 @@ mod status;
 use std::time::Duration;
 
 use amends_protos::inventory::v1::{self as pb, inventory_service_server::InventoryService};
-use service_kit::auth::grpc::claims;
+use service_kit::{
+    auth::grpc::claims,
+    faults::{Exit, Injected},
+};
 use tonic::{Code, Request, Response, Status, async_trait};
 use tracing::Instrument as _;
 
-use crate::{app::Inventory, faults::Fault};
+use crate::app::Inventory;
 
 /// What it takes to read.
 const READ: &str = "inventory:read";
@@ -42,19 +45,15 @@ impl Api {
     }
 
     /// Asks for the scope, and lets the configured faults come first.
-    async fn enter<M>(&self, request: Request<M>, scope: &'static str) -> Result<(M, Fault), Status> {
+    async fn enter<M>(&self, request: Request<M>, scope: &'static str) -> Result<(M, Exit), Status> {
         claims(&request)?.require(scope)?;
-        let faults = self.inventory.faults();
-        if !faults.delay().is_zero() {
-            tokio::time::sleep(faults.delay()).await;
-        }
-        match faults.draw() {
-            Fault::RateLimited => {
+        match self.inventory.faults().enter(request.extensions().get()).await {
+            Ok(exit) => Ok((request.into_inner(), exit)),
+            Err(Injected::RateLimited) => {
                 let message = "too many calls (injected)";
                 Err(status::again_after(Code::ResourceExhausted, "RATE_LIMITED", message, Duration::from_millis(100)))
             }
-            Fault::Before => Err(injected()),
-            fault @ (Fault::None | Fault::After) => Ok((request.into_inner(), fault)),
+            Err(Injected::Unavailable) => Err(injected()),
         }
     }
 }
@@ -64,23 +63,16 @@ fn injected() -> Status {
     status::again_after(Code::Unavailable, "UNAVAILABLE", message, Duration::from_millis(100))
 }
 
-/// The answer, unless it is to be lost on its way.
-fn leave<M>(answer: Result<M, Status>, fault: Fault) -> Result<Response<M>, Status> {
-    match fault {
-        Fault::After => Err(injected()),
-        Fault::None | Fault::Before | Fault::RateLimited => answer.map(Response::new),
-    }
-}
-
 /// Implements each method as: authorise, run the verb in a span of its name, answer.
 macro_rules! methods {
     ($($verb:ident($request:ident) -> $response:ident, $scope:ident;)+) => {
         #[async_trait]
         impl InventoryService for Api {
             $(async fn $verb(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
-                let (message, fault) = self.enter(request, $scope).await?;
+                let (message, exit) = self.enter(request, $scope).await?;
                 let span = $verb::span(&message);
-                leave($verb::answer(&self.inventory, message).instrument(span).await, fault)
+                let answer = $verb::answer(&self.inventory, message).instrument(span).await;
+                exit.leave(answer.map(Response::new), injected)
             })+
         }
     };

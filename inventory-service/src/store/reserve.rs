@@ -4,14 +4,17 @@
 //! those who are served hold an item's row for the commit only. An attempt that lost against another buyer is made again with the
 //! rows locked from the start: it cannot lose twice.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use amends_primitives::{OrderId, ReservationId, Timestamp};
 use amends_sql::{Dialect, SqlError, Tx};
 use async_trait::async_trait;
 
 use super::{Answer, Refusal, StepKey, Work, catalogue, reservations, steps, stock};
-use crate::domain::{Line, Reservation, State, decide_reserve};
+use crate::domain::{Line, Rejection, Reservation, Sku, State, decide_reserve};
 
 /// Sets the goods of an order aside.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Reserve {
     pub now: Timestamp,
     /// Until when.
     pub expires_at: Timestamp,
+    /// Of these there is nothing to be had: an injected fault.
+    pub refuse_skus: Arc<[Sku]>,
     /// Whether an attempt has lost against another buyer.
     pub lost: AtomicBool,
 }
@@ -44,7 +49,16 @@ impl Work for Reserve {
         }
         let lost = self.lost.load(Ordering::Relaxed);
         let items = catalogue::read(tx, dialect, self.lines.iter().map(|line| &line.sku), lost).await?;
-        let decided = decide_reserve(&self.lines, &items).map(|lines| Reservation {
+        let refused = self.lines.iter().find(|line| self.refuse_skus.contains(&line.sku));
+        let decided = match refused {
+            Some(line) => Err(Rejection::InsufficientStock {
+                sku: line.sku.clone(),
+                requested: line.quantity.units(),
+                available: 0,
+            }),
+            None => decide_reserve(&self.lines, &items),
+        };
+        let decided = decided.map(|lines| Reservation {
             id: self.id,
             order: self.order,
             state: State::Held,

@@ -158,6 +158,7 @@ impl Bench {
             lines,
             now: self.now(),
             expires_at: self.now() + HOLD,
+            refuse_skus: Arc::default(),
             lost: AtomicBool::default(),
         };
         self.store.run(reserve).await.unwrap()

@@ -3,6 +3,7 @@
 
 mod bench;
 mod conformance;
+mod faults;
 mod grpc;
 mod model;
 mod service;

@@ -10,7 +10,7 @@ use amends_protos::{
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use inventory_service::{Config, build};
-use service_kit::Runtime;
+use service_kit::{Runtime, faults::Faults};
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
@@ -21,6 +21,7 @@ pub(crate) struct Service {
     pub(crate) client: InventoryServiceClient<Channel>,
     pub(crate) channel: Channel,
     pub(crate) config: Config,
+    pub(crate) faults: Faults,
     key: Arc<Ed25519KeyPair>,
     issuer: String,
     running: tokio::task::JoinHandle<anyhow::Result<()>>,
@@ -44,9 +45,10 @@ impl Service {
         let app = build(config.clone(), &runtime).await.unwrap();
         let url = format!("http://{}", app.addresses().grpc);
         let channel = Channel::from_shared(url).unwrap().connect_lazy();
+        let faults = app.inventory().faults().clone();
         let running = tokio::spawn(app.run());
         let client = InventoryServiceClient::new(channel.clone());
-        Self { clock, runtime, client, channel, config, key, issuer, running, _dir: dir }
+        Self { clock, runtime, client, channel, config, faults, key, issuer, running, _dir: dir }
     }
 
     /// The end of every test: the service stops when asked to.

@@ -75,6 +75,24 @@ impl payments::payment_service_server::PaymentService for Server {
         Ok(Response::new(payments::ChargeResponse { payment: Some(payment()) }))
     }
 
+    async fn authorize(
+        &self,
+        _: Request<payments::AuthorizeRequest>,
+    ) -> Result<Response<payments::AuthorizeResponse>, Status> {
+        Err(Status::unimplemented("not asked by us"))
+    }
+
+    async fn capture(
+        &self,
+        _: Request<payments::CaptureRequest>,
+    ) -> Result<Response<payments::CaptureResponse>, Status> {
+        Err(Status::unimplemented("not asked by us"))
+    }
+
+    async fn void(&self, _: Request<payments::VoidRequest>) -> Result<Response<payments::VoidResponse>, Status> {
+        Err(Status::unimplemented("not asked by us"))
+    }
+
     async fn compensate_charge(
         &self,
         request: Request<payments::CompensateChargeRequest>,

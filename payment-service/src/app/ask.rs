@@ -6,30 +6,66 @@ use std::future::Future;
 
 use super::{Failure, Payments};
 use crate::{
-    domain::{Event, Payment, Refund},
-    processor::{ChargeAsk, ChargeOutcome, RefundAsk, RefundOutcome, Unknown, VoidOutcome},
+    domain::{Ending, Event, Mode, Payment, Refund, Wanted},
+    processor::{
+        AuthorizeOutcome, CaptureAsk, CaptureOutcome, ChargeAsk, ChargeOutcome, RefundAsk, RefundOutcome, Unknown,
+        VoidOutcome,
+    },
 };
 
 impl Payments {
-    /// Takes the money, under the charge's key. What the processor says has happened, as an event.
+    /// Takes or holds the money, under the key of the charge or the authorization. What the processor says has happened, as an
+    /// event.
     pub(super) async fn ask_charge(&self, payment: &Payment) -> Result<Event, Failure> {
         let charge = &payment.charge;
         let ask = ChargeAsk { key: charge.key.clone(), amount: charge.amount, method: charge.method.clone() };
-        let outcome = self.in_time(self.processor.charge(&ask)).await;
-        let outcome = outcome.unwrap_or(ChargeOutcome::Unknown(Unknown::TimedOut));
-        self.attempts.charge(&outcome);
-        match outcome {
-            ChargeOutcome::Captured { amount, receipt } => Ok(Event::Captured { amount, receipt }),
-            ChargeOutcome::Declined(reason) => Ok(Event::Declined { reason }),
-            ChargeOutcome::KeyVoided => Ok(Event::Voided),
-            ChargeOutcome::Unknown(why) => Err(Failure::Processor(why)),
+        match charge.mode {
+            Mode::Charge => {
+                let outcome = self.in_time(self.processor.charge(&ask)).await;
+                let outcome = outcome.unwrap_or(ChargeOutcome::Unknown(Unknown::TimedOut));
+                self.attempts.charge(&outcome);
+                match outcome {
+                    ChargeOutcome::Captured { amount, receipt } => Ok(Event::Captured { amount, receipt }),
+                    ChargeOutcome::Declined(reason) => Ok(Event::Declined { reason }),
+                    ChargeOutcome::KeyVoided => Ok(Event::Voided),
+                    ChargeOutcome::Unknown(why) => Err(Failure::Processor(why)),
+                }
+            }
+            Mode::Authorize => {
+                let outcome = self.in_time(self.processor.authorize(&ask)).await;
+                let outcome = outcome.unwrap_or(AuthorizeOutcome::Unknown(Unknown::TimedOut));
+                self.attempts.authorization(&outcome);
+                match outcome {
+                    AuthorizeOutcome::Authorized { amount, receipt } => Ok(Event::Authorized { amount, receipt }),
+                    AuthorizeOutcome::Declined(reason) => Ok(Event::Declined { reason }),
+                    AuthorizeOutcome::KeyVoided => Ok(Event::Voided),
+                    AuthorizeOutcome::Unknown(why) => Err(Failure::Processor(why)),
+                }
+            }
         }
     }
 
-    /// Voids the charge's key, or learns what became of it.
+    /// Captures or voids what is held, as `ending` wants.
+    pub(super) async fn ask_ending(&self, payment: &Payment, ending: &Ending) -> Result<Event, Failure> {
+        let Wanted::Capture { amount, .. } = ending.wanted else { return self.ask_void(payment).await };
+        let ask = CaptureAsk { key: ending.key.clone(), authorization: payment.charge.key.clone(), amount };
+        let outcome = self.in_time(self.processor.capture(&ask)).await;
+        let outcome = outcome.unwrap_or(CaptureOutcome::Unknown(Unknown::TimedOut));
+        self.attempts.capture(&outcome);
+        match outcome {
+            CaptureOutcome::Captured { amount, receipt } => Ok(Event::Captured { amount, receipt }),
+            CaptureOutcome::Refused => Ok(Event::CaptureRefused { key: ask.key }),
+            CaptureOutcome::KeyVoided => Ok(Event::Voided),
+            CaptureOutcome::Unknown(why) => Err(Failure::Processor(why)),
+        }
+    }
+
+    /// Voids the key of the charge or the authorization, or learns what became of it.
     pub(super) async fn ask_void(&self, payment: &Payment) -> Result<Event, Failure> {
         let outcome = self.in_time(self.processor.void(&payment.charge.key)).await;
-        match outcome.unwrap_or(VoidOutcome::Unknown(Unknown::TimedOut)) {
+        let outcome = outcome.unwrap_or(VoidOutcome::Unknown(Unknown::TimedOut));
+        self.attempts.void(&outcome);
+        match outcome {
             VoidOutcome::Voided => Ok(Event::Voided),
             VoidOutcome::WasCaptured { amount, receipt } => Ok(Event::Captured { amount, receipt }),
             VoidOutcome::WasDeclined(reason) => Ok(Event::Declined { reason }),

@@ -1,11 +1,11 @@
-//! Charge: takes the money, once per step key.
+//! Charge and Authorize: take or hold the money, once per step key.
 //!
 //! | crash after            | on record          | a repeat                                                        |
 //! |------------------------|--------------------|-----------------------------------------------------------------|
 //! | nothing                | nothing            | starts anew                                                     |
 //! | the intent is recorded | pending            | asks the processor                                              |
 //! | the processor answered | pending            | asks again with the same key, and is told what was done then    |
-//! | the outcome is kept    | captured, declined | gets that answer                                                |
+//! | the outcome is kept    | captured, authorized, declined | gets that answer                                    |
 
 use super::{Error, Payments, ROUNDS_MAX};
 use crate::{
@@ -14,10 +14,10 @@ use crate::{
 };
 
 impl Payments {
-    /// Takes the money.
+    /// Takes the money, or holds it, by the mode of what is asked.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when surely nothing was taken; [`Error::Failed`] when nobody knows.
+    /// [`Error::Rejected`] when surely nothing was taken or held; [`Error::Failed`] when nobody knows.
     pub async fn charge(&self, asked: &Charge) -> Result<Payment, Error> {
         let intent = Record::Payment(Payment::intended(self.new_id(), asked.clone(), self.clock.now()));
         let mut record = match self.store.claim(&intent).await? {

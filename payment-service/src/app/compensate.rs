@@ -1,9 +1,10 @@
-//! CompensateCharge: whatever became of the charge, afterwards its net is zero for good. It cannot be refused.
+//! CompensateCharge: whatever became of the charge or the authorization, afterwards its net is zero for good and nothing is held.
+//! It cannot be refused.
 //!
 //! | on record under the key  | what is done                                                                            |
 //! |--------------------------|-----------------------------------------------------------------------------------------|
 //! | nothing                  | a tombstone: a charge that comes later is refused                                       |
-//! | pending                  | the barrier is closed, then the processor voids the key or says that it was captured    |
+//! | pending, authorized      | the barrier is closed, then the processor voids the key or says that it was captured    |
 //! | captured                 | the barrier is closed, the refund is recorded, then the processor is asked              |
 //! | declined, voided         | the barrier is closed                                                                   |
 //! | refunds still in doubt   | they are asked about first: they decide how much is left                                |
@@ -46,6 +47,8 @@ impl Payments {
                 },
                 CompensationNext::Void(payment) => {
                     let event = self.ask_void(&payment).await?;
+                    // What was held is released, where it had not been captured before.
+                    undone_now = event == Event::Voided && payment.state.hold().is_some();
                     (payment, event)
                 }
                 CompensationNext::AskRefund(payment, refund) => {

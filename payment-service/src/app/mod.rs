@@ -6,9 +6,11 @@
 mod ask;
 mod charge;
 mod compensate;
+mod end;
 mod get;
 mod list;
 mod refund;
+mod settle;
 
 use std::{sync::Arc, time::Duration};
 

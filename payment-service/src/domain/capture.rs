@@ -4,7 +4,7 @@
 
 use amends_primitives::{Money, Timestamp};
 
-use super::{Event, Fingerprint, Receipt, RefundKey, State};
+use super::{Event, Fingerprint, Hold, Receipt, RefundKey, State};
 
 /// Refunds live inside the payment's document, which is read and written whole: 100 keep it below 32 KiB.
 pub const REFUNDS_PER_PAYMENT_MAX: usize = 100;
@@ -20,6 +20,8 @@ pub struct Capture {
     pub at: Timestamp,
     /// In the order in which they were asked for.
     pub refunds: Vec<Refund>,
+    /// What had been held before, where the money was authorized first.
+    pub hold: Option<Hold>,
 }
 
 /// One refund: recorded before the processor is asked.
@@ -126,7 +128,13 @@ impl Capture {
                 refund.state = RefundState::Done { receipt: receipt.clone(), at: now, refunded_after };
             }
             Event::RefundRefused { key } => next.pending_mut(key)?.state = RefundState::Refused { at: now },
-            Event::Captured { .. } | Event::Declined { .. } | Event::Voided | Event::BarrierClosed => return None,
+            Event::Authorized { .. }
+            | Event::EndingAsked { .. }
+            | Event::CaptureRefused { .. }
+            | Event::Captured { .. }
+            | Event::Declined { .. }
+            | Event::Voided
+            | Event::BarrierClosed => return None,
         }
         Some(next)
     }

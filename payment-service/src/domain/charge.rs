@@ -1,4 +1,4 @@
-//! What a charge must do next, given what is on record under its key.
+//! What a charge or an authorization must do next, given what is on record under its key.
 //!
 //! Must not know: how it is done.
 
@@ -9,11 +9,11 @@ use super::{Barrier, Charge, Payment, Record, Rejection, State};
 pub enum ChargeNext {
     /// Ask the processor, under the charge's key: the first time, or again because nobody knows how the last time ended.
     AskProcessor(Payment),
-    /// It is done: answer with the payment as it was captured.
+    /// It is done: answer with the payment as it was captured, or authorized.
     Answer(Payment),
 }
 
-/// Decides for a charge that finds `record` under its key.
+/// Decides for a charge or an authorization that finds `record` under its key.
 ///
 /// # Errors
 /// When the charge is refused. It then surely has no effect, or none that the compensation under way will not undo.
@@ -31,10 +31,12 @@ pub fn next_for_charge(record: &Record, asked: &Charge) -> Result<ChargeNext, Re
     }
     match &payment.state {
         State::Pending => Ok(ChargeNext::AskProcessor(payment.clone())),
-        State::Captured(_) | State::PartiallyRefunded(_) | State::Refunded(_) => {
+        // Whatever has been done with it since, it was authorized.
+        state if state.hold().is_some() => Ok(ChargeNext::Answer(payment.as_authorized())),
+        State::Authorized(_) | State::Captured(_) | State::PartiallyRefunded(_) | State::Refunded(_) => {
             Ok(ChargeNext::Answer(payment.as_captured()))
         }
         State::Declined { reason } => Err(Rejection::Declined { id: payment.id, reason: *reason }),
-        State::Voided => Err(Rejection::StepCompensated(asked.key.clone())),
+        State::Voided { .. } => Err(Rejection::StepCompensated(asked.key.clone())),
     }
 }

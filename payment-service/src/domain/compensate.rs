@@ -1,4 +1,4 @@
-//! What compensating a charge must do next, given what is on record under its key. It cannot be refused.
+//! What compensating a charge or an authorization must do next, given what is on record under its key. It cannot be refused.
 //!
 //! Must not know: how it is done.
 
@@ -7,9 +7,9 @@ use super::{Barrier, Event, Payment, Record, Refund, RefundKey, State};
 /// What compensating found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compensated {
-    /// The money had been taken and has been given back now.
+    /// The money had been taken and has been given back now, or had been held and has been released now.
     Undone,
-    /// It had been given back by an earlier call.
+    /// It had been given back, or released, by an earlier call.
     AlreadyUndone,
     /// Nothing had been taken, and nothing ever will be under this key.
     NothingToUndo,
@@ -20,7 +20,7 @@ pub enum Compensated {
 pub enum CompensationNext {
     /// Record this, then decide again.
     Record(Event),
-    /// Nobody knows what the processor did: have it void the charge's key, and learn whether it had been charged.
+    /// The money is held, or nobody knows what the processor did: have it void the key, and learn whether the money was taken.
     Void(Payment),
     /// Ask the processor for this refund, under its key.
     AskRefund(Payment, Refund),
@@ -29,7 +29,7 @@ pub enum CompensationNext {
 }
 
 /// Decides for a compensation that finds `record` under the charge's key. `undone_now` says whether this very call has seen the
-/// money given back.
+/// money given back or released.
 pub fn next_for_compensation(record: &Record, undone_now: bool) -> CompensationNext {
     use CompensationNext as Next;
     let payment = match record {
@@ -41,9 +41,12 @@ pub fn next_for_compensation(record: &Record, undone_now: bool) -> CompensationN
         return Next::Record(Event::BarrierClosed);
     }
     match &payment.state {
-        State::Pending => Next::Void(payment.clone()),
-        State::Declined { .. } | State::Voided => Next::Answer(Compensated::NothingToUndo, Some(payment.clone())),
-        State::Refunded(_) => {
+        // Also with a capture in doubt: the processor decides whether it came before the void, and says so.
+        State::Pending | State::Authorized(_) => Next::Void(payment.clone()),
+        State::Declined { .. } | State::Voided { hold: None } => {
+            Next::Answer(Compensated::NothingToUndo, Some(payment.clone()))
+        }
+        State::Refunded(_) | State::Voided { hold: Some(_) } => {
             let found = if undone_now { Compensated::Undone } else { Compensated::AlreadyUndone };
             Next::Answer(found, Some(payment.clone()))
         }

@@ -5,10 +5,21 @@
 use amends_primitives::{Money, OrderId, PaymentId, Timestamp};
 
 use super::{
-    Capture, CustomerId, DeclineReason, Fingerprint, PaymentMethod, Receipt, Refund, RefundKey, RefundState, StepKey,
+    Capture, CustomerId, DeclineReason, Fingerprint, Hold, PaymentMethod, Receipt, Refund, RefundKey, RefundState,
+    Status, StepKey, Wanted,
 };
 
-/// What a charge asks for.
+/// Whether the money is taken at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// It is.
+    #[default]
+    Charge,
+    /// It is held, until it is captured or voided.
+    Authorize,
+}
+
+/// What a charge or an authorization asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Charge {
     /// Names the effect.
@@ -23,21 +34,24 @@ pub struct Charge {
     pub amount: Money,
     /// With what.
     pub method: PaymentMethod,
+    /// Whether the money is taken at once.
+    pub mode: Mode,
 }
 
 /// Everything that is known under one step key.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is in hand, and nearly all are payments")]
 pub enum Record {
-    /// The key was compensated before any charge came. It never will be charged.
+    /// The key was compensated before any charge or authorization came. It never will be charged.
     Tombstone {
-        /// The key of the charge that must not happen.
+        /// The key of what must not happen.
         key: StepKey,
         /// Since when.
         at: Timestamp,
         /// Reserved and never used, so that every record has one and the index on it need not be partial.
         id: PaymentId,
     },
-    /// The charge was asked for.
+    /// It was asked for.
     Payment(Payment),
 }
 
@@ -87,6 +101,8 @@ pub enum Barrier {
 pub enum State {
     /// The intent is on record; what the processor did is not known.
     Pending,
+    /// The money is held.
+    Authorized(Hold),
     /// The money was taken.
     Captured(Capture),
     /// A part of it was given back.
@@ -99,52 +115,37 @@ pub enum State {
         reason: DeclineReason,
     },
     /// The processor has confirmed that nothing was taken under the key and nothing ever will be.
-    Voided,
-}
-
-/// The name of a state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Status {
-    /// See [`State::Pending`].
-    Pending,
-    /// See [`State::Captured`].
-    Captured,
-    /// See [`State::PartiallyRefunded`].
-    PartiallyRefunded,
-    /// See [`State::Refunded`].
-    Refunded,
-    /// See [`State::Declined`].
-    Declined,
-    /// See [`State::Voided`].
-    Voided,
-}
-
-impl Status {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Captured, Self::PartiallyRefunded, Self::Refunded, Self::Declined, Self::Voided];
-
-    /// The name that is stored and shown.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Captured => "captured",
-            Self::PartiallyRefunded => "partially_refunded",
-            Self::Refunded => "refunded",
-            Self::Declined => "declined",
-            Self::Voided => "voided",
-        }
-    }
-
-    /// By its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
-    }
+    Voided {
+        /// What had been held, where it had been.
+        hold: Option<Hold>,
+    },
 }
 
 /// What may happen to a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
+    /// The processor holds the money.
+    Authorized {
+        /// How much.
+        amount: Money,
+        /// Its reference.
+        receipt: Receipt,
+    },
+    /// What is held was asked to be captured or voided. Whether it may be is decided before, by
+    /// [`next_for_ending`](super::next_for_ending).
+    EndingAsked {
+        /// Names it.
+        key: StepKey,
+        /// Of the request.
+        fingerprint: Fingerprint,
+        /// Which of the two.
+        wanted: Wanted,
+    },
+    /// The processor would not capture.
+    CaptureRefused {
+        /// Which request.
+        key: StepKey,
+    },
     /// The processor took the money.
     Captured {
         /// How much.
@@ -189,6 +190,10 @@ pub enum Event {
 impl Event {
     const fn name(&self) -> &'static str {
         match self {
+            Self::Authorized { .. } => "authorized",
+            Self::EndingAsked { wanted: Wanted::Capture { .. }, .. } => "capturing",
+            Self::EndingAsked { wanted: Wanted::Void, .. } => "voiding",
+            Self::CaptureRefused { .. } => "not captured",
             Self::Captured { .. } => "captured",
             Self::Declined { .. } => "declined",
             Self::Voided => "voided",
@@ -217,11 +222,12 @@ impl State {
     pub const fn status(&self) -> Status {
         match self {
             Self::Pending => Status::Pending,
+            Self::Authorized(_) => Status::Authorized,
             Self::Captured(_) => Status::Captured,
             Self::PartiallyRefunded(_) => Status::PartiallyRefunded,
             Self::Refunded(_) => Status::Refunded,
             Self::Declined { .. } => Status::Declined,
-            Self::Voided => Status::Voided,
+            Self::Voided { .. } => Status::Voided,
         }
     }
 
@@ -229,7 +235,19 @@ impl State {
     pub const fn capture(&self) -> Option<&Capture> {
         match self {
             Self::Captured(capture) | Self::PartiallyRefunded(capture) | Self::Refunded(capture) => Some(capture),
-            Self::Pending | Self::Declined { .. } | Self::Voided => None,
+            Self::Pending | Self::Authorized(_) | Self::Declined { .. } | Self::Voided { .. } => None,
+        }
+    }
+
+    /// What is or was held, where it was.
+    pub const fn hold(&self) -> Option<&Hold> {
+        match self {
+            Self::Authorized(hold) => Some(hold),
+            Self::Captured(capture) | Self::PartiallyRefunded(capture) | Self::Refunded(capture) => {
+                capture.hold.as_ref()
+            }
+            Self::Voided { hold } => hold.as_ref(),
+            Self::Pending | Self::Declined { .. } => None,
         }
     }
 }
@@ -256,6 +274,14 @@ impl Payment {
         self.state.capture().map_or_else(|| Money::zero(self.charge.amount.currency()), Capture::refunded)
     }
 
+    /// What is held and may still be captured.
+    pub const fn capturable(&self) -> Money {
+        match &self.state {
+            State::Authorized(hold) => hold.amount,
+            _ => Money::zero(self.charge.amount.currency()),
+        }
+    }
+
     /// The payment after `event`.
     ///
     /// # Errors
@@ -264,20 +290,28 @@ impl Payment {
         let illegal = || IllegalTransition { id: self.id, from: self.status(), to: event.name() };
         let mut next = Self { updated_at: now, version: self.version + 1, ..self.clone() };
         match (&self.state, event) {
-            (State::Pending, Event::Captured { amount, receipt }) => {
+            (State::Pending, Event::Captured { amount, receipt }) if self.charge.mode == Mode::Charge => {
                 next.state = State::Captured(Capture {
                     amount: *amount,
                     receipt: receipt.clone(),
                     at: now,
                     refunds: Vec::new(),
+                    hold: None,
                 });
             }
+            (State::Pending, Event::Authorized { amount, receipt }) if self.charge.mode == Mode::Authorize => {
+                next.state =
+                    State::Authorized(Hold { amount: *amount, receipt: receipt.clone(), at: now, endings: Vec::new() });
+            }
             (State::Pending, Event::Declined { reason }) => next.state = State::Declined { reason: *reason },
-            (State::Pending, Event::Voided) => next.state = State::Voided,
+            (State::Pending, Event::Voided) => next.state = State::Voided { hold: None },
             (_, Event::BarrierClosed) => match self.barrier {
                 Barrier::Open => next.barrier = Barrier::Closed { at: now },
                 Barrier::Closed { .. } => return Err(illegal()),
             },
+            (State::Authorized(hold), ending_event) => {
+                next.state = hold.apply(ending_event, now).ok_or_else(illegal)?;
+            }
             (State::Captured(capture) | State::PartiallyRefunded(capture), refund_event) => {
                 next.state = capture.apply(refund_event, now).ok_or_else(illegal)?.into_state();
             }
@@ -286,7 +320,19 @@ impl Payment {
         Ok(next)
     }
 
-    /// As it was when it was captured: what a repeat of the charge is answered with, whatever happened since.
+    /// As it was when it was authorized: what a repeat of the authorization is answered with, whatever happened since.
+    #[must_use]
+    pub fn as_authorized(&self) -> Self {
+        match self.state.hold() {
+            Some(hold) => {
+                let state = State::Authorized(Hold { endings: Vec::new(), ..hold.clone() });
+                Self { state, updated_at: hold.at, ..self.clone() }
+            }
+            None => self.clone(),
+        }
+    }
+
+    /// As it was when it was captured: what a repeat of the charge, or of the capture, is answered with, whatever happened since.
     #[must_use]
     pub fn as_captured(&self) -> Self {
         match self.state.capture() {

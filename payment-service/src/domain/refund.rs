@@ -40,8 +40,8 @@ pub enum RefundNext {
 pub fn next_for_refund(payment: &Payment, asked: &RefundAsked) -> Result<RefundNext, Rejection> {
     let key = RefundKey::Step(asked.key.clone());
     let reused = || Rejection::StepKeyReused(asked.key.clone());
-    if asked.key == payment.charge.key {
-        return Err(reused()); // names the charge
+    if asked.key == payment.charge.key || payment.state.hold().is_some_and(|hold| hold.ending(&asked.key).is_some()) {
+        return Err(reused()); // names the charge, or how what was held ended
     }
     if let Some(refund) = payment.state.capture().and_then(|capture| capture.refund(&key)) {
         if refund.fingerprint != Some(asked.fingerprint) || refund.asked != asked.amount {
@@ -53,10 +53,10 @@ pub fn next_for_refund(payment: &Payment, asked: &RefundAsked) -> Result<RefundN
             RefundState::Refused { .. } => Err(Rejection::RefundRefused(payment.id)),
         };
     }
-    let not_refundable = |to| Rejection::NotRefundable { id: payment.id, from: payment.status(), to };
+    let not_refundable = |to| Rejection::IllegalState { id: payment.id, from: payment.status(), to };
     let Some(capture) = payment.state.capture() else { return Err(not_refundable(Status::Refunded)) };
     if let Some(amount) = asked.amount.filter(|amount| amount.currency() != capture.amount.currency()) {
-        return Err(Rejection::OtherCurrency { asked: amount, captured: capture.amount });
+        return Err(Rejection::OtherCurrency { asked: amount, payment: capture.amount });
     }
     let left = capture.left();
     let amount = asked.amount.unwrap_or(left);

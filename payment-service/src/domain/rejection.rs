@@ -53,15 +53,29 @@ pub enum Rejection {
     /// The same key, another request.
     #[error("step key {0} has been used for another request")]
     StepKeyReused(StepKey),
-    /// There is nothing to give back.
+    /// What is asked for cannot follow from the state the payment is in.
     #[error("payment {id} is {}: it cannot become {}", .from.name(), .to.name())]
-    NotRefundable {
+    IllegalState {
         /// The payment.
         id: PaymentId,
         /// The state it is in.
         from: Status,
-        /// The state a refund would lead to.
+        /// The state that was asked for: captured, voided or refunded.
         to: Status,
+    },
+    /// The processor would not take what it holds.
+    #[error("the processor refused this capture of payment {0}")]
+    CaptureRefused(PaymentId),
+    /// The payment has seen so many captures refused that its record may grow no further.
+    #[error("payment {0} has had as many captures refused as a payment may have")]
+    TooManyCaptures(PaymentId),
+    /// More was asked for than is held.
+    #[error("a capture of {asked} was asked for, and {authorized} is authorized")]
+    CaptureExceedsAuthorized {
+        /// What was asked for.
+        asked: Money,
+        /// What is held.
+        authorized: Money,
     },
     /// The processor would not give the money back.
     #[error("the processor refused this refund of payment {0}")]
@@ -77,13 +91,13 @@ pub enum Rejection {
         /// What is left, refunds in progress deducted.
         left: Money,
     },
-    /// The refund names another currency than the charge.
-    #[error("the payment is in {}, the refund in {}", .captured.currency(), .asked.currency())]
+    /// The refund, or the capture, names another currency than the payment.
+    #[error("the payment is in {}, the amount in {}", .payment.currency(), .asked.currency())]
     OtherCurrency {
         /// What was asked for.
         asked: Money,
-        /// What was captured.
-        captured: Money,
+        /// What was captured, or is held.
+        payment: Money,
     },
     /// No such payment.
     #[error("there is no payment {0}")]

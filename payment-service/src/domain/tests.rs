@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use super::*;
 
+mod authorizations;
+
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 fn eur(minor: i64) -> Money {
@@ -24,6 +26,7 @@ fn charge(minor: i64) -> Charge {
         customer_id: CustomerId::try_new("demo").unwrap(),
         amount: eur(minor),
         method: PaymentMethod::try_new("pm_ok").unwrap(),
+        mode: Mode::Charge,
     }
 }
 
@@ -48,6 +51,7 @@ fn done_event(name: &str) -> Event {
 fn payment_in(status: Status) -> Payment {
     let events = match status {
         Status::Pending => vec![],
+        Status::Authorized => return authorizations::authorized(100),
         Status::Declined => vec![Event::Declined { reason: DeclineReason::Declined }],
         Status::Voided => vec![Event::Voided],
         Status::Captured => vec![captured_event(100), asked_event("open", 10)],
@@ -63,7 +67,7 @@ fn payment_in(status: Status) -> Payment {
 
 #[test]
 fn only_the_transitions_of_the_table_exist() {
-    use Status::{Captured, Declined, PartiallyRefunded, Pending, Refunded, Voided};
+    use Status::{Authorized, Captured, Declined, PartiallyRefunded, Pending, Refunded, Voided};
     let events = [
         captured_event(100),
         Event::Declined { reason: DeclineReason::Declined },
@@ -71,14 +75,27 @@ fn only_the_transitions_of_the_table_exist() {
         done_event("open"),
         Event::RefundRefused { key: RefundKey::Step(step("open")) },
         asked_event("new", 90),
+        authorizations::authorized_event(100),
+        authorizations::capturing("capture", 60),
+        authorizations::voiding("void"),
+        Event::CaptureRefused { key: step("capture") },
     ];
+    let nothing = [None; 10];
+    let starting = |some: [Option<Status>; 6]| {
+        let mut all = nothing;
+        all[..6].copy_from_slice(&some);
+        all
+    };
+    let mut of_a_hold = starting([Some(Captured), None, Some(Voided), None, None, None]);
+    of_a_hold[7..9].fill(Some(Authorized));
     for (from, expected) in [
-        (Pending, [Some(Captured), Some(Declined), Some(Voided), None, None, None]),
-        (Captured, [None, None, None, Some(PartiallyRefunded), Some(Captured), Some(Captured)]),
-        (PartiallyRefunded, [None, None, None, Some(PartiallyRefunded), Some(PartiallyRefunded), None]),
-        (Refunded, [None; 6]),
-        (Declined, [None; 6]),
-        (Voided, [None; 6]),
+        (Pending, starting([Some(Captured), Some(Declined), Some(Voided), None, None, None])),
+        (Authorized, of_a_hold),
+        (Captured, starting([None, None, None, Some(PartiallyRefunded), Some(Captured), Some(Captured)])),
+        (PartiallyRefunded, starting([None, None, None, Some(PartiallyRefunded), Some(PartiallyRefunded), None])),
+        (Refunded, nothing),
+        (Declined, nothing),
+        (Voided, nothing),
     ] {
         for (event, expected) in events.iter().zip(expected) {
             let next = payment_in(from).apply(event, NOW);

@@ -14,6 +14,7 @@ pub(super) fn payment(payment: &Payment) -> pb::Payment {
         amount: Some(money(payment.charge.amount)),
         captured: Some(money(payment.captured())),
         refunded: Some(money(payment.refunded())),
+        capturable: Some(money(payment.capturable())),
         payment_method: payment.charge.method.to_string(),
         decline_reason: match &payment.state {
             State::Declined { reason } => decline_reason(*reason),
@@ -28,6 +29,7 @@ pub(super) fn payment(payment: &Payment) -> pb::Payment {
 const fn state(status: Status) -> pb::PaymentState {
     match status {
         Status::Pending => pb::PaymentState::Pending,
+        Status::Authorized => pb::PaymentState::Authorized,
         Status::Captured => pb::PaymentState::Captured,
         Status::PartiallyRefunded => pb::PaymentState::PartiallyRefunded,
         Status::Refunded => pb::PaymentState::Refunded,
@@ -41,6 +43,7 @@ pub(super) fn status(state: i32) -> Result<Option<Status>, &'static str> {
     Ok(Some(match pb::PaymentState::try_from(state).map_err(|_| "must be one of PaymentState")? {
         pb::PaymentState::Unspecified => return Ok(None),
         pb::PaymentState::Pending => Status::Pending,
+        pb::PaymentState::Authorized => Status::Authorized,
         pb::PaymentState::Captured => Status::Captured,
         pb::PaymentState::PartiallyRefunded => Status::PartiallyRefunded,
         pb::PaymentState::Refunded => Status::Refunded,

@@ -1,6 +1,8 @@
 //! The gRPC surface: `amends.payments.v1.PaymentService`. Authorises, injects the configured faults, and hands each call to the file
 //! of its verb. Must not know MongoDB, SQL or the processor.
 
+mod authorize;
+mod capture;
 mod charge;
 mod compensate_charge;
 mod fields;
@@ -9,6 +11,7 @@ mod list_payments;
 mod message;
 mod refund;
 mod status;
+mod void;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -16,15 +19,17 @@ use amends_protos::{
     common::v1::StepKey,
     payments::v1::{self as pb, payment_service_server::PaymentService},
 };
-use service_kit::{auth::grpc::claims, context::RequestContext, shutdown::Shutdown};
+use service_kit::{
+    auth::grpc::claims,
+    context::RequestContext,
+    faults::{Exit, Faults, Injected},
+    shutdown::Shutdown,
+};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, Span, field::Empty};
 
-use crate::{
-    app::{Error, Payments},
-    faults::{Fault, Faults},
-};
+use crate::app::{Error, Payments};
 
 /// What it takes to read.
 const READ: &str = "payments:read";
@@ -49,16 +54,12 @@ impl Api {
     }
 
     /// Asks for the scope, and lets the configured faults come first.
-    async fn enter<M>(&self, request: Request<M>, scope: &'static str) -> Result<(M, Fault), Status> {
+    async fn enter<M>(&self, request: Request<M>, scope: &'static str) -> Result<(M, Exit), Status> {
         claims(&request)?.require(scope)?;
-        let (delay, fault) = self.faults.draw();
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
-        match fault {
-            Fault::RateLimited => Err(status::rate_limited()),
-            Fault::Before => Err(status::injected()),
-            Fault::None | Fault::After => Ok((request.into_inner(), fault)),
+        match self.faults.enter(request.extensions().get()).await {
+            Ok(exit) => Ok((request.into_inner(), exit)),
+            Err(Injected::RateLimited) => Err(status::rate_limited()),
+            Err(Injected::Unavailable) => Err(status::injected()),
         }
     }
 
@@ -94,23 +95,15 @@ impl std::fmt::Debug for Api {
     }
 }
 
-/// The answer, unless it is to be lost on its way.
-fn leave<M>(answer: Result<M, Status>, fault: Fault) -> Result<Response<M>, Status> {
-    match fault {
-        Fault::After => Err(status::injected()),
-        Fault::None | Fault::Before | Fault::RateLimited => answer.map(Response::new),
-    }
-}
-
 /// Implements each method as: authorise, run the verb in a span of its name, answer.
 macro_rules! methods {
     ($($verb:ident($request:ident) -> $response:ident, $scope:ident;)+) => {
         #[tonic::async_trait]
         impl PaymentService for Api {
             $(async fn $verb(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
-                let (message, fault) = self.enter(request, $scope).await?;
+                let (message, exit) = self.enter(request, $scope).await?;
                 let span = $verb::span(&message);
-                leave($verb::answer(self, message).instrument(span).await, fault)
+                exit.leave($verb::answer(self, message).instrument(span).await.map(Response::new), status::injected)
             })+
         }
     };
@@ -118,6 +111,9 @@ macro_rules! methods {
 
 methods! {
     charge(ChargeRequest) -> ChargeResponse, WRITE;
+    authorize(AuthorizeRequest) -> AuthorizeResponse, WRITE;
+    capture(CaptureRequest) -> CaptureResponse, WRITE;
+    void(VoidRequest) -> VoidResponse, WRITE;
     compensate_charge(CompensateChargeRequest) -> CompensateChargeResponse, WRITE;
     refund(RefundRequest) -> RefundResponse, WRITE;
     get_payment(GetPaymentRequest) -> GetPaymentResponse, READ;

@@ -4,13 +4,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use amends_primitives::Money;
 use service_kit::context;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
     app::{Error, Failure},
-    domain::{DeclineReason, Rejection},
+    domain::{DeclineReason, Rejection, Status as State},
     processor::Unknown,
     store::StoreError,
 };
@@ -74,17 +75,30 @@ fn rejected(rejection: &Rejection) -> Status {
         }
         Rejection::StepCompensated(_) => (Code::FailedPrecondition, "STEP_COMPENSATED", Facts::new()),
         Rejection::StepKeyReused(_) => (Code::FailedPrecondition, "STEP_KEY_REUSED", Facts::new()),
-        Rejection::NotRefundable { id, from, .. } => {
-            let facts = vec![("payment_id", id.to_string()), ("state", from.name().to_owned())];
-            (Code::FailedPrecondition, "NOT_REFUNDABLE", facts)
+        Rejection::IllegalState { id, from, to } => {
+            let reason = match to {
+                State::Captured => "NOT_CAPTURABLE",
+                State::Voided => "NOT_VOIDABLE",
+                _ => "NOT_REFUNDABLE",
+            };
+            let facts = vec![
+                ("payment_id", id.to_string()),
+                ("state", from.name().to_owned()),
+                ("requested_state", to.name().to_owned()),
+            ];
+            (Code::FailedPrecondition, reason, facts)
         }
         Rejection::RefundRefused(id) | Rejection::TooManyRefunds(id) => {
             (Code::FailedPrecondition, "NOT_REFUNDABLE", vec![("payment_id", id.to_string())])
         }
+        Rejection::CaptureRefused(id) | Rejection::TooManyCaptures(id) => {
+            (Code::FailedPrecondition, "NOT_CAPTURABLE", vec![("payment_id", id.to_string())])
+        }
+        Rejection::CaptureExceedsAuthorized { authorized, .. } => {
+            (Code::FailedPrecondition, "CAPTURE_EXCEEDS_AUTHORIZED", amount("authorized_minor", *authorized))
+        }
         Rejection::RefundExceedsCaptured { left, .. } => {
-            let facts =
-                vec![("left_minor", left.amount_minor().to_string()), ("currency", left.currency().code().to_owned())];
-            (Code::FailedPrecondition, "REFUND_EXCEEDS_CAPTURED", facts)
+            (Code::FailedPrecondition, "REFUND_EXCEEDS_CAPTURED", amount("left_minor", *left))
         }
         Rejection::OtherCurrency { .. } => {
             return invalid(vec![FieldViolation::new("amount.currency", rejection.to_string())]);
@@ -92,6 +106,10 @@ fn rejected(rejection: &Rejection) -> Status {
         Rejection::PaymentNotFound(id) => (Code::NotFound, "PAYMENT_NOT_FOUND", vec![("payment_id", id.to_string())]),
     };
     status(code, reason, &rejection.to_string(), facts, |_| {})
+}
+
+fn amount(name: &'static str, amount: Money) -> Facts {
+    vec![(name, amount.amount_minor().to_string()), ("currency", amount.currency().code().to_owned())]
 }
 
 fn failed(failure: &Failure) -> Status {
@@ -170,11 +188,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use amends_primitives::{Currency, Money, PaymentId, SagaId};
+    use amends_primitives::{Currency, PaymentId, SagaId};
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{Status as State, StepKey};
+    use crate::domain::StepKey;
 
     fn check(error: impl Into<Error>, code: Code, reason: &str) -> Status {
         let status = of(&error.into());
@@ -195,15 +213,25 @@ mod tests {
         }
         check(Rejection::StepCompensated(key.clone()), precondition, "STEP_COMPENSATED");
         check(Rejection::StepKeyReused(key), precondition, "STEP_KEY_REUSED");
-        let refused = Rejection::NotRefundable { id, from: State::Declined, to: State::Refunded };
-        let status = check(refused, precondition, "NOT_REFUNDABLE");
-        assert_eq!(status.message(), format!("payment {id} is declined: it cannot become refunded"));
+        for (to, reason) in
+            [(State::Refunded, "NOT_REFUNDABLE"), (State::Captured, "NOT_CAPTURABLE"), (State::Voided, "NOT_VOIDABLE")]
+        {
+            let status = check(Rejection::IllegalState { id, from: State::Declined, to }, precondition, reason);
+            assert_eq!(status.message(), format!("payment {id} is declined: it cannot become {}", to.name()));
+            let facts = status.get_details_error_info().unwrap().metadata;
+            assert_eq!((facts["state"].as_str(), facts["requested_state"].as_str()), ("declined", to.name()));
+        }
+        check(Rejection::CaptureRefused(id), precondition, "NOT_CAPTURABLE");
+        check(Rejection::TooManyCaptures(id), precondition, "NOT_CAPTURABLE");
+        let exceeds = Rejection::CaptureExceedsAuthorized { asked: eur(2), authorized: eur(1) };
+        let status = check(exceeds, precondition, "CAPTURE_EXCEEDS_AUTHORIZED");
+        assert_eq!(status.get_details_error_info().unwrap().metadata["authorized_minor"], "1");
         check(Rejection::RefundRefused(id), precondition, "NOT_REFUNDABLE");
         check(Rejection::TooManyRefunds(id), precondition, "NOT_REFUNDABLE");
         let exceeds = Rejection::RefundExceedsCaptured { asked: eur(2), left: eur(1) };
         check(exceeds, precondition, "REFUND_EXCEEDS_CAPTURED");
         check(Rejection::PaymentNotFound(id), Code::NotFound, "PAYMENT_NOT_FOUND");
-        let dollars = Rejection::OtherCurrency { asked: Money::new(1, Currency::USD), captured: eur(1) };
+        let dollars = Rejection::OtherCurrency { asked: Money::new(1, Currency::USD), payment: eur(1) };
         let status = check(dollars, Code::InvalidArgument, "INVALID_ARGUMENT");
         assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "amount.currency");
     }

@@ -9,7 +9,7 @@ use crate::domain::{DeclineReason, PaymentMethod, Receipt, RefundKey, StepKey};
 
 pub mod simulated;
 
-/// Asks for money.
+/// Asks for money: to take it, or to hold it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChargeAsk {
     /// The idempotency key: asking twice with it never charges twice.
@@ -38,10 +38,57 @@ pub enum ChargeOutcome {
     Unknown(Unknown),
 }
 
-/// How voiding a charge's key ended.
+/// How an authorization ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthorizeOutcome {
+    /// The money is, or at least was, held.
+    Authorized {
+        /// How much.
+        amount: Money,
+        /// The processor's reference.
+        receipt: Receipt,
+    },
+    /// Surely nothing is held.
+    Declined(DeclineReason),
+    /// The key was voided before: nothing is held, and nothing will be.
+    KeyVoided,
+    /// Nobody knows. Ask again with the same key.
+    Unknown(Unknown),
+}
+
+/// Asks to take what is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureAsk {
+    /// The idempotency key: asking twice with it never captures twice.
+    pub key: StepKey,
+    /// The key of the authorization.
+    pub authorization: StepKey,
+    /// How much; the rest is released.
+    pub amount: Money,
+}
+
+/// How a capture ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CaptureOutcome {
+    /// The money was taken.
+    Captured {
+        /// How much.
+        amount: Money,
+        /// The processor's reference.
+        receipt: Receipt,
+    },
+    /// Surely nothing was taken.
+    Refused,
+    /// The authorization was voided before: nothing was taken, and nothing will be.
+    KeyVoided,
+    /// Nobody knows. Ask again with the same key.
+    Unknown(Unknown),
+}
+
+/// How voiding the key of a charge or an authorization ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VoidOutcome {
-    /// Nothing was taken under the key, and nothing ever will be.
+    /// Nothing was taken under the key, and nothing ever will be; what was held is released.
     Voided,
     /// Too late: the money had been taken.
     WasCaptured {
@@ -100,6 +147,48 @@ impl Unknown {
     }
 }
 
+/// Implements `name`: how the question ended, for counters and spans.
+macro_rules! names {
+    ($($outcome:ident { $($variant:pat => $name:expr),+ $(,)? })+) => {
+        $(impl $outcome {
+            pub(crate) const fn name(&self) -> &'static str {
+                match self {
+                    $($variant => $name,)+
+                    Self::Unknown(Unknown::TimedOut) => "timed_out",
+                    Self::Unknown(Unknown::Failed) => "failed",
+                }
+            }
+        })+
+    };
+}
+
+names! {
+    ChargeOutcome {
+        Self::Captured { .. } => "captured",
+        Self::Declined(reason) => reason.name(),
+        Self::KeyVoided => "voided",
+    }
+    AuthorizeOutcome {
+        Self::Authorized { .. } => "authorized",
+        Self::Declined(reason) => reason.name(),
+        Self::KeyVoided => "voided",
+    }
+    CaptureOutcome {
+        Self::Captured { .. } => "captured",
+        Self::Refused => "refused",
+        Self::KeyVoided => "voided",
+    }
+    VoidOutcome {
+        Self::Voided => "voided",
+        Self::WasCaptured { .. } => "captured",
+        Self::WasDeclined(reason) => reason.name(),
+    }
+    RefundOutcome {
+        Self::Refunded { .. } => "refunded",
+        Self::Refused => "refused",
+    }
+}
+
 /// Moves money. Implementations answer each key's questions one after the other, as processors with idempotency keys do: a void
 /// and a charge of one key that meet have one order, and every later answer agrees with it.
 #[async_trait]
@@ -107,7 +196,14 @@ pub trait PaymentProcessor: Send + Sync + 'static {
     /// Takes money, once per key.
     async fn charge(&self, ask: &ChargeAsk) -> ChargeOutcome;
 
-    /// Makes sure nothing is ever taken under a charge's key, or says that it was. Works for keys never seen.
+    /// Holds money, once per key.
+    async fn authorize(&self, ask: &ChargeAsk) -> AuthorizeOutcome;
+
+    /// Takes what is held, once per authorization.
+    async fn capture(&self, ask: &CaptureAsk) -> CaptureOutcome;
+
+    /// Makes sure nothing is ever taken under the key of a charge or an authorization, or says that it was. Works for keys never
+    /// seen.
     ///
     /// A processor that cannot void by key is adapted by charging with the same key, which tells what became of it, and then
     /// reporting what was captured.

@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use crate::domain::{
-    Barrier, Capture, Charge, CustomerId, DeclineReason, Payment, PaymentMethod, Receipt, Record, Refund, RefundState,
-    State, Status,
+    Barrier, Capture, Charge, CustomerId, DeclineReason, Mode, Payment, PaymentMethod, Receipt, Record, Refund,
+    RefundState, State, Status,
 };
+pub(crate) use hold::{EndingStateDocument, HoldDocument};
+
+mod hold;
 
 /// The kind of a document that holds a payment.
 pub(crate) const PAYMENT: &str = "payment";
@@ -37,7 +40,7 @@ pub(crate) struct Document {
     pub(crate) state: Option<StateFields>,
 }
 
-/// What the charge asked for: never changes.
+/// What the charge or the authorization asked for: never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AskedFields {
     pub(crate) fingerprint: String,
@@ -46,7 +49,13 @@ pub(crate) struct AskedFields {
     pub(crate) payment_method: String,
     pub(crate) amount_minor: i64,
     pub(crate) currency: String,
+    /// Absent: a charge, which is all there was at first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<String>,
 }
+
+/// The mode of an authorization.
+pub(crate) const AUTHORIZE: &str = "authorize";
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +70,9 @@ pub(crate) struct StateFields {
     pub(crate) captured_minor: i64,
     pub(crate) refunded_minor: i64,
     pub(crate) refunds: Vec<RefundDocument>,
+    /// What is or was held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hold: Option<HoldDocument>,
 }
 
 /// One refund.
@@ -126,6 +138,10 @@ impl From<&Payment> for Document {
                 payment_method: charge.method.as_str().to_owned(),
                 amount_minor: charge.amount.amount_minor(),
                 currency: charge.amount.currency().code().to_owned(),
+                mode: match charge.mode {
+                    Mode::Charge => None,
+                    Mode::Authorize => Some(AUTHORIZE.to_owned()),
+                },
             }),
             state: Some(StateFields::from(payment)),
         }
@@ -146,6 +162,7 @@ impl From<&Payment> for StateFields {
             captured_minor: payment.captured().amount_minor(),
             refunded_minor: payment.refunded().amount_minor(),
             refunds: capture.map_or_else(Vec::new, |capture| capture.refunds.iter().map(Into::into).collect()),
+            hold: payment.state.hold().map(Into::into),
         }
     }
 }
@@ -199,6 +216,11 @@ impl TryFrom<Document> for Record {
                 customer_id: CustomerId::try_new(&asked.customer_id).map_err(corrupt("customer_id"))?,
                 amount: Money::new(asked.amount_minor, currency),
                 method: PaymentMethod::try_new(&asked.payment_method).map_err(corrupt("payment_method"))?,
+                mode: match asked.mode.as_deref() {
+                    None => Mode::Charge,
+                    Some(AUTHORIZE) => Mode::Authorize,
+                    Some(_) => return Err(StoreError::Corrupt { what: "mode" }),
+                },
             },
             state: state.read(currency)?,
             barrier: closed_at.map_or(Barrier::Open, |at| Barrier::Closed { at }),
@@ -213,9 +235,11 @@ impl StateFields {
     fn read(self, currency: Currency) -> Result<State, StoreError> {
         let status = Status::from_name(&self.status).ok_or(StoreError::Corrupt { what: "status" })?;
         let refunded_minor = self.refunded_minor;
+        let hold = self.hold.map(|hold| hold.read(currency)).transpose()?;
         let state = match status {
             Status::Pending => State::Pending,
-            Status::Voided => State::Voided,
+            Status::Authorized => State::Authorized(hold.ok_or(StoreError::Corrupt { what: "hold" })?),
+            Status::Voided => State::Voided { hold },
             Status::Declined => {
                 let reason = self.decline_reason.as_deref().and_then(DeclineReason::from_name);
                 State::Declined { reason: reason.ok_or(StoreError::Corrupt { what: "decline_reason" })? }
@@ -230,6 +254,7 @@ impl StateFields {
                     receipt: Receipt::new(receipt),
                     at: Timestamp::from_micros(at),
                     refunds: refunds.collect::<Result<_, _>>()?,
+                    hold,
                 };
                 capture.into_state()
             }
@@ -271,99 +296,4 @@ impl RefundDocument {
 }
 
 #[cfg(test)]
-mod tests {
-    use amends_primitives::{OrderId, PaymentId, SagaId};
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::domain::{Event, Fingerprint, RefundKey, StepKey};
-
-    const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-
-    fn step(name: &str) -> StepKey {
-        StepKey::try_new(SagaId::new(Uuid::from_u128(1)), name).unwrap()
-    }
-
-    fn pending(minor: i64) -> Payment {
-        let charge = Charge {
-            key: step("charge_payment"),
-            fingerprint: Fingerprint::new([0xAB; 32]),
-            order_id: OrderId::new(Uuid::from_u128(2)),
-            customer_id: CustomerId::try_new("demo").unwrap(),
-            amount: Money::new(minor, Currency::EUR),
-            method: PaymentMethod::try_new("pm_ok").unwrap(),
-        };
-        Payment::intended(PaymentId::new(Uuid::from_u128(3)), charge, AT)
-    }
-
-    fn life(payment: Payment, events: &[Event]) -> Payment {
-        events.iter().fold(payment, |payment, event| payment.apply(event, AT).unwrap())
-    }
-
-    /// What is stored stays readable, and is written the same for ever: old documents outlive every version of this code.
-    fn check(golden: &str, record: &Record) {
-        let written = serde_json::to_value(Document::from(record)).unwrap();
-        let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
-        assert_eq!(written, golden, "{}", serde_json::to_string_pretty(&written).unwrap());
-        let read: Document = serde_json::from_value(golden).unwrap();
-        assert_eq!(Record::try_from(read).unwrap(), *record);
-    }
-
-    #[test]
-    fn a_payment_with_everything_is_written_as_ever() {
-        let (part, refused) = (RefundKey::Step(step("refund_payment")), RefundKey::Step(step("refund_more")));
-        let undo = RefundKey::Undo(step("charge_payment"));
-        let (fingerprint, amount) = (Some(Fingerprint::new([1; 32])), |minor| Money::new(minor, Currency::EUR));
-        let asked = |key, asked, amount| Event::RefundAsked { key, fingerprint, asked, amount };
-        let payment = life(
-            pending(3700),
-            &[
-                Event::Captured { amount: amount(3700), receipt: Receipt::new("charge-1") },
-                asked(part.clone(), Some(amount(700)), amount(700)),
-                Event::RefundDone { key: part, receipt: Receipt::new("refund-1") },
-                asked(refused.clone(), None, amount(3000)),
-                Event::RefundRefused { key: refused },
-                Event::BarrierClosed,
-                Event::RefundAsked { key: undo, fingerprint: None, asked: None, amount: amount(3000) },
-            ],
-        );
-        check(include_str!("../../tests/golden/payment.v1.json"), &Record::Payment(payment));
-    }
-
-    #[test]
-    fn a_declined_payment_is_written_as_ever() {
-        let declined = life(pending(5), &[Event::Declined { reason: DeclineReason::InsufficientFunds }]);
-        check(include_str!("../../tests/golden/declined.v1.json"), &Record::Payment(declined));
-    }
-
-    #[test]
-    fn a_tombstone_is_written_as_ever() {
-        let tombstone =
-            Record::Tombstone { key: step("charge_payment"), at: AT, id: PaymentId::new(Uuid::from_u128(3)) };
-        check(include_str!("../../tests/golden/tombstone.v1.json"), &tombstone);
-    }
-
-    #[test]
-    fn what_was_not_written_by_us_is_not_believed() {
-        let captured = Event::Captured { amount: Money::new(5, Currency::EUR), receipt: Receipt::new("r") };
-        let good = Document::from(&life(pending(5), &[captured]));
-        let corrupt = |change: fn(&mut Document, &mut StateFields)| {
-            let mut document = good.clone();
-            let mut state = document.state.take().unwrap();
-            change(&mut document, &mut state);
-            document.state = Some(state);
-            match Record::try_from(document) {
-                Err(StoreError::Corrupt { what }) => what,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(corrupt(|document, _| document.step_key = "x".into()), "step_key");
-        assert_eq!(corrupt(|document, _| document.payment_id = "x".into()), "payment_id");
-        assert_eq!(corrupt(|document, _| document.asked = None), "payment");
-        assert_eq!(corrupt(|_, state| state.status = "paid".into()), "status");
-        assert_eq!(corrupt(|_, state| state.receipt = None), "receipt");
-        assert_eq!(corrupt(|_, state| state.refunded_minor = 5), "refunded_minor");
-        assert_eq!(corrupt(|_, state| state.status = "refunded".into()), "refunded_minor");
-        assert_eq!(corrupt(|_, state| state.status = "declined".into()), "decline_reason");
-    }
-}
+mod tests;

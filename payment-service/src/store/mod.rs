@@ -23,9 +23,9 @@ pub enum StoreError {
     /// Others were in the way: worth trying again at once.
     #[error("a concurrent write was in the way")]
     Contended,
-    /// A refund's key is on record in another payment.
-    #[error("the refund's step key is on record in another payment")]
-    RefundKeyTaken,
+    /// The key of a refund, or of a capture or a void, is on record in another payment.
+    #[error("the step key is on record in another payment")]
+    StepKeyTaken,
     /// What is stored is not what this program writes.
     #[error("the stored {what} cannot be read")]
     Corrupt {
@@ -112,7 +112,7 @@ pub trait PaymentStore: Send + Sync + 'static {
     /// was created) is not written.
     ///
     /// # Errors
-    /// [`StoreError::RefundKeyTaken`] when `next` has a refund whose key another payment has.
+    /// [`StoreError::StepKeyTaken`] when `next` has a refund, or an ending of its hold, whose key another payment has for one.
     async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError>;
 
     /// Lists payments in the order of ids. Each page costs what it holds, whatever is stored.

@@ -12,13 +12,16 @@ use amends_primitives::PaymentId;
 use async_trait::async_trait;
 use payment_service::{
     app::{Error, Failure, Payments},
-    domain::{Charge, Payment, Record, RefundAsked, Rejection, Status, StepKey},
-    processor::{ChargeAsk, ChargeOutcome, PaymentProcessor, RefundAsk, RefundOutcome, VoidOutcome},
+    domain::{Charge, EndingAsked, Mode, Payment, Record, RefundAsked, Rejection, Status, StepKey},
+    processor::{
+        AuthorizeOutcome, CaptureAsk, CaptureOutcome, ChargeAsk, ChargeOutcome, PaymentProcessor, RefundAsk,
+        RefundOutcome, VoidOutcome,
+    },
     store::{Claimed, ListQuery, Page, PaymentStore, StoreError, Swapped},
 };
 use tokio::sync::Notify;
 
-use crate::support::{Place, World, charge_of, eur, mongo, payments, refund_of, sqlite};
+use crate::support::{Place, World, capture_of, charge_of, eur, on_every_backend, payments, refund_of, void_of};
 
 /// Stops the process: at the n-th moment, everything that waits waits for ever, and the test is told.
 #[derive(Default)]
@@ -79,6 +82,12 @@ impl PaymentProcessor for StoppingProcessor {
     async fn charge(&self, ask: &ChargeAsk) -> ChargeOutcome {
         self.1.around(self.0.charge(ask)).await
     }
+    async fn authorize(&self, ask: &ChargeAsk) -> AuthorizeOutcome {
+        self.1.around(self.0.authorize(ask)).await
+    }
+    async fn capture(&self, ask: &CaptureAsk) -> CaptureOutcome {
+        self.1.around(self.0.capture(ask)).await
+    }
     async fn void(&self, charge: &StepKey) -> VoidOutcome {
         self.1.around(self.0.void(charge)).await
     }
@@ -104,34 +113,12 @@ async fn until_stop<T>(stop: &Stop, call: impl Future<Output = T>) -> bool {
     }
 }
 
-macro_rules! on_every_backend {
-    ($($case:ident),+ $(,)?) => {
-        mod on_sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                if let Some(place) = super::sqlite().await {
-                    super::$case(&place).await;
-                    place.clean().await;
-                }
-            })+
-        }
-        mod on_mongodb {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                if let Some(place) = super::mongo().await {
-                    super::$case(&place).await;
-                    place.clean().await;
-                }
-            })+
-        }
-    };
-}
-
 on_every_backend![
     a_charge_that_crashed_is_finished_by_its_repeat,
     a_charge_that_crashed_is_undone_by_its_compensation,
     a_compensation_that_crashed_is_finished_by_its_repeat,
     a_compensation_that_crashed_refuses_the_late_charge,
+    a_capture_or_a_void_that_crashed_is_finished_by_its_repeat,
     a_refund_that_crashed_is_finished_by_its_repeat,
     a_refund_that_crashed_is_undone_with_its_charge,
 ];
@@ -200,6 +187,7 @@ async fn a_charge_that_crashed_is_undone_by_its_compensation(place: &Place) {
 async fn assert_undone(world: &World, charge: &Charge) {
     let (taken, given_back) = world.ledger_of(&charge.key).await;
     assert_eq!(taken, given_back, "{charge:?}");
+    assert_eq!(world.held_of(&charge.key).await, 0, "{charge:?}");
     let late = charge_until_certain(world, charge).await;
     assert_eq!(late, Err(Rejection::StepCompensated(charge.key.clone())));
     assert_eq!(world.ledger_of(&charge.key).await, (taken, given_back), "{charge:?}");
@@ -215,9 +203,14 @@ enum Found {
     PartlyRefunded,
     RefundInDoubt,
     Declined,
+    HeldInDoubt,
+    Held,
+    CaptureInDoubt,
+    VoidInDoubt,
+    PartlyCaptured,
 }
 
-const EVERYTHING: [Found; 7] = [
+const EVERYTHING: [Found; 12] = [
     Found::Nothing,
     Found::InDoubt,
     Found::TakenInDoubt,
@@ -225,10 +218,19 @@ const EVERYTHING: [Found; 7] = [
     Found::PartlyRefunded,
     Found::RefundInDoubt,
     Found::Declined,
+    Found::HeldInDoubt,
+    Found::Held,
+    Found::CaptureInDoubt,
+    Found::VoidInDoubt,
+    Found::PartlyCaptured,
 ];
 
 async fn prepared(world: &World, found: Found) -> Charge {
-    let charge = charge_of(500, if matches!(found, Found::Declined) { "pm_declined" } else { "pm_ok" });
+    use Found::{CaptureInDoubt, Held, HeldInDoubt, PartlyCaptured, VoidInDoubt};
+    let mut charge = charge_of(500, if matches!(found, Found::Declined) { "pm_declined" } else { "pm_ok" });
+    if matches!(found, HeldInDoubt | Held | CaptureInDoubt | VoidInDoubt | PartlyCaptured) {
+        charge.mode = Mode::Authorize;
+    }
     match found {
         Found::Nothing => {}
         // Stopped before the processor was asked, and after it had answered.
@@ -236,7 +238,25 @@ async fn prepared(world: &World, found: Found) -> Charge {
             let (process, stop) = doomed(world, if matches!(found, Found::InDoubt) { 2 } else { 3 });
             assert!(until_stop(&stop, process.charge(&charge)).await);
         }
-        Found::Captured | Found::Declined => {
+        HeldInDoubt => {
+            let (process, stop) = doomed(world, 3);
+            assert!(until_stop(&stop, process.charge(&charge)).await);
+            assert_eq!(world.held_of(&charge.key).await, 500);
+        }
+        PartlyCaptured => {
+            let payment = world.payments.charge(&charge).await.unwrap();
+            world.payments.end(&capture_of(&payment, Some(300))).await.unwrap();
+        }
+        CaptureInDoubt | VoidInDoubt => {
+            let payment = world.payments.charge(&charge).await.unwrap();
+            let taken = matches!(found, CaptureInDoubt);
+            let asked = if taken { capture_of(&payment, Some(300)) } else { void_of(&payment) };
+            // find, swap, then the question's answer.
+            let (process, stop) = doomed(world, 5);
+            assert!(until_stop(&stop, process.end(&asked)).await);
+            assert_eq!(world.ledger_of(&charge.key).await, (if taken { 300 } else { 0 }, 0));
+        }
+        Found::Captured | Found::Declined | Held => {
             let _ = charge_until_certain(world, &charge).await;
         }
         Found::PartlyRefunded | Found::RefundInDoubt => {
@@ -292,6 +312,31 @@ async fn a_compensation_that_crashed_refuses_the_late_charge(place: &Place) {
     world.assert_books_balance().await;
 }
 
+async fn a_capture_or_a_void_that_crashed_is_finished_by_its_repeat(place: &Place) {
+    let world = place.world().await;
+    for (make, status, taken) in [
+        ((|payment| capture_of(payment, Some(300))) as fn(&Payment) -> EndingAsked, Status::Captured, 300),
+        (void_of, Status::Voided, 0),
+    ] {
+        for crash in 0.. {
+            let authorization = Charge { mode: Mode::Authorize, ..charge_of(500, "pm_ok") };
+            let payment = world.payments.charge(&authorization).await.unwrap();
+            let asked = make(&payment);
+            let (process, stop) = doomed(&world, crash);
+            let stopped = until_stop(&stop, process.end(&asked)).await;
+            let ended = world.payments.end(&asked).await.unwrap();
+            assert_eq!((ended.status(), ended.captured()), (status, eur(taken)), "crash {crash}");
+            assert_eq!(world.ledger_of(&authorization.key).await, (taken, 0), "crash {crash}");
+            assert_eq!(world.held_of(&authorization.key).await, 0, "crash {crash}");
+            if !stopped {
+                assert_eq!(crash, 8, "find, swap, ask, swap: before and after each");
+                break;
+            }
+        }
+    }
+    world.assert_books_balance().await;
+}
+
 async fn crashed_refund(world: &World, crash: usize) -> (Charge, RefundAsked, bool) {
     let charge = charge_of(500, "pm_ok");
     let payment = world.payments.charge(&charge).await.unwrap();
@@ -326,7 +371,7 @@ async fn a_refund_that_crashed_is_undone_with_its_charge(place: &Place) {
         // A repeat is told what became of it: done where it was begun, else refused.
         match world.payments.refund(&refund).await {
             Ok(payment) => assert_eq!(payment.refunded(), eur(120)),
-            Err(Error::Rejected(Rejection::NotRefundable { .. })) => {}
+            Err(Error::Rejected(Rejection::IllegalState { .. })) => {}
             other => panic!("{other:?}"),
         }
         if !stopped {

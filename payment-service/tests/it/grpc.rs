@@ -7,8 +7,8 @@ use amends_protos::{
     payments::v1::{self as pb, PaymentState, payment_service_client::PaymentServiceClient},
 };
 use futures::future::join_all;
-use payment_service::{Config, build, faults::FaultsConfig};
-use service_kit::{Runtime, status::retry_after};
+use payment_service::{Config, build};
+use service_kit::{Runtime, faults::FaultsConfig, status::retry_after};
 use tonic::{Code, Request};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{

@@ -43,13 +43,26 @@ async fn a_hand_in_the_database_cannot_make_money() {
             "a refund of nothing",
             doc! { "refunds": [{ "key": "k", "amount_minor": 0_i64, "at": 1_i64, "state": "done" }] },
         ),
+        ("no mode", doc! { "mode": "gift" }),
+        ("more held than asked for", doc! { "hold": hold(101, "void") }),
+        ("a hold of nothing", doc! { "hold": hold(0, "void") }),
+        ("a hold that ends otherwise", doc! { "hold": hold(100, "gift") }),
     ] {
         let refused = collection.update_one(of_payment.clone(), doc! { "$set": set }).await;
         assert!(refused.is_err(), "{wrong} was let in");
     }
+    let right = collection.update_one(of_payment, doc! { "$set": { "hold": hold(100, "void") } }).await;
+    assert!(right.is_ok(), "{right:?}");
+    let unset = doc! { "$unset": { "hold": "" } };
+    collection.update_one(doc! { "payment_id": payment.id.to_string() }, unset).await.unwrap();
     assert!(collection.insert_one(doc! { "_id": "x", "kind": "payment" }).await.is_err());
     assert_eq!(world.payments.get(payment.id).await.unwrap(), payment);
     place.clean().await;
+}
+
+fn hold(amount_minor: i64, verb: &str) -> mongodb::bson::Document {
+    let ending = doc! { "key": "k", "fingerprint": "f", "at": 1_i64, "verb": verb, "state": "pending" };
+    doc! { "amount_minor": amount_minor, "receipt": "r", "at": 1_i64, "endings": [ending] }
 }
 
 #[tokio::test]

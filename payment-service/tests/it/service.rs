@@ -9,8 +9,8 @@ use amends_protos::{
 };
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use payment_service::{Config, build, faults::Faults};
-use service_kit::Runtime;
+use payment_service::{Config, build};
+use service_kit::{Runtime, faults::Faults};
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
@@ -105,6 +105,21 @@ impl Service {
         Ok(self.client.clone().charge(request).await?.into_inner().payment.unwrap())
     }
 
+    pub(crate) async fn authorize(&self, message: pb::AuthorizeRequest) -> Result<pb::Payment, Status> {
+        let request = self.request(EVERYTHING, message);
+        Ok(self.client.clone().authorize(request).await?.into_inner().payment.unwrap())
+    }
+
+    pub(crate) async fn capture(&self, message: pb::CaptureRequest) -> Result<pb::Payment, Status> {
+        let request = self.request(EVERYTHING, message);
+        Ok(self.client.clone().capture(request).await?.into_inner().payment.unwrap())
+    }
+
+    pub(crate) async fn void(&self, message: pb::VoidRequest) -> Result<pb::Payment, Status> {
+        let request = self.request(EVERYTHING, message);
+        Ok(self.client.clone().void(request).await?.into_inner().payment.unwrap())
+    }
+
     pub(crate) async fn refund(&self, message: pb::RefundRequest) -> Result<pb::Payment, Status> {
         let request = self.request(EVERYTHING, message);
         Ok(self.client.clone().refund(request).await?.into_inner().payment.unwrap())
@@ -148,6 +163,26 @@ pub(crate) fn charging(amount_minor: i64, method: &str) -> pb::ChargeRequest {
         amount: Some(cents(amount_minor)),
         payment_method: method.into(),
     }
+}
+
+/// An authorization of a new saga.
+pub(crate) fn authorizing(amount_minor: i64, method: &str) -> pb::AuthorizeRequest {
+    let pb::ChargeRequest { step_key, order_id, customer_id, amount, payment_method } = charging(amount_minor, method);
+    pb::AuthorizeRequest { step_key, order_id, customer_id, amount, payment_method }
+}
+
+/// A capture by a step of a new saga.
+pub(crate) fn capturing(payment: &pb::Payment, amount_minor: Option<i64>) -> pb::CaptureRequest {
+    pb::CaptureRequest {
+        step_key: Some(key("capture_payment")),
+        payment_id: payment.id.clone(),
+        amount: amount_minor.map(cents),
+    }
+}
+
+/// A void by a step of a new saga.
+pub(crate) fn voiding(payment: &pb::Payment) -> pb::VoidRequest {
+    pb::VoidRequest { step_key: Some(key("void_payment")), payment_id: payment.id.clone() }
 }
 
 /// A refund by a step of a new saga.

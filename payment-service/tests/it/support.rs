@@ -9,9 +9,13 @@ use std::{
 };
 
 use amends_primitives::{Clock, Currency, ManualClock, Money, OrderId, RandomIds, SagaId, SystemClock, Timestamp};
+use futures::future::join_all;
 use payment_service::{
     app::{Error, Payments},
-    domain::{Charge, CustomerId, Fingerprint, Payment, PaymentMethod, RefundAsked, Rejection, StepKey},
+    domain::{
+        Charge, CustomerId, EndingAsked, EndingVerb, Fingerprint, Mode, Payment, PaymentMethod, RefundAsked, Rejection,
+        StepKey,
+    },
     metrics::Attempts,
     processor::{
         PaymentProcessor,
@@ -26,10 +30,53 @@ use payment_service::{
 use service_kit::metrics::Metrics;
 use uuid::Uuid;
 
+/// Runs each case on every backend, each on a store of its own.
+macro_rules! on_every_backend {
+    ($($case:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                if let Some(place) = crate::support::sqlite().await {
+                    super::$case(&place).await;
+                    place.clean().await;
+                }
+            })+
+        }
+        mod on_mongodb {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                if let Some(place) = crate::support::mongo().await {
+                    super::$case(&place).await;
+                    place.clean().await;
+                }
+            })+
+        }
+    };
+}
+pub(crate) use on_every_backend;
+
+/// As many as an impatient caller and its load balancer can produce.
+pub(crate) const REPEATS: usize = 64;
+
+/// `REPEATS` calls at once.
+pub(crate) async fn repeat<F, T>(payments: &Payments, call: impl Fn(Payments) -> F) -> Vec<T>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let calls: Vec<_> = (0..REPEATS).map(|_| tokio::spawn(call(payments.clone()))).collect();
+    join_all(calls).await.into_iter().map(Result::unwrap).collect()
+}
+
 /// Where one test's data is. It can be opened again, as after a restart.
 pub(crate) enum Place {
     Sqlite(tempfile::TempDir),
     Mongo { uri: String, database: String },
+}
+
+/// What is in that folder.
+pub(crate) fn place_in(dir: tempfile::TempDir) -> Place {
+    Place::Sqlite(dir)
 }
 
 pub(crate) async fn sqlite() -> Option<Place> {
@@ -55,10 +102,14 @@ pub(crate) fn mongo_uri() -> Option<String> {
     uri
 }
 
-/// How often races are run: one miss in a thousand is a miss.
+/// How often races are run: one miss in a thousand is a miss. `AMENDS_CONFORMANCE_ROUNDS`, 3 where it is not set.
 #[expect(clippy::disallowed_methods, reason = "tests are told by the environment how long to look")]
 pub(crate) fn rounds() -> u32 {
-    std::env::var("AMENDS_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
+    match std::env::var("AMENDS_CONFORMANCE_ROUNDS") {
+        // A mistake here must not look like a thousand rounds that passed.
+        Ok(rounds) => rounds.parse().expect("AMENDS_CONFORMANCE_ROUNDS must be a number"),
+        Err(_) => 3,
+    }
 }
 
 fn next_number() -> u64 {
@@ -150,6 +201,11 @@ impl World {
         entry.map_or((0, 0), |entry| (entry.taken_minor(), entry.given_back_minor()))
     }
 
+    /// What the processor holds under an authorization's key.
+    pub(crate) async fn held_of(&self, key: &StepKey) -> i64 {
+        self.opened.ledger.load(key).await.unwrap().map_or(0, |entry| entry.held_minor())
+    }
+
     /// Every payment says what the processor's ledger says, and none is in doubt.
     pub(crate) async fn assert_books_balance(&self) {
         let mut query = ListQuery { limit: PAGE_SIZE_MAX, ..ListQuery::default() };
@@ -158,6 +214,8 @@ impl World {
             for payment in &page.payments {
                 let books = (payment.captured().amount_minor(), payment.refunded().amount_minor());
                 assert_eq!(books, self.ledger_of(&payment.charge.key).await, "{payment:?}");
+                let held = payment.capturable().amount_minor();
+                assert_eq!(held, self.held_of(&payment.charge.key).await, "{payment:?}");
             }
             match page.payments.last() {
                 Some(last) if page.more => query.after = Some(last.id),
@@ -207,6 +265,7 @@ pub(crate) fn charge_of(minor: i64, method: &str) -> Charge {
         customer_id: CustomerId::try_new("demo").unwrap(),
         amount: eur(minor),
         method: PaymentMethod::try_new(method).unwrap(),
+        mode: Mode::Charge,
     }
 }
 
@@ -218,6 +277,17 @@ pub(crate) fn refund_of(payment: &Payment, minor: Option<i64>) -> RefundAsked {
         payment_id: payment.id,
         amount: minor.map(eur),
     }
+}
+
+/// A capture of an authorization by a step of a new saga; `None` is all that is held.
+pub(crate) fn capture_of(payment: &Payment, minor: Option<i64>) -> EndingAsked {
+    let verb = EndingVerb::Capture(minor.map(eur));
+    EndingAsked { key: step(saga(), "capture_payment"), fingerprint: fingerprint(3), payment_id: payment.id, verb }
+}
+
+/// A void of an authorization by a step of a new saga.
+pub(crate) fn void_of(payment: &Payment) -> EndingAsked {
+    EndingAsked { key: step(saga(), "void_payment"), verb: EndingVerb::Void, ..capture_of(payment, None) }
 }
 
 /// The rejection a call ended in.

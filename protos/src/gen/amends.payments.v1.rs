@@ -26,6 +26,9 @@ pub struct Payment {
     pub created_at: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(message, optional, tag = "11")]
     pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// What is held and may still be captured: zero unless the state is AUTHORIZED.
+    #[prost(message, optional, tag = "12")]
+    pub capturable: ::core::option::Option<super::super::common::v1::Money>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChargeRequest {
@@ -48,8 +51,58 @@ pub struct ChargeResponse {
     pub payment: ::core::option::Option<Payment>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthorizeRequest {
+    /// Another key than any Charge has: the two share one barrier.
+    #[prost(message, optional, tag = "1")]
+    pub step_key: ::core::option::Option<super::super::common::v1::StepKey>,
+    #[prost(string, tag = "2")]
+    pub order_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub customer_id: ::prost::alloc::string::String,
+    /// How much to hold. More than zero.
+    #[prost(message, optional, tag = "4")]
+    pub amount: ::core::option::Option<super::super::common::v1::Money>,
+    /// A processor's token for a payment method, never card data. 1 to 64 characters of \[A-Za-z0-9\_-\].
+    #[prost(string, tag = "5")]
+    pub payment_method: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthorizeResponse {
+    /// As it was authorized, also where it has been captured or voided since.
+    #[prost(message, optional, tag = "1")]
+    pub payment: ::core::option::Option<Payment>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CaptureRequest {
+    #[prost(message, optional, tag = "1")]
+    pub step_key: ::core::option::Option<super::super::common::v1::StepKey>,
+    #[prost(string, tag = "2")]
+    pub payment_id: ::prost::alloc::string::String,
+    /// Absent: all that is held. Never more than that; of the rest the hold is released.
+    #[prost(message, optional, tag = "3")]
+    pub amount: ::core::option::Option<super::super::common::v1::Money>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CaptureResponse {
+    /// As it was captured, also where it has been refunded since.
+    #[prost(message, optional, tag = "1")]
+    pub payment: ::core::option::Option<Payment>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VoidRequest {
+    #[prost(message, optional, tag = "1")]
+    pub step_key: ::core::option::Option<super::super::common::v1::StepKey>,
+    #[prost(string, tag = "2")]
+    pub payment_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VoidResponse {
+    #[prost(message, optional, tag = "1")]
+    pub payment: ::core::option::Option<Payment>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CompensateChargeRequest {
-    /// The key of the Charge call to undo.
+    /// The key of the Charge or Authorize call to undo.
     #[prost(message, optional, tag = "1")]
     pub charge_step_key: ::core::option::Option<super::super::common::v1::StepKey>,
 }
@@ -124,8 +177,10 @@ pub enum PaymentState {
     Refunded = 4,
     /// Part of what was captured has been given back.
     PartiallyRefunded = 5,
-    /// Compensated before it could be charged: it never will be.
+    /// Nothing was taken and nothing ever will be: compensated before it could be charged, or what was held was released.
     Voided = 6,
+    /// Held, not taken: may be captured or voided.
+    Authorized = 7,
 }
 impl PaymentState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -141,6 +196,7 @@ impl PaymentState {
             Self::Refunded => "PAYMENT_STATE_REFUNDED",
             Self::PartiallyRefunded => "PAYMENT_STATE_PARTIALLY_REFUNDED",
             Self::Voided => "PAYMENT_STATE_VOIDED",
+            Self::Authorized => "PAYMENT_STATE_AUTHORIZED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -153,6 +209,7 @@ impl PaymentState {
             "PAYMENT_STATE_REFUNDED" => Some(Self::Refunded),
             "PAYMENT_STATE_PARTIALLY_REFUNDED" => Some(Self::PartiallyRefunded),
             "PAYMENT_STATE_VOIDED" => Some(Self::Voided),
+            "PAYMENT_STATE_AUTHORIZED" => Some(Self::Authorized),
             _ => None,
         }
     }
@@ -201,8 +258,10 @@ pub mod payment_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// Refusals are gRPC errors with a google.rpc.ErrorInfo detail (domain "amends.payments") whose reason is one of:
-    /// DECLINED, INSUFFICIENT_FUNDS, AMOUNT_LIMIT_EXCEEDED, STEP_COMPENSATED, STEP_KEY_REUSED, NOT_REFUNDABLE, REFUND_EXCEEDS_CAPTURED
-    /// (FAILED_PRECONDITION), PAYMENT_NOT_FOUND (NOT_FOUND), INVALID_ARGUMENT (INVALID_ARGUMENT, with a BadRequest detail).
+    /// DECLINED, INSUFFICIENT_FUNDS, AMOUNT_LIMIT_EXCEEDED, STEP_COMPENSATED, STEP_KEY_REUSED, NOT_CAPTURABLE, NOT_VOIDABLE,
+    /// NOT_REFUNDABLE, CAPTURE_EXCEEDS_AUTHORIZED, REFUND_EXCEEDS_CAPTURED (FAILED_PRECONDITION), PAYMENT_NOT_FOUND (NOT_FOUND),
+    /// INVALID_ARGUMENT (INVALID_ARGUMENT, with a BadRequest detail). Where a payment is in a state from which what was asked cannot
+    /// follow (NOT_CAPTURABLE, NOT_VOIDABLE, NOT_REFUNDABLE), the metadata names both: "state" and "requested_state".
     #[derive(Debug, Clone)]
     pub struct PaymentServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -283,7 +342,7 @@ pub mod payment_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Action: takes the money, once per step key.
+        /// Action: takes the money, once per step key: authorizes and captures at once.
         pub async fn charge(
             &mut self,
             request: impl tonic::IntoRequest<super::ChargeRequest>,
@@ -305,8 +364,83 @@ pub mod payment_service_client {
                 .insert(GrpcMethod::new("amends.payments.v1.PaymentService", "Charge"));
             self.inner.unary(req, path, codec).await
         }
-        /// Compensation of Charge, by the charge step's own key: refunds what was captured. Succeeds for a key never seen and leaves
-        /// a tombstone, so that a delayed charge can never land after it.
+        /// Action: holds the money, once per step key. It is then captured, once, or voided.
+        pub async fn authorize(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AuthorizeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AuthorizeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/amends.payments.v1.PaymentService/Authorize",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("amends.payments.v1.PaymentService", "Authorize"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Action: takes what is held, or a part of it, once per step key. A payment is captured once: what is not captured is
+        /// released.
+        pub async fn capture(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CaptureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CaptureResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/amends.payments.v1.PaymentService/Capture",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("amends.payments.v1.PaymentService", "Capture"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Action: releases what is held, all of it, once per step key. What has been captured is refunded, not voided.
+        pub async fn void(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VoidRequest>,
+        ) -> std::result::Result<tonic::Response<super::VoidResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/amends.payments.v1.PaymentService/Void",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("amends.payments.v1.PaymentService", "Void"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Compensation of Charge and of Authorize, by that step's own key: refunds what was captured, voids what is held. Succeeds for
+        /// a key never seen and leaves a tombstone, so that a delayed charge or authorization can never land after it.
         pub async fn compensate_charge(
             &mut self,
             request: impl tonic::IntoRequest<super::CompensateChargeRequest>,
@@ -426,13 +560,32 @@ pub mod payment_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with PaymentServiceServer.
     #[async_trait]
     pub trait PaymentService: std::marker::Send + std::marker::Sync + 'static {
-        /// Action: takes the money, once per step key.
+        /// Action: takes the money, once per step key: authorizes and captures at once.
         async fn charge(
             &self,
             request: tonic::Request<super::ChargeRequest>,
         ) -> std::result::Result<tonic::Response<super::ChargeResponse>, tonic::Status>;
-        /// Compensation of Charge, by the charge step's own key: refunds what was captured. Succeeds for a key never seen and leaves
-        /// a tombstone, so that a delayed charge can never land after it.
+        /// Action: holds the money, once per step key. It is then captured, once, or voided.
+        async fn authorize(
+            &self,
+            request: tonic::Request<super::AuthorizeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AuthorizeResponse>,
+            tonic::Status,
+        >;
+        /// Action: takes what is held, or a part of it, once per step key. A payment is captured once: what is not captured is
+        /// released.
+        async fn capture(
+            &self,
+            request: tonic::Request<super::CaptureRequest>,
+        ) -> std::result::Result<tonic::Response<super::CaptureResponse>, tonic::Status>;
+        /// Action: releases what is held, all of it, once per step key. What has been captured is refunded, not voided.
+        async fn void(
+            &self,
+            request: tonic::Request<super::VoidRequest>,
+        ) -> std::result::Result<tonic::Response<super::VoidResponse>, tonic::Status>;
+        /// Compensation of Charge and of Authorize, by that step's own key: refunds what was captured, voids what is held. Succeeds for
+        /// a key never seen and leaves a tombstone, so that a delayed charge or authorization can never land after it.
         async fn compensate_charge(
             &self,
             request: tonic::Request<super::CompensateChargeRequest>,
@@ -462,8 +615,10 @@ pub mod payment_service_server {
         >;
     }
     /// Refusals are gRPC errors with a google.rpc.ErrorInfo detail (domain "amends.payments") whose reason is one of:
-    /// DECLINED, INSUFFICIENT_FUNDS, AMOUNT_LIMIT_EXCEEDED, STEP_COMPENSATED, STEP_KEY_REUSED, NOT_REFUNDABLE, REFUND_EXCEEDS_CAPTURED
-    /// (FAILED_PRECONDITION), PAYMENT_NOT_FOUND (NOT_FOUND), INVALID_ARGUMENT (INVALID_ARGUMENT, with a BadRequest detail).
+    /// DECLINED, INSUFFICIENT_FUNDS, AMOUNT_LIMIT_EXCEEDED, STEP_COMPENSATED, STEP_KEY_REUSED, NOT_CAPTURABLE, NOT_VOIDABLE,
+    /// NOT_REFUNDABLE, CAPTURE_EXCEEDS_AUTHORIZED, REFUND_EXCEEDS_CAPTURED (FAILED_PRECONDITION), PAYMENT_NOT_FOUND (NOT_FOUND),
+    /// INVALID_ARGUMENT (INVALID_ARGUMENT, with a BadRequest detail). Where a payment is in a state from which what was asked cannot
+    /// follow (NOT_CAPTURABLE, NOT_VOIDABLE, NOT_REFUNDABLE), the metadata names both: "state" and "requested_state".
     #[derive(Debug)]
     pub struct PaymentServiceServer<T> {
         inner: Arc<T>,
@@ -570,6 +725,140 @@ pub mod payment_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChargeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/amends.payments.v1.PaymentService/Authorize" => {
+                    #[allow(non_camel_case_types)]
+                    struct AuthorizeSvc<T: PaymentService>(pub Arc<T>);
+                    impl<
+                        T: PaymentService,
+                    > tonic::server::UnaryService<super::AuthorizeRequest>
+                    for AuthorizeSvc<T> {
+                        type Response = super::AuthorizeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AuthorizeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PaymentService>::authorize(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AuthorizeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/amends.payments.v1.PaymentService/Capture" => {
+                    #[allow(non_camel_case_types)]
+                    struct CaptureSvc<T: PaymentService>(pub Arc<T>);
+                    impl<
+                        T: PaymentService,
+                    > tonic::server::UnaryService<super::CaptureRequest>
+                    for CaptureSvc<T> {
+                        type Response = super::CaptureResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CaptureRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PaymentService>::capture(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CaptureSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/amends.payments.v1.PaymentService/Void" => {
+                    #[allow(non_camel_case_types)]
+                    struct VoidSvc<T: PaymentService>(pub Arc<T>);
+                    impl<
+                        T: PaymentService,
+                    > tonic::server::UnaryService<super::VoidRequest> for VoidSvc<T> {
+                        type Response = super::VoidResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::VoidRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PaymentService>::void(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VoidSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Layer as _;
 
-use crate::shutdown::Shutdown;
+use crate::{faults::Hangup, shutdown::Shutdown};
 
 /// What a listener allows its callers.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +116,8 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     // Handlers may ask who connected; a connection without an address is gone already.
     let Ok(peer) = stream.peer_addr() else { return };
-    let service = Extension(ConnectInfo(peer)).layer(router);
+    let hangup = Hangup::default();
+    let service = Extension(ConnectInfo(peer)).layer(Extension(hangup.clone()).layer(router));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -134,12 +135,16 @@ async fn connection(
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
     let result = tokio::select! {
+        // First of all: what was answered in the same moment must not get out.
+        biased;
+        () = hangup.pulled() => return,
         result = connection.as_mut() => result,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 result = connection.as_mut() => result,
                 () = cut.cancelled() => return,
+                () = hangup.pulled() => return,
             }
         }
     };

@@ -188,7 +188,7 @@ async fn the_admin_listener_tells_how_we_are() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = Shutdown::new();
-    let router = crate::admin::router(runtime.metrics.clone(), runtime.readiness.clone(), runtime.shutdown.clone());
+    let router = crate::admin::router(&runtime);
     tokio::spawn(serve(listener, router, stop.clone()));
     let ask = async |path: &str| {
         let answer = reqwest::get(format!("{url}{path}")).await.unwrap();

@@ -193,8 +193,8 @@ impl PaymentStore for MongoStore {
         }
         let filter = doc! { "_id": document.step_key, "version": document.version - 1, "kind": PAYMENT };
         match self.swap_in(&self.payments, filter, fields).await {
-            // The only unique index a swap can touch is the one on refunds' keys.
-            Err(error) if is_duplicate_key(&error) => Err(StoreError::RefundKeyTaken),
+            // The only unique indexes a swap can touch are those on the keys of refunds and of endings.
+            Err(error) if is_duplicate_key(&error) => Err(StoreError::StepKeyTaken),
             swapped => Ok(swapped?),
         }
     }

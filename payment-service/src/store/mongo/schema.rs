@@ -14,7 +14,7 @@ use crate::{
     domain::Status,
     store::{
         StoreError,
-        document::{Document, PAYMENT, TOMBSTONE},
+        document::{AUTHORIZE, Document, PAYMENT, TOMBSTONE},
     },
 };
 
@@ -35,6 +35,28 @@ fn validator() -> bson::Document {
             "amount_minor": { "bsonType": "long", "minimum": 1_i64 },
             "at": time(),
             "state": { "enum": ["pending", "done", "refused"] },
+        },
+    };
+    let ending = doc! {
+        "bsonType": "object",
+        "required": ["key", "fingerprint", "at", "verb", "state"],
+        "properties": {
+            "key": text(),
+            "fingerprint": text(),
+            "at": time(),
+            "verb": { "enum": ["capture", "void"] },
+            "amount_minor": { "bsonType": "long", "minimum": 1_i64 },
+            "state": { "enum": ["pending", "done", "refused"] },
+        },
+    };
+    let hold = doc! {
+        "bsonType": "object",
+        "required": ["amount_minor", "receipt", "at", "endings"],
+        "properties": {
+            "amount_minor": { "bsonType": "long", "minimum": 1_i64 },
+            "receipt": text(),
+            "at": time(),
+            "endings": { "bsonType": "array", "items": ending },
         },
     };
     doc! { "$and": [
@@ -68,6 +90,8 @@ fn validator() -> bson::Document {
                         "captured_minor": minor(),
                         "refunded_minor": minor(),
                         "refunds": { "bsonType": "array", "items": refund },
+                        "mode": { "enum": [AUTHORIZE] },
+                        "hold": hold,
                     },
                 },
             ],
@@ -76,6 +100,7 @@ fn validator() -> bson::Document {
         { "$expr": { "$and": [
             { "$lte": ["$captured_minor", "$amount_minor"] },
             { "$lte": ["$refunded_minor", "$captured_minor"] },
+            { "$lte": ["$hold.amount_minor", "$amount_minor"] },
         ] } },
     ] }
 }
@@ -84,10 +109,14 @@ fn indexes() -> Vec<IndexModel> {
     let unique = || IndexOptions::builder().unique(true);
     let by = |field: &str| IndexModel::builder().keys(doc! { field: 1, "payment_id": 1 }).build();
     // Partial, because a unique index counts a missing key as a key.
-    let refund_keys = unique().partial_filter_expression(doc! { "refunds.key": { "$exists": true } }).build();
+    let keys = |field: &str| {
+        let where_given = unique().partial_filter_expression(doc! { field: { "$exists": true } }).build();
+        IndexModel::builder().keys(doc! { field: 1 }).options(where_given).build()
+    };
     vec![
         IndexModel::builder().keys(doc! { "payment_id": 1 }).options(unique().build()).build(),
-        IndexModel::builder().keys(doc! { "refunds.key": 1 }).options(refund_keys).build(),
+        keys("refunds.key"),
+        keys("hold.endings.key"),
         // Listing is always in the order of ids, so each index ends with it.
         by("order_id"),
         by("customer_id"),

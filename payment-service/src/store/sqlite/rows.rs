@@ -1,6 +1,7 @@
 //! A row of `payments` and the document it stands for.
 
 use amends_sql::SqlError;
+use serde::Serialize;
 use sqlx::{
     Any, Row,
     any::{AnyArguments, AnyRow},
@@ -18,11 +19,11 @@ use crate::{
 /// In the order of [`bind_all`].
 pub(super) const COLUMNS: &str = "step_key, kind, payment_id, version, created_at, updated_at, closed_at, fingerprint, \
 order_id, customer_id, payment_method, amount_minor, currency, status, decline_reason, receipt, captured_at, captured_minor, \
-refunded_minor, refunds";
+refunded_minor, refunds, mode, hold";
 
 /// As many as [`COLUMNS`].
 pub(super) const PLACEHOLDERS: &str =
-    "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20";
+    "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22";
 
 pub(super) type AnyQuery<'q> = Query<'q, Any, AnyArguments>;
 
@@ -49,12 +50,14 @@ pub(super) fn bind_all<'q>(query: AnyQuery<'q>, document: &Document) -> Result<A
         .bind(state.and_then(|state| state.captured_at))
         .bind(state.map(|state| state.captured_minor))
         .bind(state.map(|state| state.refunded_minor))
-        .bind(state.map(refunds_json).transpose()?))
+        .bind(state.map(|state| json(&state.refunds)).transpose()?)
+        .bind(asked.and_then(|asked| asked.mode.clone()))
+        .bind(state.map(hold_json).transpose()?.flatten()))
 }
 
 /// What a swap changes; `$1` is the key, `$2` the new version.
 pub(super) const SWAP: &str = "UPDATE payments SET version = $2, updated_at = $3, closed_at = $4, status = $5, \
-decline_reason = $6, receipt = $7, captured_at = $8, captured_minor = $9, refunded_minor = $10, refunds = $11 \
+decline_reason = $6, receipt = $7, captured_at = $8, captured_minor = $9, refunded_minor = $10, refunds = $11, hold = $12 \
 WHERE step_key = $1 AND version = $2 - 1 AND kind = 'payment'";
 
 /// Binds what [`SWAP`] needs.
@@ -74,11 +77,16 @@ pub(super) fn bind_swap<'q>(
         .bind(state.captured_at)
         .bind(state.captured_minor)
         .bind(state.refunded_minor)
-        .bind(refunds_json(state)?))
+        .bind(json(&state.refunds)?)
+        .bind(hold_json(state)?))
 }
 
-fn refunds_json(state: &StateFields) -> Result<String, StoreError> {
-    serde_json::to_string(&state.refunds).map_err(|error| StoreError::Bug(Box::new(error)))
+fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Bug(Box::new(error)))
+}
+
+fn hold_json(state: &StateFields) -> Result<Option<String>, StoreError> {
+    state.hold.as_ref().map(json).transpose()
 }
 
 /// The record a row stands for.
@@ -109,11 +117,14 @@ fn read_asked(row: &AnyRow) -> Result<AskedFields, StoreError> {
         payment_method: column(row, "payment_method")?,
         amount_minor: column(row, "amount_minor")?,
         currency: column(row, "currency")?,
+        mode: column(row, "mode")?,
     })
 }
 
 fn read_state(row: &AnyRow, status: String) -> Result<StateFields, StoreError> {
     let refunds: String = column(row, "refunds")?;
+    let hold: Option<String> = column(row, "hold")?;
+    let hold = hold.map(|hold| serde_json::from_str(&hold)).transpose();
     Ok(StateFields {
         status,
         decline_reason: column(row, "decline_reason")?,
@@ -122,6 +133,7 @@ fn read_state(row: &AnyRow, status: String) -> Result<StateFields, StoreError> {
         captured_minor: column(row, "captured_minor")?,
         refunded_minor: column(row, "refunded_minor")?,
         refunds: serde_json::from_str(&refunds).map_err(|_| StoreError::Corrupt { what: "refunds" })?,
+        hold: hold.map_err(|_| StoreError::Corrupt { what: "hold" })?,
     })
 }
 

@@ -3,14 +3,14 @@
 use amends_sql::{Migration, Schema};
 
 /// The payments.
-pub const SCHEMA: Schema = Schema {
-    component: "payment",
-    migrations: &[Migration {
-        version: 1,
-        description: "payments",
-        // The checks repeat what the domain guarantees: a mistake in it stops at the store instead of becoming money.
-        // Listing is always in the order of ids, so each index ends with it.
-        sql: "
+pub const SCHEMA: Schema = Schema { component: "payment", migrations: &[PAYMENTS, AUTHORIZATIONS] };
+
+const PAYMENTS: Migration = Migration {
+    version: 1,
+    description: "payments",
+    // The checks repeat what the domain guarantees: a mistake in it stops at the store instead of becoming money.
+    // Listing is always in the order of ids, so each index ends with it.
+    sql: "
 CREATE TABLE payments (
     step_key TEXT NOT NULL PRIMARY KEY,
     kind TEXT NOT NULL CHECK (kind IN ('payment', 'tombstone')),
@@ -46,7 +46,64 @@ CREATE TABLE payment_refund_keys (
     step_key TEXT NOT NULL REFERENCES payments (step_key)
 );
 ",
-    }],
+};
+
+/// SQLite cannot change a check, so the table is written anew. One process has the file, so old code does not run against it.
+const AUTHORIZATIONS: Migration = Migration {
+    version: 2,
+    description: "authorizations",
+    sql: "
+CREATE TABLE payments_2 (
+    step_key TEXT NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('payment', 'tombstone')),
+    payment_id TEXT NOT NULL UNIQUE,
+    version BIGINT NOT NULL CHECK (version >= 1),
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    closed_at BIGINT,
+    fingerprint TEXT,
+    order_id TEXT,
+    customer_id TEXT,
+    payment_method TEXT,
+    amount_minor BIGINT CHECK (amount_minor > 0),
+    currency TEXT,
+    status TEXT CHECK (status IN ('pending', 'authorized', 'captured', 'partially_refunded', 'refunded', 'declined', 'voided')),
+    decline_reason TEXT,
+    receipt TEXT,
+    captured_at BIGINT,
+    captured_minor BIGINT CHECK (captured_minor >= 0 AND captured_minor <= amount_minor),
+    refunded_minor BIGINT CHECK (refunded_minor >= 0 AND refunded_minor <= captured_minor),
+    refunds TEXT,
+    mode TEXT CHECK (mode = 'authorize'),
+    hold TEXT,
+    CHECK (status <> 'authorized' OR (mode IS NOT NULL AND hold IS NOT NULL AND captured_minor = 0)),
+    CHECK (kind <> 'tombstone' OR (closed_at IS NOT NULL AND status IS NULL AND amount_minor IS NULL)),
+    CHECK (kind <> 'payment' OR (fingerprint IS NOT NULL AND order_id IS NOT NULL AND customer_id IS NOT NULL
+        AND payment_method IS NOT NULL AND amount_minor IS NOT NULL AND currency IS NOT NULL AND status IS NOT NULL
+        AND captured_minor IS NOT NULL AND refunded_minor IS NOT NULL AND refunds IS NOT NULL))
+);
+INSERT INTO payments_2 (step_key, kind, payment_id, version, created_at, updated_at, closed_at, fingerprint, order_id,
+    customer_id, payment_method, amount_minor, currency, status, decline_reason, receipt, captured_at, captured_minor,
+    refunded_minor, refunds)
+SELECT step_key, kind, payment_id, version, created_at, updated_at, closed_at, fingerprint, order_id, customer_id,
+    payment_method, amount_minor, currency, status, decline_reason, receipt, captured_at, captured_minor, refunded_minor,
+    refunds FROM payments;
+-- One key, one payment: of a refund, and of what ends a hold.
+CREATE TABLE payment_effect_keys (
+    kind TEXT NOT NULL CHECK (kind IN ('refund', 'ending')),
+    effect_key TEXT NOT NULL,
+    step_key TEXT NOT NULL REFERENCES payments_2 (step_key),
+    PRIMARY KEY (kind, effect_key)
+);
+INSERT INTO payment_effect_keys (kind, effect_key, step_key) SELECT 'refund', refund_key, step_key FROM payment_refund_keys;
+DROP TABLE payment_refund_keys;
+DROP TABLE payments;
+-- References follow the name.
+ALTER TABLE payments_2 RENAME TO payments;
+CREATE INDEX payments_by_order ON payments (order_id, payment_id);
+CREATE INDEX payments_by_customer ON payments (customer_id, payment_id);
+CREATE INDEX payments_by_status ON payments (status, payment_id);
+",
 };
 
 /// The simulated processor's memory. A component of its own: it is another party's.

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::rows::{COLUMNS, PLACEHOLDERS, SWAP, bind_all, bind_swap};
 use crate::store::{
     StoreError,
-    document::{Document, RefundStateDocument, StateFields},
+    document::{Document, EndingStateDocument, RefundStateDocument, StateFields},
 };
 
 /// Callers wait in this queue; when it is full they wait before it. Either way their own bound ends the wait.
@@ -147,20 +147,25 @@ async fn swap_in_tx(tx: &mut Tx, document: &Document, state: &StateFields) -> Re
     if updated.rows_affected() == 0 {
         return Ok(Written::Lost);
     }
-    // A key is new only while its refund is pending: later swaps find their own.
-    for refund in state.refunds.iter().filter(|refund| refund.state == RefundStateDocument::Pending) {
-        let sql = "INSERT INTO payment_refund_keys (refund_key, step_key) VALUES ($1, $2) \
-                   ON CONFLICT (refund_key) DO UPDATE SET step_key = excluded.step_key \
-                   WHERE payment_refund_keys.step_key = excluded.step_key";
+    // A key is new only while what it names is pending: later swaps find their own.
+    let refunds = state.refunds.iter().filter(|refund| refund.state == RefundStateDocument::Pending);
+    let endings = state.hold.iter().flat_map(|hold| &hold.endings);
+    let endings = endings.filter(|ending| ending.state == EndingStateDocument::Pending);
+    let keys = refunds.map(|refund| ("refund", &refund.key)).chain(endings.map(|ending| ("ending", &ending.key)));
+    for (kind, key) in keys {
+        let sql = "INSERT INTO payment_effect_keys (kind, effect_key, step_key) VALUES ($1, $2, $3) \
+                   ON CONFLICT (kind, effect_key) DO UPDATE SET step_key = excluded.step_key \
+                   WHERE payment_effect_keys.step_key = excluded.step_key";
         let claimed = sqlx::query(sql)
-            .bind(refund.key.clone())
+            .bind(kind)
+            .bind(key.clone())
             .bind(document.step_key.clone())
             .execute(&mut **tx)
             .await
             .map_err(SqlError::from)?;
         if claimed.rows_affected() == 0 {
             // The whole transaction is undone; its other writes are then tried without this one.
-            return Err(StoreError::RefundKeyTaken);
+            return Err(StoreError::StepKeyTaken);
         }
     }
     Ok(Written::Done)

@@ -1,0 +1,15 @@
+//! Capture and void: the two ways in which a hold ends, once. The intent is recorded in the payment's own document before the
+//! processor is asked, so that of a capture and a void that meet exactly one is done.
+
+use super::{Error, Payments};
+use crate::domain::{EndingAsked, Payment, next_for_ending};
+
+impl Payments {
+    /// Captures or voids what is held.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] when it surely had no effect under this key; [`Error::Failed`] when nobody knows.
+    pub async fn end(&self, asked: &EndingAsked) -> Result<Payment, Error> {
+        self.settle(asked.payment_id, &asked.key, |payment| next_for_ending(payment, asked)).await
+    }
+}

@@ -1,0 +1,91 @@
+//! What calls that name a payment (capture, void, refund) have in common: read it, decide, then one effect, and decide again.
+//!
+//! | crash after            | on record | a repeat                                                        |
+//! |------------------------|-----------|-----------------------------------------------------------------|
+//! | nothing                | nothing   | starts anew                                                     |
+//! | the intent is recorded | pending   | asks the processor                                              |
+//! | the processor answered | pending   | asks again with the same key, and is told what was done then    |
+//! | the outcome is kept    | done      | gets that answer                                                |
+
+use amends_primitives::PaymentId;
+
+use super::{Error, Failure, Payments, ROUNDS_MAX};
+use crate::{
+    domain::{Ending, EndingNext, Event, Payment, Record, Refund, RefundNext, Rejection, StepKey},
+    store::StoreError,
+};
+
+/// The next effect.
+pub(super) enum Move {
+    Record(Event),
+    AskEnding(Ending),
+    AskRefund(Refund),
+    Answer(Payment),
+}
+
+impl From<EndingNext> for Move {
+    fn from(next: EndingNext) -> Self {
+        match next {
+            EndingNext::Record(event) => Self::Record(event),
+            EndingNext::AskProcessor(ending) => Self::AskEnding(ending),
+            EndingNext::Answer(payment) => Self::Answer(payment),
+        }
+    }
+}
+
+impl From<RefundNext> for Move {
+    fn from(next: RefundNext) -> Self {
+        match next {
+            RefundNext::Record(event) => Self::Record(event),
+            RefundNext::AskProcessor(refund) => Self::AskRefund(refund),
+            RefundNext::Answer(payment) => Self::Answer(payment),
+        }
+    }
+}
+
+impl Payments {
+    /// Moves the payment until `decide` has an answer. `key` is the caller's.
+    pub(super) async fn settle<N: Into<Move>>(
+        &self,
+        id: PaymentId,
+        key: &StepKey,
+        decide: impl Fn(&Payment) -> Result<N, Rejection> + Send + Sync,
+    ) -> Result<Payment, Error> {
+        let mut payment = self.store.find(id).await?.ok_or(Rejection::PaymentNotFound(id))?;
+        let mut newest = false;
+        for _ in 0..ROUNDS_MAX {
+            let next = match decide(&payment) {
+                // A lookup by id may be of a moment ago; a refusal is not given on hearsay.
+                Err(_) if !newest => {
+                    newest = true;
+                    payment = expect_payment(self.reload(&payment.charge.key).await?)?;
+                    continue;
+                }
+                next => next?.into(),
+            };
+            let event = match next {
+                Move::Answer(payment) => return Ok(payment),
+                Move::Record(event) => event,
+                Move::AskEnding(ending) => self.ask_ending(&payment, &ending).await?,
+                Move::AskRefund(refund) => self.ask_refund(&payment, &refund).await?,
+            };
+            newest = true;
+            payment = match self.record(&payment, &event).await {
+                Ok(record) => expect_payment(record)?,
+                Err(Failure::Store(StoreError::StepKeyTaken)) => {
+                    return Err(Rejection::StepKeyReused(key.clone()).into());
+                }
+                Err(error) => return Err(error.into()),
+            };
+        }
+        Err(StoreError::Contended.into())
+    }
+}
+
+/// A record that was a payment stays one.
+fn expect_payment(record: Record) -> Result<Payment, StoreError> {
+    match record {
+        Record::Payment(payment) => Ok(payment),
+        Record::Tombstone { .. } => Err(StoreError::Corrupt { what: "payment" }),
+    }
+}

@@ -1,0 +1,133 @@
+//! What a capture or a void must do next, given the payment it names.
+//!
+//! A capture that is in doubt is asked about before a void is begun, and the other way round: which of the two came first is
+//! decided by the payment's record, never by who is quicker at the processor.
+//!
+//! Must not know: how it is done.
+
+use amends_primitives::{Money, PaymentId};
+
+use super::{
+    Barrier, ENDINGS_PER_PAYMENT_MAX, Ending, EndingState, Event, Fingerprint, Hold, Payment, RefundKey, Rejection,
+    State, Status, StepKey, Wanted,
+};
+
+/// What a capture or a void asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndingAsked {
+    /// Names the effect.
+    pub key: StepKey,
+    /// Of the caller's request.
+    pub fingerprint: Fingerprint,
+    /// Of what.
+    pub payment_id: PaymentId,
+    /// Which of the two.
+    pub verb: EndingVerb,
+}
+
+/// How a hold can end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndingVerb {
+    /// So much is taken; `None` is all that is held. The rest is released.
+    Capture(Option<Money>),
+    /// All is released.
+    Void,
+}
+
+impl EndingVerb {
+    const fn leads_to(self) -> Status {
+        match self {
+            Self::Capture(_) => Status::Captured,
+            Self::Void => Status::Voided,
+        }
+    }
+
+    fn is(self, wanted: &Wanted) -> bool {
+        match (self, wanted) {
+            (Self::Capture(asked), Wanted::Capture { asked: before, .. }) => asked == *before,
+            (Self::Void, Wanted::Void) => true,
+            (Self::Capture(_), Wanted::Void) | (Self::Void, Wanted::Capture { .. }) => false,
+        }
+    }
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndingNext {
+    /// Record the intent, then decide again.
+    Record(Event),
+    /// Ask the processor about this request, which may be another's that is in doubt; then decide again.
+    AskProcessor(Ending),
+    /// It is done: answer with the payment as it was then.
+    Answer(Payment),
+}
+
+/// Decides for a capture or a void of `payment`.
+///
+/// # Errors
+/// When it is refused. It then surely has no effect, or none that the compensation under way will not undo.
+pub fn next_for_ending(payment: &Payment, asked: &EndingAsked) -> Result<EndingNext, Rejection> {
+    let reused = || Rejection::StepKeyReused(asked.key.clone());
+    let illegal = || Rejection::IllegalState { id: payment.id, from: payment.status(), to: asked.verb.leads_to() };
+    let refund = RefundKey::Step(asked.key.clone());
+    if asked.key == payment.charge.key || payment.state.capture().is_some_and(|c| c.refund(&refund).is_some()) {
+        return Err(reused()); // names the charge, or a refund
+    }
+    if let Some(ending) = payment.state.hold().and_then(|hold| hold.ending(&asked.key)) {
+        if ending.fingerprint != asked.fingerprint || !asked.verb.is(&ending.wanted) {
+            return Err(reused());
+        }
+        match ending.state {
+            EndingState::Done { .. } => return Ok(EndingNext::Answer(as_ended(payment))),
+            EndingState::Refused { .. } if payment.status() == Status::Authorized => {
+                return Err(Rejection::CaptureRefused(payment.id));
+            }
+            EndingState::Refused { .. } => return Err(illegal()),
+            EndingState::Pending => {}
+        }
+    }
+    let State::Authorized(hold) = &payment.state else { return Err(illegal()) };
+    if let Barrier::Closed { .. } = payment.barrier {
+        return Err(Rejection::StepCompensated(payment.charge.key.clone()));
+    }
+    match hold.pending() {
+        Some(pending) => Ok(EndingNext::AskProcessor(pending.clone())),
+        None => begin(payment.id, hold, asked),
+    }
+}
+
+fn begin(id: PaymentId, hold: &Hold, asked: &EndingAsked) -> Result<EndingNext, Rejection> {
+    let wanted = match asked.verb {
+        EndingVerb::Void => Wanted::Void,
+        EndingVerb::Capture(asked) => {
+            let amount = asked.unwrap_or(hold.amount);
+            if amount.currency() != hold.amount.currency() {
+                return Err(Rejection::OtherCurrency { asked: amount, payment: hold.amount });
+            }
+            if !hold.covers(amount) {
+                return Err(Rejection::CaptureExceedsAuthorized { asked: amount, authorized: hold.amount });
+            }
+            // A void is let through all the same: a hold must be able to end.
+            if hold.endings.len() >= ENDINGS_PER_PAYMENT_MAX {
+                return Err(Rejection::TooManyCaptures(id));
+            }
+            Wanted::Capture { asked, amount }
+        }
+    };
+    let (key, fingerprint) = (asked.key.clone(), asked.fingerprint);
+    Ok(EndingNext::Record(Event::EndingAsked { key, fingerprint, wanted }))
+}
+
+/// As it was when the hold ended: what a repeat of the capture or the void is answered with.
+fn as_ended(payment: &Payment) -> Payment {
+    let ended = payment.state.hold().and_then(|hold| {
+        hold.endings.iter().find_map(|ending| match (&ending.wanted, ending.state) {
+            (Wanted::Void, EndingState::Done { at }) => Some(at),
+            _ => None,
+        })
+    });
+    match ended {
+        Some(at) => Payment { updated_at: at, ..payment.clone() },
+        None => payment.as_captured(),
+    }
+}
