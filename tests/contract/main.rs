@@ -10,4 +10,5 @@ mod payment_double;
 mod payment_provider;
 mod proto_json;
 mod storefront_to_orders;
+mod through_plugin;
 mod verify;

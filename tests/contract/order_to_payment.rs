@@ -18,11 +18,11 @@ use crate::{files, payment_double::Double};
 
 pub(crate) const PACT: &str = "order-service-payment-service.json";
 const UUID: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
-const EXAMPLE_ID: &str = "0198c0de-0000-7000-8000-000000000009";
-const ORDER: &str = "0198c0de-0000-7000-8000-0000000000f1";
+pub(crate) const EXAMPLE_ID: &str = "0198c0de-0000-7000-8000-000000000009";
+pub(crate) const ORDER: &str = "0198c0de-0000-7000-8000-0000000000f1";
 
 /// One saga for each interaction, so that they do not meet in the provider's store.
-const CONFIRMED: &str = "0198c0de-0000-7000-8000-0000000000a1";
+pub(crate) const CONFIRMED: &str = "0198c0de-0000-7000-8000-0000000000a1";
 const DECLINED: &str = "0198c0de-0000-7000-8000-0000000000a2";
 const NEVER_SEEN: &str = "0198c0de-0000-7000-8000-0000000000a3";
 const TO_UNDO: &str = "0198c0de-0000-7000-8000-0000000000a4";
@@ -104,14 +104,14 @@ async fn the_order_service_can_charge_and_compensate() {
 
 /// What the saga makes of an answer.
 #[derive(Clone, Copy)]
-enum Expectation {
+pub(crate) enum Expectation {
     Charged(&'static str, &'static str),
     Declined(&'static str, &'static str),
     Undone(&'static str),
 }
 
 impl Expectation {
-    async fn hold(self, payments: Arc<dyn Payments>) {
+    pub(crate) async fn hold(self, payments: Arc<dyn Payments>) {
         let customer = order_service::domain::CustomerId::try_new("demo").unwrap();
         let method = |name: &str| order_service::domain::PaymentMethod::try_new(name).unwrap();
         let amount = Money::new(3700, Currency::EUR);
@@ -144,7 +144,7 @@ fn step(saga: &str) -> StepContext {
 }
 
 /// The real client, aimed at the double.
-fn client(payment: SocketAddr, identity: SocketAddr) -> Arc<dyn Payments> {
+pub(crate) fn client(payment: SocketAddr, identity: SocketAddr) -> Arc<dyn Payments> {
     let sources = Sources::none()
         .set("order.payment.channel.url", format!("http://{payment}"))
         .set("order.service_token.identity_url", format!("http://{identity}"))
@@ -155,7 +155,7 @@ fn client(payment: SocketAddr, identity: SocketAddr) -> Arc<dyn Payments> {
 }
 
 /// A token service that gives everybody a token; whether tokens are good is another contract's matter.
-async fn token_service() -> SocketAddr {
+pub(crate) async fn token_service() -> SocketAddr {
     let answer = || async { Json(json!({"access_token": "token", "token_type": "Bearer", "expires_in": 600})) };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
