@@ -2,7 +2,13 @@
 //! without an engine. `cargo bench -p saga-engine`; with `AMENDS_TEST_POSTGRES_URL` set, also on PostgreSQL.
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use amends_primitives::{IdSource, RandomIds, SagaId, Timestamp};
 use amends_sql::{Database, Options};
@@ -133,7 +139,8 @@ async fn stores() -> Vec<Store> {
     let mut stores = vec![Store { name: "sqlite", database, _dir: Some(dir) }];
     #[expect(clippy::disallowed_methods, reason = "where benchmarks find their servers")]
     if let Ok(admin_url) = std::env::var("AMENDS_TEST_POSTGRES_URL") {
-        let name = format!("saga_bench_{}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("saga_bench_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let admin = Database::connect_lazy(&admin_url, &Options::administration()).unwrap();
         sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(admin.writer()).await.unwrap();
         let (server, _) = admin_url.rsplit_once('/').unwrap();
