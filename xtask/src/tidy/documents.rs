@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_path_of_one_machine_is_found() {
         let bad = format!("x\nsee `{}me/data`\n", MACHINE[0]);
-        let good = "docs/work/x http://a/home/b ${X}/work/y workspace\n";
+        let good = "docs/home/x http://a/home/b ${X}/home/y homespun\n";
         let image = format!("USER {}\n", EVERYWHERE[0]);
         check(no_machine_paths, &[("a.md", &bad), ("b.md", good), ("c", &image)], &["error: a.md:2: "]);
     }
