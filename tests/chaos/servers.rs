@@ -22,9 +22,9 @@ pub(crate) async fn each_server_crashes(rounds: usize) -> Result<()> {
             let shoppers = Shoppers::send(vec![platform.demo().await?], ORDERS, &mut random);
             shoppers.have_answers(random.random_range(1..ORDERS / 2)).await?;
             if crash_server(pid).await?.is_none() {
-                println!(
-                    "NOT RUN: {server} is killed mid-load: {pid} does not say where it is (a server of somebody else's)"
-                );
+                amends_tests::announce(&format!(
+                    "NOT RUN: {server} is killed mid-load: {pid} does not say where it is"
+                ));
             }
             let answers = shoppers.all_answered().await.with_context(context)?;
             platform.settled().await.with_context(context)?;

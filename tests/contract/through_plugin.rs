@@ -11,7 +11,9 @@ use crate::order_to_payment::{self as contract, Expectation};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_order_service_can_charge_through_the_protobuf_plugin() {
     if amends_tests::setting("PACT_PLUGIN_DIR").is_none() {
-        println!("NOT RUN: the contract through Pact's protobuf plugin: PACT_PLUGIN_DIR does not say where it is");
+        amends_tests::announce(
+            "NOT RUN: the contract through Pact's protobuf plugin: PACT_PLUGIN_DIR does not say where it is",
+        );
         return;
     }
     let protos = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protos/proto");

@@ -16,3 +16,10 @@ pub mod proxy;
 pub fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
+
+/// Says what did not run, past the test harness, which would keep it to itself.
+pub fn announce(what: &str) {
+    use std::io::Write;
+    // A terminal that is gone is no reason to fail.
+    let _ = std::io::stderr().write_all(format!("{what}\n").as_bytes());
+}

@@ -46,12 +46,11 @@ impl Platform {
     ///
     /// # Errors
     /// Where servers are expected and not there.
-    #[expect(clippy::print_stdout, reason = "what did not run must be seen")]
     pub async fn replicated(more: Value, replicas: usize) -> Result<Option<Self>> {
         let servers = ["AMENDS_TEST_POSTGRES_URL", "AMENDS_TEST_MONGODB_URI", "AMENDS_TEST_REDIS_URL"].map(setting);
         let [Some(postgres), Some(mongodb), Some(redis)] = servers else {
             if setting("AMENDS_TEST_BACKENDS").is_some_and(|backends| backends == "embedded") {
-                println!("SKIPPED five processes on servers: only embedded stores were asked for");
+                crate::announce("SKIPPED five processes on servers: only embedded stores were asked for");
                 return Ok(None);
             }
             anyhow::bail!("PostgreSQL, MongoDB and Redis are needed: run through `cargo xtask test`");
