@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use amends_primitives::{IdSource, RandomIds, SagaId, Timestamp};
-use amends_sql::{Database, Dialect, Migration, Schema, SqlError, Tx};
+use amends_sql::{Database, Dialect, Migration, Options, Schema, SqlError, Tx};
 use async_trait::async_trait;
 use futures::future::join_all;
 use serde_json::json;
@@ -185,6 +185,35 @@ async fn one_callers_failure_in_a_shared_transaction_is_only_its_own() {
         assert_eq!(world.books.mistakes(), Vec::<String>::new());
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_the_database_refuses_is_refused_alone() {
+    // SQLite keeps a text with a zero in it; PostgreSQL does not, and its refusal fails the whole statement and the transaction.
+    let Some(url) = databases::postgres() else { return };
+    let world = World::new(databases::fresh_postgres(&url, &Options::default()).await).await;
+    let engine = world.engine().await;
+    let trips: Vec<_> = (0..40).map(|_| new_trip()).collect();
+    let mut tx = world.database.begin().await.unwrap();
+    for trip in &trips {
+        insert_trip(&mut tx, trip.id).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let started = join_all(trips.into_iter().enumerate().map(|(number, trip)| {
+        let subject = if number % 8 == 0 { "\0".to_owned() } else { format!("trip {number}") };
+        engine.start(NewSaga { subject, ..trip })
+    }))
+    .await;
+    for (number, started) in started.into_iter().enumerate() {
+        match started {
+            Ok(handle) => {
+                assert_ne!(number % 8, 0);
+                assert!(matches!(handle.settled(Duration::from_secs(10)).await, Waited::Settled(_)));
+            }
+            Err(error) => assert_eq!(number % 8, 0, "{error:?}"),
+        }
+    }
+    assert_eq!(engine.stats().await.unwrap().counts, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,15 +1,14 @@
 //! Writing entries inside an open transaction: check who owns the saga, apply the host's change, move the row, keep the events.
 
-use std::{collections::HashMap, fmt::Write as _, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use amends_primitives::Timestamp;
-use amends_sql::{Dialect, SqlError, Tx};
+use amends_sql::{SqlError, Tx};
 use futures::FutureExt;
 
 use super::{
     ApplyLocal,
-    rows::{placeholders, signed, write_json},
-    writer::{release, roll_back, savepoint},
+    rows::{placeholders, places, signed, tuples, write_json},
 };
 use crate::{
     LocalOutcome,
@@ -17,26 +16,11 @@ use crate::{
 };
 
 /// Of [`move_rows`]' list of values.
-const COLUMNS: usize = 11;
+const COLUMNS: usize = 14;
 
-type Verdict = Result<Appended, JournalError>;
+pub(super) type Verdict = Result<Appended, JournalError>;
 
-/// How entries that share a transaction are guarded from each other.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Care {
-    /// Not at all: if one fails, all are to be written again, one by one.
-    Together,
-    /// By a savepoint each.
-    OneByOne,
-}
-
-pub(super) enum All {
-    Written(Vec<Verdict>),
-    /// Not all could be written together.
-    OneByOne,
-}
-
-/// Writes the only entry of a transaction, in as few statements as possible. The caller rolls back unless it was written.
+/// Writes one entry, in as few statements as possible. The caller rolls back unless it was written.
 pub(super) async fn one<A: ApplyLocal>(tx: &mut Tx, apply: &A, entry: &Append<A::Local>) -> Result<Verdict, SqlError> {
     let (failure, parked) = match (json(entry.failure.as_ref()), json(entry.parked.as_ref())) {
         (Ok(failure), Ok(parked)) => (failure, parked),
@@ -64,11 +48,8 @@ pub(super) async fn one<A: ApplyLocal>(tx: &mut Tx, apply: &A, entry: &Append<A:
         .fetch_optional(&mut **tx)
         .await?;
     let Some((request,)) = moved else {
-        let rows = read(tx, "", &[&entry.saga_id.to_string()]).await?;
-        return Ok(match rows.get(&entry.saga_id.to_string()) {
-            Some(row) if row.is_after(entry) => written(row.request.as_deref(), entry),
-            _ => Ok(Appended::Fenced),
-        });
+        let rows = read(tx, &[entry.saga_id.to_string()]).await?;
+        return Ok(unmoved(&rows, entry));
     };
     insert_events(tx, &[entry]).await?;
     match change(tx, apply, entry).await {
@@ -78,87 +59,80 @@ pub(super) async fn one<A: ApplyLocal>(tx: &mut Tx, apply: &A, entry: &Append<A:
     }
 }
 
-/// Writes entries of different sagas in a fixed number of statements, besides the host's own.
-pub(super) async fn all<A: ApplyLocal>(
+/// Writes many entries in a fixed number of statements, besides the host's own; none if one of the host's changes fails or is refused:
+/// the caller then rolls back, and writes them one by one.
+pub(super) async fn together<A: ApplyLocal>(
     tx: &mut Tx,
-    dialect: Dialect,
     apply: &A,
     entries: &[Arc<Append<A::Local>>],
-    care: Care,
-) -> Result<All, SqlError> {
-    let ids: Vec<String> = entries.iter().map(|entry| entry.saga_id.to_string()).collect();
-    let rows = read(tx, dialect.for_update(), &ids).await?;
-    let mut verdicts: Vec<Verdict> = Vec::with_capacity(entries.len());
-    let mut writes: Vec<&Append<A::Local>> = Vec::with_capacity(entries.len());
-    for (entry, id) in entries.iter().zip(&ids) {
-        let row = match rows.get(id) {
-            Some(row) if row.is_before(entry) => row,
-            Some(row) if row.is_after(entry) => {
-                verdicts.push(written(row.request.as_deref(), entry));
-                continue;
-            }
-            _ => {
-                verdicts.push(Ok(Appended::Fenced));
-                continue;
-            }
-        };
-        if entry.local.is_some() && care == Care::OneByOne {
-            savepoint(tx).await?;
+) -> Result<Option<Vec<Verdict>>, SqlError> {
+    let mut moved = move_rows(tx, entries).await?;
+    let mut writes: Vec<(&Append<A::Local>, Option<String>)> = Vec::with_capacity(entries.len());
+    let mut others = Vec::new();
+    let mut is_write = Vec::with_capacity(entries.len());
+    for entry in entries {
+        // It may be here twice, when its writer gave up waiting and asked again: the second finds the first written.
+        let id = entry.saga_id.to_string();
+        let request = moved.remove(&id);
+        is_write.push(request.is_some());
+        match request {
+            Some(request) => writes.push((entry, request)),
+            None => others.push(id),
         }
-        let verdict = match (change(tx, apply, entry).await, care) {
-            (Ok(LocalOutcome::Applied), _) => written(row.request.as_deref(), entry),
-            (Ok(LocalOutcome::Refused(_)) | Err(_), Care::Together) => return Ok(All::OneByOne),
-            (Ok(LocalOutcome::Refused(refusal)), Care::OneByOne) => Ok(Appended::LocalRefused(refusal)),
-            (Err(error), Care::OneByOne) => Err(error.into()),
-        };
-        let applied = matches!(verdict, Ok(Appended::Written(_)));
-        if entry.local.is_some() && care == Care::OneByOne {
-            if applied { release(tx).await? } else { roll_back(tx).await? }
-        }
-        if applied {
-            writes.push(entry);
-        }
-        verdicts.push(verdict);
     }
-    move_rows(tx, &writes).await?;
-    Ok(All::Written(verdicts))
+    let rows = if others.is_empty() { HashMap::new() } else { read(tx, &others).await? };
+    insert_events(tx, &writes.iter().map(|(entry, _)| *entry).collect::<Vec<_>>()).await?;
+    for (entry, _) in &writes {
+        if !matches!(change(tx, apply, entry).await, Ok(LocalOutcome::Applied)) {
+            return Ok(None);
+        }
+    }
+    let mut writes = writes.into_iter();
+    let verdict = |(entry, is_write): (&Arc<Append<A::Local>>, bool)| match is_write.then(|| writes.next()).flatten() {
+        Some((entry, request)) => written(request.as_deref(), entry),
+        None => unmoved(&rows, entry),
+    };
+    Ok(Some(entries.iter().zip(is_write).map(verdict).collect()))
 }
 
-async fn move_rows<L>(tx: &mut Tx, entries: &[&Append<L>]) -> Result<(), SqlError> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    let mut values = String::with_capacity(entries.len() * 60);
-    for at in 0..entries.len() {
-        let comma = if at == 0 { "" } else { ", " };
-        let _ = write!(values, "{comma}({})", placeholders(1 + at * COLUMNS, COLUMNS));
-    }
+/// Moves the rows that are where their entries expect them; returns the requests on them, by saga.
+///
+/// Only rows under an entry's own fence are locked, and those its replica alone writes: two batches do not wait for each other.
+async fn move_rows<L>(tx: &mut Tx, entries: &[Arc<Append<L>>]) -> Result<HashMap<String, Option<String>>, SqlError> {
+    let places = places(entries.len());
+    let values = tuples(places, COLUMNS);
     let sql = format!(
-        "WITH entry (id, seq, status, step, failure, parked, wake_at, owner, clears, at, finished_at) AS (VALUES {values})
+        "WITH entry (id, expected, fence, writer, seq, status, step, failure, parked, wake_at, owner, clears, at, finished_at)
+            AS (VALUES {values})
          UPDATE sagas SET seq = entry.seq, status = entry.status, step = entry.step, failure = entry.failure,
             parked = entry.parked, wake_at = entry.wake_at, owner = entry.owner,
             request = CASE WHEN entry.clears = 1 THEN NULL ELSE sagas.request END,
             updated_at = entry.at, finished_at = entry.finished_at
-         FROM entry WHERE sagas.id = entry.id"
+         FROM entry WHERE sagas.id = entry.id AND sagas.seq = entry.expected AND sagas.fence = entry.fence
+            AND sagas.owner = entry.writer
+         RETURNING sagas.id, sagas.request"
     );
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-    for entry in entries {
-        let encoded = |error| SqlError::Bug(sqlx::Error::Encode(Box::new(error)));
+    let mut query = sqlx::query_as::<_, (String, Option<String>)>(sqlx::AssertSqlSafe(sql));
+    let encoded = |error| SqlError::Bug(sqlx::Error::Encode(Box::new(error)));
+    for at in 0..places {
+        let entry = entries.get(at);
         query = query
-            .bind(entry.saga_id.to_string())
-            .bind(signed(entry.next_seq()))
-            .bind(entry.status.as_str().to_owned())
-            .bind(entry.step.clone())
-            .bind(json(entry.failure.as_ref()).map_err(encoded)?)
-            .bind(json(entry.parked.as_ref()).map_err(encoded)?)
-            .bind(entry.wake_at.map(Timestamp::as_micros))
-            .bind(owner_after(entry))
-            .bind(i64::from(entry.clears_request))
-            .bind(entry.at.as_micros())
-            .bind(finished_at(entry));
+            .bind(entry.map(|entry| entry.saga_id.to_string()))
+            .bind(entry.map(|entry| signed(entry.expected_seq)))
+            .bind(entry.map(|entry| signed(entry.fence)))
+            .bind(entry.map(|entry| entry.owner.as_str().to_owned()))
+            .bind(entry.map(|entry| signed(entry.next_seq())))
+            .bind(entry.map(|entry| entry.status.as_str().to_owned()))
+            .bind(entry.and_then(|entry| entry.step.clone()))
+            .bind(json(entry.and_then(|entry| entry.failure.as_ref())).map_err(encoded)?)
+            .bind(json(entry.and_then(|entry| entry.parked.as_ref())).map_err(encoded)?)
+            .bind(entry.and_then(|entry| entry.wake_at).map(Timestamp::as_micros))
+            .bind(entry.and_then(|entry| owner_after(entry)))
+            .bind(entry.map(|entry| i64::from(entry.clears_request)))
+            .bind(entry.map(|entry| entry.at.as_micros()))
+            .bind(entry.and_then(|entry| finished_at(entry)));
     }
-    query.execute(&mut **tx).await?;
-    insert_events(tx, entries).await
+    Ok(query.fetch_all(&mut **tx).await?.into_iter().collect())
 }
 
 async fn insert_events<L>(tx: &mut Tx, entries: &[&Append<L>]) -> Result<(), SqlError> {
@@ -166,15 +140,20 @@ async fn insert_events<L>(tx: &mut Tx, entries: &[&Append<L>]) -> Result<(), Sql
     if entries.is_empty() {
         return Ok(());
     }
-    let mut sql = String::from("INSERT INTO saga_events (saga_id, seq, events) VALUES ");
-    for at in 0..entries.len() {
-        let _ = write!(sql, "{}({})", if at == 0 { "" } else { ", " }, placeholders(1 + at * 3, 3));
-    }
+    let places = places(entries.len());
+    let sql = format!(
+        "INSERT INTO saga_events (saga_id, seq, events)
+        SELECT column1, column2, column3 FROM (VALUES {}) AS new WHERE column1 IS NOT NULL",
+        tuples(places, 3)
+    );
     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-    for entry in entries {
-        let events = serde_json::to_string(&entry.records)
-            .map_err(|error| SqlError::Bug(sqlx::Error::Encode(Box::new(error))))?;
-        query = query.bind(entry.saga_id.to_string()).bind(signed(entry.expected_seq + 1)).bind(events);
+    for at in 0..places {
+        let entry = entries.get(at);
+        let events = entry.map(|entry| serde_json::to_string(&entry.records)).transpose();
+        query = query
+            .bind(entry.map(|entry| entry.saga_id.to_string()))
+            .bind(entry.map(|entry| signed(entry.expected_seq + 1)))
+            .bind(events.map_err(|error| SqlError::Bug(sqlx::Error::Encode(Box::new(error))))?);
     }
     query.execute(&mut **tx).await?;
     Ok(())
@@ -196,12 +175,6 @@ struct Row {
 }
 
 impl Row {
-    fn is_before<L>(&self, entry: &Append<L>) -> bool {
-        self.seq == signed(entry.expected_seq)
-            && self.fence == signed(entry.fence)
-            && self.owner.as_deref() == Some(entry.owner.as_str())
-    }
-
     /// The entry was written, and the answer got lost: only its owner writes under its fence.
     fn is_after<L>(&self, entry: &Append<L>) -> bool {
         !entry.records.is_empty()
@@ -211,18 +184,25 @@ impl Row {
     }
 }
 
-async fn read<T: AsRef<str>>(tx: &mut Tx, for_update: &str, ids: &[T]) -> Result<HashMap<String, Row>, SqlError> {
-    // In one order everywhere, so that two batches never wait for each other.
+async fn read(tx: &mut Tx, ids: &[String]) -> Result<HashMap<String, Row>, SqlError> {
     let sql = format!(
-        "SELECT id, seq, fence, owner, request FROM sagas WHERE id IN ({}) ORDER BY id{for_update}",
-        placeholders(1, ids.len())
+        "SELECT id, seq, fence, owner, request FROM sagas WHERE id IN ({})",
+        placeholders(1, places(ids.len()))
     );
     let mut query = sqlx::query_as::<_, (String, i64, i64, Option<String>, Option<String>)>(sqlx::AssertSqlSafe(sql));
-    for id in ids {
-        query = query.bind(id.as_ref().to_owned());
+    for at in 0..places(ids.len()) {
+        query = query.bind(ids.get(at).cloned());
     }
     let found = query.fetch_all(&mut **tx).await?;
     Ok(found.into_iter().map(|(id, seq, fence, owner, request)| (id, Row { seq, fence, owner, request })).collect())
+}
+
+/// What to say of an entry whose saga is not where it expected it.
+fn unmoved<L>(rows: &HashMap<String, Row>, entry: &Append<L>) -> Verdict {
+    match rows.get(&entry.saga_id.to_string()) {
+        Some(row) if row.is_after(entry) => written(row.request.as_deref(), entry),
+        _ => Ok(Appended::Fenced),
+    }
 }
 
 fn written<L>(request: Option<&str>, entry: &Append<L>) -> Verdict {

@@ -1,11 +1,13 @@
 //! The journal in SQL: one text for SQLite and PostgreSQL, and a writer that puts concurrent sagas' entries into one commit.
 
 mod append;
+mod batch;
 mod ownership;
 mod queries;
 mod retention;
 mod rows;
 mod schema;
+mod start;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -63,10 +65,10 @@ pub struct SqlJournal<A: ApplyLocal> {
 }
 
 impl<A: ApplyLocal> SqlJournal<A> {
-    /// A journal in a database whose schema [`SCHEMA`] has been brought up to date. Starts the writing task in the current runtime.
+    /// A journal in a database whose schema [`SCHEMA`] has been brought up to date. Starts the writing tasks in the current runtime.
     pub fn new(database: Database, apply: A) -> Self {
         let metrics = WriterMetrics::default();
-        let writer = Writer::spawn(database.clone(), Arc::new(apply), metrics.clone());
+        let writer = Writer::spawn(&database, &Arc::new(apply), &metrics);
         Self { ownership: database.clone(), database, writer, metrics }
     }
 
@@ -109,12 +111,11 @@ impl<A: ApplyLocal> Journal for SqlJournal<A> {
     type Tx = Tx;
 
     async fn start_in_tx(&self, tx: &mut Tx, saga: &NewRow) -> Result<(), JournalError> {
-        insert(tx, saga).await
+        start::one(tx, saga).await?
     }
 
     async fn start(&self, saga: &NewRow) -> Result<(), JournalError> {
-        let saga = saga.clone();
-        self.writer.work(move |tx| Box::pin(async move { insert(tx, &saga).await })).await
+        self.writer.start(saga.clone()).await
     }
 
     async fn append(&self, entry: Arc<Append<A::Local>>) -> Result<Appended, JournalError> {
@@ -188,23 +189,4 @@ impl<A: ApplyLocal> Journal for SqlJournal<A> {
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, JournalError> {
         self.database.bounded(retention::purge(&self.database, before, limit)).await
     }
-}
-
-/// A first statement that finds the id taken leaves the caller's transaction usable.
-async fn insert(tx: &mut Tx, saga: &NewRow) -> Result<(), JournalError> {
-    let sql = "INSERT INTO sagas (id, definition, version, subject, status, input, traceparent, seq, fence, owner, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, 'running', $5, $6, 0, 1, $7, $8, $8) ON CONFLICT (id) DO NOTHING";
-    let inserted = sqlx::query(sql)
-        .bind(saga.id.to_string())
-        .bind(saga.definition.name.clone())
-        .bind(i64::from(saga.definition.version))
-        .bind(saga.subject.clone())
-        .bind(saga.input.clone())
-        .bind(saga.trace.traceparent().map(str::to_owned))
-        .bind(saga.owner.as_str().to_owned())
-        .bind(saga.at.as_micros())
-        .execute(&mut **tx)
-        .await
-        .map_err(SqlError::from)?;
-    if inserted.rows_affected() == 1 { Ok(()) } else { Err(JournalError::Exists(saga.id)) }
 }

@@ -94,3 +94,19 @@ pub(super) fn placeholders(first: usize, count: usize) -> String {
     }
     text
 }
+
+/// How many rows a statement has room for that writes or reads `rows` of them: a power of two, the rest filled up with NULL. A statement
+/// for every number there is would push the others out of the connections' caches, and each would be parsed and planned anew.
+pub(super) const fn places(rows: usize) -> usize {
+    rows.next_power_of_two()
+}
+
+/// So many rows of a list of values.
+pub(super) fn tuples(rows: usize, columns: usize) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(rows * columns * 6);
+    for at in 0..rows {
+        let _ = write!(text, "{}({})", if at == 0 { "" } else { ", " }, placeholders(1 + at * columns, columns));
+    }
+    text
+}

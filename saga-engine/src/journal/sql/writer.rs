@@ -1,12 +1,11 @@
-//! Group commit: one task takes whatever entries and callers' work are waiting and puts them into one transaction. With nobody else
+//! Group commit: a task takes whatever entries and callers' work are waiting and puts them into one transaction. With nobody else
 //! waiting an entry is written at once and alone.
 //!
-//! One failure in a batch must not fail the others: callers' work runs under a savepoint each; entries share one, and only if one of
-//! their changes fails or is refused are they written again under one each.
+//! Invariant: whoever handed in a job is answered exactly once, after the commit. What a batch writes is `batch.rs`' business.
 
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
-use amends_sql::{Database, SqlError, Tx};
+use amends_sql::{Database, Dialect, SqlError, Tx};
 use futures::{FutureExt, future::BoxFuture};
 use prometheus_client::{
     metrics::{
@@ -17,8 +16,8 @@ use prometheus_client::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{ApplyLocal, append};
-use crate::journal::{Append, Appended, JournalError};
+use super::{ApplyLocal, batch::Batch};
+use crate::journal::{Append, Appended, JournalError, NewRow};
 
 /// More in one transaction would hold row locks, and PostgreSQL's cache of subtransactions, for longer than a customer likes.
 const BATCH_MAX: usize = 64;
@@ -27,6 +26,7 @@ const QUEUE_MAX: usize = 4096;
 
 pub(super) enum Job<L> {
     Append(Arc<Append<L>>, oneshot::Sender<Result<Appended, JournalError>>),
+    Start(NewRow, oneshot::Sender<Result<(), JournalError>>),
     Work(Box<dyn Work>),
 }
 
@@ -109,33 +109,43 @@ impl WriterMetrics {
     }
 }
 
-/// Hands jobs to the task that writes.
+/// Hands jobs to the tasks that write.
+///
+/// Where the database takes several writers, starts and callers' work have a task of their own beside the one for entries: a saga's end
+/// then does not wait for others' beginnings. More tasks of one kind would not help: callers that wait for each other's locks (two
+/// twins of one order) must meet in one transaction, or two transactions could wait for each other.
 pub(super) struct Writer<L> {
-    jobs: mpsc::Sender<Job<L>>,
+    beginnings: mpsc::Sender<Job<L>>,
+    entries: mpsc::Sender<Job<L>>,
 }
 
 impl<L: Send + Sync + 'static> Writer<L> {
-    /// Starts the task in the current runtime. It ends when the writer is dropped and the queue is empty.
-    pub(super) fn spawn<A: ApplyLocal<Local = L>>(database: Database, apply: Arc<A>, metrics: WriterMetrics) -> Self {
-        let (jobs, mut waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(async move {
-            let mut batch = Vec::with_capacity(BATCH_MAX);
-            while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
-                let written = write(&database, &*apply, &metrics, std::mem::take(&mut batch)).await;
-                if let Err(error) = written {
-                    // Whoever waits would find out the same, one batch after the other, long after its caller has gone.
-                    while let Ok(job) = waiting.try_recv() {
-                        fail(job, &error);
-                    }
-                }
-            }
-        });
-        Self { jobs }
+    /// Starts the tasks in the current runtime. They end when the writer is dropped and their queues are empty.
+    pub(super) fn spawn<A: ApplyLocal<Local = L>>(
+        database: &Database,
+        apply: &Arc<A>,
+        metrics: &WriterMetrics,
+    ) -> Self {
+        let lane = || spawn_lane(database.clone(), Arc::clone(apply), metrics.clone());
+        let entries = lane();
+        let beginnings = match database.dialect() {
+            Dialect::Sqlite => entries.clone(),
+            Dialect::Postgres => lane(),
+        };
+        Self { beginnings, entries }
     }
 
     pub(super) async fn append(&self, entry: Arc<Append<L>>) -> Result<Appended, JournalError> {
         let (answer, answered) = oneshot::channel();
-        if self.jobs.send(Job::Append(entry, answer)).await.is_err() {
+        if self.entries.send(Job::Append(entry, answer)).await.is_err() {
+            return Err(stopped().into());
+        }
+        answered.await.unwrap_or_else(|_| Err(stopped().into()))
+    }
+
+    pub(super) async fn start(&self, saga: NewRow) -> Result<(), JournalError> {
+        let (answer, answered) = oneshot::channel();
+        if self.beginnings.send(Job::Start(saga, answer)).await.is_err() {
             return Err(stopped().into());
         }
         answered.await.unwrap_or_else(|_| Err(stopped().into()))
@@ -149,11 +159,28 @@ impl<L: Send + Sync + 'static> Writer<L> {
     {
         let (answer, answered) = oneshot::channel();
         let job = Box::new(WorkOf { work: Some(work), result: None, answer });
-        if self.jobs.send(Job::Work(job)).await.is_err() {
+        if self.beginnings.send(Job::Work(job)).await.is_err() {
             return Err(stopped().into());
         }
         answered.await.unwrap_or_else(|_| Err(stopped().into()))
     }
+}
+
+fn spawn_lane<A: ApplyLocal>(database: Database, apply: Arc<A>, metrics: WriterMetrics) -> mpsc::Sender<Job<A::Local>> {
+    let (jobs, mut waiting) = mpsc::channel(QUEUE_MAX);
+    tokio::spawn(async move {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            let written = write(&database, &*apply, &metrics, std::mem::take(&mut batch)).await;
+            if let Err(error) = written {
+                // Whoever waits would find out the same, one batch after the other, long after its caller has gone.
+                while let Ok(job) = waiting.try_recv() {
+                    fail(job, &error);
+                }
+            }
+        }
+    });
+    jobs
 }
 
 fn stopped() -> SqlError {
@@ -166,11 +193,12 @@ fn panicked(panic: &(dyn Any + Send)) -> SqlError {
     SqlError::Bug(sqlx::Error::Protocol(format!("a change panicked: {}", message.unwrap_or_default())))
 }
 
-type Entry<L> = (Arc<Append<L>>, oneshot::Sender<Result<Appended, JournalError>>);
-
 fn fail<L>(job: Job<L>, error: &Arc<SqlError>) {
     match job {
         Job::Work(job) => job.answer(Err(share(error))),
+        Job::Start(_, answer) => {
+            let _gone = answer.send(Err(share(error).into()));
+        }
         Job::Append(_, answer) => {
             let _gone = answer.send(Err(share(error).into()));
         }
@@ -184,120 +212,28 @@ async fn write<A: ApplyLocal>(
     metrics: &WriterMetrics,
     jobs: Vec<Job<A::Local>>,
 ) -> Result<(), Arc<SqlError>> {
-    let mut work: Vec<Box<dyn Work>> = Vec::new();
-    let mut entries: Vec<Entry<A::Local>> = Vec::new();
-    for job in jobs {
-        match job {
-            // Nobody waits for it any more: under load that is work saved, and nothing of it has been promised.
-            Job::Work(job) if job.is_wanted() => work.push(job),
-            Job::Work(_) => {}
-            Job::Append(entry, answer) => entries.push((entry, answer)),
-        }
-    }
-    if work.is_empty() && entries.is_empty() {
+    let mut batch = Batch::of(jobs);
+    if batch.len() == 0 {
         return Ok(());
     }
-    metrics.batch.observe(f64::from(u32::try_from(work.len() + entries.len()).unwrap_or(u32::MAX)));
+    metrics.batch.observe(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
     let begun = tokio::time::Instant::now();
-    let appends: Vec<_> = entries.iter().map(|(entry, _)| Arc::clone(entry)).collect();
-    let attempt =
-        AssertUnwindSafe(database.bounded(transaction(database, apply, &mut work, &appends))).catch_unwind().await;
+    let attempt = AssertUnwindSafe(database.bounded(batch.write(database, apply))).catch_unwind().await;
     metrics.seconds.observe(begun.elapsed().as_secs_f64());
     match attempt.unwrap_or_else(|panic| Err(panicked(&*panic))) {
-        Ok((committed, verdicts)) => {
-            if committed {
+        Ok(written) => {
+            if written.committed {
                 metrics.commits.inc();
             }
-            for job in work {
-                job.answer(Ok(()));
-            }
-            for ((_, answer), verdict) in entries.into_iter().zip(verdicts) {
-                let _gone = answer.send(verdict);
-            }
+            batch.answer(written);
             Ok(())
         }
         Err(error) => {
             let error = Arc::new(error);
-            for job in work {
-                fail(Job::<A::Local>::Work(job), &error);
-            }
-            for (entry, answer) in entries {
-                fail(Job::Append(entry, answer), &error);
-            }
+            batch.into_jobs().for_each(|job| fail(job, &error));
             if matches!(*error, SqlError::Unavailable(_) | SqlError::TimedOut) { Err(error) } else { Ok(()) }
         }
     }
-}
-
-async fn transaction<A: ApplyLocal>(
-    database: &Database,
-    apply: &A,
-    work: &mut [Box<dyn Work>],
-    entries: &[Arc<Append<A::Local>>],
-) -> Result<(bool, Vec<Result<Appended, JournalError>>), SqlError> {
-    let mut tx = database.begin().await?;
-    let alone = work.len() + entries.len() == 1;
-    let mut kept = false;
-    for job in work.iter_mut() {
-        if alone {
-            // Its failure rolls everything back, which is only it.
-            if !job.run(&mut tx).await {
-                let _closed = tx.rollback().await;
-                return Ok((false, Vec::new()));
-            }
-            kept = true;
-            continue;
-        }
-        savepoint(&mut tx).await?;
-        if job.run(&mut tx).await {
-            release(&mut tx).await?;
-            kept = true;
-        } else {
-            roll_back(&mut tx).await?;
-        }
-    }
-
-    let dialect = database.dialect();
-    let verdicts = match entries {
-        [] => Vec::new(),
-        [entry] if alone => {
-            let verdict = append::one(&mut tx, apply, entry).await?;
-            if matches!(verdict, Ok(Appended::LocalRefused(_)) | Err(_)) {
-                let _closed = tx.rollback().await;
-                return Ok((false, vec![verdict]));
-            }
-            kept = true;
-            vec![verdict]
-        }
-        _ => {
-            kept = true;
-            let with_changes = entries.iter().any(|entry| entry.local.is_some());
-            if with_changes {
-                savepoint(&mut tx).await?;
-            }
-            match append::all(&mut tx, dialect, apply, entries, append::Care::Together).await? {
-                append::All::Written(verdicts) => {
-                    if with_changes {
-                        release(&mut tx).await?;
-                    }
-                    verdicts
-                }
-                append::All::OneByOne => {
-                    roll_back(&mut tx).await?;
-                    match append::all(&mut tx, dialect, apply, entries, append::Care::OneByOne).await? {
-                        append::All::Written(verdicts) => verdicts,
-                        append::All::OneByOne => {
-                            return Err(SqlError::Bug(sqlx::Error::Protocol("one by one twice".into())));
-                        }
-                    }
-                }
-            }
-        }
-    };
-    if kept {
-        tx.commit().await.map_err(SqlError::from)?;
-    }
-    Ok((kept, verdicts))
 }
 
 pub(super) async fn savepoint(tx: &mut Tx) -> Result<(), SqlError> {
@@ -310,12 +246,21 @@ pub(super) async fn release(tx: &mut Tx) -> Result<(), SqlError> {
 
 /// Undoes what came after the savepoint, and forgets it.
 pub(super) async fn roll_back(tx: &mut Tx) -> Result<(), SqlError> {
-    execute(tx, "ROLLBACK TO SAVEPOINT one").await?;
-    release(tx).await
+    execute(tx, "ROLLBACK TO SAVEPOINT one; RELEASE SAVEPOINT one").await
+}
+
+/// Keeps what came after the savepoint, and sets the next one: one round trip, not two.
+pub(super) async fn next_savepoint(tx: &mut Tx) -> Result<(), SqlError> {
+    execute(tx, "RELEASE SAVEPOINT one; SAVEPOINT one").await
+}
+
+/// Undoes what came after the savepoint, which stays.
+pub(super) async fn back_to_savepoint(tx: &mut Tx) -> Result<(), SqlError> {
+    execute(tx, "ROLLBACK TO SAVEPOINT one").await
 }
 
 async fn execute(tx: &mut Tx, sql: &'static str) -> Result<(), SqlError> {
-    sqlx::query(sql).execute(&mut **tx).await.map_err(SqlError::from)?;
+    sqlx::raw_sql(sql).execute(&mut **tx).await.map_err(SqlError::from)?;
     Ok(())
 }
 

@@ -1,0 +1,47 @@
+//! Writing the first row of sagas inside an open transaction: one alone, or many by one statement.
+
+use std::collections::HashSet;
+
+use amends_sql::{SqlError, Tx};
+
+use super::rows::{places, tuples};
+use crate::journal::{JournalError, NewRow};
+
+/// Of [`all`]'s list of values.
+const COLUMNS: usize = 8;
+
+type Started = Result<(), JournalError>;
+
+/// Writes one. A first statement that finds the id taken leaves the caller's transaction usable.
+pub(super) async fn one(tx: &mut Tx, saga: &NewRow) -> Result<Started, SqlError> {
+    Ok(all(tx, &[saga]).await?.pop().unwrap_or(Err(JournalError::Exists(saga.id))))
+}
+
+/// Writes many by one statement. Fails if the database refuses one of them for another reason than that its id is taken.
+pub(super) async fn all(tx: &mut Tx, sagas: &[&NewRow]) -> Result<Vec<Started>, SqlError> {
+    let places = places(sagas.len());
+    let sql = format!(
+        "INSERT INTO sagas (id, definition, version, subject, status, input, traceparent, seq, fence, owner, created_at, updated_at)
+        SELECT column1, column2, column3, column4, 'running', column5, column6, 0, 1, column7, column8, column8
+        FROM (VALUES {}) AS new WHERE column1 IS NOT NULL ON CONFLICT (id) DO NOTHING RETURNING id",
+        tuples(places, COLUMNS)
+    );
+    let mut query = sqlx::query_as::<_, (String,)>(sqlx::AssertSqlSafe(sql));
+    for at in 0..places {
+        let saga = sagas.get(at);
+        query = query
+            .bind(saga.map(|saga| saga.id.to_string()))
+            .bind(saga.map(|saga| saga.definition.name.clone()))
+            .bind(saga.map(|saga| i64::from(saga.definition.version)))
+            .bind(saga.map(|saga| saga.subject.clone()))
+            .bind(saga.map(|saga| saga.input.clone()))
+            .bind(saga.and_then(|saga| saga.trace.traceparent()).map(str::to_owned))
+            .bind(saga.map(|saga| saga.owner.as_str().to_owned()))
+            .bind(saga.map(|saga| saga.at.as_micros()));
+    }
+    let mut inserted: HashSet<String> = query.fetch_all(&mut **tx).await?.into_iter().map(|(id,)| id).collect();
+    let started = |saga: &&NewRow| {
+        if inserted.remove(&saga.id.to_string()) { Ok(()) } else { Err(JournalError::Exists(saga.id)) }
+    };
+    Ok(sagas.iter().map(started).collect())
+}
