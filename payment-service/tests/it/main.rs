@@ -3,6 +3,7 @@
 
 mod authorizations;
 mod authorizations_grpc;
+mod barrier;
 mod bench;
 mod conformance;
 mod crash;

@@ -11,6 +11,7 @@
 //! }
 //! ```
 
+pub mod barrier;
 mod books;
 mod clock;
 pub mod conformance;

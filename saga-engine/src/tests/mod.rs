@@ -1,5 +1,6 @@
 //! Tests of the engine as a whole; rules have theirs beside them.
 
+mod barrier;
 mod conformance;
 mod databases;
 mod engine;
