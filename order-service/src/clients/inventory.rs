@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use saga_engine::{Closed, Outcome, StepContext, Undo};
 use service_kit::{
     auth::ServiceToken,
-    resilience::{Deadline, Guard, GuardError, Resilience},
+    resilience::{Deadline, Guard, GuardError},
 };
 use tokio::time::Instant;
 use tonic::{Code, Status, transport::Channel};
@@ -35,9 +35,9 @@ pub struct GrpcInventory {
 }
 
 impl GrpcInventory {
-    /// Behind a channel and a guard whose own number of attempts is one.
-    pub fn new(channel: Channel, guard: Guard, token: ServiceToken, config: &Resilience) -> Self {
-        Self { client: InventoryServiceClient::new(transport(channel)), link: Link::new(guard, token, config) }
+    /// Behind a channel and a guard, whose number of attempts is of reads.
+    pub fn new(channel: Channel, guard: Guard, token: ServiceToken) -> Self {
+        Self { client: InventoryServiceClient::new(transport(channel)), link: Link::new(guard, token) }
     }
 }
 

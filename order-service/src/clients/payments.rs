@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use saga_engine::{Outcome, StepContext, Undo};
 use service_kit::{
     auth::ServiceToken,
-    resilience::{Deadline, Guard, Resilience},
+    resilience::{Deadline, Guard},
 };
 use tonic::transport::Channel;
 
@@ -28,9 +28,9 @@ pub struct GrpcPayments {
 }
 
 impl GrpcPayments {
-    /// Behind a channel and a guard whose own number of attempts is one.
-    pub fn new(channel: Channel, guard: Guard, token: ServiceToken, config: &Resilience) -> Self {
-        Self { client: PaymentServiceClient::new(transport(channel)), link: Link::new(guard, token, config) }
+    /// Behind a channel and a guard, whose number of attempts is of reads.
+    pub fn new(channel: Channel, guard: Guard, token: ServiceToken) -> Self {
+        Self { client: PaymentServiceClient::new(transport(channel)), link: Link::new(guard, token) }
     }
 }
 

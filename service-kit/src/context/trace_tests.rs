@@ -36,7 +36,7 @@ async fn the_callers_trace_and_correlation_are_in_every_line_answer_and_call() {
     let (dispatch, telemetry) = recorded_to(file.clone());
     let recording = tracing::dispatcher::set_default(&dispatch);
     let runtime = Runtime::for_testing();
-    let guard = Guard::new("payment-service", Resilience::default(), Arc::clone(&runtime.clock), &runtime.metrics);
+    let guard = Guard::new("payment-service", &Resilience::default(), Arc::clone(&runtime.clock), &runtime.metrics);
     let sent: Arc<Mutex<HeaderMap>> = Arc::default();
     let (out, journal) = (Arc::clone(&sent), Arc::new(Mutex::new(None)));
     let kept = Arc::clone(&journal);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use amends_primitives::ManualClock;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::*;
@@ -18,7 +19,7 @@ struct World {
 impl World {
     fn new(config: Resilience) -> Self {
         let (clock, metrics) = (Arc::new(ManualClock::default()), Metrics::new());
-        let guard = Guard::new("payment-service", config, Arc::clone(&clock) as Arc<dyn Clock>, &metrics);
+        let guard = Guard::new("payment-service", &config, Arc::clone(&clock) as Arc<dyn Clock>, &metrics);
         Self { guard, clock, metrics, calls: AtomicU32::new(0) }
     }
 
@@ -144,19 +145,19 @@ async fn a_given_up_call_frees_its_place_and_blames_nobody() {
             async move { world.call(LONG, &[hang()]).await }
         });
         tokio::task::yield_now().await;
-        assert_eq!(world.guard.0.bulkhead.in_flight(), 1);
+        assert_eq!(world.guard.stack().bulkhead().in_flight(), 1);
         assert!(matches!(world.call(LONG, &[Ok("x")]).await, Err(GuardError::Full)));
         call.abort();
         call.await.unwrap_err();
         world.calls();
     }
-    assert_eq!((world.guard.state(), world.guard.0.bulkhead.in_flight()), (BreakerState::Closed, 0));
+    assert_eq!((world.guard.state(), world.guard.stack().bulkhead().in_flight()), (BreakerState::Closed, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_is_not_answered_with_three_times_the_load() {
     let breaker =
-        super::super::BreakerConfig { failures_in_a_row: u32::MAX, calls_min: u32::MAX, ..Default::default() };
+        crate::resilience::BreakerConfig { failures_in_a_row: u32::MAX, calls_min: u32::MAX, ..Default::default() };
     let world = World::new(Resilience { breaker, ..Resilience::default() });
     for _ in 0..100 {
         world.call(LONG, &[down()]).await.unwrap_err();
