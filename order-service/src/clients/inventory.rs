@@ -145,7 +145,7 @@ impl Inventory for GrpcInventory {
         let method = "amends.inventory.v1.InventoryService/ReserveStock";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.reserve_stock(request).await }
             })
@@ -158,7 +158,7 @@ impl Inventory for GrpcInventory {
         let method = "amends.inventory.v1.InventoryService/ReleaseStock";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.release_stock(request).await }
             })
@@ -172,7 +172,7 @@ impl Inventory for GrpcInventory {
         let method = "amends.inventory.v1.InventoryService/CommitStock";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.commit_stock(request).await }
             })
@@ -188,7 +188,7 @@ impl Inventory for GrpcInventory {
         let method = "amends.inventory.v1.InventoryService/CloseCommit";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.close_commit(request).await }
             })
@@ -202,7 +202,7 @@ impl Inventory for GrpcInventory {
         let method = "amends.inventory.v1.InventoryService/Restock";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.restock(request).await }
             })

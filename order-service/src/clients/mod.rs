@@ -13,6 +13,7 @@ mod tests;
 
 use std::future::Future;
 
+use saga_engine::StepContext;
 use service_kit::{
     auth::ServiceToken,
     context::Inject,
@@ -43,11 +44,11 @@ impl Link {
         Self { guard, token }
     }
 
-    /// Calls once: a step's further attempts are the engine's to plan, journal and show.
+    /// Calls once for a step: its further attempts are the engine's to plan, journal and show. The span says which one this is.
     async fn once<M, T, F, Fut>(
         &self,
         method: &'static str,
-        deadline: Deadline,
+        step: &StepContext,
         message: &M,
         call: F,
     ) -> Result<T, GuardError<Status>>
@@ -57,7 +58,8 @@ impl Link {
         Fut: Future<Output = Result<tonic::Response<T>, Status>> + Send,
     {
         let send = |attempt: Call<M>| self.send(attempt, &call);
-        self.guard.once().send(Call::new(method, deadline, message.clone()), send).await
+        let first = Call::new(method, Deadline::after(step.timeout), message.clone()).attempt(step.attempt);
+        self.guard.once().send(first, send).await
     }
 
     /// Reads, and reads again while that may help: reading has no effect.

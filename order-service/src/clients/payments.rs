@@ -6,10 +6,7 @@ use amends_protos::payments::v1::{
 };
 use async_trait::async_trait;
 use saga_engine::{Outcome, StepContext, Undo};
-use service_kit::{
-    auth::ServiceToken,
-    resilience::{Deadline, Guard},
-};
+use service_kit::{auth::ServiceToken, resilience::Guard};
 use tonic::transport::Channel;
 
 use super::{Link, Transport, convert, fingerprint::step_key, outcome, transport};
@@ -63,7 +60,7 @@ impl Payments for GrpcPayments {
         let method = "amends.payments.v1.PaymentService/Charge";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.charge(request).await }
             })
@@ -76,7 +73,7 @@ impl Payments for GrpcPayments {
         let method = "amends.payments.v1.PaymentService/CompensateCharge";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.compensate_charge(request).await }
             })
@@ -90,7 +87,7 @@ impl Payments for GrpcPayments {
         let method = "amends.payments.v1.PaymentService/Refund";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.refund(request).await }
             })

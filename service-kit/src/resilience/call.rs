@@ -32,6 +32,13 @@ impl<M> Call<M> {
         Self { method, deadline, attempt: Attempt { number: 1, timeout: Duration::MAX }, message }
     }
 
+    /// Not the first: who plans the attempts counts them, and spans show it.
+    #[must_use]
+    pub const fn attempt(mut self, number: u32) -> Self {
+        self.attempt.number = number;
+        self
+    }
+
     /// As tonic sends it: what this attempt may take becomes its `grpc-timeout`.
     pub fn into_grpc(self) -> tonic::Request<M> {
         let timeout = self.attempt.timeout.min(self.deadline.remaining());
