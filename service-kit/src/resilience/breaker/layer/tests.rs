@@ -112,3 +112,15 @@ async fn answers_close_it_whatever_they_say_and_what_was_not_sent_counts_for_not
     }
     assert_eq!(world.layer.state(), BreakerState::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn it_is_told_when_the_call_ends_whoever_keeps_the_future() {
+    let world = World::new();
+    let mut kept = Vec::new();
+    for _ in 0..5 {
+        let mut call = Box::pin(world.service().ready().await.unwrap().call(call()));
+        (&mut call).await.unwrap_err();
+        kept.push(call);
+    }
+    assert_eq!((world.layer.state(), kept.len()), (BreakerState::Open, 5));
+}

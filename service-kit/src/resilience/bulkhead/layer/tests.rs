@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::task::{JoinHandle, yield_now};
 use tower::ServiceExt as _;
 
@@ -102,4 +103,36 @@ async fn the_queue_is_served_in_order_and_never_more_run_than_may() {
         assert_eq!((call.await.unwrap(), began.elapsed()), (Ok("done"), SECOND * (nth / 4 + 1)));
     }
     assert_eq!((world.dependency.live_max(), world.layer.in_flight()), (4, 0));
+}
+
+/// Looks, as it ends, at how many calls are in flight.
+struct LooksBack(BulkheadLayer, Arc<Mutex<Vec<i64>>>);
+
+impl Drop for LooksBack {
+    fn drop(&mut self) {
+        self.1.lock().push(self.0.in_flight());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_free_once_the_call_is_gone_and_not_before() {
+    let layer = World::new(1, 0, Answer::Done).layer;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let looking = |call: Call<()>| {
+        let looks = LooksBack(layer.clone(), Arc::clone(&seen));
+        async move {
+            tokio::time::sleep(call.deadline.remaining() / 2).await;
+            drop(looks);
+            Ok::<_, GuardError<Ill>>(())
+        }
+    };
+    let mut service = layer.layer(tower::service_fn(looking));
+    // Whoever keeps a future that is ready does not keep its place.
+    let mut finished = Box::pin(service.ready().await.unwrap().call(call()));
+    (&mut finished).await.unwrap();
+    assert_eq!(layer.in_flight(), 0);
+    let mut given_up = Box::pin(service.ready().await.unwrap().call(call()));
+    assert!(futures::poll!(&mut given_up).is_pending());
+    drop(given_up);
+    assert_eq!((layer.in_flight(), seen.lock().clone()), (0, vec![1, 1]));
 }
