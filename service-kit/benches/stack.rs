@@ -51,14 +51,14 @@ fn layers(criterion: &mut Criterion) {
 
     measure(criterion, &runtime, "bare", &bare);
     let deadline = DeadlineLayer::new(PEER, Duration::from_secs(30), &metrics);
-    measure(criterion, &runtime, "deadline", &deadline.layer(inner));
+    measure(criterion, &runtime, "deadline", &deadline.layer(inner.clone()));
     let retry = RetryLayer::<GuardError<Status>>::new(PEER, &config, &metrics);
-    measure(criterion, &runtime, "retry", &retry.layer(inner));
+    measure(criterion, &runtime, "retry", &retry.layer(inner.clone()));
     let bulkhead = BulkheadLayer::new(PEER, &BulkheadConfig::default(), &metrics);
-    measure(criterion, &runtime, "bulkhead", &bulkhead.layer(inner));
+    measure(criterion, &runtime, "bulkhead", &bulkhead.layer(inner.clone()));
     let breaker = BreakerLayer::new(PEER, &BreakerConfig::default(), clock(), &metrics);
-    measure(criterion, &runtime, "breaker", &breaker.layer(inner));
-    measure(criterion, &runtime, "timeout", &TimeoutLayer::new(Duration::from_millis(500)).layer(inner));
+    measure(criterion, &runtime, "breaker", &breaker.layer(inner.clone()));
+    measure(criterion, &runtime, "timeout", &TimeoutLayer::new(Duration::from_millis(500)).layer(inner.clone()));
     // With the client span (which nobody records here) and the duration histogram.
     let all = stack(PEER, &config, clock(), &metrics);
     measure(criterion, &runtime, "stack", &all.layer::<Status>().layer(bare));
