@@ -146,19 +146,17 @@ pub fn participants(config: &Config, runtime: &Runtime) -> anyhow::Result<(Arc<d
     let token = ServiceToken::new(config.service_token.clone(), Arc::clone(&runtime.clock))
         .context("the client of the token service cannot be made")?;
     let guard = |name: &'static str, config: &crate::config::ParticipantConfig| {
-        Guard::new(name, config.guarded_once(), Arc::clone(&runtime.clock), &runtime.metrics)
+        Guard::new(name, &config.resilience, Arc::clone(&runtime.clock), &runtime.metrics)
     };
     let inventory = GrpcInventory::new(
         grpc::channel(&config.inventory.channel).context("order.inventory.channel.url")?,
         guard("inventory-service", &config.inventory),
         token.clone(),
-        &config.inventory.resilience,
     );
     let payments = GrpcPayments::new(
         grpc::channel(&config.payment.channel).context("order.payment.channel.url")?,
         guard("payment-service", &config.payment),
         token,
-        &config.payment.resilience,
     );
     Ok((Arc::new(inventory), Arc::new(payments)))
 }

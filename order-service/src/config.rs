@@ -264,13 +264,6 @@ impl DatabaseConfig {
     }
 }
 
-impl ParticipantConfig {
-    /// The guard's configuration for saga steps: one attempt, as the engine plans, journals and shows further ones.
-    pub(crate) fn guarded_once(&self) -> Resilience {
-        Resilience { attempts: 1, ..self.resilience.clone() }
-    }
-}
-
 impl SagaConfig {
     /// The limits of one step. The engine waits a little longer than the guard, so that it is the guard that says "no answer in time",
     /// counts it, and opens the breaker.

@@ -1,195 +1,35 @@
 //! Calls that may fail: bounded in time, retried within a budget, cut off while the other side is ill, limited in number.
 //!
-//! One [`Guard`] per dependency. Why our own and not a library: `docs/adr/0004-resilience.md`.
+//! Each policy is a [`tower::Layer`] of its own; [`stack()`] puts them around one dependency in their order, and a [`Guard`] around a
+//! closure. What each does, its configuration and what is seen of it: `docs/resilience.md`. Why these are our own and retrying is driven
+//! by [`tower::retry`]: `docs/adr/0004-resilience.md`.
 
 mod breaker;
 mod budget;
 mod bulkhead;
+mod call;
+mod config;
+mod deadline;
+mod error;
 mod guard;
+mod meters;
+mod observe;
+mod retry;
 mod shed;
-
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
-
-use crate::config::{ConfigError, Section};
-
-pub use breaker::BreakerState;
-pub use guard::{Attempt, Classify, Guard, GuardError, Verdict};
-pub use shed::{ShedLayer, ShedService};
-
-/// How one dependency is called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Resilience {
-    /// Milliseconds one attempt may take, within what is left of the caller's deadline.
-    pub timeout_ms: u64,
-    /// Attempts of one call, the first included. 1 retries nothing.
-    pub attempts: u32,
-    /// Milliseconds before the second attempt; doubled for each later one.
-    pub backoff_ms: u64,
-    /// Milliseconds that a pause grows to at most.
-    pub backoff_ms_max: u64,
-    /// Per cent by which a pause is made longer or shorter, at random, so that callers do not come back in step.
-    pub jitter_percent: u8,
-    /// Retries allowed per hundred calls, beyond `retry_burst`.
-    pub retry_percent: u8,
-    /// Retries allowed before `retry_percent` counts.
-    pub retry_burst: u32,
-    /// When to stop calling.
-    pub breaker: BreakerConfig,
-    /// How many calls at once.
-    pub bulkhead: BulkheadConfig,
-}
-
-/// When to stop calling a dependency that is ill.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BreakerConfig {
-    /// Failures in a row that open the breaker.
-    pub failures_in_a_row: u32,
-    /// Per cent of failed calls within the window that open it, of at least `calls_min`.
-    pub failure_percent: u8,
-    /// Calls within the window below which the percentage says nothing.
-    pub calls_min: u32,
-    /// Milliseconds looked back.
-    pub window_ms: u64,
-    /// Milliseconds before probes are let through.
-    pub open_ms: u64,
-    /// Probes at once, and good probes that close it.
-    pub probes: u32,
-}
-
-/// How many calls a dependency gets at once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BulkheadConfig {
-    /// Calls in flight.
-    pub concurrent_max: u32,
-    /// Calls that wait for one of those to end; the next is refused at once.
-    pub queued_max: u32,
-}
-
-impl Default for Resilience {
-    fn default() -> Self {
-        Self {
-            timeout_ms: 500,
-            attempts: 3,
-            backoff_ms: 50,
-            backoff_ms_max: 200,
-            jitter_percent: 30,
-            retry_percent: 20,
-            retry_burst: 20,
-            breaker: BreakerConfig::default(),
-            bulkhead: BulkheadConfig::default(),
-        }
-    }
-}
-
-impl Default for BreakerConfig {
-    fn default() -> Self {
-        Self { failures_in_a_row: 5, failure_percent: 60, calls_min: 10, window_ms: 10_000, open_ms: 30_000, probes: 3 }
-    }
-}
-
-impl Default for BulkheadConfig {
-    fn default() -> Self {
-        Self { concurrent_max: 256, queued_max: 1024 }
-    }
-}
-
-impl Section for Resilience {
-    fn validate(&self, errors: &mut Vec<ConfigError>) {
-        let mut check = |good: bool, key: &str, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
-        check(self.timeout_ms > 0, "timeout_ms", "must be at least 1");
-        check((1..=10).contains(&self.attempts), "attempts", "must be from 1 to 10");
-        check(self.backoff_ms_max >= self.backoff_ms, "backoff_ms_max", "must not be below backoff_ms");
-        check(self.jitter_percent <= 100, "jitter_percent", "must be at most 100");
-        check(self.retry_percent <= 100, "retry_percent", "must be at most 100");
-        let breaker = &self.breaker;
-        check(breaker.failures_in_a_row > 0, "breaker.failures_in_a_row", "must be at least 1");
-        check((1..=100).contains(&breaker.failure_percent), "breaker.failure_percent", "must be from 1 to 100");
-        check(breaker.calls_min > 0, "breaker.calls_min", "must be at least 1");
-        check(breaker.window_ms >= 10, "breaker.window_ms", "must be at least 10");
-        check(breaker.open_ms > 0, "breaker.open_ms", "must be at least 1");
-        check(breaker.probes > 0, "breaker.probes", "must be at least 1");
-        check(self.bulkhead.concurrent_max > 0, "bulkhead.concurrent_max", "must be at least 1");
-    }
-}
-
-/// When the caller stops waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deadline(Instant);
-
-impl Deadline {
-    /// So long from now.
-    pub fn after(duration: Duration) -> Self {
-        // Beyond a month nobody waits, and adding without a bound could overflow.
-        Self(Instant::now() + duration.min(Duration::from_hours(30 * 24)))
-    }
-
-    /// At that moment.
-    pub const fn at(instant: Instant) -> Self {
-        Self(instant)
-    }
-
-    /// The earlier of the caller's (of the current [`RequestContext`](crate::context::RequestContext)) and so long from now.
-    pub fn of_caller_or(duration: Duration) -> Self {
-        let ours = Self::after(duration);
-        let callers = crate::context::RequestContext::current().and_then(|context| context.deadline);
-        callers.map_or(ours, |at| ours.min(Self(at)))
-    }
-
-    /// What is left; zero when it has passed.
-    pub fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
-    }
-
-    /// Whether it has passed.
-    pub fn has_passed(self) -> bool {
-        self.remaining().is_zero()
-    }
-
-    /// The moment itself.
-    pub const fn instant(self) -> Instant {
-        self.0
-    }
-}
-
-/// The pause before attempt `next` (2, 3, …): doubled each time, capped, then stretched or shrunk.
-///
-/// `dice` is from 0 to 1 and decides where in ±`jitter_percent` the pause lands.
-fn pause(config: &Resilience, next: u32, dice: f64) -> Duration {
-    let doubled = config.backoff_ms.saturating_mul(1_u64 << next.saturating_sub(2).min(32));
-    let plain = Duration::from_millis(doubled.min(config.backoff_ms_max));
-    let jitter = f64::from(config.jitter_percent) / 100.0;
-    plain.mul_f64((1.0 + jitter * (2.0 * dice - 1.0)).max(0.0))
-}
-
+mod stack;
 #[cfg(test)]
-mod tests {
-    use super::*;
+mod testing;
+mod timeout;
 
-    #[test]
-    fn pauses_double_up_to_a_cap_and_vary_by_thirty_per_cent() {
-        let config = Resilience::default();
-        let middle: Vec<u128> = (2..=5).map(|next| pause(&config, next, 0.5).as_millis()).collect();
-        assert_eq!(middle, [50, 100, 200, 200]);
-        assert_eq!(pause(&config, 2, 0.0), Duration::from_millis(35));
-        assert_eq!(pause(&config, 2, 1.0), Duration::from_millis(65));
-        let long = Resilience { backoff_ms: u64::MAX, backoff_ms_max: u64::MAX, ..config };
-        assert!(pause(&long, 99, 0.0) > Duration::ZERO);
-    }
-
-    #[test]
-    fn the_defaults_are_valid() {
-        let mut errors = Vec::new();
-        Resilience::default().validate(&mut errors);
-        assert_eq!(errors, []);
-    }
-}
+pub use breaker::{BreakerFuture, BreakerLayer, BreakerService, BreakerState};
+pub use bulkhead::{BulkheadFuture, BulkheadLayer, BulkheadService};
+pub use call::{Attempt, Call};
+pub use config::{BreakerConfig, BulkheadConfig, Resilience};
+pub use deadline::{Deadline, DeadlineLayer, DeadlineService};
+pub use error::{Classify, GuardError, Stopped, Verdict};
+pub use guard::Guard;
+pub use observe::{ObserveFuture, ObserveLayer, ObserveService};
+pub use retry::{RetryLayer, RetryPolicy};
+pub use shed::{ShedLayer, ShedService};
+pub use stack::{Stack, StackLayer, Stacked, stack};
+pub use timeout::{TimeoutFuture, TimeoutLayer, TimeoutService};

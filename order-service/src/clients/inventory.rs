@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use saga_engine::{Closed, Outcome, StepContext, Undo};
 use service_kit::{
     auth::ServiceToken,
-    resilience::{Deadline, Guard, GuardError, Resilience},
+    resilience::{Deadline, Guard, GuardError},
 };
 use tokio::time::Instant;
 use tonic::{Code, Status, transport::Channel};
@@ -35,9 +35,9 @@ pub struct GrpcInventory {
 }
 
 impl GrpcInventory {
-    /// Behind a channel and a guard whose own number of attempts is one.
-    pub fn new(channel: Channel, guard: Guard, token: ServiceToken, config: &Resilience) -> Self {
-        Self { client: InventoryServiceClient::new(transport(channel)), link: Link::new(guard, token, config) }
+    /// Behind a channel and a guard, whose number of attempts is of reads.
+    pub fn new(channel: Channel, guard: Guard, token: ServiceToken) -> Self {
+        Self { client: InventoryServiceClient::new(transport(channel)), link: Link::new(guard, token) }
     }
 }
 
@@ -145,7 +145,7 @@ impl Inventory for GrpcInventory {
         let method = "amends.inventory.v1.InventoryService/ReserveStock";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.reserve_stock(request).await }
             })
@@ -158,7 +158,7 @@ impl Inventory for GrpcInventory {
         let method = "amends.inventory.v1.InventoryService/ReleaseStock";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.release_stock(request).await }
             })
@@ -172,7 +172,7 @@ impl Inventory for GrpcInventory {
         let method = "amends.inventory.v1.InventoryService/CommitStock";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.commit_stock(request).await }
             })
@@ -188,7 +188,7 @@ impl Inventory for GrpcInventory {
         let method = "amends.inventory.v1.InventoryService/CloseCommit";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.close_commit(request).await }
             })
@@ -202,7 +202,7 @@ impl Inventory for GrpcInventory {
         let method = "amends.inventory.v1.InventoryService/Restock";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.restock(request).await }
             })

@@ -11,13 +11,14 @@ mod payments;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
+use saga_engine::StepContext;
 use service_kit::{
     auth::ServiceToken,
     context::Inject,
     grpc::bearer,
-    resilience::{Attempt, Deadline, Guard, GuardError, Resilience},
+    resilience::{Call, Deadline, Guard, GuardError},
 };
 use tonic::{Code, Request, Status, service::interceptor::InterceptedService, transport::Channel};
 
@@ -36,20 +37,18 @@ fn transport(channel: Channel) -> Transport {
 struct Link {
     guard: Guard,
     token: ServiceToken,
-    attempts: u32,
-    backoff: Duration,
 }
 
 impl Link {
-    fn new(guard: Guard, token: ServiceToken, config: &Resilience) -> Self {
-        Self { guard, token, attempts: config.attempts, backoff: Duration::from_millis(config.backoff_ms) }
+    const fn new(guard: Guard, token: ServiceToken) -> Self {
+        Self { guard, token }
     }
 
-    /// Calls once: a step's further attempts are the engine's to plan, journal and show.
+    /// Calls once for a step: its further attempts are the engine's to plan, journal and show. The span says which one this is.
     async fn once<M, T, F, Fut>(
         &self,
         method: &'static str,
-        deadline: Deadline,
+        step: &StepContext,
         message: &M,
         call: F,
     ) -> Result<T, GuardError<Status>>
@@ -58,27 +57,9 @@ impl Link {
         F: Fn(Request<M>) -> Fut + Send + Sync,
         Fut: Future<Output = Result<tonic::Response<T>, Status>> + Send,
     {
-        self.guard
-            .call(method, deadline, |attempt: Attempt| {
-                let mut request = Request::new(message.clone());
-                request.set_timeout(attempt.timeout);
-                let call = &call;
-                async move {
-                    let unavailable = |error| Status::unavailable(format!("no service token: {error}"));
-                    let token = self.token.bearer().await.map_err(unavailable)?;
-                    request.metadata_mut().insert("authorization", bearer(&token)?);
-                    match call(request).await {
-                        Ok(response) => Ok(response.into_inner()),
-                        Err(status) => {
-                            if status.code() == Code::Unauthenticated {
-                                self.token.forget(&token);
-                            }
-                            Err(status)
-                        }
-                    }
-                }
-            })
-            .await
+        let send = |attempt: Call<M>| self.send(attempt, &call);
+        let first = Call::new(method, Deadline::after(step.timeout), message.clone()).attempt(step.attempt);
+        self.guard.once().send(first, send).await
     }
 
     /// Reads, and reads again while that may help: reading has no effect.
@@ -94,26 +75,39 @@ impl Link {
         F: Fn(Request<M>) -> Fut + Send + Sync,
         Fut: Future<Output = Result<tonic::Response<T>, Status>> + Send,
     {
-        let mut attempt = 1;
-        loop {
-            let error = match self.once(method, deadline, message, &call).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let helps = match &error {
-                // A forgotten token is fetched anew.
-                GuardError::Failed(status) => {
-                    service_kit::status::is_unknown(status) || status.code() == Code::Unauthenticated
+        let send = |attempt: Call<M>| {
+            let again = attempt.clone();
+            let call = &call;
+            async move {
+                match self.send(attempt, call).await {
+                    // The token is forgotten by now, and a new one may be taken for good. Once: a second refusal is an answer.
+                    Err(status) if status.code() == Code::Unauthenticated => self.send(again, call).await,
+                    result => result,
                 }
-                GuardError::TimedOut => true,
-                GuardError::Open { .. } | GuardError::Full | GuardError::TooLate => false,
-            };
-            let pause = self.backoff * attempt;
-            if !helps || attempt >= self.attempts || pause >= deadline.remaining() {
-                return Err(error);
             }
-            attempt += 1;
-            tokio::time::sleep(pause).await;
+        };
+        self.guard.send(Call::new(method, deadline, message.clone()), send).await
+    }
+
+    /// One attempt, with our token and the time it may take. A token that is refused is not used again.
+    async fn send<M, T, F, Fut>(&self, attempt: Call<M>, call: &F) -> Result<T, Status>
+    where
+        M: Send,
+        F: Fn(Request<M>) -> Fut + Sync,
+        Fut: Future<Output = Result<tonic::Response<T>, Status>> + Send,
+    {
+        let mut request = attempt.into_grpc();
+        let unavailable = |error| Status::unavailable(format!("no service token: {error}"));
+        let token = self.token.bearer().await.map_err(unavailable)?;
+        request.metadata_mut().insert("authorization", bearer(&token)?);
+        match call(request).await {
+            Ok(response) => Ok(response.into_inner()),
+            Err(status) => {
+                if status.code() == Code::Unauthenticated {
+                    self.token.forget(&token);
+                }
+                Err(status)
+            }
         }
     }
 }

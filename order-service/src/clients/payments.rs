@@ -6,10 +6,7 @@ use amends_protos::payments::v1::{
 };
 use async_trait::async_trait;
 use saga_engine::{Outcome, StepContext, Undo};
-use service_kit::{
-    auth::ServiceToken,
-    resilience::{Deadline, Guard, Resilience},
-};
+use service_kit::{auth::ServiceToken, resilience::Guard};
 use tonic::transport::Channel;
 
 use super::{Link, Transport, convert, fingerprint::step_key, outcome, transport};
@@ -28,9 +25,9 @@ pub struct GrpcPayments {
 }
 
 impl GrpcPayments {
-    /// Behind a channel and a guard whose own number of attempts is one.
-    pub fn new(channel: Channel, guard: Guard, token: ServiceToken, config: &Resilience) -> Self {
-        Self { client: PaymentServiceClient::new(transport(channel)), link: Link::new(guard, token, config) }
+    /// Behind a channel and a guard, whose number of attempts is of reads.
+    pub fn new(channel: Channel, guard: Guard, token: ServiceToken) -> Self {
+        Self { client: PaymentServiceClient::new(transport(channel)), link: Link::new(guard, token) }
     }
 }
 
@@ -63,7 +60,7 @@ impl Payments for GrpcPayments {
         let method = "amends.payments.v1.PaymentService/Charge";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.charge(request).await }
             })
@@ -76,7 +73,7 @@ impl Payments for GrpcPayments {
         let method = "amends.payments.v1.PaymentService/CompensateCharge";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.compensate_charge(request).await }
             })
@@ -90,7 +87,7 @@ impl Payments for GrpcPayments {
         let method = "amends.payments.v1.PaymentService/Refund";
         let result = self
             .link
-            .once(method, Deadline::after(step.timeout), &request, |request| {
+            .once(method, step, &request, |request| {
                 let mut client = self.client.clone();
                 async move { client.refund(request).await }
             })

@@ -269,12 +269,11 @@ impl World {
             scope: "payments:write".to_owned(),
         };
         let token = ServiceToken::new(config, Arc::clone(&clock) as _).unwrap();
-        let resilience = Resilience { attempts: 1, timeout_ms: 300, ..Resilience::default() };
-        let guard = |name| Guard::new(name, resilience.clone(), Arc::clone(&clock) as _, &Metrics::new());
+        let resilience = Resilience { timeout_ms: 300, backoff_ms: 1, ..Resilience::default() };
+        let guard = |name| Guard::new(name, &resilience, Arc::clone(&clock) as _, &Metrics::new());
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-        let reads = Resilience { attempts: 3, backoff_ms: 1, ..resilience.clone() };
-        let payments = GrpcPayments::new(channel.clone(), guard("payments"), token.clone(), &reads);
-        let inventory = GrpcInventory::new(channel, guard("inventory"), token, &reads);
+        let payments = GrpcPayments::new(channel.clone(), guard("payments"), token.clone());
+        let inventory = GrpcInventory::new(channel, guard("inventory"), token);
         Self { server, payments, inventory, clock }
     }
 }
@@ -377,6 +376,19 @@ async fn a_token_that_is_refused_is_not_used_again() {
     assert_eq!(refund().await, Outcome::Done(()));
     let tokens: Vec<String> = world.server.0.seen.lock().iter().map(|(token, _)| token.clone()).collect();
     assert_eq!(tokens, ["Bearer token-1", "Bearer token-2"]);
+}
+
+#[tokio::test]
+async fn a_read_asks_for_another_token_once() {
+    let world = World::new().await;
+    let until = || Instant::now() + Duration::from_secs(5);
+    let sku = Sku::try_new("beans").unwrap();
+    world.server.will([Answer::Refuse(Status::unauthenticated("revoked"))]);
+    assert!(world.inventory.item(&sku, until()).await.is_ok_and(|item| item.is_some()));
+    world.server.will((0..9).map(|_| Answer::Refuse(Status::unauthenticated("who?"))));
+    assert!(world.inventory.item(&sku, until()).await.is_err());
+    let tokens: Vec<String> = world.server.0.seen.lock().iter().map(|(token, _)| token.clone()).collect();
+    assert_eq!(tokens, ["Bearer token-1", "Bearer token-2", "Bearer token-2", "Bearer token-3"]);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     Runtime,
     problem::{ErrorKind, Problem},
-    resilience::{Deadline, Guard, Resilience},
+    resilience::{Call, Deadline, Guard, Resilience},
 };
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -36,7 +36,7 @@ async fn the_callers_trace_and_correlation_are_in_every_line_answer_and_call() {
     let (dispatch, telemetry) = recorded_to(file.clone());
     let recording = tracing::dispatcher::set_default(&dispatch);
     let runtime = Runtime::for_testing();
-    let guard = Guard::new("payment-service", Resilience::default(), Arc::clone(&runtime.clock), &runtime.metrics);
+    let guard = Guard::new("payment-service", &Resilience::default(), Arc::clone(&runtime.clock), &runtime.metrics);
     let sent: Arc<Mutex<HeaderMap>> = Arc::default();
     let (out, journal) = (Arc::clone(&sent), Arc::new(Mutex::new(None)));
     let kept = Arc::clone(&journal);
@@ -44,7 +44,7 @@ async fn the_callers_trace_and_correlation_are_in_every_line_answer_and_call() {
         tracing::info!("in the handler");
         *kept.lock() = current_traceparent();
         let deadline = Deadline::after(Duration::from_secs(1));
-        let call = guard.call("test.Payments/Charge", deadline, |_| async {
+        let call = guard.send(Call::new("test.Payments/Charge", deadline, ()).attempt(2), |_| async {
             tracing::info!("in the call");
             let mut headers = HeaderMap::new();
             inject(&mut headers);
@@ -87,6 +87,8 @@ async fn the_callers_trace_and_correlation_are_in_every_line_answer_and_call() {
     assert_eq!(lines[1]["span_id"], spans[0]);
     assert_eq!(lines[0]["span_id"], spans[1]);
     assert_eq!(lines[1]["peer.service"], "payment-service");
+    let seen = ["retry.attempt", "circuit_breaker.state", "bulkhead.in_flight"].map(|field| lines[1][field].clone());
+    assert_eq!(seen, [Value::from(2), Value::from("closed"), Value::from(1)]);
 }
 
 #[tokio::test]

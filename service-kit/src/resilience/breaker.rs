@@ -1,10 +1,14 @@
 //! The circuit breaker's rules. Pure: the time is an argument.
 
+mod layer;
+
 use std::time::Duration;
 
 use amends_primitives::Timestamp;
 
 use super::BreakerConfig;
+
+pub use layer::{BreakerFuture, BreakerLayer, BreakerService};
 
 /// The window is kept in this many slices; a failure is forgotten within a tenth of the window's length.
 const SLICES: usize = 10;

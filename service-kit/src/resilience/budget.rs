@@ -1,6 +1,7 @@
 //! A budget of retries: an outage must not be answered with three times the load.
 
 use parking_lot::Mutex;
+use tower::retry::budget;
 
 use super::Resilience;
 
@@ -19,15 +20,17 @@ impl Budget {
         let max = u64::from(config.retry_burst) * WHOLE;
         Self { left: Mutex::new(max), per_call: u64::from(config.retry_percent), max }
     }
+}
 
+impl budget::Budget for Budget {
     /// A call earns its share of a retry.
-    pub(super) fn earn(&self) {
+    fn deposit(&self) {
         let mut left = self.left.lock();
         *left = (*left + self.per_call).min(self.max);
     }
 
     /// Whether a retry may be made; it is paid for then.
-    pub(super) fn spend(&self) -> bool {
+    fn withdraw(&self) -> bool {
         let mut left = self.left.lock();
         let enough = *left >= WHOLE;
         if enough {
@@ -39,19 +42,21 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use tower::retry::budget::Budget as _;
+
     use super::*;
 
     #[test]
     fn a_burst_then_a_share() {
         let budget = Budget::new(&Resilience { retry_burst: 2, retry_percent: 20, ..Resilience::default() });
-        assert_eq!([budget.spend(), budget.spend(), budget.spend()], [true, true, false]);
+        assert_eq!([budget.withdraw(), budget.withdraw(), budget.withdraw()], [true, true, false]);
         for _ in 0..5 {
-            budget.earn();
+            budget.deposit();
         }
-        assert_eq!([budget.spend(), budget.spend()], [true, false]);
+        assert_eq!([budget.withdraw(), budget.withdraw()], [true, false]);
         for _ in 0..1000 {
-            budget.earn();
+            budget.deposit();
         }
-        assert_eq!([budget.spend(), budget.spend(), budget.spend()], [true, true, false]);
+        assert_eq!([budget.withdraw(), budget.withdraw(), budget.withdraw()], [true, true, false]);
     }
 }

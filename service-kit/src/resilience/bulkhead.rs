@@ -1,5 +1,7 @@
 //! How many calls a dependency gets at once, and how many may wait.
 
+mod layer;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
@@ -8,17 +10,19 @@ use std::sync::{
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{BulkheadConfig, Deadline};
+use super::{BulkheadConfig, Deadline, Stopped};
 
-pub(super) struct Bulkhead {
+pub use layer::{BulkheadFuture, BulkheadLayer, BulkheadService};
+
+struct Bulkhead {
     slots: Arc<Semaphore>,
-    config: BulkheadConfig,
+    queued_max: u32,
     queued: AtomicU32,
     in_flight: Gauge,
 }
 
 /// A place among the calls in flight.
-pub(super) struct Slot {
+struct Slot {
     in_flight: Gauge,
     _permit: OwnedSemaphorePermit,
 }
@@ -29,48 +33,32 @@ impl Drop for Slot {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    Full,
-    DeadlinePassed,
-}
+/// A place in the queue, left also when the wait is given up.
+struct Queued(Arc<Bulkhead>);
 
-/// Counts a waiting call while it waits, also when it is given up.
-struct Queued<'a>(&'a AtomicU32);
-
-impl Drop for Queued<'_> {
+impl Drop for Queued {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.queued.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl Bulkhead {
-    pub(super) fn new(config: BulkheadConfig, in_flight: Gauge) -> Self {
+    fn new(config: &BulkheadConfig, in_flight: Gauge) -> Self {
         let slots = Arc::new(Semaphore::new(config.concurrent_max as usize));
-        Self { slots, config, queued: AtomicU32::new(0), in_flight }
+        Self { slots, queued_max: config.queued_max, queued: AtomicU32::new(0), in_flight }
     }
 
-    pub(super) fn in_flight(&self) -> i64 {
-        self.in_flight.get()
+    /// A place, if one is free and nobody waits for it.
+    fn try_enter(&self) -> Option<Slot> {
+        Some(self.slot(Arc::clone(&self.slots).try_acquire_owned().ok()?))
     }
 
-    /// A place, waiting for one until the deadline if the queue has room.
-    pub(super) async fn enter(&self, deadline: Deadline) -> Result<Slot, Refused> {
-        if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Ok(self.slot(permit));
-        }
-        let queued = Queued(&self.queued);
-        if self.queued.fetch_add(1, Ordering::AcqRel) >= self.config.queued_max {
-            return Err(Refused::Full);
-        }
-        let permit = tokio::time::timeout_at(deadline.instant(), Arc::clone(&self.slots).acquire_owned()).await;
-        drop(queued);
-        match permit {
-            Ok(Ok(permit)) => Ok(self.slot(permit)),
-            // The semaphore is never closed.
-            Ok(Err(_)) => Err(Refused::Full),
-            Err(_) => Err(Refused::DeadlinePassed),
-        }
+    /// A place in the queue, if it has room.
+    fn queue(self: &Arc<Self>) -> Option<Queued> {
+        // Counted first, so that two cannot take the last place; whoever took none gives it back as it drops.
+        let before = self.queued.fetch_add(1, Ordering::AcqRel);
+        let queued = Queued(Arc::clone(self));
+        (before < self.queued_max).then_some(queued)
     }
 
     fn slot(&self, permit: OwnedSemaphorePermit) -> Slot {
@@ -79,31 +67,15 @@ impl Bulkhead {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn one_runs_one_waits_the_third_is_refused() {
-        let bulkhead = Arc::new(Bulkhead::new(BulkheadConfig { concurrent_max: 1, queued_max: 1 }, Gauge::default()));
-        let far = Deadline::after(Duration::from_secs(10));
-        let first = bulkhead.enter(far).await.ok().unwrap();
-        let second = tokio::spawn({
-            let bulkhead = Arc::clone(&bulkhead);
-            async move { bulkhead.enter(far).await.is_ok() }
-        });
-        tokio::task::yield_now().await;
-        assert_eq!(bulkhead.enter(far).await.err(), Some(Refused::Full));
-        assert_eq!(bulkhead.in_flight(), 1);
-        drop(first);
-        assert!(second.await.unwrap());
-        assert_eq!(bulkhead.in_flight(), 0);
-
-        let _held = bulkhead.enter(far).await.ok().unwrap();
-        let near = Deadline::after(Duration::from_millis(5));
-        assert_eq!(bulkhead.enter(near).await.err(), Some(Refused::DeadlinePassed));
-        assert_eq!(bulkhead.queued.load(Ordering::Acquire), 0);
+impl Queued {
+    /// The slot that this place in the queue leads to, if one is free before the deadline.
+    async fn turn(self, deadline: Deadline) -> Result<Slot, Stopped> {
+        let bulkhead = &self.0;
+        match tokio::time::timeout_at(deadline.instant(), Arc::clone(&bulkhead.slots).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(bulkhead.slot(permit)),
+            // The semaphore is never closed.
+            Ok(Err(_)) => Err(Stopped::Full),
+            Err(_) => Err(Stopped::TooLate),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use amends_primitives::ManualClock;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::*;
@@ -16,7 +17,7 @@ struct World {
 }
 
 impl World {
-    fn new(config: Resilience) -> Self {
+    fn new(config: &Resilience) -> Self {
         let (clock, metrics) = (Arc::new(ManualClock::default()), Metrics::new());
         let guard = Guard::new("payment-service", config, Arc::clone(&clock) as Arc<dyn Clock>, &metrics);
         Self { guard, clock, metrics, calls: AtomicU32::new(0) }
@@ -63,7 +64,7 @@ const LONG: Duration = Duration::from_secs(10);
 
 #[tokio::test(start_paused = true)]
 async fn transient_failures_are_tried_again_and_refusals_are_not() {
-    let world = World::new(Resilience::default());
+    let world = World::new(&Resilience::default());
     assert_eq!(world.call(LONG, &[down(), hang(), Ok("done")]).await.unwrap(), "done");
     assert_eq!(world.calls(), 3);
     let refusal = || Err(Status::failed_precondition("declined"));
@@ -80,7 +81,7 @@ async fn transient_failures_are_tried_again_and_refusals_are_not() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_outlives_the_deadline() {
-    let world = World::new(Resilience::default());
+    let world = World::new(&Resilience::default());
     let began = Instant::now();
     assert_eq!(world.call(Duration::from_millis(700), &[hang()]).await.unwrap_err().to_string(), "no answer in time");
     assert!(began.elapsed() <= Duration::from_millis(701), "{:?}", began.elapsed());
@@ -91,7 +92,7 @@ async fn nothing_outlives_the_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn the_dependency_may_ask_for_patience() {
-    let world = World::new(Resilience::default());
+    let world = World::new(&Resilience::default());
     let busy: Status = problem::Problem::new(problem::ErrorKind::RateLimited, "rate_limited", "busy")
         .retry_after(Duration::from_secs(2))
         .into();
@@ -106,7 +107,7 @@ async fn the_dependency_may_ask_for_patience() {
 
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_answers_at_once_and_lets_probes_through_later() {
-    let world = World::new(Resilience { attempts: 1, ..Resilience::default() });
+    let world = World::new(&Resilience { attempts: 1, ..Resilience::default() });
     for _ in 0..5 {
         world.call(LONG, &[down()]).await.unwrap_err();
     }
@@ -126,7 +127,7 @@ async fn an_open_breaker_answers_at_once_and_lets_probes_through_later() {
 
 #[tokio::test(start_paused = true)]
 async fn a_breaker_that_opens_between_attempts_does_not_hide_that_something_was_sent() {
-    let world = World::new(Resilience::default());
+    let world = World::new(&Resilience::default());
     world.call(LONG, &[down()]).await.unwrap_err();
     // Two more failures make five in a row; the third attempt is refused by the breaker, but the second may have had an effect.
     let error = world.call(LONG, &[hang()]).await.unwrap_err();
@@ -137,27 +138,27 @@ async fn a_breaker_that_opens_between_attempts_does_not_hide_that_something_was_
 #[tokio::test(start_paused = true)]
 async fn a_given_up_call_frees_its_place_and_blames_nobody() {
     let bulkhead = BulkheadConfig { concurrent_max: 1, queued_max: 0 };
-    let world = Arc::new(World::new(Resilience { bulkhead, timeout_ms: 400, ..Resilience::default() }));
+    let world = Arc::new(World::new(&Resilience { bulkhead, timeout_ms: 400, ..Resilience::default() }));
     for _ in 0..10 {
         let call = tokio::spawn({
             let world = Arc::clone(&world);
             async move { world.call(LONG, &[hang()]).await }
         });
         tokio::task::yield_now().await;
-        assert_eq!(world.guard.0.bulkhead.in_flight(), 1);
+        assert_eq!(world.guard.stack().bulkhead().in_flight(), 1);
         assert!(matches!(world.call(LONG, &[Ok("x")]).await, Err(GuardError::Full)));
         call.abort();
         call.await.unwrap_err();
         world.calls();
     }
-    assert_eq!((world.guard.state(), world.guard.0.bulkhead.in_flight()), (BreakerState::Closed, 0));
+    assert_eq!((world.guard.state(), world.guard.stack().bulkhead().in_flight()), (BreakerState::Closed, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_is_not_answered_with_three_times_the_load() {
     let breaker =
-        super::super::BreakerConfig { failures_in_a_row: u32::MAX, calls_min: u32::MAX, ..Default::default() };
-    let world = World::new(Resilience { breaker, ..Resilience::default() });
+        crate::resilience::BreakerConfig { failures_in_a_row: u32::MAX, calls_min: u32::MAX, ..Default::default() };
+    let world = World::new(&Resilience { breaker, ..Resilience::default() });
     for _ in 0..100 {
         world.call(LONG, &[down()]).await.unwrap_err();
     }

@@ -1,0 +1,63 @@
+//! What travels through the layers: a message, and what every layer needs to know of the call it belongs to.
+
+use std::time::Duration;
+
+use super::Deadline;
+
+/// One attempt of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// 1 for the first. The retry layer counts.
+    pub number: u32,
+    /// How long it may take: send it along (`grpc-timeout`), so that the other side does not work for nobody. The timeout layer sets it.
+    pub timeout: Duration,
+}
+
+/// A message on its way to a dependency. Layers read and narrow everything but the message.
+#[derive(Debug, Clone)]
+pub struct Call<M> {
+    /// The full gRPC method (`amends.payments.v1.PaymentService/Charge`), for span and metrics.
+    pub method: &'static str,
+    /// When the caller stops waiting. Nothing in the layers waits longer.
+    pub deadline: Deadline,
+    /// Which attempt this is.
+    pub attempt: Attempt,
+    /// What is sent. Cloned for each attempt.
+    pub message: M,
+}
+
+impl<M> Call<M> {
+    /// The first attempt of a call.
+    pub fn new(method: &'static str, deadline: Deadline, message: M) -> Self {
+        Self { method, deadline, attempt: Attempt { number: 1, timeout: Duration::MAX }, message }
+    }
+
+    /// Not the first: who plans the attempts counts them, and spans show it.
+    #[must_use]
+    pub const fn attempt(mut self, number: u32) -> Self {
+        self.attempt.number = number;
+        self
+    }
+
+    /// As tonic sends it: what this attempt may take becomes its `grpc-timeout`.
+    pub fn into_grpc(self) -> tonic::Request<M> {
+        let timeout = self.attempt.timeout.min(self.deadline.remaining());
+        let mut request = tonic::Request::new(self.message);
+        request.set_timeout(timeout);
+        request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn grpc_is_told_the_attempts_time_and_never_more_than_the_callers() {
+        let sent = |call: Call<()>| call.into_grpc().metadata().get("grpc-timeout").cloned().unwrap();
+        let mut call = Call::new("m", Deadline::after(Duration::from_millis(700)), ());
+        assert_eq!(sent(call.clone()), "700000u");
+        call.attempt.timeout = Duration::from_millis(500);
+        assert_eq!(sent(call), "500000u");
+    }
+}

@@ -1,0 +1,142 @@
+//! What an error says about a dependency, and the errors that the layers add.
+
+use std::{fmt, time::Duration};
+
+use crate::context;
+
+/// What an error says about the dependency and about trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The dependency is well and has answered: a refusal is an answer. Not tried again.
+    Answered,
+    /// The dependency is not well. Trying again may help, not before `retry_after` if it says so.
+    Transient {
+        /// What the dependency asks for.
+        retry_after: Option<Duration>,
+    },
+    /// Stopped on our side before anything was sent. It says nothing about the dependency, and is not tried again.
+    NotSent,
+}
+
+/// Errors that say what they mean for the layers.
+pub trait Classify {
+    /// What this error says.
+    fn verdict(&self) -> Verdict;
+
+    /// A label for metrics (`rpc.response.status_code`), of few possible values.
+    fn label(&self) -> &'static str;
+
+    /// A label for what went wrong (`error.type`), of few possible values; empty where the dependency is not to blame.
+    fn error_type(&self) -> &'static str {
+        match self.verdict() {
+            Verdict::Transient { .. } => self.label(),
+            Verdict::Answered | Verdict::NotSent => "",
+        }
+    }
+}
+
+impl Classify for tonic::Status {
+    fn verdict(&self) -> Verdict {
+        if crate::status::is_unknown(self) {
+            Verdict::Transient { retry_after: crate::status::retry_after(self) }
+        } else {
+            Verdict::Answered
+        }
+    }
+
+    fn label(&self) -> &'static str {
+        context::code_name(self.code())
+    }
+}
+
+/// Why a layer stopped a call. The error type of a service inside a layer must be able to say it: [`GuardError`] is, of any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// The breaker is open. Nothing was sent.
+    Open {
+        /// When it lets a probe through.
+        retry_after: Duration,
+    },
+    /// Too many calls at once, and too many that wait. Nothing was sent.
+    Full,
+    /// The deadline passed before anything was sent.
+    TooLate,
+    /// The attempt was given up. It may have had an effect.
+    TimedOut,
+}
+
+/// Why a guarded call has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GuardError<E> {
+    /// The breaker is open. Nothing was sent.
+    Open {
+        /// When it lets a probe through.
+        retry_after: Duration,
+    },
+    /// Too many calls at once. Nothing was sent.
+    Full,
+    /// The deadline passed before anything was sent.
+    TooLate,
+    /// The last attempt was given up. It may have had an effect.
+    TimedOut,
+    /// The last attempt failed. Whether it may have had an effect is for the error to say.
+    Failed(E),
+}
+
+impl<E> GuardError<E> {
+    /// Whether surely nothing was sent.
+    pub fn nothing_sent(&self) -> bool {
+        matches!(self, Self::Open { .. } | Self::Full | Self::TooLate)
+    }
+}
+
+impl<E> From<Stopped> for GuardError<E> {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Open { retry_after } => Self::Open { retry_after },
+            Stopped::Full => Self::Full,
+            Stopped::TooLate => Self::TooLate,
+            Stopped::TimedOut => Self::TimedOut,
+        }
+    }
+}
+
+impl<E: Classify> Classify for GuardError<E> {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Open { .. } | Self::Full | Self::TooLate => Verdict::NotSent,
+            Self::TimedOut => Verdict::Transient { retry_after: None },
+            Self::Failed(error) => error.verdict(),
+        }
+    }
+
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Open { .. } | Self::Full => "UNAVAILABLE",
+            Self::TooLate | Self::TimedOut => "DEADLINE_EXCEEDED",
+            Self::Failed(error) => error.label(),
+        }
+    }
+
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Open { .. } | Self::Full | Self::TooLate => "",
+            Self::TimedOut => "timeout",
+            Self::Failed(error) => error.error_type(),
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for GuardError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { .. } => f.write_str("the circuit breaker is open"),
+            Self::Full => f.write_str("too many calls at once"),
+            Self::TooLate => f.write_str("the deadline passed before the call was made"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Failed(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for GuardError<E> {}
