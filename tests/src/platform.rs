@@ -6,7 +6,12 @@ mod embedded;
 mod login;
 mod settings;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use amends::client::Client;
 use anyhow::{Context, Result, ensure};
@@ -52,7 +57,7 @@ pub struct Platform {
     /// Flags with which `amends` finds the stores.
     stores: Vec<String>,
     identity_database: String,
-    clients: Mutex<BTreeMap<String, Client>>,
+    clients: Mutex<BTreeMap<String, (Client, Instant)>>,
 }
 
 impl Platform {
@@ -109,6 +114,15 @@ impl Platform {
     /// With the tool's report, when the books do not balance.
     pub async fn audit(&self) -> Result<()> {
         self.amends(&["audit"]).await?.map(drop).map_err(|report| anyhow::anyhow!("the audit found: {report}"))
+    }
+
+    /// Where a program serves operators: its metrics, its faults.
+    ///
+    /// # Errors
+    /// When no program has that name.
+    pub fn admin_address(&self, name: &str) -> Result<SocketAddr> {
+        let program = self.programs.iter().find(|program| program.name == name);
+        Ok(program.with_context(|| format!("no program {name}"))?.admin)
     }
 
     /// A service's SQLite database, where all is one process.

@@ -50,6 +50,7 @@ pub(crate) fn run() -> Result {
         ("build", || commands::build_all(&setup::build_tools()?)),
         ("test", || commands::test(&[])),
         ("load", || commands::load(&["--smoke".to_owned()])),
+        ("drill", || commands::drill(&["--smoke".to_owned()])),
         ("demo", || commands::demo(&[])),
     ])
 }

@@ -181,6 +181,22 @@ pub(crate) fn load(arguments: &[String]) -> Result {
     run(&mut command)
 }
 
+/// What customers see of each fault; `--smoke` is debug and short.
+pub(crate) fn drill(arguments: &[String]) -> Result {
+    let smoke = arguments.iter().any(|argument| argument == "--smoke");
+    let theirs: Vec<&String> = arguments.iter().filter(|argument| *argument != "--smoke").collect();
+    let tools = build_tools()?;
+    build_all(&tools)?;
+    let profile = if smoke { "debug" } else { "release" };
+    if !smoke {
+        run(cargo(&tools).args(["build", "--release", "--package", "amends"]))?;
+    }
+    let workspace = Workspace::read()?;
+    let mut command = Command::new(workspace.program("debug", "drill"));
+    command.current_dir(environment::root()).env("AMENDS_BIN_DIR", workspace.program(profile, ""));
+    run(command.args(smoke.then_some(["--seconds", "1"]).into_iter().flatten()).args(theirs))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

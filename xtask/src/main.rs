@@ -33,10 +33,14 @@ cargo xtask <command>
                             goose scenarios against a fresh `amends up`, or five services on servers; --smoke: debug
                             build, short, used by ci; ARGS of the load test: --users N, --seconds N, --orders-only
   chaos [--rounds N]        the crash tests for N rounds (default 20)
+  drill [--smoke] [--seconds N] [--write FILE]
+                            each fault of the payment service under load, as a table; --smoke: debug build, short,
+                            used by ci; --write docs/resilience.md puts the table there
   bench [args…]             criterion benches, and a store with AMENDS_BENCH_ROWS finished orders, on private servers
   gen                       regenerate what is generated and committed (protobuf code, OpenAPI, pacts)
   tidy                      the rules the compiler cannot check
-  ci                        format, tidy, clippy, build, test, load --smoke, demo: what CI runs
+  ci                        format, tidy, clippy, build, test, load and drill --smoke, demo:
+                            what CI runs
 
 Variables: AMENDS_TEST_POSTGRES_URL, AMENDS_TEST_REDIS_URL, AMENDS_TEST_MONGODB_URI (or MONGODB_URI): servers to use instead of
 private ones. AMENDS_CACHE_DIR: where downloaded tools are kept.
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         "services" => servers::services(rest),
         "load" => commands::load(rest),
         "chaos" => commands::chaos(rest),
+        "drill" => commands::drill(rest),
         "bench" => commands::bench(rest),
         "gen" => commands::generate(),
         "tidy" => tidy::run(),

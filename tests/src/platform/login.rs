@@ -1,6 +1,10 @@
 //! Callers of a platform, and tokens that were good once.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use amends::client::Client;
 use amends_primitives::{Clock, ManualClock, RandomIds, SystemClock};
@@ -9,6 +13,14 @@ use reqwest::Method;
 use service_kit::{Runtime, config::Sources, config::load_from};
 
 use super::{Platform, settings};
+
+/// A token is good for ten minutes; what is begun with one may take a while.
+const TOKEN_USED_FOR: Duration = Duration::from_mins(5);
+
+fn still_fresh(clients: &BTreeMap<String, (Client, Instant)>, name: &str) -> Option<Client> {
+    let (client, since) = clients.get(name)?;
+    (since.elapsed() < TOKEN_USED_FOR).then(|| client.clone())
+}
 
 impl Platform {
     /// The demo user, logged in.
@@ -21,15 +33,15 @@ impl Platform {
         self.user("other").await
     }
 
-    /// A user, logged in once.
+    /// A user, logged in: once, and again before the token runs out, for tests that go on for longer than it is good.
     pub async fn user(&self, name: &str) -> Result<Client> {
         // Held while logging in: a second caller waits for the first's token instead of taking another.
         let mut clients = self.clients.lock().await;
-        if let Some(client) = clients.get(name) {
-            return Ok(client.clone());
+        if let Some(client) = still_fresh(&clients, name) {
+            return Ok(client);
         }
         let client = self.log_in_anew(name).await?;
-        clients.insert(name.to_owned(), client.clone());
+        clients.insert(name.to_owned(), (client.clone(), Instant::now()));
         Ok(client)
     }
 
@@ -46,11 +58,11 @@ impl Platform {
     /// An operator, who may see every order and the participants' books.
     pub async fn admin(&self) -> Result<Client> {
         let mut clients = self.clients.lock().await;
-        if let Some(client) = clients.get("amends-operator") {
-            return Ok(client.clone());
+        if let Some(client) = still_fresh(&clients, "amends-operator") {
+            return Ok(client);
         }
         let client = self.anonymous()?.with_token(self.client_token("amends-operator").await?);
-        clients.insert("amends-operator".to_owned(), client.clone());
+        clients.insert("amends-operator".to_owned(), (client.clone(), Instant::now()));
         Ok(client)
     }
 
@@ -82,7 +94,7 @@ impl Platform {
 
     /// A token that was good an hour ago: issued by the real token service on the same store, with a clock an hour behind.
     pub async fn expired_token(&self) -> Result<String> {
-        let an_hour_ago = SystemClock.now() - std::time::Duration::from_hours(1);
+        let an_hour_ago = SystemClock.now() - Duration::from_hours(1);
         let runtime = Runtime::with(Arc::new(ManualClock::new(an_hour_ago)), Arc::new(RandomIds));
         let sources = Sources::none()
             .set("identity.http.listen", "127.0.0.1:0")
