@@ -95,3 +95,11 @@ pub async fn audit_page(database: &Database, after: Option<OrderId>, limit: u16)
         })
         .collect())
 }
+
+/// Which of these orders there are. As many as a page has: each is a parameter of one statement.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn known_orders(database: &Database, ids: &[OrderId]) -> Result<Vec<OrderId>, SqlError> {
+    if ids.is_empty() { Ok(Vec::new()) } else { store::known(database, ids).await }
+}

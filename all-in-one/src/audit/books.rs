@@ -6,7 +6,7 @@ use amends_primitives::{Clock, Money, OrderId, PaymentId, ReservationId, SystemC
 use amends_sql::Database;
 use anyhow::Context;
 use inventory_service::{domain::State as ReservationState, store::Store as InventoryStore};
-use order_service::{AuditView, audit_page, domain::Status};
+use order_service::{AuditView, audit_page, domain::Status, known_orders};
 use payment_service::{
     domain::{Payment, State as PaymentState},
     store::{ListQuery, PAGE_SIZE_MAX, PaymentStore},
@@ -52,6 +52,11 @@ impl Books {
         let before = id.as_uuid().as_u128().checked_sub(1).map(|before| OrderId::new(uuid::Uuid::from_u128(before)));
         let rows = audit_page(&self.orders, before, 1).await.context("the order store")?;
         Ok(rows.first().filter(|row| row.id == id).map(read_order))
+    }
+
+    /// Which of these orders there are.
+    pub async fn known_orders(&self, ids: &[OrderId]) -> anyhow::Result<Vec<OrderId>> {
+        known_orders(&self.orders, ids).await.context("the order store")
     }
 
     /// All payments of an order.

@@ -107,13 +107,12 @@ async fn find_orphans(books: &Books, report: &mut Report, progress: &mut Progres
 
 /// Which of these orders the order store does not know. An order is committed before its saga acts, so none is too new to be there.
 async fn unknown_orders(books: &Books, ids: impl Iterator<Item = OrderId>) -> anyhow::Result<HashSet<OrderId>> {
-    let distinct: HashSet<OrderId> = ids.collect();
-    stream::iter(distinct)
-        .map(|id| async move { anyhow::Ok((id, books.order(id).await?.is_none())) })
-        .buffer_unordered(CONCURRENT)
-        .try_filter_map(|(id, unknown)| async move { Ok(unknown.then_some(id)) })
-        .try_collect()
-        .await
+    let mut unknown: HashSet<OrderId> = ids.collect();
+    let distinct: Vec<OrderId> = unknown.iter().copied().collect();
+    for known in books.known_orders(&distinct).await? {
+        unknown.remove(&known);
+    }
+    Ok(unknown)
 }
 
 impl Report {

@@ -11,7 +11,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use orders::{AuditRow, SqlOrders, audit, change_in_tx};
+pub use orders::{AuditRow, SqlOrders, audit, change_in_tx, known};
 pub use outbox::{Subject, payload_of};
 pub use schema::SCHEMA;
 pub use sweep::Swept;

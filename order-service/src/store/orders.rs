@@ -149,6 +149,21 @@ pub async fn audit(database: &Database, after: Option<OrderId>, limit: u16) -> R
     database.bounded(work).await
 }
 
+/// Which of these orders there are.
+///
+/// # Errors
+/// When the store fails.
+pub async fn known(database: &Database, ids: &[OrderId]) -> Result<Vec<OrderId>, SqlError> {
+    let places: Vec<String> = (1..=ids.len()).map(|number| format!("${number}")).collect();
+    let sql = format!("SELECT id FROM orders WHERE id IN ({})", places.join(", "));
+    let mut query = sqlx::query_as::<_, (String,)>(AssertSqlSafe(sql));
+    for id in ids {
+        query = query.bind(id.to_string());
+    }
+    let rows = database.bounded(async { query.fetch_all(database.reader()).await.map_err(SqlError::from) }).await?;
+    rows.iter().map(|(id,)| id.parse().map_err(|_| SqlError::Corrupt { what: "orders.id" })).collect()
+}
+
 /// Changes an order by a command, in somebody's transaction. With `give_key_back`, the idempotency key it was placed under may be used
 /// anew once that transaction commits.
 ///
