@@ -1,14 +1,17 @@
 //! The payment service's tests on real stores, as one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
+mod acquirer;
 mod authorizations;
 mod authorizations_grpc;
+mod bank;
 mod bench;
 mod conformance;
 mod crash;
 mod faults;
 mod grpc;
 mod mongo;
+mod processor;
 mod service;
 mod sqlite;
 mod support;
