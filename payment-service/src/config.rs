@@ -360,7 +360,10 @@ mod tests {
     fn an_acquirer_over_http_needs_a_plain_url_and_a_secret_that_is_not_shown() {
         let sources = Sources::none().set("payment.processor.kind", "http");
         let error = load_from::<Config>("payment", &sources).unwrap_err();
-        assert_eq!(error.0.iter().map(|error| error.key.as_str()).collect::<Vec<_>>(), ["payment.processor.http.secret"]);
+        assert_eq!(
+            error.0.iter().map(|error| error.key.as_str()).collect::<Vec<_>>(),
+            ["payment.processor.http.secret"]
+        );
         let sources = sources.set("payment.processor.http.secret", "hunter2-hunter2");
         let good: Config = load_from("payment", &sources).unwrap();
         assert!(!format!("{good:?}").contains("hunter2"));

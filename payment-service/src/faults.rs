@@ -16,7 +16,10 @@ pub(crate) fn check_of(kind: ProcessorKind) -> Check {
         ProcessorKind::Http => |config, errors| {
             check(config, errors);
             if !config.refuse.is_empty() {
-                errors.push(ConfigError::new("refuse", "payment methods are declined by the acquirer: `acquirer.refuse`"));
+                errors.push(ConfigError::new(
+                    "refuse",
+                    "payment methods are declined by the acquirer: `acquirer.refuse`",
+                ));
             }
         },
     }

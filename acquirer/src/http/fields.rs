@@ -27,13 +27,11 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
             return Err(Problem::new(ErrorKind::Malformed, "missing_idempotency_key", detail));
         };
         let key = first.to_str().ok().and_then(|text| Key::try_new(text).ok());
-        match (key, given.next()) {
-            (Some(key), None) => Ok(Self(key)),
-            _ => {
-                let detail = "the Idempotency-Key must be one, of 1 to 255 visible ASCII characters";
-                Err(Problem::new(ErrorKind::Invalid, "invalid_idempotency_key", detail))
-            }
-        }
+        let (Some(key), None) = (key, given.next()) else {
+            let detail = "the Idempotency-Key must be one, of 1 to 255 visible ASCII characters";
+            return Err(Problem::new(ErrorKind::Invalid, "invalid_idempotency_key", detail));
+        };
+        Ok(Self(key))
     }
 }
 
@@ -84,7 +82,11 @@ pub(super) fn declined(decline: Decline) -> Problem {
 }
 
 pub(super) fn voided() -> Problem {
-    Problem::new(ErrorKind::Conflict, "key_voided", "the key was voided: nothing was taken under it, and nothing will be")
+    Problem::new(
+        ErrorKind::Conflict,
+        "key_voided",
+        "the key was voided: nothing was taken under it, and nothing will be",
+    )
 }
 
 pub(super) fn reused() -> Problem {

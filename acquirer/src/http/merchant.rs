@@ -34,11 +34,7 @@ impl Merchant {
     }
 }
 
-pub(super) async fn known(
-    State(merchant): State<Merchant>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
+pub(super) async fn known(State(merchant): State<Merchant>, request: Request, next: Next) -> Result<Response, Problem> {
     if !merchant.knows(request.headers()) {
         let problem = Problem::new(ErrorKind::Unauthenticated, "unauthenticated", "no merchant has this secret");
         return Err(problem.www_authenticate("Bearer"));

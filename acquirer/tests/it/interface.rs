@@ -30,12 +30,18 @@ async fn every_refusal_has_a_code() {
         ("pm_ok", 100_000, "amount_limit_exceeded"),
     ] {
         let (status, problem) = bank.charge(decline, minor, method).await;
-        assert_eq!((status, &problem["code"], &problem["decline_code"]), (402, &json!("payment_declined"), &json!(decline)));
+        assert_eq!(
+            (status, &problem["code"], &problem["decline_code"]),
+            (402, &json!("payment_declined"), &json!(decline))
+        );
     }
     assert_eq!(bank.charge("c", 500, "pm_ok").await.0, 200);
     let refund = |minor| json!({"charge": "c", "amount": eur(minor)});
     let capture = json!({"authorization": "c", "amount": eur(1)});
-    assert_eq!(bank.post("/v1/voids", "", &json!({"charge": "v"})).await, (200, json!({"key": "v", "state": "voided"})));
+    assert_eq!(
+        bank.post("/v1/voids", "", &json!({"charge": "v"})).await,
+        (200, json!({"key": "v", "state": "voided"}))
+    );
     for (path, key, body, status, code) in [
         ("/v1/charges", "c", charge(501, "pm_ok"), 422, "idempotency_key_reused"),
         ("/v1/authorizations", "c", charge(500, "pm_ok"), 422, "idempotency_key_reused"),
@@ -118,7 +124,8 @@ async fn only_the_merchant_gets_in() {
         assert_eq!(bank.request(Method::GET, path).send().await.unwrap().status(), 401);
     }
     assert_eq!(bank.get("/v1/keys?key=c").await.0, 404, "nothing was done");
-    for wrong in ["/v1/keys", "/v1/keys?key=", "/v1/movements?limit=0", "/v1/movements?limit=201", "/v1/movements?x=1"] {
+    for wrong in ["/v1/keys", "/v1/keys?key=", "/v1/movements?limit=0", "/v1/movements?limit=201", "/v1/movements?x=1"]
+    {
         assert_eq!(bank.get(wrong).await.0, 422, "{wrong}");
     }
     bank.close().await;

@@ -11,10 +11,7 @@ use acquirer::{
     domain::{self as theirs, Captured, Charged, Decline, InvalidValue, Key, Method, Refunded, Voided},
     ledger::LedgerError,
 };
-pub use acquirer::{
-    domain::Rules,
-    ledger::Ledger,
-};
+pub use acquirer::{domain::Rules, ledger::Ledger};
 use async_trait::async_trait;
 use service_kit::faults::Faults;
 
@@ -51,22 +48,22 @@ impl SimulatedProcessor {
             amount: ask.amount,
             method: Method::try_new(ask.method.as_str()).map_err(not_theirs)?,
         };
-        self.given(self.acquirer.charge(&ask).await.map_err(failed)?).await
+        self.given(self.acquirer.charge(&ask).await.map_err(|error| failed(&error))?).await
     }
 
     async fn ask_capture(&self, ask: &CaptureAsk) -> Result<Captured, Unknown> {
         let (key, authorization) = (key(&ask.key)?, key(&ask.authorization)?);
         let ask = theirs::CaptureAsk { key, authorization, amount: ask.amount };
-        self.given(self.acquirer.capture(&ask).await.map_err(failed)?).await
+        self.given(self.acquirer.capture(&ask).await.map_err(|error| failed(&error))?).await
     }
 
     async fn ask_void(&self, charge: &StepKey) -> Result<Voided, Unknown> {
-        self.acquirer.void(&key(charge)?).await.map_err(failed)
+        self.acquirer.void(&key(charge)?).await.map_err(|error| failed(&error))
     }
 
     async fn ask_refund(&self, ask: &RefundAsk) -> Result<Refunded, Unknown> {
         let ask = theirs::RefundAsk { key: key(&ask.key)?, charge: key(&ask.charge)?, amount: ask.amount };
-        self.acquirer.refund(&ask).await.map_err(failed)
+        self.acquirer.refund(&ask).await.map_err(|error| failed(&error))
     }
 
     /// The answer, or silence until whoever asked has given up.
@@ -171,7 +168,7 @@ fn not_theirs(error: InvalidValue) -> Unknown {
     Unknown::Failed
 }
 
-fn failed(error: LedgerError) -> Unknown {
+fn failed(error: &LedgerError) -> Unknown {
     tracing::warn!(%error, "the simulated processor cannot reach its ledger");
     Unknown::Failed
 }

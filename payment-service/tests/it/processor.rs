@@ -40,7 +40,8 @@ impl Desk {
 
     fn over_http(bank: Bank) -> Self {
         // Generous, as the ledger writes on a busy machine.
-        let config = payment_service::config::HttpProcessorConfig { attempt_timeout_ms: 20_000, ..bank.client_config() };
+        let config =
+            payment_service::config::HttpProcessorConfig { attempt_timeout_ms: 20_000, ..bank.client_config() };
         let processor = Arc::new(HttpProcessor::new(&config, Duration::from_secs(20)).unwrap());
         Self { processor, ledger: Arc::new(bank.ledger.clone()), behind: Behind::Bank(bank) }
     }
@@ -276,9 +277,13 @@ async fn a_capture_takes_what_is_held_and_no_more(desk: Desk) {
     assert_eq!(desk.processor.capture(&capture_of(&hold, 501)).await, CaptureOutcome::Refused);
     assert_eq!(desk.books(&hold.key).await, (500, 0, 0));
     let capture = capture_of(&hold, 300);
-    assert!(matches!(desk.processor.capture(&capture).await, CaptureOutcome::Captured { amount, .. } if amount == eur(300)));
+    assert!(
+        matches!(desk.processor.capture(&capture).await, CaptureOutcome::Captured { amount, .. } if amount == eur(300))
+    );
     assert_eq!(desk.processor.capture(&capture_of(&hold, 1)).await, CaptureOutcome::Refused, "once per authorization");
-    assert!(matches!(desk.processor.void(&hold.key).await, VoidOutcome::WasCaptured { amount, .. } if amount == eur(300)));
+    assert!(
+        matches!(desk.processor.void(&hold.key).await, VoidOutcome::WasCaptured { amount, .. } if amount == eur(300))
+    );
     assert_eq!(desk.books(&hold.key).await, (0, 300, 0));
 
     let expired = ask(500, "pm_capture_refused");

@@ -114,13 +114,13 @@ impl Client {
             }
             let tried = timeout(self.attempt_timeout.min(left), self.attempt(path, key, body)).await;
             let pause = match tried {
-                Ok(Attempt::Answered(answer)) => match read(&answer) {
-                    Some(outcome) => return Ok(outcome),
-                    None => {
-                        why = self.doubt(path, attempt, "an answer to another question");
-                        pause_after(attempt)
+                Ok(Attempt::Answered(answer)) => {
+                    if let Some(outcome) = read(&answer) {
+                        return Ok(outcome);
                     }
-                },
+                    why = self.doubt(path, attempt, "an answer to another question");
+                    pause_after(attempt)
+                }
                 Ok(Attempt::Doubt(what)) => {
                     why = self.doubt(path, attempt, what);
                     pause_after(attempt)

@@ -54,12 +54,7 @@ impl Script {
     }
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    answers: Vec<String>,
-    count: Arc<AtomicUsize>,
-    heard: Arc<Mutex<String>>,
-) {
+async fn serve(mut stream: TcpStream, answers: Vec<String>, count: Arc<AtomicUsize>, heard: Arc<Mutex<String>>) {
     loop {
         let mut request = Vec::new();
         let mut chunk = [0; 4096];
