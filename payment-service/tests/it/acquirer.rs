@@ -1,7 +1,10 @@
 //! The whole payment service and an acquirer that misbehaves: delays, errors, limits, silence, broken connections, crashes. Whatever
 //! happens between them, every payment ends captured once or surely not at all, and the bank statement is what our store says.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use amends_protos::payments::v1::{self as pb, PaymentState};
 use futures::{StreamExt as _, stream};
@@ -217,5 +220,24 @@ async fn an_authorization_is_captured_over_the_network_under_faults() {
     }
     bank.faults.set(FaultsConfig::default()).unwrap();
     assert_eq!(bank.statement().await.into_values().collect::<Vec<_>>(), [(300, 0); 6]);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_charge_that_arrives_after_its_compensation_is_refused_by_the_acquirer() {
+    let bank = Bank::open().await;
+    let (service, _dir) = service_at(&bank, 200, 200).await;
+    let delay = Duration::from_secs(2);
+    bank.faults.set(FaultsConfig { delay_ms: 2_000, next_calls: 1, ..FaultsConfig::default() }).unwrap();
+    let request = charging(500, "pm_ok");
+    let begun = Instant::now();
+    let given_up = service.charge(request.clone()).await;
+    assert_eq!(why(given_up), (Code::Unavailable, "PROCESSOR_TIMED_OUT".into()));
+    until_certain(|| service.compensate(request.step_key.clone())).await.unwrap();
+    assert!(begun.elapsed() < delay, "this machine is too slow to overtake a charge");
+    // It is on its way, and nobody will ever say that it has arrived.
+    while begun.elapsed() < delay + Duration::from_secs(1) {
+        assert!(bank.statement().await.is_empty(), "charged after it was undone");
+    }
     service.stop().await;
 }
