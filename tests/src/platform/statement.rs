@@ -69,7 +69,9 @@ async fn on_statement(acquirer: SocketAddr) -> Result<Moved> {
         }
     }
     let mut moved = Moved::new();
-    charges.into_values().for_each(|charge| count(&mut moved, charge));
+    for charge in charges.into_values() {
+        count(&mut moved, charge);
+    }
     Ok(moved)
 }
 
