@@ -18,6 +18,7 @@ REDIS_PASSWORD=$(secret)
 IDENTITY_KEY_ENCRYPTION_KEY=$(openssl rand -base64 32)
 ORDER_CLIENT_SECRET=$(secret)
 OPERATOR_CLIENT_SECRET=$(secret)
+ACQUIRER_SECRET=$(secret)
 DEMO_PASSWORD=$(openssl rand -hex 8)
 GRAFANA_PASSWORD=$(openssl rand -hex 8)
 END

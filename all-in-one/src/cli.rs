@@ -54,6 +54,9 @@ enum Command {
     /// Run the inventory service alone
     #[command(disable_help_flag = true)]
     Inventory(Rest),
+    /// Run a simulated acquirer, for payments over HTTP (`payment.processor.kind=http`)
+    #[command(disable_help_flag = true)]
+    Acquirer(Rest),
     /// Bring the schema of every store up to date, and stop
     Migrate {
         #[command(flatten)]
@@ -143,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Order(_) => return service!(order_service, "order-service", "order"),
         Command::Payment(_) => return service!(payment_service, "payment-service", "payment"),
         Command::Inventory(_) => return service!(inventory_service, "inventory-service", "inventory"),
+        Command::Acquirer(_) => return service!(acquirer, "acquirer", "acquirer"),
         Command::Up { data, addresses, config } => {
             block_on(up::up(&data.data_dir, addresses.as_deref(), config.into_sources(), demo_password()))
                 .map(|()| ExitCode::SUCCESS)

@@ -7,7 +7,8 @@ use service_kit::{
 };
 
 /// Every section there is.
-pub const SECTIONS: [&str; 7] = ["gateway", "identity", "order", "payment", "inventory", "admin", "telemetry"];
+pub const SECTIONS: [&str; 8] =
+    ["gateway", "identity", "order", "payment", "inventory", "acquirer", "admin", "telemetry"];
 
 /// Every section, read and valid.
 pub struct Settings {
@@ -77,6 +78,7 @@ pub fn defaults() -> String {
         defaults::<order_service::Config>("order"),
         defaults::<payment_service::Config>("payment"),
         defaults::<inventory_service::Config>("inventory"),
+        defaults::<acquirer::Config>("acquirer"),
         defaults::<admin::Config>("admin"),
         defaults::<telemetry::Config>("telemetry"),
     ]

@@ -19,12 +19,16 @@ use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
     app::Payments,
-    config::{Config, DatabaseConfig},
+    config::{Config, DatabaseConfig, ProcessorConfig, ProcessorKind},
     faults,
     grpc::Api,
     metrics::Attempts,
     observed::{ObservedProcessor, ObservedStore},
-    processor::simulated::{Ledger, SimulatedProcessor},
+    processor::{
+        PaymentProcessor,
+        http::HttpProcessor,
+        simulated::{Ledger, SimulatedProcessor},
+    },
     store::{PaymentStore, StoreError, mongo::MongoStore, sqlite::SqliteStore},
 };
 
@@ -146,13 +150,12 @@ pub async fn build_with(
         None if config.redis_url.is_empty() => Arc::new(NoRevocations),
         None => Arc::new(RedisRevocations::new(Redis::new(config.redis_url.expose()).context("payment.redis_url")?)),
     };
-    let faults = runtime.faults.install("payment", config.faults.clone(), faults::check)?;
+    let faults = runtime.faults.install("payment", config.faults.clone(), faults::check_of(config.processor.kind))?;
     let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
         .context("the token verifier cannot be made")?;
     let store = open_migrated(&config.database).await?;
     let system = if config.database.is_mongo() { "mongodb" } else { "sqlite" };
-    let processor = SimulatedProcessor::new(Arc::clone(&store.ledger), config.processor.rules());
-    let processor = Arc::new(processor.declining_also(faults.clone()));
+    let processor = processor(&config.processor, &store, &faults)?;
     let payments = Payments {
         store: Arc::new(ObservedStore::new(Arc::clone(&store.payments), system, &runtime.metrics)),
         processor: Arc::new(ObservedProcessor::new(processor, &runtime.metrics)),
@@ -180,6 +183,24 @@ pub async fn build_with(
     let server = Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).add_service(api);
     runtime.readiness.started();
     Ok(App { addresses, listener, server, store, faults, work })
+}
+
+/// Who moves the money, as configured.
+fn processor(
+    config: &ProcessorConfig,
+    store: &OpenedStore,
+    faults: &Faults,
+) -> anyhow::Result<Arc<dyn PaymentProcessor>> {
+    Ok(match config.kind {
+        ProcessorKind::Simulated => {
+            let simulated = SimulatedProcessor::new(Arc::clone(&store.ledger), config.rules());
+            Arc::new(simulated.declining_also(faults.clone()))
+        }
+        ProcessorKind::Http => {
+            tracing::info!(url = config.http.url, "payments are made through an acquirer");
+            Arc::new(HttpProcessor::new(&config.http, config.timeout()).context("payment.processor.http")?)
+        }
+    })
 }
 
 impl App {

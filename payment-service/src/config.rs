@@ -125,24 +125,90 @@ impl Default for DatabaseConfig {
     }
 }
 
-/// The processor, which is simulated.
+/// Where the processor is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessorKind {
+    /// Simulated in this process.
+    #[default]
+    Simulated,
+    /// An acquirer over HTTP.
+    Http,
+}
+
+/// The processor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProcessorConfig {
+    /// `simulated`: in this process, on a ledger beside the payments. `http`: an acquirer elsewhere, see `processor.http`.
+    pub kind: ProcessorKind,
     /// How long it may take to answer, in milliseconds; then nobody knows. Within the 500 ms that the orchestrator grants an
     /// attempt, so that the answer is "unknown" rather than none.
     pub timeout_ms: u64,
-    /// Charges of this many minor units or more are declined.
+    /// Charges of this many minor units or more are declined. This and the two below are of the simulation; an acquirer has its own.
     pub amount_limit_minor: i64,
     /// How long `pm_timeout` hangs, in milliseconds.
     pub hang_ms: u64,
     /// How often `pm_flaky` fails for one charge before it works.
     pub flaky_failures: u32,
+    /// The acquirer, where `processor.kind` is `http`.
+    pub http: HttpProcessorConfig,
+}
+
+/// An acquirer over HTTP.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpProcessorConfig {
+    /// `http://host:port` or `https://host:port`.
+    pub url: String,
+    /// What it knows us by. Never shown.
+    #[serde(skip_serializing)]
+    pub secret: SecretString,
+    /// How long a connection may take to be made, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// How long one attempt may take, in milliseconds; all of them together take `processor.timeout_ms` at the most.
+    pub attempt_timeout_ms: u64,
+    /// How often one question is asked, all with the same key, before its outcome is unknown.
+    pub attempts_max: u32,
+    /// Connections that are kept while nothing is asked.
+    pub idle_connections_max: usize,
+}
+
+impl Default for HttpProcessorConfig {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:50054".to_owned(),
+            secret: SecretString::default(),
+            connect_timeout_ms: 200,
+            attempt_timeout_ms: 400,
+            attempts_max: 3,
+            idle_connections_max: 64,
+        }
+    }
+}
+
+impl HttpProcessorConfig {
+    /// The URL, where it is one of a host and nothing more: paths are the interface's, and a password would be shown in logs.
+    pub(crate) fn base_url(&self) -> Option<reqwest::Url> {
+        let url = reqwest::Url::parse(&self.url).ok()?;
+        let plain = ["http", "https"].contains(&url.scheme())
+            && url.host_str().is_some_and(|host| !host.is_empty())
+            && url.path() == "/"
+            && (url.username(), url.password(), url.query(), url.fragment()) == ("", None, None, None);
+        plain.then_some(url)
+    }
 }
 
 impl Default for ProcessorConfig {
     fn default() -> Self {
-        Self { timeout_ms: 450, amount_limit_minor: 100_000, hang_ms: 60_000, flaky_failures: 1 }
+        Self {
+            kind: ProcessorKind::Simulated,
+            timeout_ms: 450,
+            amount_limit_minor: 100_000,
+            hang_ms: 60_000,
+            flaky_failures: 1,
+            http: HttpProcessorConfig::default(),
+        }
     }
 }
 
@@ -211,6 +277,19 @@ impl Section for Config {
         check(database.operation_timeout_ms >= 1, "database.operation_timeout_ms", "must be at least 1");
         check((1..=30_000).contains(&processor.timeout_ms), "processor.timeout_ms", "must be 1 to 30000");
         check(processor.amount_limit_minor >= 1, "processor.amount_limit_minor", "must be at least 1");
+        if processor.kind == ProcessorKind::Http {
+            let http = &processor.http;
+            let url = "must be http://host[:port] or https://host[:port], and nothing more";
+            check(http.base_url().is_some(), "processor.http.url", url);
+            let secret = http.secret.expose_secret();
+            let sendable = !secret.is_empty() && secret.bytes().all(|byte| byte.is_ascii_graphic());
+            check(sendable, "processor.http.secret", "must be visible ASCII characters, at least one");
+            check(http.connect_timeout_ms >= 1, "processor.http.connect_timeout_ms", "must be at least 1");
+            check(http.attempt_timeout_ms >= 1, "processor.http.attempt_timeout_ms", "must be at least 1");
+            check((1..=10).contains(&http.attempts_max), "processor.http.attempts_max", "must be 1 to 10");
+            let refusing = "payment methods are declined by the acquirer: see acquirer.faults.refuse";
+            check(self.faults.refuse.is_empty(), "faults.refuse", refusing);
+        }
         let redis = self.redis_url.expose();
         let is_redis = ["redis://", "rediss://"].iter().any(|scheme| redis.starts_with(scheme));
         check(redis.is_empty() || is_redis, "redis_url", "must begin with redis:// or rediss://, or be empty");
@@ -275,6 +354,30 @@ mod tests {
             ]
         );
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_acquirer_over_http_needs_a_plain_url_and_a_secret_that_is_not_shown() {
+        let sources = Sources::none().set("payment.processor.kind", "http");
+        let error = load_from::<Config>("payment", &sources).unwrap_err();
+        assert_eq!(
+            error.0.iter().map(|error| error.key.as_str()).collect::<Vec<_>>(),
+            ["payment.processor.http.secret"]
+        );
+        let sources = sources.set("payment.processor.http.secret", "hunter2-hunter2");
+        let good: Config = load_from("payment", &sources).unwrap();
+        assert!(!format!("{good:?}").contains("hunter2"));
+        assert!(!serde_json::to_string(&good).unwrap().contains("hunter2"));
+        for bad in ["", "acquirer:50054", "ftp://a", "http://a/v1", "http://a?x=1", "http://u:p@a", "http://a#x"] {
+            let mut config = good.clone();
+            config.processor.http.url = bad.into();
+            config.processor.http.attempts_max = 0;
+            config.faults.refuse = vec!["pm_ok".into()];
+            let mut errors = Vec::new();
+            config.validate(&mut errors);
+            let keys: Vec<_> = errors.iter().map(|error| error.key.as_str()).collect();
+            assert_eq!(keys, ["processor.http.url", "processor.http.attempts_max", "faults.refuse"], "{bad}");
+        }
     }
 
     #[test]

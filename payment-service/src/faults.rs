@@ -2,9 +2,28 @@
 //!
 //! Must not know: how they are drawn and switched.
 
-use service_kit::{config::ConfigError, faults::FaultsConfig};
+use service_kit::{
+    config::ConfigError,
+    faults::{Check, FaultsConfig},
+};
 
-use crate::domain::PaymentMethod;
+use crate::{config::ProcessorKind, domain::PaymentMethod};
+
+/// What can be wrong with them, by who declines payment methods.
+pub(crate) fn check_of(kind: ProcessorKind) -> Check {
+    match kind {
+        ProcessorKind::Simulated => check,
+        ProcessorKind::Http => |config, errors| {
+            check(config, errors);
+            if !config.refuse.is_empty() {
+                errors.push(ConfigError::new(
+                    "refuse",
+                    "payment methods are declined by the acquirer: `acquirer.refuse`",
+                ));
+            }
+        },
+    }
+}
 
 /// Adds what is wrong with the names in it.
 pub fn check(config: &FaultsConfig, errors: &mut Vec<ConfigError>) {

@@ -5,6 +5,7 @@
 
 mod admin;
 mod config;
+pub mod http;
 #[cfg(test)]
 mod tests;
 

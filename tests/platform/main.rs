@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and tells what it did")]
 
+mod acquirer;
 mod audit;
 mod bad_input;
 mod dependencies;
@@ -94,6 +95,16 @@ async fn five_processes_on_servers() {
 async fn dead_dependencies() {
     if let Some(mut platform) = Platform::distributed().await.unwrap() {
         if let Err(error) = dependencies::each_dependency_dies_and_returns(&mut platform).await {
+            panic!("{error:#}\n\n{}", platform.logs());
+        }
+        platform.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acquirer_that_fails() {
+    if let Some(mut platform) = Platform::distributed_with(acquirer::settings()).await.unwrap() {
+        if let Err(error) = acquirer::an_acquirer_may_fail_in_every_way(&mut platform).await {
             panic!("{error:#}\n\n{}", platform.logs());
         }
         platform.stop().await.unwrap();

@@ -5,6 +5,7 @@ mod distributed;
 mod embedded;
 mod login;
 mod settings;
+mod statement;
 
 use std::{
     collections::BTreeMap,
@@ -47,6 +48,8 @@ pub struct Platform {
     pub payment: SocketAddr,
     /// The inventory service's gRPC address.
     pub inventory: SocketAddr,
+    /// The acquirer's address, past its proxy; none where the processor is simulated in the payment service.
+    acquirer: Option<SocketAddr>,
     /// The REST addresses of the order service's replicas, which verify tokens themselves; empty where all is one process.
     pub orders: Vec<SocketAddr>,
     /// The order service's database.
@@ -85,7 +88,20 @@ impl Platform {
         process.signal(signal).await
     }
 
-    /// The proxy before a server: `postgres`, `mongodb` or `redis`.
+    /// Switches a program's faults, by its section's name.
+    ///
+    /// # Errors
+    /// When it does not accept them.
+    pub async fn switch_faults(&self, name: &str, faults: serde_json::Value) -> Result<()> {
+        let program = self.programs.iter().find(|program| program.name == name).context("no such program")?;
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+        let body = serde_json::json!({ name: faults });
+        let answer = client.put(format!("http://{}/faults", program.admin)).json(&body).send().await?;
+        ensure!(answer.status().is_success(), "{}", answer.text().await?);
+        Ok(())
+    }
+
+    /// The proxy before a server: `postgres`, `mongodb`, `redis` or `acquirer`.
     ///
     /// # Panics
     /// When this platform has no such server.
@@ -108,12 +124,13 @@ impl Platform {
         .await
     }
 
-    /// Reconciles the stores with the operator's own tool.
+    /// Reconciles the stores with the operator's own tool, and the payments with the acquirer's statement, where there is one.
     ///
     /// # Errors
-    /// With the tool's report, when the books do not balance.
+    /// With the tool's report, when the books do not balance; with both sides, when the statement is another.
     pub async fn audit(&self) -> Result<()> {
-        self.amends(&["audit"]).await?.map(drop).map_err(|report| anyhow::anyhow!("the audit found: {report}"))
+        self.amends(&["audit"]).await?.map_err(|report| anyhow::anyhow!("the audit found: {report}"))?;
+        self.statement_agrees().await
     }
 
     /// Where a program serves operators: its metrics, its faults.

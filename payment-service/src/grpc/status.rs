@@ -116,11 +116,12 @@ fn failed(failure: &Failure) -> Status {
     match failure {
         Failure::Processor(why) => {
             tracing::info!(reason = why.sentence(), "nobody knows what the processor did");
-            let reason = match why {
-                Unknown::TimedOut => "PROCESSOR_TIMED_OUT",
-                Unknown::Failed => "PROCESSOR_UNAVAILABLE",
+            let (reason, after) = match why {
+                Unknown::TimedOut => ("PROCESSOR_TIMED_OUT", AGAIN_AFTER_PROCESSOR),
+                Unknown::Failed => ("PROCESSOR_UNAVAILABLE", AGAIN_AFTER_PROCESSOR),
+                Unknown::Busy { retry_after } => ("PROCESSOR_BUSY", *retry_after),
             };
-            again_after(Code::Unavailable, reason, why.sentence(), AGAIN_AFTER_PROCESSOR)
+            again_after(Code::Unavailable, reason, why.sentence(), after)
         }
         Failure::UndoRefused => {
             again_after(Code::Unavailable, "UNDO_REFUSED", &failure.to_string(), AGAIN_AFTER_A_PERSON)
@@ -241,6 +242,7 @@ mod tests {
         for (failure, reason) in [
             (Failure::Processor(Unknown::TimedOut), "PROCESSOR_TIMED_OUT"),
             (Failure::Processor(Unknown::Failed), "PROCESSOR_UNAVAILABLE"),
+            (Failure::Processor(Unknown::Busy { retry_after: Duration::from_secs(3) }), "PROCESSOR_BUSY"),
             (Failure::UndoRefused, "UNDO_REFUSED"),
             (StoreError::Contended.into(), "CONTENDED"),
             (StoreError::Unavailable("host db-1:27017 refused".into()).into(), "STORE_UNAVAILABLE"),

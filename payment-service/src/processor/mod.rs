@@ -2,11 +2,14 @@
 //!
 //! Must not know: which processor it is, how payments are kept.
 
+use std::time::Duration;
+
 use amends_primitives::Money;
 use async_trait::async_trait;
 
 use crate::domain::{DeclineReason, PaymentMethod, Receipt, RefundKey, StepKey};
 
+pub mod http;
 pub mod simulated;
 
 /// Asks for money: to take it, or to hold it.
@@ -135,6 +138,11 @@ pub enum Unknown {
     TimedOut,
     /// No answer: the connection, or the processor itself, failed.
     Failed,
+    /// The processor asks us to come back later.
+    Busy {
+        /// How much later.
+        retry_after: Duration,
+    },
 }
 
 impl Unknown {
@@ -143,6 +151,7 @@ impl Unknown {
         match self {
             Self::TimedOut => "the payment processor did not answer in time",
             Self::Failed => "the payment processor failed to answer",
+            Self::Busy { .. } => "the payment processor asks to come back later",
         }
     }
 }
@@ -156,6 +165,7 @@ macro_rules! names {
                     $($variant => $name,)+
                     Self::Unknown(Unknown::TimedOut) => "timed_out",
                     Self::Unknown(Unknown::Failed) => "failed",
+                    Self::Unknown(Unknown::Busy { .. }) => "busy",
                 }
             }
         })+

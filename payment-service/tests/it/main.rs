@@ -1,8 +1,10 @@
 //! The payment service's tests on real stores, as one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
+mod acquirer;
 mod authorizations;
 mod authorizations_grpc;
+mod bank;
 mod barrier;
 mod bench;
 mod conformance;
@@ -10,6 +12,7 @@ mod crash;
 mod faults;
 mod grpc;
 mod mongo;
+mod processor;
 mod service;
 mod sqlite;
 mod support;

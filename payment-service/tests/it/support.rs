@@ -197,13 +197,13 @@ impl World {
 
     /// What the processor has taken under a charge's key, and given back.
     pub(crate) async fn ledger_of(&self, key: &StepKey) -> (i64, i64) {
-        let entry = self.opened.ledger.load(key).await.unwrap();
+        let entry = self.opened.ledger.load(&their_key(key)).await.unwrap();
         entry.map_or((0, 0), |entry| (entry.taken_minor(), entry.given_back_minor()))
     }
 
     /// What the processor holds under an authorization's key.
     pub(crate) async fn held_of(&self, key: &StepKey) -> i64 {
-        self.opened.ledger.load(key).await.unwrap().map_or(0, |entry| entry.held_minor())
+        self.opened.ledger.load(&their_key(key)).await.unwrap().map_or(0, |entry| entry.held_minor())
     }
 
     /// Every payment says what the processor's ledger says, and none is in doubt.
@@ -235,6 +235,11 @@ pub(crate) fn payments(store: Arc<dyn PaymentStore>, processor: Arc<dyn PaymentP
         ids: Arc::new(RandomIds),
         attempts: Attempts::new(&Metrics::new()),
     }
+}
+
+/// The key under which the acquirer knows it.
+pub(crate) fn their_key(key: &StepKey) -> acquirer::domain::Key {
+    acquirer::domain::Key::try_new(&key.to_string()).unwrap()
 }
 
 pub(crate) fn eur(minor: i64) -> Money {

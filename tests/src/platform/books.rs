@@ -51,7 +51,7 @@ impl Platform {
         Ok(inventory.get_item(ask).await?.into_inner().item.context("no such article")?.available)
     }
 
-    async fn as_operator<T>(&self, message: T) -> Result<Request<T>> {
+    pub(super) async fn as_operator<T>(&self, message: T) -> Result<Request<T>> {
         let operator = self.admin().await?;
         let mut request = Request::new(message);
         request

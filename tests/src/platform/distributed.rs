@@ -1,4 +1,5 @@
-//! One process per service, on PostgreSQL, MongoDB and Redis. A proxy stands before each server, so that a test can take it away.
+//! One process per service, on PostgreSQL, MongoDB and Redis, and an acquirer as one more. A proxy stands before each server and before
+//! the acquirer, so that a test can take it away.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +25,7 @@ use crate::{
 static NEXT_REDIS: AtomicU32 = AtomicU32::new(1);
 
 impl Platform {
-    /// Starts five processes on the servers that `cargo xtask test` provides. `None`, said loudly, where only embedded stores are asked
+    /// Starts five processes and an acquirer on the servers that `cargo xtask test` provides. `None`, said loudly, where only embedded stores are asked
     /// for.
     ///
     /// # Errors
@@ -81,6 +82,8 @@ impl Platform {
         let port = || SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (gateway, payment, inventory) = (port(), port(), port());
         let (identity, order_http, order_grpc) = (port(), port(), port());
+        let acquirer = port();
+        let acquirer_proxy = Proxy::start(acquirer).await?;
         let auth = json!({"issuer": settings::ISSUER, "jwks_url": format!("http://{identity}/.well-known/jwks.json")});
         let mut config = settings::shared();
         settings::merge(
@@ -95,6 +98,15 @@ impl Platform {
                 "payment": {
                     "grpc": {"listen": payment}, "redis_url": redis, "auth": auth,
                     "database": {"url": mongodb, "name": database("payment")},
+                    "processor": {"kind": "http", "http": {
+                        "url": format!("http://{}", acquirer_proxy.address), "secret": settings::MERCHANT_SECRET,
+                        // All that a question has: a busy machine is slow, and a second attempt would only make it slower.
+                        "attempt_timeout_ms": 2_000,
+                    }},
+                },
+                "acquirer": {
+                    "http": {"listen": acquirer}, "secret": settings::MERCHANT_SECRET,
+                    "database": {"url": format!("sqlite://{}?mode=rwc", dir.path().join("acquirer.db").display())},
                 },
                 "order": {
                     "http": {"listen": order_http}, "grpc": {"listen": order_grpc}, "redis_url": redis, "auth": auth,
@@ -120,6 +132,7 @@ impl Platform {
             service("payment", "payment-service"),
             service("inventory", "inventory-service"),
             service("identity", "identity-service"),
+            service("acquirer", "acquirer"),
         ];
         let mut orders = vec![order_http];
         for replica in 2..=replicas {
@@ -138,8 +151,14 @@ impl Platform {
             orders,
             payment,
             inventory,
+            acquirer: Some(acquirer),
             programs,
-            proxies: BTreeMap::from([("postgres", postgres_proxy), ("mongodb", mongodb_proxy), ("redis", redis_proxy)]),
+            proxies: BTreeMap::from([
+                ("postgres", postgres_proxy),
+                ("mongodb", mongodb_proxy),
+                ("redis", redis_proxy),
+                ("acquirer", acquirer_proxy),
+            ]),
             stores: ["--distributed", "--config", &file].map(str::to_owned).to_vec(),
             identity_database: urls["identity"].clone(),
             order_database: urls["order"].clone(),

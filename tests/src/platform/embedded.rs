@@ -43,6 +43,7 @@ impl Platform {
             orders: Vec::new(),
             payment,
             inventory,
+            acquirer: None,
             programs: vec![Program::new("amends", program("amends"), with("up"), admin)],
             proxies: BTreeMap::new(),
             stores: common.to_vec(),

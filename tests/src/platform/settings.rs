@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 pub const PASSWORD: &str = "a password for tests only";
 /// The secret of every client.
 pub(super) const CLIENT_SECRET: &str = "a-client-secret-for-tests-only-0123456789";
+/// What the acquirer knows the payment service by.
+pub(super) const MERCHANT_SECRET: &str = "a-merchant-secret-for-tests-only";
 /// Of the token service's keys: 32 bytes in base64.
 pub(super) const KEY_ENCRYPTION_KEY: &str = "dGVzdHMgb25seTogMzIgYnl0ZXMgb2Yga2V5IHg5ISE=";
 /// The issuer of the tokens; nobody connects to it.

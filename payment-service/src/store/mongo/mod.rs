@@ -13,6 +13,10 @@ mod schema;
 
 use std::{future::Future, time::Duration};
 
+use acquirer::{
+    domain::{Entry, Key},
+    ledger::{self, Ledger, LedgerError, decode, encode},
+};
 use amends_primitives::PaymentId;
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -29,10 +33,7 @@ use super::{
     Claimed, ListQuery, PAGE_SIZE_MAX, Page, PaymentStore, StoreError, Swapped,
     document::{Document, PAYMENT},
 };
-use crate::{
-    domain::{Payment, Record, StepKey},
-    processor::simulated::{Entry, Ledger, decode, encode},
-};
+use crate::domain::{Payment, Record, StepKey};
 
 /// The collection of payments.
 pub const PAYMENTS: &str = "payments";
@@ -253,22 +254,26 @@ impl PaymentStore for MongoStore {
 
 #[async_trait]
 impl Ledger for MongoStore {
-    async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, StoreError> {
+    async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, LedgerError> {
         let line = Line { idempotency_key: entry.key.to_string(), version: entry.version, entry: encode(entry)? };
         let taken = self.claim_in(&self.lines, &line.idempotency_key, &line).await?;
         taken.map(|line| decode(&line.idempotency_key, line.version, &line.entry)).transpose()
     }
 
-    async fn load(&self, key: &StepKey) -> Result<Option<Entry>, StoreError> {
-        self.newest(&self.lines, &key.to_string())
-            .await?
+    async fn load(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
+        self.newest(&self.lines, key.as_str())
+            .await
+            .map_err(StoreError::from)?
             .map(|line| decode(&line.idempotency_key, line.version, &line.entry))
             .transpose()
     }
 
-    async fn swap(&self, next: &Entry) -> Result<Swapped, StoreError> {
-        let filter = doc! { "_id": next.key.to_string(), "version": next.version - 1 };
+    async fn swap(&self, next: &Entry) -> Result<ledger::Swapped, LedgerError> {
+        let filter = doc! { "_id": next.key.as_str(), "version": next.version - 1 };
         let fields = doc! { "version": next.version, "entry": encode(next)? };
-        Ok(self.swap_in(&self.lines, filter, fields).await?)
+        Ok(match self.swap_in(&self.lines, filter, fields).await.map_err(StoreError::from)? {
+            Swapped::Done => ledger::Swapped::Done,
+            Swapped::Lost => ledger::Swapped::Lost,
+        })
     }
 }

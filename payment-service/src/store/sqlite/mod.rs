@@ -8,6 +8,10 @@ mod writer;
 
 use std::fmt::Write as _;
 
+use acquirer::{
+    domain::{Entry, Key},
+    ledger::{self, Ledger, LedgerError, decode, encode},
+};
 use amends_primitives::PaymentId;
 use amends_sql::{Database, Options, SqlError};
 use async_trait::async_trait;
@@ -17,10 +21,7 @@ use self::{
     writer::{Write, Writer, Written},
 };
 use super::{Claimed, ListQuery, PAGE_SIZE_MAX, Page, PaymentStore, StoreError, Swapped, document};
-use crate::{
-    domain::{Payment, Record, StepKey},
-    processor::simulated::{Entry, Ledger, decode, encode},
-};
+use crate::domain::{Payment, Record, StepKey};
 
 pub use schema::{LEDGER_SCHEMA, SCHEMA};
 
@@ -135,32 +136,34 @@ impl PaymentStore for SqliteStore {
 
 #[async_trait]
 impl Ledger for SqliteStore {
-    async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, StoreError> {
+    async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, LedgerError> {
         let write = Write::OpenLine { key: entry.key.to_string(), version: entry.version, line: encode(entry)? };
         match self.writer.write(write).await? {
             Written::Done => Ok(None),
-            Written::Lost => Ledger::load(self, &entry.key).await?.map(Some).ok_or(StoreError::Contended),
+            Written::Lost => Ledger::load(self, &entry.key).await?.map(Some).ok_or(LedgerError::Contended),
         }
     }
 
-    async fn load(&self, key: &StepKey) -> Result<Option<Entry>, StoreError> {
-        let key = key.to_string();
+    async fn load(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
         let found: Option<(i64, String)> = self
             .database
             .bounded(async {
                 sqlx::query_as("SELECT version, line FROM simulated_processor WHERE idempotency_key = $1")
-                    .bind(key.clone())
+                    .bind(key.to_string())
                     .fetch_optional(self.database.reader())
                     .await
                     .map_err(SqlError::from)
             })
             .await?;
-        found.map(|(version, line)| decode(&key, version, &line)).transpose()
+        found.map(|(version, line)| decode(key.as_str(), version, &line)).transpose()
     }
 
-    async fn swap(&self, next: &Entry) -> Result<Swapped, StoreError> {
+    async fn swap(&self, next: &Entry) -> Result<ledger::Swapped, LedgerError> {
         let write = Write::ReplaceLine { key: next.key.to_string(), version: next.version, line: encode(next)? };
-        Ok(self.writer.write(write).await?.into())
+        Ok(match self.writer.write(write).await? {
+            Written::Done => ledger::Swapped::Done,
+            Written::Lost => ledger::Swapped::Lost,
+        })
     }
 }
 

@@ -1,23 +1,19 @@
-//! One line of the simulated processor's ledger: all it knows about one idempotency key of a charge or an authorization. Pure.
+//! One line of the ledger: all that is known about one idempotency key of a charge or an authorization. Pure.
 //!
 //! Must not know: where the ledger is kept.
 
 use amends_primitives::Money;
 
-use super::Rules;
-use crate::{
-    domain::{DeclineReason, PaymentMethod, Receipt, RefundKey, StepKey},
-    processor::{
-        AuthorizeOutcome, CaptureAsk, CaptureOutcome, ChargeAsk, ChargeOutcome, RefundAsk, RefundOutcome, Unknown,
-        VoidOutcome,
-    },
-};
+use super::{CaptureAsk, Captured, ChargeAsk, Charged, Decline, Key, Method, RefundAsk, Refunded, Rules, Voided};
 
-/// What the processor knows about one key.
+/// A line is written anew for each refund; more of them would make it slow to read.
+pub const REFUNDS_PER_CHARGE_MAX: usize = 1_000;
+
+/// What is known about one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The idempotency key of the charge or the authorization.
-    pub key: StepKey,
+    pub key: Key,
     /// What became of it.
     pub fate: Fate,
     /// Counts changes from 1.
@@ -44,16 +40,16 @@ pub enum Fate {
         /// What was asked for.
         asked: Asked,
         /// Where it had been held: how it was taken.
-        capture: Option<(StepKey, Money)>,
-        /// What was given back of it.
-        refunds: Vec<(RefundKey, Money)>,
+        capture: Option<(Key, Money)>,
+        /// What was given back of it, in order.
+        refunds: Vec<(Key, Money)>,
     },
     /// It was refused.
     Declined {
         /// What was asked for.
         asked: Asked,
         /// Why.
-        reason: DeclineReason,
+        reason: Decline,
     },
     /// Nothing will ever be taken.
     Voided,
@@ -67,42 +63,40 @@ pub struct Asked {
     /// How much.
     pub amount: Money,
     /// From what.
-    pub method: PaymentMethod,
+    pub method: Method,
 }
 
 impl Entry {
-    /// The line that a first charge writes, or a first authorization (`hold`).
-    pub fn opened(ask: &ChargeAsk, hold: bool, rules: &Rules) -> Self {
-        let asked = Asked { hold, amount: ask.amount, method: ask.method.clone() };
+    /// The line that a first charge writes, or a first authorization.
+    pub fn opened(ask: &ChargeAsk, rules: &Rules) -> Self {
+        let asked = Asked::by(ask);
         let decline = |asked, reason| Fate::Declined { asked, reason };
         let fate = match ask.method.as_str() {
-            _ if ask.amount.amount_minor() >= rules.amount_limit_minor => {
-                decline(asked, DeclineReason::AmountLimitExceeded)
-            }
+            _ if ask.amount.amount_minor() >= rules.amount_limit_minor => decline(asked, Decline::AmountLimitExceeded),
             "pm_flaky" if rules.flaky_failures > 0 => Fate::Failing { asked, failures: 1 },
             "pm_ok" | "pm_timeout" | "pm_flaky" => Fate::granted(asked),
-            "pm_capture_refused" | "pm_capture_timeout" if hold => Fate::granted(asked),
-            "pm_insufficient_funds" => decline(asked, DeclineReason::InsufficientFunds),
-            _ => decline(asked, DeclineReason::Declined),
+            "pm_capture_refused" | "pm_capture_timeout" if ask.hold => Fate::granted(asked),
+            "pm_insufficient_funds" => decline(asked, Decline::InsufficientFunds),
+            _ => decline(asked, Decline::Declined),
         };
         Self { key: ask.key.clone(), fate, version: 1 }
     }
 
     /// The line of a first charge or authorization that is declined whatever it asks for.
-    pub fn declined(ask: &ChargeAsk, hold: bool) -> Self {
-        let asked = Asked { hold, amount: ask.amount, method: ask.method.clone() };
-        let fate = Fate::Declined { asked, reason: DeclineReason::Declined };
+    pub fn declined(ask: &ChargeAsk) -> Self {
+        let fate = Fate::Declined { asked: Asked::by(ask), reason: Decline::Declined };
         Self { key: ask.key.clone(), fate, version: 1 }
     }
 
     /// The line that voiding a key never seen writes.
-    pub const fn voided(key: StepKey) -> Self {
+    pub const fn voided(key: Key) -> Self {
         Self { key, fate: Fate::Voided, version: 1 }
     }
 
-    /// The line after one more charge or authorization under its key, where it changes.
-    pub fn asked_again(&self, rules: &Rules) -> Option<Self> {
+    /// The line after the same charge or authorization once more, where it changes.
+    pub fn asked_again(&self, ask: &ChargeAsk, rules: &Rules) -> Option<Self> {
         match &self.fate {
+            Fate::Failing { asked, .. } if !asked.is(ask) => None,
             Fate::Failing { asked, failures } if *failures < rules.flaky_failures => {
                 Some(self.with(Fate::Failing { asked: asked.clone(), failures: failures + 1 }))
             }
@@ -111,77 +105,78 @@ impl Entry {
         }
     }
 
-    /// The answer to a charge that found or wrote this line.
-    pub fn answer(&self, ask: &ChargeAsk) -> ChargeOutcome {
-        match &self.fate {
-            Fate::Voided => ChargeOutcome::KeyVoided,
-            Fate::Captured { asked, .. } if asked.is(ask, false) => {
-                ChargeOutcome::Captured { amount: asked.amount, receipt: self.receipt("charge") }
+    /// The answer to a charge or an authorization that found or wrote this line. It stays the same whatever happens later: what has
+    /// been captured since was held, what has been refunded since was taken.
+    pub fn answer(&self, ask: &ChargeAsk) -> Charged {
+        let (asked, charged) = match &self.fate {
+            Fate::Voided => return Charged::KeyVoided,
+            Fate::Failing { asked, .. } => (asked, Charged::Failed),
+            Fate::Declined { asked, reason } => (asked, Charged::Declined(*reason)),
+            Fate::Held { asked } | Fate::Captured { asked, .. } => {
+                let what = if asked.hold { "authorization" } else { "charge" };
+                (asked, Charged::Granted { amount: asked.amount, receipt: self.receipt(what) })
             }
-            Fate::Declined { asked, reason } if asked.is(ask, false) => ChargeOutcome::Declined(*reason),
-            // Failing; or one key, two requests: no answer would be true for this one.
-            _ => ChargeOutcome::Unknown(Unknown::Failed),
-        }
-    }
-
-    /// The answer to an authorization that found or wrote this line. What has been captured since was held.
-    pub fn answer_hold(&self, ask: &ChargeAsk) -> AuthorizeOutcome {
-        match &self.fate {
-            Fate::Voided => AuthorizeOutcome::KeyVoided,
-            Fate::Held { asked } | Fate::Captured { asked, .. } if asked.is(ask, true) => {
-                AuthorizeOutcome::Authorized { amount: asked.amount, receipt: self.receipt("authorization") }
-            }
-            Fate::Declined { asked, reason } if asked.is(ask, true) => AuthorizeOutcome::Declined(*reason),
-            _ => AuthorizeOutcome::Unknown(Unknown::Failed),
-        }
+        };
+        if asked.is(ask) { charged } else { Charged::KeyReused }
     }
 
     /// The answer to a capture, and the line afterwards, where it changes.
-    pub fn capture(&self, ask: &CaptureAsk) -> (CaptureOutcome, Option<Self>) {
-        let done = || CaptureOutcome::Captured { amount: ask.amount, receipt: self.receipt("capture") };
+    pub fn capture(&self, ask: &CaptureAsk) -> (Captured, Option<Self>) {
+        let done = || Captured::Done { amount: ask.amount, receipt: self.receipt("capture") };
         match &self.fate {
-            Fate::Voided => (CaptureOutcome::KeyVoided, None),
-            Fate::Captured { capture: Some((key, amount)), .. } if *key == ask.key && *amount == ask.amount => {
-                (done(), None)
+            Fate::Voided => (Captured::KeyVoided, None),
+            Fate::Captured { capture: Some((key, amount)), .. } if *key == ask.key => {
+                (if *amount == ask.amount { done() } else { Captured::KeyReused }, None)
             }
             Fate::Held { asked } if asked.method.as_str() != "pm_capture_refused" && fits(ask.amount, asked.amount) => {
                 let capture = Some((ask.key.clone(), ask.amount));
                 (done(), Some(self.with(Fate::Captured { asked: asked.clone(), capture, refunds: Vec::new() })))
             }
             Fate::Failing { .. } | Fate::Held { .. } | Fate::Captured { .. } | Fate::Declined { .. } => {
-                (CaptureOutcome::Refused, None)
+                (Captured::Refused, None)
             }
         }
     }
 
     /// The answer to voiding the key, and the line afterwards, where it changes.
-    pub fn void(&self) -> (VoidOutcome, Option<Self>) {
+    pub fn void(&self) -> (Voided, Option<Self>) {
         match &self.fate {
-            Fate::Voided => (VoidOutcome::Voided, None),
-            Fate::Failing { .. } | Fate::Held { .. } => (VoidOutcome::Voided, Some(self.with(Fate::Voided))),
+            Fate::Voided => (Voided::Done, None),
+            Fate::Failing { .. } | Fate::Held { .. } => (Voided::Done, Some(self.with(Fate::Voided))),
             Fate::Captured { asked, capture, .. } => {
                 let (what, amount) =
                     capture.as_ref().map_or(("charge", asked.amount), |(_, amount)| ("capture", *amount));
-                (VoidOutcome::WasCaptured { amount, receipt: self.receipt(what) }, None)
+                (Voided::WasCaptured { amount, receipt: self.receipt(what) }, None)
             }
-            Fate::Declined { reason, .. } => (VoidOutcome::WasDeclined(*reason), None),
+            Fate::Declined { reason, .. } => (Voided::WasDeclined(*reason), None),
         }
     }
 
     /// The answer to a refund, and the line afterwards, where it changes.
-    pub fn refund(&self, ask: &RefundAsk) -> (RefundOutcome, Option<Self>) {
-        let Fate::Captured { asked, capture, refunds } = &self.fate else { return (RefundOutcome::Refused, None) };
-        let done = RefundOutcome::Refunded { receipt: Receipt::new(format!("sim-refund-{}", ask.key)) };
+    pub fn refund(&self, ask: &RefundAsk) -> (Refunded, Option<Self>) {
+        let Fate::Captured { asked, capture, refunds } = &self.fate else { return (Refunded::Refused, None) };
+        let done = Refunded::Done { receipt: Self::refund_receipt(&ask.key) };
         if let Some((_, amount)) = refunds.iter().find(|(key, _)| *key == ask.key) {
-            return if *amount == ask.amount { (done, None) } else { (RefundOutcome::Refused, None) };
+            return (if *amount == ask.amount { done } else { Refunded::KeyReused }, None);
         }
         let left = self.taken_minor().saturating_sub(self.given_back_minor());
-        if !fits(ask.amount, Money::new(left, asked.amount.currency())) {
-            return (RefundOutcome::Refused, None);
+        if refunds.len() >= REFUNDS_PER_CHARGE_MAX || !fits(ask.amount, Money::new(left, asked.amount.currency())) {
+            return (Refunded::Refused, None);
         }
         let mut refunds = refunds.clone();
         refunds.push((ask.key.clone(), ask.amount));
         (done, Some(self.with(Fate::Captured { asked: asked.clone(), capture: capture.clone(), refunds })))
+    }
+
+    /// What was asked for under this key; nothing where it was voided before anything was.
+    pub const fn asked(&self) -> Option<&Asked> {
+        match &self.fate {
+            Fate::Failing { asked, .. }
+            | Fate::Held { asked }
+            | Fate::Captured { asked, .. }
+            | Fate::Declined { asked, .. } => Some(asked),
+            Fate::Voided => None,
+        }
     }
 
     /// What was taken under this key, in minor units.
@@ -217,8 +212,12 @@ impl Entry {
         matches!(&self.fate, Fate::Captured { asked, .. } if asked.method.as_str() == "pm_capture_timeout")
     }
 
-    fn receipt(&self, what: &str) -> Receipt {
-        Receipt::new(format!("sim-{what}-{}", self.key))
+    pub(super) fn receipt(&self, what: &str) -> String {
+        format!("sim-{what}-{}", self.key)
+    }
+
+    pub(super) fn refund_receipt(key: &Key) -> String {
+        format!("sim-refund-{key}")
     }
 
     fn with(&self, fate: Fate) -> Self {
@@ -234,8 +233,12 @@ impl Fate {
 }
 
 impl Asked {
-    fn is(&self, ask: &ChargeAsk, hold: bool) -> bool {
-        self.hold == hold && self.amount == ask.amount && self.method == ask.method
+    fn by(ask: &ChargeAsk) -> Self {
+        Self { hold: ask.hold, amount: ask.amount, method: ask.method.clone() }
+    }
+
+    fn is(&self, ask: &ChargeAsk) -> bool {
+        self.hold == ask.hold && self.amount == ask.amount && self.method == ask.method
     }
 }
 

@@ -1,0 +1,92 @@
+//! Puts the acquirer together: ledger, rules, faults, listener.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use axum::Router;
+use service_kit::{Runtime, faults::Faults, shutdown::Shutdown};
+use tokio::net::TcpListener;
+
+use crate::{
+    acquirer::Acquirer,
+    config::Config,
+    faults,
+    http::{self, Api},
+    store::SqlLedger,
+};
+
+/// Its name, in logs, spans and metrics.
+pub const SERVICE: &str = "acquirer";
+
+/// Where it listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// The JSON interface.
+    pub http: SocketAddr,
+}
+
+/// The acquirer, ready to run.
+pub struct App {
+    addresses: Addresses,
+    listener: TcpListener,
+    router: Router,
+    ledger: SqlLedger,
+    faults: Faults,
+    shutdown: Shutdown,
+}
+
+/// Opens the ledger, brings it up to date and binds the listener.
+///
+/// # Errors
+/// When the file cannot be opened, the address is taken, or faults are configured in production.
+pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
+    let faults = runtime.faults.install("acquirer", config.faults.clone(), faults::check)?;
+    let ledger = SqlLedger::open(&config.database.url, &config.options(), Arc::clone(&runtime.clock))
+        .context("acquirer.database.url")?;
+    ledger.migrate().await.context("the acquirer's ledger cannot be brought up to date")?;
+    let acquirer = Acquirer::new(Arc::new(ledger.clone()), config.rules()).declining_also(faults.clone());
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("acquirer.http.listen: {}", config.http.listen))?;
+    let addresses = Addresses { http: listener.local_addr()? };
+    let asked = ledger.clone();
+    runtime.readiness.add(
+        "acquirer-ledger",
+        Arc::new(move || {
+            let ledger = asked.clone();
+            Box::pin(async move { ledger.ping().await.map_err(|error| error.to_string()) })
+        }),
+    );
+    let api = Api::new(acquirer, ledger.clone(), runtime.shutdown.clone());
+    let router = http::router(api, &config, faults.clone(), runtime);
+    runtime.readiness.started();
+    Ok(App { addresses, listener, router, ledger, faults, shutdown: runtime.shutdown.clone() })
+}
+
+impl App {
+    /// Where it listens.
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// What goes wrong on purpose: can be switched while it runs.
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Its books, for compositions in one process that look into them.
+    pub const fn ledger(&self) -> &SqlLedger {
+        &self.ledger
+    }
+
+    /// Serves until shutdown, then lets requests in flight end, within a bound.
+    ///
+    /// # Errors
+    /// When the listener cannot be served.
+    pub async fn run(self) -> anyhow::Result<()> {
+        tracing::info!(service = SERVICE, http = %self.addresses.http, "listening");
+        service_kit::http::serve(self.listener, self.router, self.shutdown).await?;
+        self.ledger.close().await;
+        Ok(())
+    }
+}

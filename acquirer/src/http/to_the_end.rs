@@ -1,0 +1,69 @@
+//! Work goes on although its caller has hung up: a delayed charge takes effect behind the back of whoever gave it up. That is what
+//! acquirers do, and what their callers must live with.
+//!
+//! Must not know: what the work is.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use service_kit::{
+    Runtime,
+    context::RequestContext,
+    problem::{ErrorKind, Problem},
+    shutdown::Shutdown,
+};
+use tokio::sync::Semaphore;
+use tracing::{Instrument as _, Span};
+
+use crate::config::Config;
+
+/// How long work may go on once the process is told to stop. Cutting it is safe: its repeat finds what it has done.
+const STOP_MAX: Duration = Duration::from_secs(2);
+/// Whoever comes back after this finds room.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// All the work there is.
+#[derive(Clone)]
+pub(super) struct Work {
+    in_flight: Arc<Semaphore>,
+    shutdown: Shutdown,
+}
+
+impl Work {
+    pub(super) fn new(config: &Config, runtime: &Runtime) -> Self {
+        let in_flight = Arc::new(Semaphore::new(config.http.in_flight_max as usize));
+        Self { in_flight, shutdown: runtime.shutdown.clone() }
+    }
+}
+
+pub(super) async fn to_the_end(State(work): State<Work>, request: Request, next: Next) -> Result<Response, Problem> {
+    let Work { in_flight, shutdown } = work;
+    let permit = in_flight.try_acquire_owned().map_err(|_| {
+        let problem = Problem::new(ErrorKind::Unavailable, "overloaded", "too many requests are at work at once");
+        problem.retry_after(AGAIN_AFTER)
+    })?;
+    let stopping = shutdown.clone();
+    let work = async move {
+        let late = async {
+            stopping.triggered().await;
+            tokio::time::sleep(STOP_MAX).await;
+        };
+        let response = tokio::select! {
+            response = next.run(request) => Ok(response),
+            () = late => Err(Problem::new(ErrorKind::Unavailable, "overloaded", "the acquirer is stopping")),
+        };
+        drop(permit);
+        response
+    };
+    let work = work.instrument(Span::current());
+    // A spawned task starts without the request's context.
+    let done = match RequestContext::current() {
+        Some(context) => shutdown.spawn("acquirer", context.scope(work)),
+        None => shutdown.spawn("acquirer", work),
+    };
+    done.await.map_err(Problem::bug)?
+}

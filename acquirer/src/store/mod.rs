@@ -1,0 +1,199 @@
+//! The acquirer's own memory in a SQLite file: the lines of the ledger, and the statement of what moved, committed together.
+//!
+//! Must not know: when a line may change.
+
+mod schema;
+
+use std::sync::Arc;
+
+use amends_primitives::{Clock, Money, Timestamp};
+use amends_sql::{Database, Dialect, Options, SqlError, Tx};
+use async_trait::async_trait;
+use sqlx::{Row as _, any::AnyRow};
+
+use crate::{
+    domain::{Entry, Key, Movement, MovementKind},
+    ledger::{Ledger, LedgerError, Swapped, decode, encode},
+};
+
+pub use schema::SCHEMA;
+
+/// More on one page would make an answer larger than merchants read.
+pub const PAGE_SIZE_MAX: u32 = 200;
+
+/// A movement and its place on the statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    /// Counts from 1, without gaps, in the order of commits.
+    pub seq: i64,
+    /// When.
+    pub at: Timestamp,
+    /// What moved.
+    pub movement: Movement,
+}
+
+/// The file. Clones share its connections.
+#[derive(Clone)]
+pub struct SqlLedger {
+    database: Database,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqlLedger {
+    /// Opens `url` (`sqlite://acquirer.db?mode=rwc`); the file is opened at the first call.
+    ///
+    /// # Errors
+    /// When the URL is not one of SQLite's: the statement's numbering relies on there being one writer.
+    pub fn open(url: &str, options: &Options, clock: Arc<dyn Clock>) -> Result<Self, SqlError> {
+        let database = Database::connect_lazy(url, options)?;
+        if database.dialect() != Dialect::Sqlite {
+            return Err(SqlError::UnsupportedUrl);
+        }
+        Ok(Self { database, clock })
+    }
+
+    /// Brings the tables up to date.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or written.
+    pub async fn migrate(&self) -> Result<(), SqlError> {
+        self.database.migrate(&SCHEMA).await
+    }
+
+    /// Whether the file answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), SqlError> {
+        self.database.ping().await
+    }
+
+    /// Lets go of the file.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+
+    /// What moved after that place on the statement, in order, at most `limit` and [`PAGE_SIZE_MAX`].
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn movements(&self, after: i64, limit: u32) -> Result<Vec<Posted>, LedgerError> {
+        let sql = "SELECT seq, at, kind, idempotency_key, charge_key, amount_minor, currency, receipt \
+                   FROM acquirer_movements WHERE seq > $1 ORDER BY seq LIMIT $2";
+        let limit = limit.clamp(1, PAGE_SIZE_MAX);
+        let rows = self
+            .database
+            .bounded(async {
+                let query = sqlx::query(sql).bind(after).bind(i64::from(limit));
+                query.fetch_all(self.database.reader()).await.map_err(SqlError::from)
+            })
+            .await?;
+        rows.iter().map(read_posted).collect()
+    }
+
+    /// The charge or the authorization that a capture or a refund with this key belongs to.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn charge_of(&self, key: &Key) -> Result<Option<Key>, LedgerError> {
+        let sql = "SELECT charge_key FROM acquirer_movements WHERE idempotency_key = $1 ORDER BY seq LIMIT 1";
+        let found: Option<String> = self
+            .database
+            .bounded(async {
+                let query = sqlx::query_scalar(sql).bind(key.to_string());
+                query.fetch_optional(self.database.reader()).await.map_err(SqlError::from)
+            })
+            .await?;
+        found.map(|key| read_key(&key)).transpose()
+    }
+
+    async fn post(&self, tx: &mut Tx, entry: &Entry) -> Result<(), SqlError> {
+        let Some(movement) = entry.newest_movement() else { return Ok(()) };
+        // One writer: the next number is nobody else's.
+        let sql = "INSERT INTO acquirer_movements \
+                   (seq, at, kind, idempotency_key, charge_key, amount_minor, currency, receipt) \
+                   SELECT COALESCE(MAX(seq), 0) + 1, $1, $2, $3, $4, $5, $6, $7 FROM acquirer_movements";
+        sqlx::query(sql)
+            .bind(self.clock.now().as_micros())
+            .bind(movement.kind.name())
+            .bind(movement.key.to_string())
+            .bind(movement.charge.to_string())
+            .bind(movement.amount.amount_minor())
+            .bind(movement.amount.currency().code())
+            .bind(movement.receipt)
+            .execute(&mut **tx)
+            .await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Ledger for SqlLedger {
+    async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, LedgerError> {
+        let line = encode(entry)?;
+        let sql = "INSERT INTO acquirer_lines (idempotency_key, version, line) VALUES ($1, $2, $3) \
+                   ON CONFLICT (idempotency_key) DO NOTHING";
+        let claimed = self
+            .database
+            .bounded(async {
+                let mut tx = self.database.begin().await?;
+                let query = sqlx::query(sql).bind(entry.key.to_string()).bind(entry.version).bind(line);
+                if query.execute(&mut *tx).await?.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                self.post(&mut tx, entry).await?;
+                tx.commit().await?;
+                Ok::<_, SqlError>(true)
+            })
+            .await?;
+        if claimed { Ok(None) } else { self.load(&entry.key).await?.map(Some).ok_or(LedgerError::Contended) }
+    }
+
+    async fn load(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
+        let found: Option<(i64, String)> = self
+            .database
+            .bounded(async {
+                let query = sqlx::query_as("SELECT version, line FROM acquirer_lines WHERE idempotency_key = $1");
+                query.bind(key.to_string()).fetch_optional(self.database.reader()).await.map_err(SqlError::from)
+            })
+            .await?;
+        found.map(|(version, line)| decode(key.as_str(), version, &line)).transpose()
+    }
+
+    async fn swap(&self, next: &Entry) -> Result<Swapped, LedgerError> {
+        let line = encode(next)?;
+        let sql = "UPDATE acquirer_lines SET version = $2, line = $3 WHERE idempotency_key = $1 AND version = $2 - 1";
+        let swapped = self
+            .database
+            .bounded(async {
+                let mut tx = self.database.begin().await?;
+                let query = sqlx::query(sql).bind(next.key.to_string()).bind(next.version).bind(line);
+                if query.execute(&mut *tx).await?.rows_affected() == 0 {
+                    return Ok(Swapped::Lost);
+                }
+                self.post(&mut tx, next).await?;
+                tx.commit().await?;
+                Ok::<_, SqlError>(Swapped::Done)
+            })
+            .await?;
+        Ok(swapped)
+    }
+}
+
+fn read_key(text: &str) -> Result<Key, LedgerError> {
+    Key::try_new(text).map_err(|_| LedgerError::Corrupt { what: "idempotency key" })
+}
+
+fn read_posted(row: &AnyRow) -> Result<Posted, LedgerError> {
+    let text = |column: &str| row.try_get::<String, _>(column).map_err(SqlError::from);
+    let number = |column: &str| row.try_get::<i64, _>(column).map_err(SqlError::from);
+    let currency = text("currency")?.parse().map_err(|_| LedgerError::Corrupt { what: "currency" })?;
+    let movement = Movement {
+        kind: MovementKind::from_name(&text("kind")?).ok_or(LedgerError::Corrupt { what: "movement" })?,
+        key: read_key(&text("idempotency_key")?)?,
+        charge: read_key(&text("charge_key")?)?,
+        amount: Money::new(number("amount_minor")?, currency),
+        receipt: text("receipt")?,
+    };
+    Ok(Posted { seq: number("seq")?, at: Timestamp::from_micros(number("at")?), movement })
+}
