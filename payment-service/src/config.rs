@@ -10,7 +10,9 @@ use service_kit::{
     faults::FaultsConfig,
 };
 
-use crate::{faults, processor::simulated::Rules, store::mongo::MongoOptions};
+use crate::{
+    faults, processor::simulated::Rules, store::mongo::MongoOptions, webhooks::config::WebhooksConfig,
+};
 
 /// A caller waits this long for a server at the most: the orchestrator has given up by then.
 const SERVER_SELECTION_MS_MAX: u64 = 2_000;
@@ -75,6 +77,8 @@ pub struct Config {
     pub auth: VerifierConfig,
     /// Faults injected on purpose. All off by default.
     pub faults: FaultsConfig,
+    /// Who is told what became of payments. Nobody by default.
+    pub webhooks: WebhooksConfig,
 }
 
 /// The listener.
@@ -222,6 +226,7 @@ impl Section for Config {
             );
         };
         within("auth", &|wrong| self.auth.validate(wrong));
+        within("webhooks", &|wrong| self.webhooks.validate(wrong));
         within("faults", &|wrong| {
             self.faults.validate(wrong);
             faults::check(&self.faults, wrong);

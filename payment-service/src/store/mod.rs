@@ -5,11 +5,15 @@
 use amends_primitives::{OrderId, PaymentId};
 use async_trait::async_trait;
 
-use crate::domain::{CustomerId, Payment, Record, Status, StepKey};
+use crate::{
+    domain::{CustomerId, Payment, Record, Status, StepKey},
+    webhooks::event::Outgoing,
+};
 
 mod document;
 pub mod mongo;
 pub mod sqlite;
+pub mod webhooks;
 
 /// Larger pages would make one answer exceed the 4 MiB gRPC frame: a payment with 100 refunds is kept in 32 KiB.
 pub const PAGE_SIZE_MAX: u32 = 100;
@@ -113,7 +117,16 @@ pub trait PaymentStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::StepKeyTaken`] when `next` has a refund, or an ending of its hold, whose key another payment has for one.
-    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError>;
+    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError> {
+        self.swap_and_tell(next, None).await
+    }
+
+    /// As [`PaymentStore::swap`], and puts `event` into the outbox: both or neither, in one atomic write. Without an event it is
+    /// the same write as ever.
+    ///
+    /// # Errors
+    /// As [`PaymentStore::swap`].
+    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError>;
 
     /// Lists payments in the order of ids. Each page costs what it holds, whatever is stored.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;

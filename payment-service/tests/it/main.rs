@@ -12,3 +12,4 @@ mod mongo;
 mod service;
 mod sqlite;
 mod support;
+mod webhooks;

@@ -10,6 +10,7 @@
 
 mod error;
 mod schema;
+mod webhooks;
 
 use std::{future::Future, time::Duration};
 
@@ -27,12 +28,15 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use self::error::is_duplicate_key;
 use super::{
     Claimed, ListQuery, PAGE_SIZE_MAX, Page, PaymentStore, StoreError, Swapped,
-    document::{Document, PAYMENT},
+    document::{Document, PAYMENT, webhook::DeliveryDocument},
 };
 use crate::{
     domain::{Payment, Record, StepKey},
     processor::simulated::{Entry, Ledger, decode, encode},
+    webhooks::event::Outgoing,
 };
+
+pub use webhooks::WEBHOOK_DELIVERIES;
 
 /// The collection of payments.
 pub const PAYMENTS: &str = "payments";
@@ -57,6 +61,7 @@ pub struct MongoStore {
     database: Database,
     payments: Collection<Document>,
     lines: Collection<Line>,
+    deliveries: Collection<DeliveryDocument>,
     bound: Duration,
 }
 
@@ -96,6 +101,7 @@ impl MongoStore {
         Ok(Self {
             payments: database.collection(PAYMENTS),
             lines: database.collection(SIMULATED_PROCESSOR),
+            deliveries: database.collection(WEBHOOK_DELIVERIES),
             client,
             database,
             bound: options.operation_timeout,
@@ -147,12 +153,12 @@ impl MongoStore {
         &self,
         collection: &Collection<T>,
         filter: bson::Document,
-        fields: bson::Document,
+        update: bson::Document,
     ) -> Result<Swapped, mongodb::error::Error>
     where
         T: Send + Sync,
     {
-        let updated = self.bounded(collection.update_one(filter, doc! { "$set": fields }).into_future()).await?;
+        let updated = self.bounded(collection.update_one(filter, update).into_future()).await?;
         Ok(if updated.matched_count == 1 { Swapped::Done } else { Swapped::Lost })
     }
 }
@@ -160,7 +166,7 @@ impl MongoStore {
 #[async_trait]
 impl PaymentStore for MongoStore {
     async fn migrate(&self) -> Result<(), StoreError> {
-        schema::migrate(&self.database, &self.payments).await
+        schema::migrate(&self.database, &self.payments, &self.deliveries).await
     }
 
     async fn claim(&self, record: &Record) -> Result<Claimed, StoreError> {
@@ -183,7 +189,7 @@ impl PaymentStore for MongoStore {
         }
     }
 
-    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError> {
+    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
         let document = Document::from(next);
         let mut fields = bson::to_document(&document.state).map_err(|error| StoreError::Bug(Box::new(error)))?;
         fields.insert("version", document.version);
@@ -192,7 +198,11 @@ impl PaymentStore for MongoStore {
             fields.insert("closed_at", closed_at);
         }
         let filter = doc! { "_id": document.step_key, "version": document.version - 1, "kind": PAYMENT };
-        match self.swap_in(&self.payments, filter, fields).await {
+        let mut update = doc! { "$set": fields };
+        if let Some(event) = event {
+            update.insert("$push", webhooks::append(event)?);
+        }
+        match self.swap_in(&self.payments, filter, update).await {
             // The only unique indexes a swap can touch are those on the keys of refunds and of endings.
             Err(error) if is_duplicate_key(&error) => Err(StoreError::StepKeyTaken),
             swapped => Ok(swapped?),
@@ -268,7 +278,7 @@ impl Ledger for MongoStore {
 
     async fn swap(&self, next: &Entry) -> Result<Swapped, StoreError> {
         let filter = doc! { "_id": next.key.to_string(), "version": next.version - 1 };
-        let fields = doc! { "version": next.version, "entry": encode(next)? };
-        Ok(self.swap_in(&self.lines, filter, fields).await?)
+        let update = doc! { "$set": { "version": next.version, "entry": encode(next)? } };
+        Ok(self.swap_in(&self.lines, filter, update).await?)
     }
 }

@@ -4,6 +4,7 @@
 
 mod rows;
 mod schema;
+mod webhooks;
 mod writer;
 
 use std::fmt::Write as _;
@@ -20,6 +21,7 @@ use super::{Claimed, ListQuery, PAGE_SIZE_MAX, Page, PaymentStore, StoreError, S
 use crate::{
     domain::{Payment, Record, StepKey},
     processor::simulated::{Entry, Ledger, decode, encode},
+    webhooks::event::Outgoing,
 };
 
 pub use schema::{LEDGER_SCHEMA, SCHEMA};
@@ -85,8 +87,9 @@ impl PaymentStore for SqliteStore {
         })
     }
 
-    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError> {
-        Ok(self.writer.write(Write::Swap(Box::new(next.into()))).await?.into())
+    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
+        let (next, event) = (Box::new(next.into()), event.cloned().map(Box::new));
+        Ok(self.writer.write(Write::Swap { next, event }).await?.into())
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {

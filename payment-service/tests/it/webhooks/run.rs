@@ -1,0 +1,47 @@
+//! The workers as they run: woken by a commit, each endpoint by itself, and ending with the process.
+
+use std::{sync::Arc, time::Duration};
+
+use amends_primitives::ManualClock;
+
+use super::support::{Answers, Process, Receiver, endpoint};
+use crate::support::{Place, charge_of};
+
+pub(super) async fn a_commit_is_told_at_once(place: &Place) {
+    let clock = Arc::new(ManualClock::default());
+    let shop = Receiver::start(&clock).await;
+    let process = Process::start(place, &clock, vec![endpoint("shop", &shop.url)]).await;
+    let shutdown = process.runtime.shutdown.clone();
+    let running = tokio::spawn(process.webhooks.clone().run(shutdown.clone()));
+    // The clock stands still, so nothing but the commit itself can be what wakes them, more than once.
+    for round in 1..=3 {
+        process.payments.charge(&charge_of(500, "pm_ok")).await.unwrap();
+        shop.wait_for(round).await;
+    }
+    shutdown.trigger();
+    tokio::time::timeout(Duration::from_secs(60), running).await.expect("they end").unwrap();
+    assert_eq!(shop.received().len(), 3);
+}
+
+pub(super) async fn a_slow_endpoint_holds_up_nobody(place: &Place) {
+    let clock = Arc::new(ManualClock::default());
+    let (slow, quick) = (Receiver::start(&clock).await, Receiver::start(&clock).await);
+    slow.answers(Answers::Hangs);
+    let endpoints = vec![endpoint("slow", &slow.url), endpoint("quick", &quick.url)];
+    let process = Process::start(place, &clock, endpoints).await;
+    let shutdown = process.runtime.shutdown.clone();
+    let running = tokio::spawn(process.webhooks.clone().run(shutdown.clone()));
+    for _ in 0..8 {
+        process.payments.charge(&charge_of(500, "pm_ok")).await.unwrap();
+    }
+    quick.wait_for(8).await;
+    slow.wait_for(4).await;
+    // What hangs is cut off at shutdown, and is not lost.
+    shutdown.trigger();
+    tokio::time::timeout(Duration::from_secs(60), running).await.expect("they end").unwrap();
+    assert_eq!(slow.received().len(), 4, "as many at once as are configured");
+    slow.answers(Answers::With(200));
+    clock.advance(Duration::from_hours(1));
+    process.tell("slow").await;
+    assert_eq!(slow.received().len(), 4 + 8);
+}
