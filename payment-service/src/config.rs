@@ -10,9 +10,7 @@ use service_kit::{
     faults::FaultsConfig,
 };
 
-use crate::{
-    faults, processor::simulated::Rules, store::mongo::MongoOptions, webhooks::config::WebhooksConfig,
-};
+use crate::{faults, processor::simulated::Rules, store::mongo::MongoOptions, webhooks::config::WebhooksConfig};
 
 /// A caller waits this long for a server at the most: the orchestrator has given up by then.
 const SERVER_SELECTION_MS_MAX: u64 = 2_000;
@@ -258,6 +256,7 @@ mod tests {
         config.processor.amount_limit_minor = 0;
         config.auth.issuer = String::new();
         config.faults.error_pct = 101;
+        config.webhooks.kept_days = 0;
         config.faults.refuse = vec!["pm_ok".into(), "4111 1111".into()];
         config.faults.refuse_commit_skus = vec!["tea".into()];
         let mut errors = Vec::new();
@@ -274,6 +273,7 @@ mod tests {
                 "processor.amount_limit_minor",
                 "redis_url",
                 "auth.issuer",
+                "webhooks.kept_days",
                 "faults.error_pct",
                 "faults.refuse[1]",
                 "faults.refuse_commit_skus"

@@ -86,12 +86,8 @@ pub trait WebhookStore: Send + Sync + 'static {
 
     /// The delivery that has been due for longest at that endpoint, leased until `until`. Of any number of concurrent claims, one
     /// gets it.
-    async fn claim_due(
-        &self,
-        endpoint: &str,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Option<Delivery>, StoreError>;
+    async fn claim_due(&self, endpoint: &str, now: Timestamp, until: Timestamp)
+    -> Result<Option<Delivery>, StoreError>;
 
     /// Writes down how the attempt ended that `claimed` was for. `false` where that does not matter any more: it was delivered by
     /// another, redelivered, or, unless it was accepted, claimed again.

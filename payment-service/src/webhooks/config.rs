@@ -219,3 +219,123 @@ impl Section for WebhooksConfig {
         check(bounded(self.sweep_secs, 1, 3600), "sweep_secs", "must be 1 to 3600");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use service_kit::config::{Sources, load_from};
+
+    use super::*;
+    use crate::config::Config;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    fn endpoint(name: &str, url: &str) -> EndpointConfig {
+        let secrets = vec![SECRET.to_owned().into()];
+        EndpointConfig { name: name.into(), url: url.into(), secrets, ..EndpointConfig::default() }
+    }
+
+    fn mistakes(config: &WebhooksConfig) -> Vec<String> {
+        let mut errors = Vec::new();
+        config.validate(&mut errors);
+        errors.into_iter().map(|error| error.key).collect()
+    }
+
+    #[test]
+    fn by_default_nobody_is_told() {
+        let config = WebhooksConfig::default();
+        assert_eq!((mistakes(&config), config.enabled().count()), (Vec::new(), 0));
+        let off = EndpointConfig { enabled: false, ..endpoint("shop", "https://shop.example/hook") };
+        assert!(!off.wants(EventType::Captured));
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_by_their_keys() {
+        let config = WebhooksConfig {
+            endpoints: vec![
+                endpoint("shop", "https://shop.example/hook"),
+                endpoint("shop", "http://shop.example/hook"),
+                endpoint("Shop!", "not a url"),
+                endpoint("user", "https://user:hunter2@shop.example/"),
+                endpoint("other", "ftp://shop.example/"),
+                EndpointConfig { secrets: Vec::new(), ..endpoint("none", "https://shop.example/") },
+                EndpointConfig {
+                    secrets: vec!["hunter2".to_owned().into()],
+                    ..endpoint("bad", "https://shop.example/")
+                },
+            ],
+            attempt_timeout_ms: 0,
+            concurrency: 0,
+            retry_base_ms: 0,
+            retry_max_secs: 0,
+            give_up_after_hours: 0,
+            kept_days: 0,
+            sweep_secs: 0,
+            ..WebhooksConfig::default()
+        };
+        let mut errors = Vec::new();
+        config.validate(&mut errors);
+        assert!(!format!("{errors:?}").contains("hunter2"));
+        let wanted = [
+            "endpoints[1].url",
+            "endpoints[1].name",
+            "endpoints[2].name",
+            "endpoints[2].url",
+            "endpoints[3].url",
+            "endpoints[4].url",
+            "endpoints[5].secrets",
+            "endpoints[6].secrets",
+            "attempt_timeout_ms",
+            "concurrency",
+            "retry_base_ms",
+            "retry_max_secs",
+            "give_up_after_hours",
+            "kept_days",
+            "sweep_secs",
+        ];
+        assert_eq!(mistakes(&config), wanted);
+    }
+
+    #[test]
+    fn plain_http_stays_on_this_machine_unless_a_switch_says_otherwise() {
+        for (url, allow_http, good) in [
+            ("http://127.0.0.1:9000/hook", false, true),
+            ("http://localhost/hook", false, true),
+            ("http://[::1]:9000/hook", false, true),
+            ("http://10.0.0.1/hook", false, false),
+            ("http://localhost.example/hook", false, false),
+            ("http://10.0.0.1/hook", true, true),
+            ("https://shop.example/hook", false, true),
+        ] {
+            let config =
+                WebhooksConfig { endpoints: vec![endpoint("shop", url)], allow_http, ..WebhooksConfig::default() };
+            assert_eq!(mistakes(&config).is_empty(), good, "{url}");
+        }
+    }
+
+    #[test]
+    fn endpoints_are_read_from_one_value_with_one_secret_or_several() {
+        let read = |secrets: &str| {
+            let value = format!(
+                r#"[{{"name":"shop","url":"https://shop.example/T0KEN","secrets":{secrets},"events":["payment.refunded"]}}]"#
+            );
+            load_from::<Config>("payment", &Sources::none().set("payment.webhooks.endpoints", value))
+        };
+        for secrets in [format!("\"{SECRET}\""), format!("[\"{SECRET}\",\"{SECRET}\"]")] {
+            let config = read(&secrets).unwrap();
+            let shop = &config.webhooks.endpoints[0];
+            assert!(shop.enabled && shop.wants(EventType::Refunded) && !shop.wants(EventType::Captured));
+            // Shown is where it goes, and neither what it signs with nor the path.
+            for shown in [format!("{config:?}"), toml::to_string(&config).unwrap()] {
+                assert!(shown.contains("https://shop.example"), "{shown}");
+                assert!(!shown.contains("whsec_") && !shown.contains("T0KEN"), "{shown}");
+            }
+        }
+        for wrong in ["5", "[\"whsec_hunter2\", 5]", "{\"a\": \"whsec_hunter2\"}", "\"whsec_hunter2\""] {
+            let errors = read(wrong).unwrap_err().to_string();
+            assert!(
+                errors.contains("payment.webhooks.endpoints[0].secrets") && !errors.contains("hunter2"),
+                "{errors}"
+            );
+        }
+    }
+}

@@ -185,7 +185,8 @@ mod tests {
         for (good, secret) in [(true, of(24)), (true, of(64)), (false, of(23)), (false, of(65))] {
             assert_eq!(SigningKey::parse(&secret).is_ok(), good, "{secret}");
         }
-        for secret in ["", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_no base64 but quite long all the same"] {
+        for secret in ["", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_no base64 but quite long all the same"]
+        {
             let error = SigningKey::parse(secret).unwrap_err();
             assert!(secret.is_empty() || !error.to_string().contains(&secret[6..]) || secret == "whsec_");
         }

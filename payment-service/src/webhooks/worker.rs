@@ -30,7 +30,11 @@ impl Webhooks {
             tokio::select! {
                 biased;
                 () = shutdown.triggered() => break,
-                Some(_) = in_flight.join_next() => {}
+                Some(ended) = in_flight.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "an attempt to deliver a webhook has stopped badly");
+                    }
+                }
                 () = endpoint.due.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }

@@ -1,8 +1,6 @@
 //! What only MongoDB does: validation, and servers that go away.
 
-use std::{
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
 use payment_service::{

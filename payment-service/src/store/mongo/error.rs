@@ -21,7 +21,10 @@ pub(super) fn is_only_duplicate_keys(error: &Error) -> bool {
     match &*error.kind {
         ErrorKind::InsertMany(many) => {
             many.write_concern_error.is_none()
-                && many.write_errors.as_ref().is_some_and(|errors| errors.iter().all(|error| error.code == DUPLICATE_KEY))
+                && many
+                    .write_errors
+                    .as_ref()
+                    .is_some_and(|errors| errors.iter().all(|error| error.code == DUPLICATE_KEY))
         }
         _ => false,
     }

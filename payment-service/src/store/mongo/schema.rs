@@ -131,7 +131,9 @@ fn indexes() -> Vec<IndexModel> {
         // Holds only payments that something is to be told of, for the moment until it is.
         IndexModel::builder()
             .keys(doc! { "outbox.at": 1 })
-            .options(IndexOptions::builder().partial_filter_expression(doc! { "outbox.at": { "$exists": true } }).build())
+            .options(
+                IndexOptions::builder().partial_filter_expression(doc! { "outbox.at": { "$exists": true } }).build(),
+            )
             .build(),
     ]
 }

@@ -49,8 +49,7 @@ struct IdOnly {
 
 /// What a swap appends to the payment's outbox.
 pub(super) fn append(event: &Outgoing) -> Result<bson::Document, StoreError> {
-    let entry =
-        bson::to_document(&OutgoingDocument::from(event)).map_err(|error| StoreError::Bug(Box::new(error)))?;
+    let entry = bson::to_document(&OutgoingDocument::from(event)).map_err(|error| StoreError::Bug(Box::new(error)))?;
     Ok(doc! { "outbox": entry })
 }
 

@@ -86,7 +86,8 @@ fn read_delivery(row: &AnyRow) -> Result<Delivery, StoreError> {
 #[async_trait]
 impl WebhookStore for SqliteStore {
     async fn outbox(&self, limit: u32) -> Result<Vec<Outgoing>, StoreError> {
-        let sql = "SELECT event_id, kind, at, payment_id, order_id, body FROM webhook_outbox ORDER BY at, event_id LIMIT $1";
+        let sql =
+            "SELECT event_id, kind, at, payment_id, order_id, body FROM webhook_outbox ORDER BY at, event_id LIMIT $1";
         let rows = self
             .database
             .bounded(async {
@@ -237,33 +238,30 @@ impl WebhookStore for SqliteStore {
     }
 
     async fn redeliver(&self, which: &Redeliver, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let (condition, values, before) = match which {
+        let (condition, values) = match which {
             Redeliver::Event { id, endpoint: Some(endpoint) } => {
-                ("leased = 0 AND delivery_id = $3", [delivery_id(id, endpoint), String::new()], Timestamp::default())
+                ("leased = 0 AND delivery_id = $3".to_owned(), vec![delivery_id(id, endpoint)])
             }
             Redeliver::Event { id, endpoint: None } => {
-                let range = ids_of_event(id);
-                ("leased = 0 AND delivery_id >= $3 AND delivery_id < $4", range.into(), Timestamp::default())
+                let (from, to) = ids_of_event(id);
+                ("leased = 0 AND delivery_id >= $3 AND delivery_id < $4".to_owned(), vec![from, to])
             }
             Redeliver::Dead { endpoint, before } => {
-                ("state = 'dead' AND endpoint = $3 AND done_at < $5", [endpoint.clone(), String::new()], *before)
+                let before = before.as_micros();
+                (format!("state = 'dead' AND endpoint = $3 AND done_at < {before}"), vec![endpoint.clone()])
             }
         };
         let sql = format!(
             "UPDATE webhook_deliveries SET state = 'pending', due_at = $1, began_at = $1, tries = 0, leased = 0, \
-             done_at = NULL WHERE delivery_id IN (SELECT delivery_id FROM webhook_deliveries WHERE {condition} LIMIT $2) \
-             AND $4 = $4 AND $5 = $5"
+             done_at = NULL WHERE delivery_id IN (SELECT delivery_id FROM webhook_deliveries WHERE {condition} LIMIT $2)"
         );
-        let [first, second] = values;
         let updated = self
             .database
             .bounded(async {
-                let query = sqlx::query(sqlx::AssertSqlSafe(sql))
-                    .bind(now.as_micros())
-                    .bind(i64::from(limit))
-                    .bind(first)
-                    .bind(second)
-                    .bind(before.as_micros());
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now.as_micros()).bind(i64::from(limit));
+                for value in values {
+                    query = query.bind(value);
+                }
                 query.execute(self.database.writer()).await.map_err(SqlError::from)
             })
             .await?;

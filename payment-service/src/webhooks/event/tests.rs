@@ -4,9 +4,7 @@ use amends_primitives::{Currency, SagaId};
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{
-    Charge, CustomerId, DeclineReason, Fingerprint, Mode, PaymentMethod, Receipt, RefundKey, StepKey,
-};
+use crate::domain::{Charge, CustomerId, DeclineReason, Fingerprint, Mode, PaymentMethod, Receipt, RefundKey, StepKey};
 
 const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 

@@ -23,8 +23,7 @@ const PATIENCE: Duration = Duration::from_hours(72);
 pub(super) async fn each_endpoint_is_told_what_it_wants_in_signed_calls(place: &Place) {
     let clock = Arc::new(ManualClock::default());
     let (shop, books) = (Receiver::start(&clock).await, Receiver::start(&clock).await);
-    let endpoints =
-        vec![endpoint("shop", &shop.url), only(&[EventType::Declined], endpoint("books", &books.url))];
+    let endpoints = vec![endpoint("shop", &shop.url), only(&[EventType::Declined], endpoint("books", &books.url))];
     let process = Process::start(place, &clock, endpoints).await;
     let payment = process.payments.charge(&charge_of(500, "pm_ok")).await.unwrap();
     clock.advance(Duration::from_secs(1));
@@ -165,10 +164,8 @@ pub(super) async fn a_dead_letter_waits_for_an_operator(place: &Place) {
     assert_eq!(shop.received().len(), 2, "the dead are left alone");
 
     let store = &process.opened.webhooks;
-    let redeliver = |endpoint: Option<&str>| Redeliver::Event {
-        id: dead.event_id.clone(),
-        endpoint: endpoint.map(str::to_owned),
-    };
+    let redeliver =
+        |endpoint: Option<&str>| Redeliver::Event { id: dead.event_id.clone(), endpoint: endpoint.map(str::to_owned) };
     assert_eq!(store.redeliver(&redeliver(Some("nobody")), clock.now(), 10).await.unwrap(), 0);
     assert_eq!(store.redeliver(&redeliver(None), clock.now(), 10).await.unwrap(), 1);
     process.tell("shop").await;
@@ -256,9 +253,8 @@ pub(super) async fn deliveries_are_filtered_and_paged(place: &Place) {
     assert_eq!(all.len(), 6);
     assert!(all.is_sorted_by(|before, after| before > after), "newest payments first: {all:?}");
     let about = |id: &amends_primitives::PaymentId| format!("evt_{}_", id.as_uuid().simple());
-    let filtered = |wanted: &dyn Fn(&str) -> bool| -> Vec<String> {
-        all.iter().filter(|id| wanted(id)).cloned().collect()
-    };
+    let filtered =
+        |wanted: &dyn Fn(&str) -> bool| -> Vec<String> { all.iter().filter(|id| wanted(id)).cloned().collect() };
     let of_one = list(DeliveryQuery { payment_id: Some(one.id), ..DeliveryQuery::default() }).await;
     assert_eq!(of_one, filtered(&|id| id.starts_with(&about(&one.id))));
     assert_eq!(of_one.len(), 4);

@@ -28,6 +28,7 @@ on_every_backend![
     old_deliveries_are_forgotten,
     a_commit_is_told_at_once,
     a_slow_endpoint_holds_up_nobody,
+    the_service_tells_what_it_is_asked_to_do,
 ];
 
 macro_rules! cases {
@@ -60,5 +61,6 @@ cases! {
         old_deliveries_are_forgotten;
     run:
         a_commit_is_told_at_once,
-        a_slow_endpoint_holds_up_nobody;
+        a_slow_endpoint_holds_up_nobody,
+        the_service_tells_what_it_is_asked_to_do;
 }

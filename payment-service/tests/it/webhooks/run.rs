@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use amends_primitives::ManualClock;
 
 use super::support::{Answers, Process, Receiver, endpoint};
-use crate::support::{Place, charge_of};
+use crate::{
+    service::{Service, charging, config_at},
+    support::{Place, charge_of},
+};
 
 pub(super) async fn a_commit_is_told_at_once(place: &Place) {
     let clock = Arc::new(ManualClock::default());
@@ -44,4 +47,22 @@ pub(super) async fn a_slow_endpoint_holds_up_nobody(place: &Place) {
     clock.advance(Duration::from_hours(1));
     process.tell("slow").await;
     assert_eq!(slow.received().len(), 4 + 8);
+}
+
+pub(super) async fn the_service_tells_what_it_is_asked_to_do(place: &Place) {
+    // The service's own clock, which its tests begin at the same moment.
+    let shop = Receiver::start(&Arc::new(ManualClock::default())).await;
+    let mut config = config_at(place);
+    config.webhooks.endpoints = vec![endpoint("shop", &shop.url)];
+    let service = Service::start(config).await;
+    let payment = service.charge(charging(500, "pm_ok")).await.unwrap();
+    let told = shop.wait_for(1).await;
+    assert_eq!(told[0].json()["data"]["payment_id"], payment.id);
+    assert!(service.charge(charging(500, "pm_declined")).await.is_err());
+    assert_eq!(shop.wait_for(2).await[1].kind(), "payment.declined");
+    let metrics = service.runtime.metrics.clone();
+    service.stop().await;
+    let page = metrics.encode();
+    assert!(page.contains("webhook_delivered_total{endpoint=\"shop\"} 2"), "{page}");
+    assert!(page.contains("webhook_attempts_total{endpoint=\"shop\",result=\"accepted\"} 2"), "{page}");
 }
