@@ -222,9 +222,37 @@ impl PaymentStore for MongoStore {
             filter.insert("status", status.name());
         }
         filter.insert("kind", PAYMENT);
+        let sort = if query.by_time() {
+            doc! { "created_at": 1, "payment_id": 1 }
+        } else {
+            doc! { "payment_id": 1 }
+        };
+        let mut span = bson::Document::new();
+        if let Some(from) = query.created_from {
+            span.insert("$gte", from.as_micros());
+        }
+        if let Some(before) = query.created_before {
+            span.insert("$lt", before.as_micros());
+        }
         // Only where a page goes on: a range that excludes nothing has kept a planner from the index on what is asked for.
-        if let Some(after) = query.after {
-            filter.insert("payment_id", doc! { "$gt": after.to_string() });
+        match query.after {
+            None => {}
+            Some(after) if query.by_time() => {
+                // Of one time, the order of ids: a page goes on after both of the last one's.
+                if let Some(last) = self.find(after).await? {
+                    let at = last.created_at.as_micros();
+                    let later = doc! { "created_at": { "$gt": at } };
+                    let same_time = doc! { "created_at": at, "payment_id": { "$gt": after.to_string() } };
+                    filter.insert("$or", vec![later, same_time]);
+                    span.insert("$gte", at);
+                }
+            }
+            Some(after) => {
+                filter.insert("payment_id", doc! { "$gt": after.to_string() });
+            }
+        }
+        if !span.is_empty() {
+            filter.insert("created_at", span);
         }
         let found: Vec<Document> = self
             .bounded(async {
@@ -233,7 +261,7 @@ impl PaymentStore for MongoStore {
                 let cursor = self
                     .payments
                     .find(filter)
-                    .sort(doc! { "payment_id": 1 })
+                    .sort(sort)
                     .limit(i64::from(wanted))
                     .batch_size(wanted)
                     .max_time(self.bound)

@@ -128,6 +128,7 @@ fn indexes() -> Vec<IndexModel> {
         by("order_id"),
         by("customer_id"),
         by("status"),
+        by("created_at"),
         // Holds only payments that something is to be told of, for the moment until it is.
         IndexModel::builder()
             .keys(doc! { "outbox.at": 1 })

@@ -3,7 +3,7 @@
 use amends_sql::{Migration, Schema};
 
 /// The payments.
-pub const SCHEMA: Schema = Schema { component: "payment", migrations: &[PAYMENTS, AUTHORIZATIONS, WEBHOOKS] };
+pub const SCHEMA: Schema = Schema { component: "payment", migrations: &[PAYMENTS, AUTHORIZATIONS, WEBHOOKS, BY_TIME] };
 
 const PAYMENTS: Migration = Migration {
     version: 1,
@@ -147,6 +147,12 @@ CREATE INDEX webhook_deliveries_by_endpoint ON webhook_deliveries (endpoint, del
 CREATE INDEX webhook_deliveries_by_order ON webhook_deliveries (order_id, delivery_id);
 CREATE INDEX webhook_deliveries_by_end ON webhook_deliveries (done_at) WHERE done_at IS NOT NULL;
 ",
+};
+
+const BY_TIME: Migration = Migration {
+    version: 4,
+    description: "payments by time",
+    sql: "CREATE INDEX payments_by_time ON payments (created_at, payment_id);",
 };
 
 /// The simulated processor's memory. A component of its own: it is another party's.

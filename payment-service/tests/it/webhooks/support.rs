@@ -6,6 +6,7 @@ use std::{
 };
 
 use amends_primitives::{Clock as _, ManualClock, RandomIds};
+use aws_lc_rs::hmac;
 use axum::{
     Router,
     body::Bytes,
@@ -14,6 +15,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::post,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use payment_service::{
     app::Payments,
     store::webhooks::DeliveryQuery,
@@ -22,7 +24,7 @@ use payment_service::{
         config::{EndpointConfig, WebhooksConfig},
         delivery::{Delivery, DeliveryState},
         event::EventType,
-        signature::{ID_HEADER, SIGNATURE_HEADER, SigningKey, TIMESTAMP_HEADER, TOLERANCE, verify},
+        signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER},
     },
 };
 use service_kit::Runtime;
@@ -108,13 +110,19 @@ impl Receiver {
     }
 }
 
+/// As a receiver has it from the specification, and not from the code that signs.
+fn expected(id: &str, timestamp: &str, body: &[u8]) -> String {
+    let key = STANDARD.decode(SECRET.trim_start_matches("whsec_")).unwrap();
+    let content = [format!("{id}.{timestamp}.").as_bytes(), body].concat();
+    format!("v1,{}", STANDARD.encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), &content)))
+}
+
 async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     let header = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
     let (id, timestamp, signature) = (header(ID_HEADER), header(TIMESTAMP_HEADER), header(SIGNATURE_HEADER));
-    let keys = [SigningKey::parse(SECRET).unwrap()];
-    let believed = verify(&keys, (&id, &timestamp, &signature), &body, shared.clock.now(), TOLERANCE);
-    if let Err(error) = believed {
-        return (StatusCode::UNAUTHORIZED, error.to_string()).into_response();
+    let now = shared.clock.now().as_secs();
+    if now.abs_diff(timestamp.parse().unwrap()) > 300 || signature != expected(&id, &timestamp, &body) {
+        return StatusCode::UNAUTHORIZED.into_response();
     }
     assert_eq!(header("content-type"), "application/json");
     let body = String::from_utf8(body.to_vec()).unwrap();
