@@ -121,23 +121,20 @@ impl Webhooks {
         if settlement.next != Next::Delivered {
             span.record("otel.status_code", "ERROR");
         }
-        let (id, answer) = (&delivery.event_id, &settlement.answer);
+        let answer = &settlement.answer;
+        // Which webhook it is, the span says.
         match inner.store.settle(&delivery, &settlement).await {
-            Ok(false) => tracing::info!(endpoint = name, webhook.id = id, "another attempt has settled it"),
+            Ok(false) => tracing::info!(endpoint = name, "another attempt has settled it"),
             Ok(true) => match settlement.next {
                 Next::Delivered => inner.metrics.delivered(name),
-                Next::Retry { at } => {
-                    let attempts = delivery.attempts;
-                    tracing::info!(endpoint = name, webhook.id = id, answer, attempts, next = %at, "not delivered yet");
-                }
+                Next::Retry { at } => tracing::info!(endpoint = name, answer, next = %at, "not delivered yet"),
                 Next::Dead => {
                     inner.metrics.dead(name);
-                    let attempts = delivery.attempts;
-                    tracing::error!(endpoint = name, webhook.id = id, answer, attempts, "given up: a dead letter");
+                    tracing::error!(endpoint = name, answer, "given up: a dead letter");
                 }
             },
             // The lease ends, and it is sent again under the same id.
-            Err(error) => tracing::warn!(%error, endpoint = name, webhook.id = id, "the outcome cannot be stored"),
+            Err(error) => tracing::warn!(%error, endpoint = name, "the outcome cannot be stored"),
         }
     }
 }

@@ -95,6 +95,9 @@ pub(super) async fn an_attempt_that_crashed_is_made_again_when_its_lease_ends(pl
     assert_eq!(shop.received()[0].id, claimed.event_id);
 }
 
+/// Few: the test's MongoDB syncs each of their writes by itself.
+const EVENTS: usize = 8;
+
 pub(super) async fn two_processes_at_once_tell_once(place: &Place) {
     let clock = Arc::new(ManualClock::default());
     let shop = Receiver::start(&clock).await;
@@ -104,7 +107,6 @@ pub(super) async fn two_processes_at_once_tell_once(place: &Place) {
         Place::Sqlite(_) => one.clone(),
         Place::Mongo { .. } => Process::start(place, &clock, vec![endpoint("shop", &shop.url)]).await,
     };
-    const EVENTS: usize = 8;
     for _ in 0..EVENTS {
         one.payments.charge(&charge_of(500, "pm_ok")).await.unwrap();
     }

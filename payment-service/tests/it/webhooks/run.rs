@@ -22,7 +22,7 @@ pub(super) async fn a_commit_is_told_at_once(place: &Place) {
         shop.wait_for(round).await;
     }
     shutdown.trigger();
-    tokio::time::timeout(Duration::from_secs(60), running).await.expect("they end").unwrap();
+    tokio::time::timeout(Duration::from_mins(1), running).await.expect("they end").unwrap();
     assert_eq!(shop.received().len(), 3);
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn a_slow_endpoint_holds_up_nobody(place: &Place) {
     slow.wait_for(4).await;
     // What hangs is cut off at shutdown, and is not lost.
     shutdown.trigger();
-    tokio::time::timeout(Duration::from_secs(60), running).await.expect("they end").unwrap();
+    tokio::time::timeout(Duration::from_mins(1), running).await.expect("they end").unwrap();
     assert_eq!(slow.received().len(), 4, "as many at once as are configured");
     slow.answers(Answers::With(200));
     clock.advance(Duration::from_hours(1));

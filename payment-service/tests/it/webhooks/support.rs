@@ -106,7 +106,7 @@ impl Receiver {
     pub(crate) async fn wait_for(&self, count: usize) -> Vec<Received> {
         let mut received = self.shared.received.subscribe();
         let enough = received.wait_for(|received| received.len() >= count);
-        tokio::time::timeout(Duration::from_secs(60), enough).await.expect("nothing comes").unwrap().clone()
+        tokio::time::timeout(Duration::from_mins(1), enough).await.expect("nothing comes").unwrap().clone()
     }
 }
 
