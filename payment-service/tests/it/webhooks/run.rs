@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use amends_primitives::ManualClock;
+use payment_service::webhooks::config::WebhooksConfig;
 
 use super::support::{Answers, Process, Receiver, endpoint};
 use crate::{
@@ -26,27 +27,33 @@ pub(super) async fn a_commit_is_told_at_once(place: &Place) {
     assert_eq!(shop.received().len(), 3);
 }
 
+/// As configured by default.
+const AT_ONCE: usize = 4;
+const EVENTS: usize = 6;
+
 pub(super) async fn a_slow_endpoint_holds_up_nobody(place: &Place) {
     let clock = Arc::new(ManualClock::default());
     let (slow, quick) = (Receiver::start(&clock).await, Receiver::start(&clock).await);
     slow.answers(Answers::Hangs);
     let endpoints = vec![endpoint("slow", &slow.url), endpoint("quick", &quick.url)];
-    let process = Process::start(place, &clock, endpoints).await;
+    // Longer than any machine takes for the rest of this.
+    let config = WebhooksConfig { endpoints, attempt_timeout_ms: 3_600_000, ..WebhooksConfig::default() };
+    let process = Process::configured(place, &clock, &config).await;
     let shutdown = process.runtime.shutdown.clone();
     let running = tokio::spawn(process.webhooks.clone().run(shutdown.clone()));
-    for _ in 0..8 {
+    for _ in 0..EVENTS {
         process.payments.charge(&charge_of(500, "pm_ok")).await.unwrap();
     }
-    quick.wait_for(8).await;
-    slow.wait_for(4).await;
+    quick.wait_for(EVENTS).await;
+    slow.wait_for(AT_ONCE).await;
     // What hangs is cut off at shutdown, and is not lost.
     shutdown.trigger();
     tokio::time::timeout(Duration::from_mins(1), running).await.expect("they end").unwrap();
-    assert_eq!(slow.received().len(), 4, "as many at once as are configured");
+    assert_eq!(slow.received().len(), AT_ONCE, "as many at once as are configured");
     slow.answers(Answers::With(200));
-    clock.advance(Duration::from_hours(1));
+    clock.advance(Duration::from_hours(2));
     process.tell("slow").await;
-    assert_eq!(slow.received().len(), 4 + 8);
+    assert_eq!(slow.received().len(), AT_ONCE + EVENTS);
 }
 
 pub(super) async fn the_service_tells_what_it_is_asked_to_do(place: &Place) {
