@@ -14,7 +14,7 @@ use service_kit::{config::Sources, main::run_service_from};
 
 use crate::{
     audit::{self, progress::Progress},
-    demo, embedded, migrate, saga, settings, stores, up,
+    demo, embedded, migrate, saga, settings, stores, up, webhook,
 };
 
 /// Orders and payments that make amends: a gateway, a token service and a durable saga over stock and payments.
@@ -86,6 +86,18 @@ enum Command {
         #[command(subcommand)]
         verb: saga::Verb,
     },
+    /// Look at webhooks, and have those sent again that were given up
+    Webhook {
+        #[command(flatten)]
+        data: Data,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(subcommand)]
+        verb: webhook::Verb,
+    },
     /// Print every configuration key with its default, as TOML
     Config,
 }
@@ -155,6 +167,7 @@ pub fn main() -> ExitCode {
         Command::Migrate { data, config } => block_on(run_migrate(&data, config)).map(|()| ExitCode::SUCCESS),
         Command::Audit { data, json, config } => block_on(run_audit(&data, config, json)),
         Command::Saga { data, json, config, verb } => block_on(run_saga(&data, config, verb, json)),
+        Command::Webhook { data, json, config, verb } => block_on(run_webhook(&data, config, verb, json)),
         Command::Config => print(&settings::defaults()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -181,6 +194,13 @@ async fn run_audit(data: &Data, config: ConfigArgs, json: bool) -> anyhow::Resul
 
 async fn run_saga(data: &Data, config: ConfigArgs, verb: saga::Verb, json: bool) -> anyhow::Result<ExitCode> {
     let told = saga::run(&*stores::open_journal(&of_existing(data, config)?)?, verb, json).await?;
+    print(&told.text)?;
+    Ok(told.code)
+}
+
+async fn run_webhook(data: &Data, config: ConfigArgs, verb: webhook::Verb, json: bool) -> anyhow::Result<ExitCode> {
+    let (store, configured) = stores::open_webhooks(&of_existing(data, config)?).await?;
+    let told = webhook::run(&*store, &configured, verb, json).await?;
     print(&told.text)?;
     Ok(told.code)
 }

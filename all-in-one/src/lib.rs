@@ -17,3 +17,4 @@ pub mod stores;
 pub mod table;
 pub mod timeline;
 pub mod up;
+pub mod webhook;

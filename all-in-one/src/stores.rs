@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use amends_sql::Database;
 use inventory_service::store::Store as InventoryStore;
 use order_service::saga::Journal;
-use payment_service::OpenedStore;
+use payment_service::{OpenedStore, store::webhooks::WebhookStore, webhooks::config::WebhooksConfig};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 use service_kit::config::{Sources, load_from};
@@ -67,4 +67,13 @@ pub fn open_journal(sources: &Sources) -> anyhow::Result<Arc<Journal>> {
     let order: order_service::Config = load_from("order", sources)?;
     let database = Database::connect_lazy(order.database.url.expose_secret(), &order.database.options())?;
     Ok(order_service::journal(&database))
+}
+
+/// Opens the webhooks, which are in the payment store, and tells who is configured. Connects lazily.
+///
+/// # Errors
+/// With every mistake in the section of the payment service.
+pub async fn open_webhooks(sources: &Sources) -> anyhow::Result<(Arc<dyn WebhookStore>, WebhooksConfig)> {
+    let payment: payment_service::Config = load_from("payment", sources)?;
+    Ok((OpenedStore::open(&payment.database).await?.webhooks, payment.webhooks))
 }

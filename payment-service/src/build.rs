@@ -14,6 +14,7 @@ use service_kit::{
     faults::Faults,
     grpc::Server,
     kv::Redis,
+    shutdown::Shutdown,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
@@ -29,7 +30,8 @@ use crate::{
         http::HttpProcessor,
         simulated::{Ledger, SimulatedProcessor},
     },
-    store::{PaymentStore, StoreError, mongo::MongoStore, sqlite::SqliteStore},
+    store::{PaymentStore, StoreError, mongo::MongoStore, sqlite::SqliteStore, webhooks::WebhookStore},
+    webhooks::{Webhooks, outbox::Outbox},
 };
 
 /// The service's name, in logs, spans and metrics.
@@ -58,6 +60,8 @@ pub struct App {
     server: Server,
     store: OpenedStore,
     faults: Faults,
+    webhooks: Option<Webhooks>,
+    shutdown: Shutdown,
     /// Every permit of the work in flight, and how many there are.
     work: (Arc<Semaphore>, u32),
 }
@@ -69,6 +73,8 @@ pub struct OpenedStore {
     pub payments: Arc<dyn PaymentStore>,
     /// The processor's memory.
     pub ledger: Arc<dyn Ledger>,
+    /// What others are told.
+    pub webhooks: Arc<dyn WebhookStore>,
 }
 
 impl std::fmt::Debug for OpenedStore {
@@ -78,8 +84,8 @@ impl std::fmt::Debug for OpenedStore {
 }
 
 impl OpenedStore {
-    fn of<S: PaymentStore + Ledger + Clone>(store: S) -> Self {
-        Self { payments: Arc::new(store.clone()), ledger: Arc::new(store) }
+    fn of<S: PaymentStore + Ledger + WebhookStore + Clone>(store: S) -> Self {
+        Self { payments: Arc::new(store.clone()), ledger: Arc::new(store.clone()), webhooks: Arc::new(store) }
     }
 
     /// Opens the store that the configuration names, without asking whether it is there.
@@ -156,6 +162,7 @@ pub async fn build_with(
     let store = open_migrated(&config.database).await?;
     let system = if config.database.is_mongo() { "mongodb" } else { "sqlite" };
     let processor = processor(&config.processor, &store, &faults)?;
+    let webhooks = Webhooks::new(&config.webhooks, Arc::clone(&store.webhooks), runtime).context("payment.webhooks")?;
     let payments = Payments {
         store: Arc::new(ObservedStore::new(Arc::clone(&store.payments), system, &runtime.metrics)),
         processor: Arc::new(ObservedProcessor::new(processor, &runtime.metrics)),
@@ -163,6 +170,7 @@ pub async fn build_with(
         clock: Arc::clone(&runtime.clock),
         ids: Arc::clone(&runtime.ids),
         attempts: Attempts::new(&runtime.metrics),
+        outbox: webhooks.as_ref().map_or_else(Outbox::off, Webhooks::outbox),
     };
     let listener = TcpListener::bind(config.grpc.listen)
         .await
@@ -182,7 +190,8 @@ pub async fn build_with(
     let api = PaymentServiceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let server = Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).add_service(api);
     runtime.readiness.started();
-    Ok(App { addresses, listener, server, store, faults, work })
+    let shutdown = runtime.shutdown.clone();
+    Ok(App { addresses, listener, server, store, faults, webhooks, shutdown, work })
 }
 
 /// Who moves the money, as configured.
@@ -224,12 +233,19 @@ impl App {
     /// # Errors
     /// When the listener cannot be served.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { addresses, listener, server, store, work: (in_flight, all), .. } = self;
+        let Self { addresses, listener, server, store, webhooks, shutdown, work: (in_flight, all), .. } = self;
         tracing::info!(service = SERVICE, grpc = %addresses.grpc, "listening");
+        let telling = webhooks.map(|webhooks| tokio::spawn(webhooks.run(shutdown)));
         let served = server.serve(listener).await;
         // Work for callers that hung up goes on. Past the bound it is cut, which is safe: its repeat goes on from there.
         if tokio::time::timeout(DRAIN_MAX, in_flight.acquire_many(all)).await.is_err() {
             tracing::warn!("payments are still being made; stopping without them");
+        }
+        // Ends within a bound of its own. What was not told is told by the next process.
+        if let Some(telling) = telling
+            && let Err(error) = telling.await
+        {
+            tracing::error!(%error, "the webhooks have stopped badly");
         }
         store.payments.close().await;
         served

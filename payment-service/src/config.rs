@@ -10,7 +10,7 @@ use service_kit::{
     faults::FaultsConfig,
 };
 
-use crate::{faults, processor::simulated::Rules, store::mongo::MongoOptions};
+use crate::{faults, processor::simulated::Rules, store::mongo::MongoOptions, webhooks::config::WebhooksConfig};
 
 /// A caller waits this long for a server at the most: the orchestrator has given up by then.
 const SERVER_SELECTION_MS_MAX: u64 = 2_000;
@@ -75,6 +75,8 @@ pub struct Config {
     pub auth: VerifierConfig,
     /// Faults injected on purpose. All off by default.
     pub faults: FaultsConfig,
+    /// Who is told what became of payments. Nobody by default.
+    pub webhooks: WebhooksConfig,
 }
 
 /// The listener.
@@ -301,6 +303,7 @@ impl Section for Config {
             );
         };
         within("auth", &|wrong| self.auth.validate(wrong));
+        within("webhooks", &|wrong| self.webhooks.validate(wrong));
         within("faults", &|wrong| {
             self.faults.validate(wrong);
             faults::check(&self.faults, wrong);
@@ -332,6 +335,7 @@ mod tests {
         config.processor.amount_limit_minor = 0;
         config.auth.issuer = String::new();
         config.faults.error_pct = 101;
+        config.webhooks.kept_days = 0;
         config.faults.refuse = vec!["pm_ok".into(), "4111 1111".into()];
         config.faults.refuse_commit_skus = vec!["tea".into()];
         let mut errors = Vec::new();
@@ -348,6 +352,7 @@ mod tests {
                 "processor.amount_limit_minor",
                 "redis_url",
                 "auth.issuer",
+                "webhooks.kept_days",
                 "faults.error_pct",
                 "faults.refuse[1]",
                 "faults.refuse_commit_skus"

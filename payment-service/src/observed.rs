@@ -22,6 +22,7 @@ use crate::{
         RefundOutcome, VoidOutcome,
     },
     store::{Claimed, ListQuery, Page, PaymentStore, StoreError, Swapped},
+    webhooks::event::Outgoing,
 };
 
 const PROCESSOR: &str = "payment-processor";
@@ -124,8 +125,8 @@ impl PaymentStore for ObservedStore {
         self.watched("find", self.inner.find(id)).await
     }
 
-    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError> {
-        self.watched("swap", self.inner.swap(next)).await
+    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
+        self.watched("swap", self.inner.swap_and_tell(next, event)).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {

@@ -110,11 +110,11 @@ pub struct Told {
 }
 
 impl Told {
-    const fn good(text: String) -> Self {
+    pub(crate) const fn good(text: String) -> Self {
         Self { text, code: ExitCode::SUCCESS }
     }
 
-    const fn bad(text: String) -> Self {
+    pub(crate) const fn bad(text: String) -> Self {
         Self { text, code: ExitCode::FAILURE }
     }
 }
@@ -154,7 +154,7 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 /// An age for people: two units at the most.
-fn spoken(age: Duration) -> String {
+pub(crate) fn spoken(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
         0..60 => format!("{seconds}s"),

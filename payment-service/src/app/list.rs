@@ -1,4 +1,4 @@
-//! ListPayments: pages in the order of ids; also how an audit streams all of them.
+//! ListPayments: pages in the order of ids, or of time; also how an audit streams all of them.
 
 use super::{Error, Payments};
 use crate::store::{ListQuery, Page};

@@ -21,6 +21,7 @@ use crate::{
     metrics::Attempts,
     processor::{PaymentProcessor, Unknown},
     store::{PaymentStore, StoreError, Swapped},
+    webhooks::outbox::Outbox,
 };
 
 pub use compensate::Undone;
@@ -84,6 +85,8 @@ pub struct Payments {
     pub ids: Arc<dyn IdSource>,
     /// Counts questions to the processor.
     pub attempts: Attempts,
+    /// Where events are put that others are told of.
+    pub outbox: Outbox,
 }
 
 impl Payments {
@@ -100,8 +103,14 @@ impl Payments {
     /// else moved it first, what they made of it. Either way the caller decides again.
     async fn record(&self, payment: &Payment, event: &Event) -> Result<Record, Failure> {
         let next = payment.apply(event, self.clock.now())?;
-        match self.store.swap(&next).await? {
-            Swapped::Done => Ok(Record::Payment(next)),
+        let told = self.outbox.to_tell(event, &next);
+        match self.store.swap_and_tell(&next, told.as_ref()).await? {
+            Swapped::Done => {
+                if told.is_some() {
+                    self.outbox.ring();
+                }
+                Ok(Record::Payment(next))
+            }
             Swapped::Lost => Ok(self.reload(&payment.charge.key).await?),
         }
     }

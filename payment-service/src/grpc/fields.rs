@@ -3,7 +3,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use amends_primitives::{Currency, Money};
+use amends_primitives::{Currency, Money, Timestamp};
 use amends_protos::common::v1 as common;
 use tonic::Status;
 use tonic_types::FieldViolation;
@@ -14,6 +14,8 @@ use crate::{
     store::PAGE_SIZE_MAX,
 };
 
+/// What `google.protobuf.Timestamp` can say: the years 1 to 9999.
+const TIME_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 /// Where the caller does not say.
 const PAGE_SIZE_DEFAULT: u32 = 50;
 
@@ -44,6 +46,16 @@ impl Fields {
     /// A text that may be absent.
     pub(super) fn parsed_if_given<T: FromStr<Err: Display>>(&mut self, field: &str, text: &str) -> Option<T> {
         if text.is_empty() { None } else { self.good(field, text.parse()) }
+    }
+
+    /// A point in time that may be absent.
+    pub(super) fn time_if_given(&mut self, field: &str, at: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+        let prost_types::Timestamp { seconds, nanos } = *at?;
+        if !TIME_SECONDS.contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
+            self.wrong(field, "must be a point in time, in the years 1 to 9999");
+            return None;
+        }
+        Some(Timestamp::from_micros(seconds * 1_000_000 + i64::from(nanos / 1_000)))
     }
 
     /// The key of an action, with its fingerprint.

@@ -1,4 +1,5 @@
-//! `ListPayments`: payments in the order of their ids, page by page; also how an audit reads all of them.
+//! `ListPayments`: payments in the order of their ids, or of time where a span of it is asked for, page by page; also how an audit
+//! reads all of them.
 
 use amends_protos::payments::v1::{ListPaymentsRequest, ListPaymentsResponse};
 use tonic::Status;
@@ -30,6 +31,8 @@ fn read(request: &ListPaymentsRequest) -> Result<ListQuery, Status> {
         order_id: fields.parsed_if_given("order_id", &request.order_id),
         customer_id: if customer.is_empty() { None } else { fields.good("customer_id", CustomerId::try_new(customer)) },
         status: fields.good("state", message::status(request.state)).flatten(),
+        created_from: fields.time_if_given("created_from", request.created_from.as_ref()),
+        created_before: fields.time_if_given("created_before", request.created_before.as_ref()),
     };
     fields.finish(Some(query))
 }

@@ -14,6 +14,7 @@ use crate::domain::{
 pub(crate) use hold::{EndingStateDocument, HoldDocument};
 
 mod hold;
+pub(crate) mod webhook;
 
 /// The kind of a document that holds a payment.
 pub(crate) const PAYMENT: &str = "payment";

@@ -2,14 +2,18 @@
 //!
 //! Must not know: when a payment may change (`domain`), who asks (`app`).
 
-use amends_primitives::{OrderId, PaymentId};
+use amends_primitives::{OrderId, PaymentId, Timestamp};
 use async_trait::async_trait;
 
-use crate::domain::{CustomerId, Payment, Record, Status, StepKey};
+use crate::{
+    domain::{CustomerId, Payment, Record, Status, StepKey},
+    webhooks::event::Outgoing,
+};
 
 mod document;
 pub mod mongo;
 pub mod sqlite;
+pub mod webhooks;
 
 /// Larger pages would make one answer exceed the 4 MiB gRPC frame: a payment with 100 refunds is kept in 32 KiB.
 pub const PAGE_SIZE_MAX: u32 = 100;
@@ -72,7 +76,7 @@ pub enum Swapped {
 /// Which payments to list, and from where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListQuery {
-    /// Only ids after this one.
+    /// Only those after this one, in the order of the list.
     pub after: Option<PaymentId>,
     /// At the most this many; 1 to [`PAGE_SIZE_MAX`].
     pub limit: u32,
@@ -82,9 +86,20 @@ pub struct ListQuery {
     pub customer_id: Option<CustomerId>,
     /// Only in this state.
     pub status: Option<Status>,
+    /// Only those first asked for at this time or later.
+    pub created_from: Option<Timestamp>,
+    /// Only those first asked for before this time.
+    pub created_before: Option<Timestamp>,
 }
 
-/// One page, in the order of ids.
+impl ListQuery {
+    /// Whether it is about a span of time; the list is then in the order of times, and within one time of ids.
+    pub const fn by_time(&self) -> bool {
+        self.created_from.is_some() || self.created_before.is_some()
+    }
+}
+
+/// One page, in the order of ids, or of times where a span of time is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
     /// The payments.
@@ -113,9 +128,19 @@ pub trait PaymentStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::StepKeyTaken`] when `next` has a refund, or an ending of its hold, whose key another payment has for one.
-    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError>;
+    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError> {
+        self.swap_and_tell(next, None).await
+    }
 
-    /// Lists payments in the order of ids. Each page costs what it holds, whatever is stored.
+    /// As [`PaymentStore::swap`], and puts `event` into the outbox: both or neither, in one atomic write. Without an event it is
+    /// the same write as ever.
+    ///
+    /// # Errors
+    /// As [`PaymentStore::swap`].
+    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError>;
+
+    /// Lists payments in the order of ids, or of times where a span of time is asked for. Each page costs what it holds, whatever
+    /// is stored; with a span of time and another filter besides, what the span holds.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
 
     /// Whether the store answers.

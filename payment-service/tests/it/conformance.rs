@@ -45,6 +45,7 @@ on_every_backend![
     an_answer_that_never_comes_is_unknown_and_can_be_undone,
     a_flaky_processor_is_asked_again_under_the_same_key,
     lists_are_filtered_and_paged_in_the_order_of_ids,
+    a_span_of_time_is_listed_in_the_order_of_times,
 ];
 
 async fn migrating_again_changes_nothing(place: &Place) {
@@ -592,6 +593,44 @@ async fn lists_are_filtered_and_paged_in_the_order_of_ids(place: &Place) {
     ] {
         for limit in [1, 4, 25, 100] {
             assert_eq!(read_all(&*store, ListQuery { limit, ..query.clone() }).await, wanted, "{query:?} by {limit}");
+        }
+    }
+}
+
+async fn a_span_of_time_is_listed_in_the_order_of_times(place: &Place) {
+    let store = place.open().await.store;
+    let at = |minute: u64| now() + Duration::from_mins(minute);
+    let mut all = Vec::new();
+    for number in 0..20_u64 {
+        let mut charge = charge_of(100, "pm_ok");
+        let customer = if number % 2 == 0 { "even" } else { "odd" };
+        charge.customer_id = payment_service::domain::CustomerId::try_new(customer).unwrap();
+        // Neither in the order of ids nor each at a time of its own.
+        let id = PaymentId::new(Uuid::from_u64_pair(1, number * 7 % 20));
+        let payment = Payment::intended(id, charge, at(number * 3 % 8));
+        assert_eq!(store.claim(&Record::Payment(payment.clone())).await.unwrap(), Claimed::First);
+        let id = PaymentId::new(Uuid::from_u64_pair(1, 100 + number));
+        let tombstone = Record::Tombstone { key: step(saga(), "charge"), at: at(number * 3 % 8), id };
+        assert_eq!(store.claim(&tombstone).await.unwrap(), Claimed::First);
+        all.push(payment);
+    }
+    all.sort_by_key(|payment| (payment.created_at, payment.id));
+    let even = payment_service::domain::CustomerId::try_new("even").unwrap();
+    for (from, before) in [(None, Some(4)), (Some(2), None), (Some(2), Some(6)), (Some(3), Some(3)), (Some(9), None)] {
+        for customer_id in [None, Some(even.clone())] {
+            let within = |payment: &Payment| {
+                from.is_none_or(|from| payment.created_at >= at(from))
+                    && before.is_none_or(|before| payment.created_at < at(before))
+                    && customer_id.as_ref().is_none_or(|customer| payment.charge.customer_id == *customer)
+            };
+            let wanted = filter(&all, within);
+            let (created_from, created_before) = (from.map(at), before.map(at));
+            let query =
+                ListQuery { created_from, created_before, customer_id: customer_id.clone(), ..Default::default() };
+            for limit in [1, 3, 100] {
+                let read = read_all(&*store, ListQuery { limit, ..query.clone() }).await;
+                assert_eq!(read, wanted, "{query:?} by {limit}");
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use payment_service::{
         RefundOutcome, VoidOutcome,
     },
     store::{Claimed, ListQuery, Page, PaymentStore, StoreError, Swapped},
+    webhooks::event::Outgoing,
 };
 use tokio::sync::Notify;
 
@@ -25,7 +26,7 @@ use crate::support::{Place, World, capture_of, charge_of, eur, on_every_backend,
 
 /// Stops the process: at the n-th moment, everything that waits waits for ever, and the test is told.
 #[derive(Default)]
-struct Stop {
+pub(crate) struct Stop {
     at: usize,
     moments: AtomicUsize,
     reached: Notify,
@@ -47,7 +48,7 @@ impl Stop {
     }
 }
 
-struct StoppingStore(Arc<dyn PaymentStore>, Arc<Stop>);
+pub(crate) struct StoppingStore(Arc<dyn PaymentStore>, Arc<Stop>);
 
 #[async_trait]
 impl PaymentStore for StoppingStore {
@@ -63,8 +64,8 @@ impl PaymentStore for StoppingStore {
     async fn find(&self, id: PaymentId) -> Result<Option<Payment>, StoreError> {
         self.1.around(self.0.find(id)).await
     }
-    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError> {
-        self.1.around(self.0.swap(next)).await
+    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
+        self.1.around(self.0.swap_and_tell(next, event)).await
     }
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
         self.0.list(query).await
@@ -75,7 +76,7 @@ impl PaymentStore for StoppingStore {
     async fn close(&self) {}
 }
 
-struct StoppingProcessor(Arc<dyn PaymentProcessor>, Arc<Stop>);
+pub(crate) struct StoppingProcessor(Arc<dyn PaymentProcessor>, Arc<Stop>);
 
 #[async_trait]
 impl PaymentProcessor for StoppingProcessor {
@@ -97,7 +98,7 @@ impl PaymentProcessor for StoppingProcessor {
 }
 
 /// A process that will stop at its `at`-th moment.
-fn doomed(world: &World, at: usize) -> (Payments, Arc<Stop>) {
+pub(crate) fn doomed(world: &World, at: usize) -> (Payments, Arc<Stop>) {
     let stop = Arc::new(Stop { at, ..Stop::default() });
     let store = Arc::new(StoppingStore(Arc::clone(&world.payments.store), Arc::clone(&stop)));
     let processor = Arc::new(StoppingProcessor(Arc::clone(&world.payments.processor), Arc::clone(&stop)));
@@ -105,7 +106,7 @@ fn doomed(world: &World, at: usize) -> (Payments, Arc<Stop>) {
 }
 
 /// Runs `call` until it ends or the process stops. Whether it stopped.
-async fn until_stop<T>(stop: &Stop, call: impl Future<Output = T>) -> bool {
+pub(crate) async fn until_stop<T>(stop: &Stop, call: impl Future<Output = T>) -> bool {
     tokio::select! {
         biased;
         () = stop.reached.notified() => true,

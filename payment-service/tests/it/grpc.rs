@@ -132,8 +132,11 @@ async fn every_wrong_field_is_named() {
         order_id: "y".into(),
         customer_id: "\u{7}".into(),
         state: 99,
+        created_from: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: -1 }),
+        created_before: None,
     };
-    assert_eq!(fields(service.list(wrong).await), ["page_size", "page_token", "order_id", "customer_id", "state"]);
+    let expected = ["page_size", "page_token", "order_id", "customer_id", "state", "created_from"];
+    assert_eq!(fields(service.list(wrong).await), expected);
     let (all, _) = service.list(pb::ListPaymentsRequest::default()).await.unwrap();
     assert_eq!(all, [payment], "nothing was written");
     service.stop().await;
@@ -162,6 +165,11 @@ async fn pages_follow_one_another() {
     let captured =
         pb::ListPaymentsRequest { state: PaymentState::Captured.into(), ..pb::ListPaymentsRequest::default() };
     assert_eq!(service.list(captured).await.unwrap().0, made);
+    let made_at = made[0].created_at;
+    for (created_from, created_before, wanted) in [(made_at, None, &made[..]), (None, made_at, &[])] {
+        let span = pb::ListPaymentsRequest { created_from, created_before, ..pb::ListPaymentsRequest::default() };
+        assert_eq!(service.list(span).await.unwrap().0, wanted);
+    }
     let voided = pb::ListPaymentsRequest { state: PaymentState::Voided.into(), ..pb::ListPaymentsRequest::default() };
     assert_eq!(service.list(voided).await.unwrap().0, []);
     service.stop().await;

@@ -16,3 +16,4 @@ mod processor;
 mod service;
 mod sqlite;
 mod support;
+mod webhooks;

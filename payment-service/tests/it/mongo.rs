@@ -1,9 +1,6 @@
 //! What only MongoDB does: validation, and servers that go away.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
 use payment_service::{
@@ -138,8 +135,7 @@ async fn a_server_that_goes_away_is_unavailable_and_found_again_when_it_returns(
     let proxy = Proxy::to_the_server().await;
     let options = MongoOptions { server_selection_timeout: Duration::from_millis(500), ..mongo_options() };
     let store = MongoStore::open(&proxy.uri.clone().into(), database, &options).await.unwrap();
-    store.migrate().await.unwrap();
-    let world = World::new(crate::support::Opened { store: Arc::new(store.clone()), ledger: Arc::new(store) });
+    let world = World::new(crate::support::Opened::of(store).await);
     let before = charge_of(100, "pm_ok");
     world.payments.charge(&before).await.unwrap();
 

@@ -25,7 +25,9 @@ use payment_service::{
         ListQuery, PAGE_SIZE_MAX, PaymentStore,
         mongo::{MongoOptions, MongoStore},
         sqlite::SqliteStore,
+        webhooks::WebhookStore,
     },
+    webhooks::outbox::Outbox,
 };
 use service_kit::metrics::Metrics;
 use uuid::Uuid;
@@ -158,12 +160,13 @@ impl Place {
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn PaymentStore>,
     pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) webhooks: Arc<dyn WebhookStore>,
 }
 
 impl Opened {
-    async fn of<S: PaymentStore + Ledger + Clone>(store: S) -> Self {
+    pub(crate) async fn of<S: PaymentStore + Ledger + WebhookStore + Clone>(store: S) -> Self {
         store.migrate().await.unwrap();
-        Self { store: Arc::new(store.clone()), ledger: Arc::new(store) }
+        Self { store: Arc::new(store.clone()), ledger: Arc::new(store.clone()), webhooks: Arc::new(store) }
     }
 }
 
@@ -234,6 +237,7 @@ pub(crate) fn payments(store: Arc<dyn PaymentStore>, processor: Arc<dyn PaymentP
         clock: Arc::new(ManualClock::default()),
         ids: Arc::new(RandomIds),
         attempts: Attempts::new(&Metrics::new()),
+        outbox: Outbox::off(),
     }
 }
 

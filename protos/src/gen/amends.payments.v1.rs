@@ -155,6 +155,12 @@ pub struct ListPaymentsRequest {
     /// Only this state's, where given.
     #[prost(enumeration = "PaymentState", tag = "5")]
     pub state: i32,
+    /// Only those that were first asked for at this time or later, where given.
+    #[prost(message, optional, tag = "6")]
+    pub created_from: ::core::option::Option<::prost_types::Timestamp>,
+    /// Only those that were first asked for before this time, where given.
+    #[prost(message, optional, tag = "7")]
+    pub created_before: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListPaymentsResponse {
@@ -518,7 +524,7 @@ pub mod payment_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Pages through payments in id order.
+        /// Pages through payments in id order; with a span of time, in the order in which they were first asked for.
         pub async fn list_payments(
             &mut self,
             request: impl tonic::IntoRequest<super::ListPaymentsRequest>,
@@ -605,7 +611,7 @@ pub mod payment_service_server {
             tonic::Response<super::GetPaymentResponse>,
             tonic::Status,
         >;
-        /// Pages through payments in id order.
+        /// Pages through payments in id order; with a span of time, in the order in which they were first asked for.
         async fn list_payments(
             &self,
             request: tonic::Request<super::ListPaymentsRequest>,

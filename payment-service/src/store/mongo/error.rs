@@ -16,6 +16,20 @@ pub(super) fn is_duplicate_key(error: &Error) -> bool {
     code(error) == Some(DUPLICATE_KEY)
 }
 
+/// Whether an insert of many failed for nothing but documents that are there already.
+pub(super) fn is_only_duplicate_keys(error: &Error) -> bool {
+    match &*error.kind {
+        ErrorKind::InsertMany(many) => {
+            many.write_concern_error.is_none()
+                && many
+                    .write_errors
+                    .as_ref()
+                    .is_some_and(|errors| errors.iter().all(|error| error.code == DUPLICATE_KEY))
+        }
+        _ => false,
+    }
+}
+
 fn code(error: &Error) -> Option<i32> {
     match &*error.kind {
         ErrorKind::Command(command) => Some(command.code),

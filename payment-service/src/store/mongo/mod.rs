@@ -10,6 +10,7 @@
 
 mod error;
 mod schema;
+mod webhooks;
 
 use std::{future::Future, time::Duration};
 
@@ -31,9 +32,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use self::error::is_duplicate_key;
 use super::{
     Claimed, ListQuery, PAGE_SIZE_MAX, Page, PaymentStore, StoreError, Swapped,
-    document::{Document, PAYMENT},
+    document::{Document, PAYMENT, webhook::DeliveryDocument},
 };
-use crate::domain::{Payment, Record, StepKey};
+use crate::{
+    domain::{Payment, Record, StepKey},
+    webhooks::event::Outgoing,
+};
+
+pub use webhooks::WEBHOOK_DELIVERIES;
 
 /// The collection of payments.
 pub const PAYMENTS: &str = "payments";
@@ -58,6 +64,7 @@ pub struct MongoStore {
     database: Database,
     payments: Collection<Document>,
     lines: Collection<Line>,
+    deliveries: Collection<DeliveryDocument>,
     bound: Duration,
 }
 
@@ -97,6 +104,7 @@ impl MongoStore {
         Ok(Self {
             payments: database.collection(PAYMENTS),
             lines: database.collection(SIMULATED_PROCESSOR),
+            deliveries: database.collection(WEBHOOK_DELIVERIES),
             client,
             database,
             bound: options.operation_timeout,
@@ -148,12 +156,12 @@ impl MongoStore {
         &self,
         collection: &Collection<T>,
         filter: bson::Document,
-        fields: bson::Document,
+        update: bson::Document,
     ) -> Result<Swapped, mongodb::error::Error>
     where
         T: Send + Sync,
     {
-        let updated = self.bounded(collection.update_one(filter, doc! { "$set": fields }).into_future()).await?;
+        let updated = self.bounded(collection.update_one(filter, update).into_future()).await?;
         Ok(if updated.matched_count == 1 { Swapped::Done } else { Swapped::Lost })
     }
 }
@@ -161,7 +169,7 @@ impl MongoStore {
 #[async_trait]
 impl PaymentStore for MongoStore {
     async fn migrate(&self) -> Result<(), StoreError> {
-        schema::migrate(&self.database, &self.payments).await
+        schema::migrate(&self.database, &self.payments, &self.deliveries).await
     }
 
     async fn claim(&self, record: &Record) -> Result<Claimed, StoreError> {
@@ -184,7 +192,7 @@ impl PaymentStore for MongoStore {
         }
     }
 
-    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError> {
+    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
         let document = Document::from(next);
         let mut fields = bson::to_document(&document.state).map_err(|error| StoreError::Bug(Box::new(error)))?;
         fields.insert("version", document.version);
@@ -193,7 +201,11 @@ impl PaymentStore for MongoStore {
             fields.insert("closed_at", closed_at);
         }
         let filter = doc! { "_id": document.step_key, "version": document.version - 1, "kind": PAYMENT };
-        match self.swap_in(&self.payments, filter, fields).await {
+        let mut update = doc! { "$set": fields };
+        if let Some(event) = event {
+            update.insert("$push", webhooks::append(event)?);
+        }
+        match self.swap_in(&self.payments, filter, update).await {
             // The only unique indexes a swap can touch are those on the keys of refunds and of endings.
             Err(error) if is_duplicate_key(&error) => Err(StoreError::StepKeyTaken),
             swapped => Ok(swapped?),
@@ -213,9 +225,37 @@ impl PaymentStore for MongoStore {
             filter.insert("status", status.name());
         }
         filter.insert("kind", PAYMENT);
+        let sort = if query.by_time() {
+            doc! { "created_at": 1, "payment_id": 1 }
+        } else {
+            doc! { "payment_id": 1 }
+        };
+        let mut span = bson::Document::new();
+        if let Some(from) = query.created_from {
+            span.insert("$gte", from.as_micros());
+        }
+        if let Some(before) = query.created_before {
+            span.insert("$lt", before.as_micros());
+        }
         // Only where a page goes on: a range that excludes nothing has kept a planner from the index on what is asked for.
-        if let Some(after) = query.after {
-            filter.insert("payment_id", doc! { "$gt": after.to_string() });
+        match query.after {
+            None => {}
+            Some(after) if query.by_time() => {
+                // Of one time, the order of ids: a page goes on after both of the last one's.
+                if let Some(last) = self.find(after).await? {
+                    let at = last.created_at.as_micros();
+                    let later = doc! { "created_at": { "$gt": at } };
+                    let same_time = doc! { "created_at": at, "payment_id": { "$gt": after.to_string() } };
+                    filter.insert("$or", vec![later, same_time]);
+                    span.insert("$gte", at);
+                }
+            }
+            Some(after) => {
+                filter.insert("payment_id", doc! { "$gt": after.to_string() });
+            }
+        }
+        if !span.is_empty() {
+            filter.insert("created_at", span);
         }
         let found: Vec<Document> = self
             .bounded(async {
@@ -224,7 +264,7 @@ impl PaymentStore for MongoStore {
                 let cursor = self
                     .payments
                     .find(filter)
-                    .sort(doc! { "payment_id": 1 })
+                    .sort(sort)
                     .limit(i64::from(wanted))
                     .batch_size(wanted)
                     .max_time(self.bound)
@@ -270,8 +310,8 @@ impl Ledger for MongoStore {
 
     async fn swap(&self, next: &Entry) -> Result<ledger::Swapped, LedgerError> {
         let filter = doc! { "_id": next.key.as_str(), "version": next.version - 1 };
-        let fields = doc! { "version": next.version, "entry": encode(next)? };
-        Ok(match self.swap_in(&self.lines, filter, fields).await.map_err(StoreError::from)? {
+        let update = doc! { "$set": { "version": next.version, "entry": encode(next)? } };
+        Ok(match self.swap_in(&self.lines, filter, update).await.map_err(StoreError::from)? {
             Swapped::Done => ledger::Swapped::Done,
             Swapped::Lost => ledger::Swapped::Lost,
         })

@@ -9,13 +9,14 @@ use mongodb::{
     options::{IndexOptions, ValidationAction, ValidationLevel},
 };
 
-use super::PAYMENTS;
+use super::{PAYMENTS, WEBHOOK_DELIVERIES};
 use crate::{
     domain::Status,
     store::{
         StoreError,
-        document::{AUTHORIZE, Document, PAYMENT, TOMBSTONE},
+        document::{AUTHORIZE, Document, PAYMENT, TOMBSTONE, webhook::DeliveryDocument},
     },
+    webhooks::{delivery::DeliveryState, event::EventType},
 };
 
 const NAMESPACE_EXISTS: i32 = 48;
@@ -59,6 +60,11 @@ fn validator() -> bson::Document {
             "endings": { "bsonType": "array", "items": ending },
         },
     };
+    let event = doc! {
+        "bsonType": "object",
+        "required": ["id", "kind", "at", "body"],
+        "properties": { "id": text(), "kind": { "enum": event_kinds() }, "at": time(), "body": text() },
+    };
     doc! { "$and": [
         { "$jsonSchema": {
             "bsonType": "object",
@@ -92,6 +98,7 @@ fn validator() -> bson::Document {
                         "refunds": { "bsonType": "array", "items": refund },
                         "mode": { "enum": [AUTHORIZE] },
                         "hold": hold,
+                        "outbox": { "bsonType": "array", "items": event },
                     },
                 },
             ],
@@ -121,37 +128,113 @@ fn indexes() -> Vec<IndexModel> {
         by("order_id"),
         by("customer_id"),
         by("status"),
+        by("created_at"),
+        // Holds only payments that something is to be told of, for the moment until it is.
+        IndexModel::builder()
+            .keys(doc! { "outbox.at": 1 })
+            .options(
+                IndexOptions::builder().partial_filter_expression(doc! { "outbox.at": { "$exists": true } }).build(),
+            )
+            .build(),
     ]
 }
 
-pub(super) async fn migrate(database: &Database, payments: &Collection<Document>) -> Result<(), StoreError> {
+fn event_kinds() -> Vec<&'static str> {
+    EventType::ALL.iter().map(|kind| kind.name()).collect()
+}
+
+/// What a delivery must be.
+fn delivery_validator() -> bson::Document {
+    let states: Vec<&str> = DeliveryState::ALL.iter().map(|state| state.name()).collect();
+    let text = || doc! { "bsonType": "string", "minLength": 1 };
+    let time = || doc! { "bsonType": "long" };
+    let count = || doc! { "bsonType": "long", "minimum": 0_i64 };
+    doc! { "$jsonSchema": {
+        "bsonType": "object",
+        "required": [
+            "_id", "event_id", "endpoint", "kind", "payment_id", "order_id", "body", "created_at", "began_at", "state", "due_at",
+            "leased", "attempts", "tries",
+        ],
+        "properties": {
+            "_id": text(),
+            "event_id": text(),
+            "endpoint": text(),
+            "kind": { "enum": event_kinds() },
+            "payment_id": text(),
+            "order_id": text(),
+            "body": text(),
+            "created_at": time(),
+            "began_at": time(),
+            "state": { "enum": states },
+            "due_at": time(),
+            "leased": { "bsonType": "bool" },
+            "attempts": count(),
+            "tries": count(),
+            "attempted_at": time(),
+            "answer": text(),
+            "done_at": time(),
+        },
+    } }
+}
+
+fn delivery_indexes() -> Vec<IndexModel> {
+    let pending = doc! { "state": DeliveryState::Pending.name() };
+    // Only what is pending is looked for by time: these stay small, however much was delivered.
+    let waiting = |field: &str| {
+        IndexModel::builder()
+            .keys(doc! { "endpoint": 1, field: 1 })
+            .options(IndexOptions::builder().partial_filter_expression(pending.clone()).build())
+            .build()
+    };
+    let by = |field: &str| IndexModel::builder().keys(doc! { field: 1, "_id": -1 }).build();
+    vec![
+        waiting("due_at"),
+        waiting("began_at"),
+        by("state"),
+        by("endpoint"),
+        by("order_id"),
+        IndexModel::builder().keys(doc! { "done_at": 1 }).options(IndexOptions::builder().sparse(true).build()).build(),
+    ]
+}
+
+pub(super) async fn migrate(
+    database: &Database,
+    payments: &Collection<Document>,
+    deliveries: &Collection<DeliveryDocument>,
+) -> Result<(), StoreError> {
+    validated(database, PAYMENTS, validator()).await?;
+    payments.create_indexes(indexes()).await?;
+    validated(database, WEBHOOK_DELIVERIES, delivery_validator()).await?;
+    deliveries.create_indexes(delivery_indexes()).await?;
+    Ok(())
+}
+
+/// Makes the collection, or brings its validation up to date.
+async fn validated(database: &Database, name: &str, validator: bson::Document) -> Result<(), StoreError> {
     let created = database
-        .create_collection(PAYMENTS)
-        .validator(validator())
+        .create_collection(name)
+        .validator(validator.clone())
         .validation_level(ValidationLevel::Strict)
         .validation_action(ValidationAction::Error)
         .await;
     match created {
-        Ok(()) => {}
-        Err(error) if is_namespace_exists(&error) => update_validator(database).await?,
-        Err(error) => return Err(error.into()),
+        Ok(()) => Ok(()),
+        Err(error) if is_namespace_exists(&error) => update_validator(database, name, validator).await,
+        Err(error) => Err(error.into()),
     }
-    payments.create_indexes(indexes()).await?;
-    Ok(())
 }
 
 /// Changes the validation where it is not as it should be: asking first spares the service's user a privilege.
-async fn update_validator(database: &Database) -> Result<(), StoreError> {
+async fn update_validator(database: &Database, name: &str, wanted: bson::Document) -> Result<(), StoreError> {
     use futures::TryStreamExt as _;
-    let wanted = validator();
-    let mut listed = database.list_collections().filter(doc! { "name": PAYMENTS }).await?;
+    let mut listed = database.list_collections().filter(doc! { "name": name }).await?;
     while let Some(collection) = listed.try_next().await? {
         if collection.options.validator.as_ref() == Some(&wanted) {
             return Ok(());
         }
     }
     let change =
-        doc! { "collMod": PAYMENTS, "validator": wanted, "validationLevel": "strict", "validationAction": "error" };
+        doc! { "collMod": name, "validator": wanted, "validationLevel": "strict", "validationAction": "error" };
     database.run_command(change).await?;
     Ok(())
 }

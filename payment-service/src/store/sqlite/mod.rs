@@ -4,6 +4,7 @@
 
 mod rows;
 mod schema;
+mod webhooks;
 mod writer;
 
 use std::fmt::Write as _;
@@ -21,7 +22,10 @@ use self::{
     writer::{Write, Writer, Written},
 };
 use super::{Claimed, ListQuery, PAGE_SIZE_MAX, Page, PaymentStore, StoreError, Swapped, document};
-use crate::domain::{Payment, Record, StepKey};
+use crate::{
+    domain::{Payment, Record, StepKey},
+    webhooks::event::Outgoing,
+};
 
 pub use schema::{LEDGER_SCHEMA, SCHEMA};
 
@@ -86,13 +90,21 @@ impl PaymentStore for SqliteStore {
         })
     }
 
-    async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError> {
-        Ok(self.writer.write(Write::Swap(Box::new(next.into()))).await?.into())
+    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
+        let (next, event) = (Box::new(next.into()), event.cloned().map(Box::new));
+        Ok(self.writer.write(Write::Swap { next, event }).await?.into())
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
         let limit = query.limit.clamp(1, PAGE_SIZE_MAX);
-        let mut sql = format!("SELECT {COLUMNS} FROM payments WHERE kind = 'payment' AND payment_id > $1");
+        // Of one time, the order of ids: a page goes on after both of the last one's.
+        let (after, order) = if query.by_time() {
+            let last = "COALESCE((SELECT created_at FROM payments WHERE payment_id = $1), -9223372036854775807)";
+            (format!("(created_at, payment_id) > ({last}, $1)"), "created_at, payment_id")
+        } else {
+            ("payment_id > $1".to_owned(), "payment_id")
+        };
+        let mut sql = format!("SELECT {COLUMNS} FROM payments WHERE kind = 'payment' AND {after}");
         let mut values = vec![query.after.map_or_else(String::new, |after| after.to_string())];
         let mut only = |column: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -103,8 +115,15 @@ impl PaymentStore for SqliteStore {
         only("order_id", query.order_id.map(|order| order.to_string()));
         only("customer_id", query.customer_id.as_ref().map(|customer| customer.as_str().to_owned()));
         only("status", query.status.map(|status| status.name().to_owned()));
+        // Numbers, which need no quoting.
+        if let Some(from) = query.created_from {
+            let _ = write!(sql, " AND created_at >= {}", from.as_micros());
+        }
+        if let Some(before) = query.created_before {
+            let _ = write!(sql, " AND created_at < {}", before.as_micros());
+        }
         // One more than asked for tells whether there is another page.
-        let _ = write!(sql, " ORDER BY payment_id LIMIT {}", limit + 1);
+        let _ = write!(sql, " ORDER BY {order} LIMIT {}", limit + 1);
         let rows = self
             .database
             .bounded(async {

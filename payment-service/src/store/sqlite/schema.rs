@@ -3,7 +3,7 @@
 use amends_sql::{Migration, Schema};
 
 /// The payments.
-pub const SCHEMA: Schema = Schema { component: "payment", migrations: &[PAYMENTS, AUTHORIZATIONS] };
+pub const SCHEMA: Schema = Schema { component: "payment", migrations: &[PAYMENTS, AUTHORIZATIONS, WEBHOOKS, BY_TIME] };
 
 const PAYMENTS: Migration = Migration {
     version: 1,
@@ -104,6 +104,55 @@ CREATE INDEX payments_by_order ON payments (order_id, payment_id);
 CREATE INDEX payments_by_customer ON payments (customer_id, payment_id);
 CREATE INDEX payments_by_status ON payments (status, payment_id);
 ",
+};
+
+/// The outbox is a table here, since a transaction spans them; it is empty but for the moment until an event is relayed.
+const WEBHOOKS: Migration = Migration {
+    version: 3,
+    description: "webhooks",
+    sql: "
+CREATE TABLE webhook_outbox (
+    event_id TEXT NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('payment.captured', 'payment.refunded', 'payment.declined')),
+    at BIGINT NOT NULL,
+    payment_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    body TEXT NOT NULL CHECK (body <> '')
+);
+CREATE TABLE webhook_deliveries (
+    delivery_id TEXT NOT NULL PRIMARY KEY,
+    event_id TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('payment.captured', 'payment.refunded', 'payment.declined')),
+    payment_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    began_at BIGINT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
+    due_at BIGINT NOT NULL,
+    leased BIGINT NOT NULL CHECK (leased IN (0, 1)),
+    attempts BIGINT NOT NULL CHECK (attempts >= 0),
+    tries BIGINT NOT NULL CHECK (tries >= 0),
+    attempted_at BIGINT,
+    answer TEXT,
+    done_at BIGINT,
+    CHECK ((state = 'pending') = (done_at IS NULL))
+);
+-- Only what is pending is looked for by time: these stay small, however much was delivered.
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint, due_at) WHERE state = 'pending';
+CREATE INDEX webhook_deliveries_oldest ON webhook_deliveries (endpoint, began_at) WHERE state = 'pending';
+CREATE INDEX webhook_deliveries_by_state ON webhook_deliveries (state, delivery_id);
+CREATE INDEX webhook_deliveries_by_endpoint ON webhook_deliveries (endpoint, delivery_id);
+CREATE INDEX webhook_deliveries_by_order ON webhook_deliveries (order_id, delivery_id);
+CREATE INDEX webhook_deliveries_by_end ON webhook_deliveries (done_at) WHERE done_at IS NOT NULL;
+",
+};
+
+const BY_TIME: Migration = Migration {
+    version: 4,
+    description: "payments by time",
+    sql: "CREATE INDEX payments_by_time ON payments (created_at, payment_id);",
 };
 
 /// The simulated processor's memory. A component of its own: it is another party's.

@@ -6,10 +6,16 @@
 use amends_sql::{Database, SqlError, Tx};
 use tokio::sync::{mpsc, oneshot};
 
-use super::rows::{COLUMNS, PLACEHOLDERS, SWAP, bind_all, bind_swap};
-use crate::store::{
-    StoreError,
-    document::{Document, EndingStateDocument, RefundStateDocument, StateFields},
+use super::{
+    rows::{COLUMNS, PLACEHOLDERS, SWAP, bind_all, bind_swap},
+    webhooks::put_in_tx,
+};
+use crate::{
+    store::{
+        StoreError,
+        document::{Document, EndingStateDocument, RefundStateDocument, StateFields},
+    },
+    webhooks::event::Outgoing,
 };
 
 /// Callers wait in this queue; when it is full they wait before it. Either way their own bound ends the wait.
@@ -22,8 +28,8 @@ const BATCH_LEN_MAX: usize = 64;
 pub(super) enum Write {
     /// A record, unless its key has one.
     Claim(Box<Document>),
-    /// A payment, if its version is one less.
-    Swap(Box<Document>),
+    /// A payment, if its version is one less; and then what is to be told of it.
+    Swap { next: Box<Document>, event: Option<Box<Outgoing>> },
     /// A line of the ledger, unless its key has one.
     OpenLine { key: String, version: i64, line: String },
     /// A line of the ledger, if its version is one less.
@@ -125,9 +131,13 @@ async fn apply_in_tx(tx: &mut Tx, write: &Write) -> Result<Written, StoreError> 
                 format!("INSERT INTO payments ({COLUMNS}) VALUES ({PLACEHOLDERS}) ON CONFLICT (step_key) DO NOTHING");
             bind_all(sqlx::query(sqlx::AssertSqlSafe(sql)), document)?.execute(&mut **tx).await
         }
-        Write::Swap(document) => {
-            let Some(state) = document.state.as_ref() else { return Err(StoreError::Corrupt { what: "payment" }) };
-            return swap_in_tx(tx, document, state).await;
+        Write::Swap { next, event } => {
+            let Some(state) = next.state.as_ref() else { return Err(StoreError::Corrupt { what: "payment" }) };
+            let written = swap_in_tx(tx, next, state).await?;
+            if let (Written::Done, Some(event)) = (written, event) {
+                put_in_tx(tx, event).await?;
+            }
+            return Ok(written);
         }
         Write::OpenLine { key, version, line } => {
             let sql = "INSERT INTO simulated_processor (idempotency_key, version, line) VALUES ($1, $2, $3) \

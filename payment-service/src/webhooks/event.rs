@@ -1,0 +1,175 @@
+//! What is told, and in which words: the body of a webhook, made once, when the payment changes, so that every attempt sends the
+//! same bytes. Persisted and published, so a contract: fields are added, never renamed; another meaning is another version.
+//!
+//! Must not know: endpoints, HTTP, stores. Holds no payment method and no processor's reference.
+
+use std::fmt;
+
+use amends_primitives::{Money, OrderId, PaymentId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Event, Payment, RefundState, State};
+
+/// The version of the body.
+const VERSION: u32 = 1;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EventType {
+    /// The money was taken.
+    #[serde(rename = "payment.captured")]
+    Captured,
+    /// Some of it, or all, was given back.
+    #[serde(rename = "payment.refunded")]
+    Refunded,
+    /// The processor refused a charge or an authorization: nothing was taken.
+    #[serde(rename = "payment.declined")]
+    Declined,
+}
+
+impl EventType {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Captured, Self::Refunded, Self::Declined];
+
+    /// The name that is sent, stored and configured.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Captured => "payment.captured",
+            Self::Refunded => "payment.refunded",
+            Self::Declined => "payment.declined",
+        }
+    }
+
+    /// By its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// What an event of the payment is told as; most are not told at all.
+    pub const fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::Captured { .. } => Some(Self::Captured),
+            Event::RefundDone { .. } => Some(Self::Refunded),
+            Event::Declined { .. } => Some(Self::Declined),
+            Event::Authorized { .. }
+            | Event::EndingAsked { .. }
+            | Event::CaptureRefused { .. }
+            | Event::Voided
+            | Event::BarrierClosed
+            | Event::RefundAsked { .. }
+            | Event::RefundRefused { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Something to tell, as it waits in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The `webhook-id`: the same for every endpoint and every attempt. Made of the payment and its version, of which there is
+    /// one, so that nothing that is done twice tells of it under two names.
+    pub id: String,
+    /// What happened.
+    pub kind: EventType,
+    /// When.
+    pub at: Timestamp,
+    /// To which payment.
+    pub payment_id: PaymentId,
+    /// Of which order.
+    pub order_id: OrderId,
+    /// What is sent, to the byte.
+    pub body: String,
+}
+
+impl Outgoing {
+    /// What is to be told of `next`, which came about by `event`; `None` where nobody is told of such.
+    pub fn of(event: &Event, next: &Payment) -> Option<Self> {
+        let kind = EventType::of(event)?;
+        Some(Self {
+            id: format!("{}{:04}", id_prefix(next.id), next.version),
+            kind,
+            at: next.updated_at,
+            payment_id: next.id,
+            order_id: next.charge.order_id,
+            body: body(kind, event, next),
+        })
+    }
+}
+
+/// What the ids of all webhooks about a payment begin with. Without a full stop, which separates what is signed.
+pub(crate) fn id_prefix(payment: PaymentId) -> String {
+    format!("evt_{}_", payment.as_uuid().simple())
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: EventType,
+    version: u32,
+    timestamp: String,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    payment_id: String,
+    order_id: String,
+    customer_id: &'a str,
+    status: &'static str,
+    amount: Amount,
+    captured: Amount,
+    refunded: Amount,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund: Option<Amount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decline_code: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Amount {
+    amount_minor: i64,
+    currency: String,
+}
+
+impl From<Money> for Amount {
+    fn from(money: Money) -> Self {
+        Self { amount_minor: money.amount_minor(), currency: money.currency().code().to_owned() }
+    }
+}
+
+fn body(kind: EventType, event: &Event, payment: &Payment) -> String {
+    let refund = match event {
+        Event::RefundDone { key, .. } => payment.state.capture().and_then(|capture| capture.refund(key)),
+        _ => None,
+    };
+    let body = Body {
+        r#type: kind,
+        version: VERSION,
+        timestamp: payment.updated_at.to_string(),
+        data: Data {
+            payment_id: payment.id.to_string(),
+            order_id: payment.charge.order_id.to_string(),
+            customer_id: payment.charge.customer_id.as_str(),
+            status: payment.status().name(),
+            amount: payment.charge.amount.into(),
+            captured: payment.captured().into(),
+            refunded: payment.refunded().into(),
+            refund: refund
+                .filter(|refund| matches!(refund.state, RefundState::Done { .. }))
+                .map(|refund| refund.amount.into()),
+            decline_code: match &payment.state {
+                State::Declined { reason } => Some(reason.name()),
+                _ => None,
+            },
+        },
+    };
+    // Fails for maps whose keys are no text, and there are none.
+    serde_json::to_string(&body).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

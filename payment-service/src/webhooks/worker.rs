@@ -1,0 +1,140 @@
+//! Delivers what is due, endpoint by endpoint: each has its own few attempts at once, so a slow one holds up nobody else.
+//!
+//! Must not know: payments.
+
+use std::{sync::Arc, time::Duration};
+
+use service_kit::shutdown::Shutdown;
+use tokio::{task::JoinSet, time::Instant};
+use tracing::{Instrument as _, field::Empty};
+
+use super::{
+    DRAIN_MAX, Endpoint, PAUSE_AFTER_FAILURE, Webhooks,
+    delivery::{Delivery, Next},
+    sender,
+};
+use crate::store::StoreError;
+
+/// At least a moment, whatever the clocks say: no busy loop.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+
+impl Webhooks {
+    pub(super) async fn run_endpoint(&self, endpoint: &Arc<Endpoint>, shutdown: &Shutdown) {
+        let mut in_flight = JoinSet::new();
+        loop {
+            let pause = tokio::select! {
+                biased;
+                () = shutdown.triggered() => break,
+                pause = self.fill(endpoint, &mut in_flight) => pause,
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.triggered() => break,
+                Some(ended) = in_flight.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "an attempt to deliver a webhook has stopped badly");
+                    }
+                }
+                () = endpoint.due.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        let drained = tokio::time::timeout(DRAIN_MAX, async { while in_flight.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            let name = &*endpoint.target.name;
+            tracing::warn!(endpoint = name, webhooks = in_flight.len(), "cut off; sent again when their leases end");
+        }
+    }
+
+    /// Begins as many attempts as there is room for, and tells how long there is nothing to do.
+    async fn fill(&self, endpoint: &Arc<Endpoint>, in_flight: &mut JoinSet<()>) -> Duration {
+        match self.try_fill(endpoint, in_flight).await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::warn!(%error, endpoint = &*endpoint.target.name, "webhooks that are due cannot be looked up");
+                PAUSE_AFTER_FAILURE
+            }
+        }
+    }
+
+    async fn try_fill(&self, endpoint: &Arc<Endpoint>, in_flight: &mut JoinSet<()>) -> Result<Duration, StoreError> {
+        let (inner, name) = (&self.0, &*endpoint.target.name);
+        while in_flight.len() < inner.concurrency {
+            let now = self.now();
+            let Some(delivery) = inner.store.claim_due(name, now, now + inner.lease).await? else {
+                let backlog = inner.store.backlog(name).await?;
+                let age = backlog.oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
+                inner.metrics.pending_age(name, age);
+                let until_due = backlog.next_due.map_or(inner.sweep, |due| due.since(now));
+                return Ok(until_due.clamp(PAUSE_MIN, inner.sweep.max(PAUSE_MIN)));
+            };
+            let (webhooks, endpoint) = (self.clone(), Arc::clone(endpoint));
+            in_flight.spawn(async move { webhooks.attempt(&endpoint, delivery).await });
+        }
+        // Full: an attempt that ends makes room.
+        Ok(inner.sweep)
+    }
+
+    /// Delivers all that is due to the endpoint of that name, and waits for it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn deliver_due(&self, endpoint: &str) -> Result<(), StoreError> {
+        let Some(endpoint) = self.0.endpoints.iter().find(|known| &*known.target.name == endpoint) else {
+            return Ok(());
+        };
+        let mut in_flight = JoinSet::new();
+        loop {
+            self.try_fill(endpoint, &mut in_flight).await?;
+            if in_flight.join_next().await.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn attempt(&self, endpoint: &Endpoint, delivery: Delivery) {
+        let span = tracing::info_span!(
+            parent: None,
+            "webhook",
+            otel.name = "deliver",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            peer.service = &*endpoint.target.name,
+            service.peer.name = &*endpoint.target.name,
+            server.address = endpoint.target.host(),
+            webhook.id = delivery.event_id,
+            webhook.attempt = delivery.attempts,
+            payment.id = %delivery.payment_id,
+            order.id = %delivery.order_id,
+            result = Empty,
+        );
+        self.attempt_in_span(endpoint, delivery, &span).instrument(span.clone()).await;
+    }
+
+    async fn attempt_in_span(&self, endpoint: &Endpoint, delivery: Delivery, span: &tracing::Span) {
+        let (inner, name) = (&self.0, &*endpoint.target.name);
+        let begun = Instant::now();
+        let answer = sender::send(&inner.client, &endpoint.target, &delivery, self.now()).await;
+        inner.metrics.attempt(name, answer.result(), begun.elapsed());
+        span.record("result", answer.result());
+        let settlement = inner.patience.settle(&delivery, answer, self.now(), rand::random());
+        if settlement.next != Next::Delivered {
+            span.record("otel.status_code", "ERROR");
+        }
+        let answer = &settlement.answer;
+        // Which webhook it is, the span says.
+        match inner.store.settle(&delivery, &settlement).await {
+            Ok(false) => tracing::info!(endpoint = name, "another attempt has settled it"),
+            Ok(true) => match settlement.next {
+                Next::Delivered => inner.metrics.delivered(name),
+                Next::Retry { at } => tracing::info!(endpoint = name, answer, next = %at, "not delivered yet"),
+                Next::Dead => {
+                    inner.metrics.dead(name);
+                    tracing::error!(endpoint = name, answer, "given up: a dead letter");
+                }
+            },
+            // The lease ends, and it is sent again under the same id.
+            Err(error) => tracing::warn!(%error, endpoint = name, "the outcome cannot be stored"),
+        }
+    }
+}
