@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amends_primitives::{Currency, Money, SagaId};
+use amends_primitives::{Currency, Money, SagaId, SeededIds};
+use service_kit::context::RequestContext;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -241,4 +242,22 @@ async fn silence_ends_at_the_deadline_and_is_not_a_no() {
     let nobody = HttpProcessor::new(&config, Duration::from_secs(5)).unwrap();
     assert_eq!(nobody.charge(&ask()).await, ChargeOutcome::Unknown(Unknown::Failed));
     assert!(!format!("{nobody:?} {config:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn correlation_and_trace_go_along_and_the_callers_deadline_counts() {
+    let context = RequestContext::fresh(&SeededIds::new(1));
+    let script = Script::of(&[&good()], 5_000).await;
+    assert_eq!(context.clone().scope(script.processor.charge(&ask())).await, done());
+    let last = script.last.lock().unwrap().to_lowercase();
+    assert!(last.contains(&format!("x-correlation-id: {}\r\n", context.correlation)), "{last}");
+    assert!(last.contains(&format!("traceparent: 00-{}-", context.trace_id())), "{last}");
+
+    let script = Script::of(&["silence"], 60_000).await;
+    let begun = Instant::now();
+    let mut hurried = context;
+    hurried.deadline = Some(tokio::time::Instant::now() + Duration::from_millis(200));
+    let outcome = hurried.scope(script.processor.charge(&ask())).await;
+    assert_eq!(outcome, ChargeOutcome::Unknown(Unknown::TimedOut));
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
