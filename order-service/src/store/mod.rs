@@ -3,6 +3,7 @@
 //! Must not know: HTTP, gRPC, participants, how a saga runs. It only lets somebody add to its transaction
 //! ([`SagaStart`](crate::ports::SagaStart)) so that an order and its saga begin together or not at all.
 
+mod audit;
 mod idempotency;
 mod orders;
 mod outbox;
@@ -11,7 +12,8 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use orders::{AuditRow, SqlOrders, audit, change_in_tx, known};
+pub use audit::{AuditRow, audit, known};
+pub use orders::{SqlOrders, change_in_tx};
 pub use outbox::{Subject, payload_of};
 pub use schema::SCHEMA;
 pub use sweep::Swept;

@@ -121,49 +121,6 @@ impl OrderStore for SqlOrders {
     }
 }
 
-/// An order without its lines, and the key it was placed under.
-#[derive(Debug, Clone)]
-pub struct AuditRow {
-    /// The order; its `lines` are empty.
-    pub order: Order,
-    /// The key it was placed under.
-    pub idempotency_key: String,
-}
-
-/// All orders by id, for reconciliation.
-///
-/// # Errors
-/// When the store fails.
-pub async fn audit(database: &Database, after: Option<OrderId>, limit: u16) -> Result<Vec<AuditRow>, SqlError> {
-    let sql = format!("SELECT {HEAD} FROM orders WHERE id > $1 ORDER BY id LIMIT $2");
-    let work = async {
-        let rows = sqlx::query(AssertSqlSafe(sql))
-            .bind(after.map(|id| id.to_string()).unwrap_or_default())
-            .bind(i64::from(limit))
-            .fetch_all(database.reader())
-            .await?;
-        let read =
-            |row: &AnyRow| Ok(AuditRow { order: read_row(row)?, idempotency_key: row.try_get("idempotency_key")? });
-        rows.iter().map(read).collect()
-    };
-    database.bounded(work).await
-}
-
-/// Which of these orders there are.
-///
-/// # Errors
-/// When the store fails.
-pub async fn known(database: &Database, ids: &[OrderId]) -> Result<Vec<OrderId>, SqlError> {
-    let places: Vec<String> = (1..=ids.len()).map(|number| format!("${number}")).collect();
-    let sql = format!("SELECT id FROM orders WHERE id IN ({})", places.join(", "));
-    let mut query = sqlx::query_as::<_, (String,)>(AssertSqlSafe(sql));
-    for id in ids {
-        query = query.bind(id.to_string());
-    }
-    let rows = database.bounded(async { query.fetch_all(database.reader()).await.map_err(SqlError::from) }).await?;
-    rows.iter().map(|(id,)| id.parse().map_err(|_| SqlError::Corrupt { what: "orders.id" })).collect()
-}
-
 /// Changes an order by a command, in somebody's transaction. With `give_key_back`, the idempotency key it was placed under may be used
 /// anew once that transaction commits.
 ///
@@ -204,7 +161,7 @@ pub async fn change_in_tx(
 }
 
 /// An order without its lines.
-const HEAD: &str = "id, customer_id, status, version, currency, total_minor, payment_method, payment_id, reservation_id, \
+pub(super) const HEAD: &str = "id, customer_id, status, version, currency, total_minor, payment_method, payment_id, reservation_id, \
     failure_code, failure_message, saga_id, cancel_saga_id, idempotency_key, trace_id, created_at, updated_at, settled_at";
 
 const COLUMNS: &str = "o.id AS id, o.customer_id AS customer_id, o.status AS status, o.version AS version, o.currency AS currency, \
@@ -350,7 +307,7 @@ fn read_orders(rows: &[AnyRow]) -> Result<Vec<Order>, SqlError> {
 }
 
 /// An order without its lines.
-fn read_row(row: &AnyRow) -> Result<Order, SqlError> {
+pub(super) fn read_row(row: &AnyRow) -> Result<Order, SqlError> {
     fn id<T: std::str::FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, SqlError> {
         let text: Option<String> = row.try_get(column)?;
         text.map(|text| text.parse().map_err(|_| SqlError::Corrupt { what: column })).transpose()
