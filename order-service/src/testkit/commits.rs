@@ -19,8 +19,12 @@ impl Mark {
 
     /// Transactions committed since then that changed this database, besides the replicas' heartbeats.
     pub(crate) async fn commits_since(&self, database: &Database) -> usize {
-        // What committed without waiting for the disk would be missed.
-        sqlx::query("CHECKPOINT").execute(database.writer()).await.unwrap();
+        // What committed without waiting for the disk would be missed; this waits for it, and what came before it comes along. Not a
+        // checkpoint: that may remove the log that is to be read.
+        sqlx::query("SELECT pg_logical_emit_message(true, 'amends', 'flush')")
+            .execute(database.writer())
+            .await
+            .unwrap();
         let end = text(database, "SELECT CAST(pg_current_wal_flush_lsn() AS TEXT)").await;
         let ours = text(database, "SELECT '/' || oid || '/' FROM pg_database WHERE datname = current_database()").await;
         let beats = text(database, "SELECT CAST(pg_relation_filenode('saga_replicas') AS TEXT)").await;

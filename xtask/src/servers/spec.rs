@@ -130,6 +130,8 @@ impl Spec {
                     "unix_socket_directories=",
                     "max_connections=500",
                     "shared_buffers=64MB",
+                    // A test reads the log back; others' checkpoints must not have removed it by then.
+                    "wal_keep_size=256MB",
                 ] {
                     command.args(["-c", setting]);
                 }
