@@ -1,6 +1,9 @@
 //! Three replicas of the order service on one database: one is killed, one is frozen and comes back as a zombie.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
 use amends::client::Client;
 use amends_primitives::{Clock, SystemClock, Timestamp};
@@ -9,10 +12,7 @@ use amends_tests::{platform::Platform, process::eventually};
 use anyhow::{Context, Result, ensure};
 use rand::{Rng, rngs::StdRng};
 
-use crate::{
-    seeded,
-    shoppers::{PATIENCE, Shoppers},
-};
+use crate::shoppers::{PATIENCE, Shoppers};
 
 const ORDERS: usize = 150;
 /// A customer who hears nothing from a replica for so long asks another: more than the service itself takes to answer.
@@ -20,13 +20,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(8);
 /// Longer than a lease by far, so that the frozen replica has surely lost its sagas when it wakes.
 const FROZEN_FOR: Duration = Duration::from_secs(15);
 
-pub(crate) async fn rounds(platform: &mut Platform, rounds: usize) -> Result<()> {
-    let (seed, mut random) = seeded();
-    println!("three replicas: {rounds} rounds of {ORDERS} orders, AMENDS_CHAOS_SEED={seed}");
-    for number in 1..=rounds {
+pub(crate) async fn rounds(platform: &mut Platform, numbers: RangeInclusive<usize>, random: &mut StdRng) -> Result<()> {
+    for number in numbers {
         let begun = Instant::now();
-        let said = round(platform, &mut random).await.with_context(|| format!("round {number}, seed {seed}"))?;
-        println!("round {number}: {said}, {:.1} s", begun.elapsed().as_secs_f64());
+        let said = round(platform, random).await.with_context(|| format!("round {number}"))?;
+        println!("round {number}: {ORDERS} orders, {said}, {:.1} s", begun.elapsed().as_secs_f64());
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ impl Mark {
     pub(crate) async fn commits_since(&self, database: &Database) -> usize {
         // What committed without waiting for the disk would be missed; this waits for it, and what came before it comes along. Not a
         // checkpoint: that may remove the log that is to be read.
-        sqlx::query("SELECT pg_logical_emit_message(true, 'amends', 'flush')")
+        sqlx::query("SELECT CAST(pg_logical_emit_message(true, 'amends', 'flush') AS TEXT)")
             .execute(database.writer())
             .await
             .unwrap();
