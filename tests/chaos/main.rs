@@ -42,7 +42,8 @@ async fn one_replica_is_killed_and_one_frozen() {
     for first in (1..=rounds).step_by(ROUNDS_OF_A_PLATFORM) {
         let Some(mut platform) = Platform::replicated(unhurried(), 3).await.unwrap() else { return };
         let these = first..=rounds.min(first + ROUNDS_OF_A_PLATFORM - 1);
-        replicas::rounds(&mut platform, these, &mut random).await.with_context(|| format!("seed {seed}")).unwrap();
+        let done = replicas::rounds(&mut platform, these, &mut random).await;
+        done.with_context(|| format!("seed {seed}\n{}", warnings(&platform))).unwrap();
         platform.stop().await.unwrap();
     }
 }
@@ -58,6 +59,14 @@ async fn everything_in_one_process_is_killed_while_orders_are_placed() {
     let mut platform = Platform::embedded().await.unwrap();
     kill_rounds(&mut platform, "amends", rounds(2)).await.unwrap();
     platform.stop().await.unwrap();
+}
+
+/// What the programs complained of, the last of it last.
+fn warnings(platform: &Platform) -> String {
+    let output = platform.output();
+    let complaints: Vec<&str> =
+        output.lines().filter(|line| line.contains("\"level\":40") || line.contains("\"level\":50")).collect();
+    complaints[complaints.len().saturating_sub(400)..].join("\n")
 }
 
 /// What is looked at is crashes, not a latency budget. A server that only speaks MongoDB's protocol may do a hundred durable writes a
