@@ -43,7 +43,7 @@ async fn round(platform: &mut Platform, random: &mut StdRng) -> Result<String> {
     let killed_at = SystemClock.now();
     shoppers.have_answers(random.random_range(ORDERS / 4..ORDERS / 2)).await?;
     platform.signal("order-2", "STOP").await?;
-    let frozen_at = Instant::now();
+    let (frozen_at, frozen_on) = (Instant::now(), SystemClock.now());
     let before = shoppers.confirmed();
     let all_or_more = || async { shoppers.confirmed() > before || shoppers.answered() == ORDERS };
     let accepted = eventually("the last replica confirms orders", PATIENCE, all_or_more).await;
@@ -56,11 +56,15 @@ async fn round(platform: &mut Platform, random: &mut StdRng) -> Result<String> {
     let summary = shoppers.all_answered().await?.summary()?;
     platform.settled().await?;
     platform.audit().await?;
-    Ok(format!("{summary}; {}", takeover(platform, killed_at).await?))
+    Ok(format!("{summary}; {}", takeover(platform, killed_at, frozen_on).await?))
 }
 
-/// When the first saga of the replica that died was gone on with by another: a figure, not a judgement.
-async fn takeover(platform: &Platform, killed_at: Timestamp) -> Result<String> {
+/// By then another replica goes on with the sagas of one that is gone: a lease, and the time to see that it has ended.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(3);
+
+/// When another replica first went on with a saga: a figure, not a judgement. One of the replica that was killed, unless that had none
+/// in flight; then one of the frozen one.
+async fn takeover(platform: &Platform, killed_at: Timestamp, frozen_at: Timestamp) -> Result<String> {
     let database = Database::connect_lazy(&platform.order_database, &Options::default())?;
     let rows: Vec<(String,)> = sqlx::query_as("SELECT events FROM saga_events WHERE events LIKE '%resumed.v1%'")
         .fetch_all(database.reader())
@@ -77,10 +81,12 @@ async fn takeover(platform: &Platform, killed_at: Timestamp) -> Result<String> {
         }
     }
     ensure!(first.is_none_or(|first| first >= killed_at.as_micros()), "taken over from a living replica");
-    Ok(match first {
-        Some(first) => {
-            format!("taken over {:.1} s after the kill", Timestamp::from_micros(first).since(killed_at).as_secs_f64())
+    let after = |since: Timestamp| first.map(|first| Timestamp::from_micros(first).since(since).as_secs_f64());
+    Ok(match (after(killed_at), after(frozen_at)) {
+        (Some(killed), Some(frozen)) if killed > TAKEN_OVER_WITHIN.as_secs_f64() => {
+            format!("taken over {killed:.1} s after the kill, {frozen:.1} s after the freeze")
         }
-        None => "the killed replica had no saga in flight".to_owned(),
+        (Some(killed), _) => format!("taken over {killed:.1} s after the kill"),
+        (None, _) => "nothing was in flight".to_owned(),
     })
 }
