@@ -89,7 +89,8 @@ async fn main() {
     for side in [&mut empty, &mut large] {
         // PostgreSQL finds out within a minute that tables are no longer empty, and then plans for it; this says so at once.
         side.turn().await;
-        sqlx::query("ANALYZE").execute(side.database.writer()).await.unwrap();
+        let administration = Database::connect_lazy(&side.url, &Options::administration()).unwrap();
+        sqlx::query("ANALYZE").execute(administration.writer()).await.unwrap();
         side.rates.clear();
     }
     for _ in 0..TURNS {
@@ -143,7 +144,7 @@ async fn fill(database: &Database, rows: i64) {
     let mut from = 0;
     while from < rows {
         let to = (from + CHUNK).min(rows);
-        let series = format!("FROM generate_series({}, {to}) AS n", from + 1);
+        let series = format!("FROM generate_series(CAST({} AS BIGINT), {to}) AS n", from + 1);
         let id = "'01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0')";
         let at = "1700000000000000 + n * 1000000";
         let statements = [
