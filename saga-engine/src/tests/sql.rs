@@ -14,6 +14,8 @@ use super::{
 };
 use crate::{
     ApplyLocal, Engine, LocalOutcome, NewSaga, Refusal, SCHEMA, SqlJournal, StartError, Status, TraceContext, Waited,
+    event::{Event, Record},
+    journal::{Append, DefinitionId, Journal, NewRow, ReplicaId},
     participant::{self, ActionKey, Barrier, BarrierError, BeginAction, BeginClose, BeginCompensation},
     testkit::Books,
 };
@@ -214,6 +216,48 @@ async fn a_start_that_the_database_refuses_is_refused_alone() {
         }
     }
     assert_eq!(engine.stats().await.unwrap().counts, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_whose_writer_is_told_of_an_error_is_not_written_alone_or_in_company() {
+    on_each(async |world| {
+        let journal = SqlJournal::new(world.database.clone(), Trips);
+        let (owner, at) = (ReplicaId::new("a"), Timestamp::from_millis(1_700_000_000_000));
+        let definition = DefinitionId { name: "trip".into(), version: 1 };
+        let ids: Vec<_> = (0..40).map(|_| SagaId::new(RandomIds.next_id())).collect();
+        for id in &ids {
+            let (subject, input, trace) = (String::new(), "{}".into(), TraceContext::none());
+            let row =
+                NewRow { id: *id, definition: definition.clone(), subject, input, trace, owner: owner.clone(), at };
+            journal.start(&row).await.unwrap();
+        }
+        sqlx::query("UPDATE sagas SET request = '{'").execute(world.database.writer()).await.unwrap();
+        let started = Event::StepStarted { step: "book".into(), attempt: 1 };
+        let entry = |id: &SagaId| Append {
+            saga_id: *id,
+            expected_seq: 0,
+            fence: 1,
+            owner: owner.clone(),
+            records: vec![Record { at, event: started.clone() }],
+            status: Status::Running,
+            step: None,
+            failure: None,
+            parked: None,
+            wake_at: None,
+            clears_request: false,
+            releases: false,
+            local: None,
+            at,
+        };
+        let told = join_all(ids.iter().map(|id| journal.append(Arc::new(entry(id))))).await;
+        assert!(told.iter().all(Result::is_err), "{told:?}");
+        let (moved,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM sagas WHERE seq <> 0")
+            .fetch_one(world.database.reader())
+            .await
+            .unwrap();
+        assert_eq!(moved, 0);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

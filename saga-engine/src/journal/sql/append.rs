@@ -59,8 +59,8 @@ pub(super) async fn one<A: ApplyLocal>(tx: &mut Tx, apply: &A, entry: &Append<A:
     }
 }
 
-/// Writes many entries in a fixed number of statements, besides the host's own; none if one of the host's changes fails or is refused:
-/// the caller then rolls back, and writes them one by one.
+/// Writes many entries in a fixed number of statements, besides the host's own; none if one of them is to be told of an error or a
+/// refusal, and so must not be kept: the caller then rolls back, and writes them one by one.
 pub(super) async fn together<A: ApplyLocal>(
     tx: &mut Tx,
     apply: &A,
@@ -92,7 +92,8 @@ pub(super) async fn together<A: ApplyLocal>(
         Some((entry, request)) => written(request.as_deref(), entry),
         None => unmoved(&rows, entry),
     };
-    Ok(Some(entries.iter().zip(is_write).map(verdict).collect()))
+    let verdicts: Vec<Verdict> = entries.iter().zip(is_write).map(verdict).collect();
+    Ok(verdicts.iter().all(Result::is_ok).then_some(verdicts))
 }
 
 /// Moves the rows that are where their entries expect them; returns the requests on them, by saga.
