@@ -40,6 +40,7 @@ fn row(step: &Value, saga_begun: Option<i64>) -> Vec<String> {
         (good @ ("done" | "undone" | "closed"), _) => format!("✓ {good}"),
         ("refused", code) => format!("✗ refused: {code}"),
         ("unknown", code) => format!("? unknown: {code}"),
+        ("not_sent", code) => format!("– not sent: {code}"),
         (other, _) => other.to_owned(),
     };
     vec![

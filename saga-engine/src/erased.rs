@@ -152,6 +152,7 @@ async fn act<S: Saga, T: Step<S>>(step: &T, state: &S::State, context: &StepCont
     match step.act(state, context).await {
         Outcome::Refused(refusal) => Outcome::Refused(refusal),
         Outcome::Unknown(cause) => Outcome::Unknown(cause),
+        Outcome::NotSent(cause) => Outcome::NotSent(cause),
         Outcome::Done(output) => match serde_json::to_value(output) {
             Ok(output) => Outcome::Done(output),
             // It did take effect; an output that cannot be written must not be taken for a refusal.

@@ -66,7 +66,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_at: Option<Timestamp>,
     },
-    /// The action may have taken effect.
+    /// The attempt has no answer: the action may have taken effect, unless nothing was sent.
     #[serde(rename = "step_unknown.v1")]
     StepUnknown {
         /// The step.
@@ -77,6 +77,10 @@ pub enum Event {
         cause: Cause,
         /// When it is asked again, unless its attempts are spent.
         retry_at: Timestamp,
+        /// Surely nothing was sent. Not in the shape's first edition: a replica that does not know it takes the attempt for one in
+        /// doubt and compensates it, which is safe; so this is a field and not another event, which that replica could not read.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        not_sent: bool,
     },
     /// It was decided to take everything back. Journaled before the first compensation.
     #[serde(rename = "unwinding.v1")]

@@ -16,6 +16,10 @@ pub enum Outcome<T> {
     Refused(Refusal),
     /// It may have had an effect: a timeout, a cut connection, an internal error. It is asked again under the same key.
     Unknown(Cause),
+    /// Surely nothing was sent: an open circuit breaker, a full queue, a deadline that had passed. It is asked again like
+    /// [`Unknown`](Self::Unknown), but where no attempt was sent at all and the saga gives up, there is nothing to compensate. Say it
+    /// only of what was stopped on this side; in doubt say `Unknown`, which costs a call, where a wrong `NotSent` costs money.
+    NotSent(Cause),
 }
 
 impl<T> Outcome<T> {
@@ -29,12 +33,18 @@ impl<T> Outcome<T> {
         Self::Unknown(Cause::new(code, message))
     }
 
+    /// An attempt that was surely not sent.
+    pub fn not_sent(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::NotSent(Cause::new(code, message))
+    }
+
     /// The same outcome with another output.
     pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Outcome<U> {
         match self {
             Self::Done(output) => Outcome::Done(with(output)),
             Self::Refused(refusal) => Outcome::Refused(refusal),
             Self::Unknown(cause) => Outcome::Unknown(cause),
+            Self::NotSent(cause) => Outcome::NotSent(cause),
         }
     }
 }

@@ -225,6 +225,14 @@ pub fn concluded(
 ) -> Event {
     let (step, attempt, policy) = (name(shape, effect.step), effect.attempt, &shape.step(effect.step).policy);
     let persist = |cause: &Cause| now + retry::persistence(&policy.persistence, attempt, jitter, cause.retry_after);
+    let unanswered = |cause: Cause, not_sent| {
+        let retry_at = if state.is_committed(shape) {
+            persist(&cause)
+        } else {
+            now + retry::backoff(&policy.backoff, attempt, jitter, cause.retry_after)
+        };
+        Event::StepUnknown { step: step.clone(), attempt, cause, retry_at, not_sent }
+    };
     match conclusion {
         Conclusion::Acted(Outcome::Done(output)) => Event::StepDone { step, attempt, output },
         Conclusion::Acted(Outcome::Refused(refusal)) => {
@@ -232,14 +240,8 @@ pub fn concluded(
                 state.is_committed(shape).then(|| now + retry::persistence(&policy.persistence, attempt, jitter, None));
             Event::StepRefused { step, attempt, refusal, retry_at }
         }
-        Conclusion::Acted(Outcome::Unknown(cause)) => {
-            let retry_at = if state.is_committed(shape) {
-                persist(&cause)
-            } else {
-                now + retry::backoff(&policy.backoff, attempt, jitter, cause.retry_after)
-            };
-            Event::StepUnknown { step, attempt, cause, retry_at }
-        }
+        Conclusion::Acted(Outcome::Unknown(cause)) => unanswered(cause, false),
+        Conclusion::Acted(Outcome::NotSent(cause)) => unanswered(cause, true),
         Conclusion::Compensated(Undo::Undone) => Event::Compensated { step, attempt },
         Conclusion::Compensated(Undo::NotYet(cause)) => {
             Event::CompensationNotYet { step, attempt, retry_at: persist(&cause), cause }

@@ -199,11 +199,15 @@ impl State {
             // Never in doubt: it commits with the journal.
             (Role::Compensable, true) => *state == StepState::Done,
             (Role::Compensable, false) => match state {
-                StepState::Untouched | StepState::Undone | StepState::Refused { in_doubt: false, .. } => false,
+                StepState::Untouched
+                | StepState::Undone
+                | StepState::Refused { in_doubt: false, .. }
+                // None of its attempts was sent.
+                | StepState::Retrying { in_doubt: false, .. } => false,
                 StepState::Done
                 | StepState::InDoubt
                 | StepState::Acting { .. }
-                | StepState::Retrying { .. }
+                | StepState::Retrying { in_doubt: true, .. }
                 | StepState::Refused { in_doubt: true, .. }
                 | StepState::Undoing { .. }
                 | StepState::UndoRetrying { .. } => true,

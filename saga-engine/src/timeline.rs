@@ -73,6 +73,8 @@ pub enum EntryOutcome {
     Refused,
     /// It is not known whether the action took effect.
     Unknown,
+    /// The last attempt of the action was surely not sent.
+    NotSent,
     /// The compensation is done.
     Undone,
     /// The pivot is closed.
@@ -89,6 +91,7 @@ impl EntryOutcome {
             Self::Done => "done",
             Self::Refused => "refused",
             Self::Unknown => "unknown",
+            Self::NotSent => "not_sent",
             Self::Undone => "undone",
             Self::Closed => "closed",
             Self::NotYet => "not_yet",
@@ -143,8 +146,9 @@ fn fold(entries: &mut Vec<TimelineEntry>, record: &Record) {
         Event::StepRefused { step, refusal, .. } => {
             end(step, Phase::Action, O::Refused, Some((&refusal.code, &refusal.message)));
         }
-        Event::StepUnknown { step, cause, .. } => {
-            end(step, Phase::Action, O::Unknown, Some((&cause.code, &cause.message)));
+        Event::StepUnknown { step, cause, not_sent, .. } => {
+            let outcome = if *not_sent { O::NotSent } else { O::Unknown };
+            end(step, Phase::Action, outcome, Some((&cause.code, &cause.message)));
         }
         Event::Compensated { step, .. } => {
             end(step, Phase::Compensation, O::Undone, None);

@@ -113,10 +113,13 @@ fn on_step(shape: &Shape, state: &mut State, record: &Record, index: StepIndex) 
                 },
             }
         }
-        (Event::StepUnknown { attempt, cause, retry_at, .. }, StepState::Acting { attempt: begun, .. })
-            if running && attempt == begun =>
-        {
-            StepState::Retrying { attempts: *attempt, at: *retry_at, cause: cause.clone(), in_doubt: true }
+        (
+            Event::StepUnknown { attempt, cause, retry_at, not_sent, .. },
+            StepState::Acting { attempt: begun, in_doubt },
+        ) if running && attempt == begun => {
+            // An attempt that was not sent leaves those before it in doubt, if they were.
+            let in_doubt = *in_doubt || !*not_sent;
+            StepState::Retrying { attempts: *attempt, at: *retry_at, cause: cause.clone(), in_doubt }
         }
 
         (Event::CloseStarted { attempt, .. }, before)
@@ -198,15 +201,17 @@ fn resumed(shape: &Shape, state: &mut State, record: &Record) -> Result<(), Ille
     for index in shape.indices() {
         let local = shape.step(index).local;
         let step = state.step_mut(index);
-        match *step {
+        match step {
             // Once unwinding was journaled, what had been tried until then is in the journal; and local steps always are.
             StepState::Untouched if running && !local => *step = StepState::InDoubt,
+            // Nothing was sent as far as the journal tells, which need not be all that was tried.
+            StepState::Retrying { in_doubt, .. } if running && !local => *in_doubt = true,
             StepState::Acting { attempt, .. } => {
                 *step =
-                    StepState::Retrying { attempts: attempt, at: record.at, cause: interrupted(), in_doubt: !local };
+                    StepState::Retrying { attempts: *attempt, at: record.at, cause: interrupted(), in_doubt: !local };
             }
             StepState::Undoing { attempt } => {
-                *step = StepState::UndoRetrying { attempts: attempt, at: record.at, cause: interrupted() };
+                *step = StepState::UndoRetrying { attempts: *attempt, at: record.at, cause: interrupted() };
             }
             _ => {}
         }

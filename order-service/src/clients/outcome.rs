@@ -1,8 +1,8 @@
 //! From a guarded call's result to what a saga may conclude from it.
 //!
 //! *Refused* is only what the participant itself names, by a reason that belongs to this call and surely had no effect. Everything else
-//! (a bare status that a proxy may have made up, a timeout, an open breaker, a reason we do not know) is *Unknown*: it costs a repeat
-//! or a compensation, never money.
+//! (a bare status that a proxy may have made up, a timeout, a reason we do not know) is *Unknown*: it costs a repeat or a compensation,
+//! never money. *NotSent* is what a layer on our side stopped, and says so: an open breaker, a full bulkhead, a deadline that had passed.
 
 use saga_engine::{Cause, Closed, Outcome, Undo};
 use std::time::Duration;
@@ -30,6 +30,7 @@ pub(super) fn action<T, U>(
             }
             _ => Outcome::Unknown(cause(GuardError::Failed(status))),
         },
+        Err(error) if error.nothing_sent() => Outcome::NotSent(cause(error)),
         Err(error) => Outcome::Unknown(cause(error)),
     }
 }
@@ -117,6 +118,7 @@ mod tests {
             Outcome::Done(()) => "done".to_owned(),
             Outcome::Refused(refusal) => format!("refused {}", refusal.code),
             Outcome::Unknown(cause) => format!("unknown {}", cause.code),
+            Outcome::NotSent(cause) => format!("not sent {}", cause.code),
         };
         assert_eq!(said, expected);
     }
@@ -139,8 +141,15 @@ mod tests {
         check(GuardError::Failed(Status::deadline_exceeded("late")), "unknown timeout");
         check(GuardError::Failed(Status::unauthenticated("who?")), "unknown not_authorized");
         check(GuardError::TimedOut, "unknown timeout");
-        check(GuardError::Full, "unknown bulkhead_full");
-        check(GuardError::Open { retry_after: Duration::from_secs(30) }, "unknown circuit_open");
+    }
+
+    #[test]
+    fn only_what_was_stopped_on_our_side_was_not_sent() {
+        check(GuardError::Full, "not sent bulkhead_full");
+        check(GuardError::TooLate, "not sent timeout");
+        check(GuardError::Open { retry_after: Duration::from_secs(30) }, "not sent circuit_open");
+        // Whoever says so was reached, or may have been.
+        check(GuardError::Failed(Status::unavailable("the circuit breaker is open")), "unknown unavailable");
     }
 
     #[test]

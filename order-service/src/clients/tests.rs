@@ -355,6 +355,7 @@ async fn refusals_are_refused_and_everything_else_is_unknown() {
             Outcome::Done(_) => "done".to_owned(),
             Outcome::Refused(refusal) => format!("refused {}", refusal.code),
             Outcome::Unknown(cause) => format!("unknown {}", cause.code),
+            Outcome::NotSent(cause) => format!("not sent {}", cause.code),
         }
     };
     assert_eq!(code(refuse(ErrorKind::Conflict, "insufficient_stock")).await, "refused insufficient_stock");
@@ -400,7 +401,7 @@ async fn payments_that_keep_failing_are_left_alone() {
     for _ in 0..5 {
         assert!(matches!(refund().await, Outcome::Unknown(_)));
     }
-    assert!(matches!(refund().await, Outcome::Unknown(cause) if cause.code == "circuit_open"));
+    assert!(matches!(refund().await, Outcome::NotSent(cause) if cause.code == "circuit_open"));
     assert_eq!(world.server.0.seen.lock().len(), 5);
     assert_eq!(world.payments.ready().unwrap_err().retry_after, Some(Duration::from_secs(30)));
     // And are found again without anybody's help: once a probe is due, orders may begin.

@@ -119,6 +119,7 @@ fn step(entry: &TimelineEntry) -> proto::SagaStep {
         EntryOutcome::Done | EntryOutcome::Undone | EntryOutcome::Closed => proto::StepOutcome::Done,
         EntryOutcome::Refused => proto::StepOutcome::Refused,
         EntryOutcome::Unknown | EntryOutcome::NotYet => proto::StepOutcome::Unknown,
+        EntryOutcome::NotSent => proto::StepOutcome::NotSent,
     };
     proto::SagaStep {
         name: entry.step.clone(),

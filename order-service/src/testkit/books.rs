@@ -22,6 +22,8 @@ use crate::{
 pub(crate) enum Fault {
     /// Fails before it has an effect.
     Down,
+    /// Is stopped before it is sent, as by an open breaker; what is no action fails like one that is down.
+    NotSent,
     /// Has its effect, and the answer is lost.
     AnswerLost,
     /// Waits, before it has an effect, until the fault is lifted.
@@ -217,7 +219,7 @@ impl Books {
             match fault {
                 None => return Ok(false),
                 Some(Fault::AnswerLost) => return Ok(true),
-                Some(Fault::Down) => return Err(Ok(Cause::new("unavailable", "down for a test"))),
+                Some(Fault::Down | Fault::NotSent) => return Err(Ok(Cause::new("unavailable", "down for a test"))),
                 Some(Fault::Refused(code)) => return Err(Err(Refusal::new(code, "refused for a test"))),
                 Some(Fault::Hangs) => faults.changed().await.unwrap(),
             }
@@ -230,6 +232,7 @@ impl Books {
         effect: impl FnOnce(&mut Ledger) -> Result<T, Refusal>,
     ) -> Outcome<T> {
         match self.enter(call).await {
+            Err(Ok(cause)) if self.faults.borrow().get(call) == Some(&Fault::NotSent) => Outcome::NotSent(cause),
             Err(Ok(cause)) => Outcome::Unknown(cause),
             Err(Err(refusal)) => Outcome::Refused(refusal),
             Ok(lost) => {

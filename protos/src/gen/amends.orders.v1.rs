@@ -348,7 +348,10 @@ pub enum StepOutcome {
     Unspecified = 0,
     Done = 1,
     Refused = 2,
+    /// An attempt may have had its effect.
     Unknown = 3,
+    /// The last attempt was stopped before anything was sent: an open circuit breaker, a full queue.
+    NotSent = 4,
 }
 impl StepOutcome {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -361,6 +364,7 @@ impl StepOutcome {
             Self::Done => "STEP_OUTCOME_DONE",
             Self::Refused => "STEP_OUTCOME_REFUSED",
             Self::Unknown => "STEP_OUTCOME_UNKNOWN",
+            Self::NotSent => "STEP_OUTCOME_NOT_SENT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -370,6 +374,7 @@ impl StepOutcome {
             "STEP_OUTCOME_DONE" => Some(Self::Done),
             "STEP_OUTCOME_REFUSED" => Some(Self::Refused),
             "STEP_OUTCOME_UNKNOWN" => Some(Self::Unknown),
+            "STEP_OUTCOME_NOT_SENT" => Some(Self::NotSent),
             _ => None,
         }
     }

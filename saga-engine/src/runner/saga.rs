@@ -423,6 +423,7 @@ impl<J: Journal> Saga<J> {
             Conclusion::Acted(Outcome::Done(_)) | Conclusion::Closed(crate::Closed::WasDone(_)) => EntryOutcome::Done,
             Conclusion::Acted(Outcome::Refused(_)) => EntryOutcome::Refused,
             Conclusion::Acted(Outcome::Unknown(_)) => EntryOutcome::Unknown,
+            Conclusion::Acted(Outcome::NotSent(_)) => EntryOutcome::NotSent,
             Conclusion::Compensated(Undo::Undone) => EntryOutcome::Undone,
             Conclusion::Closed(crate::Closed::Closed) => EntryOutcome::Closed,
             Conclusion::Compensated(Undo::NotYet(_)) | Conclusion::Closed(crate::Closed::NotYet(_)) => {

@@ -66,6 +66,8 @@ pub enum Fault {
 pub enum CallFault {
     /// The participant says no, and nothing took effect. Only actions can be refused.
     Refuse,
+    /// The request is surely not sent: a breaker is open. Only actions tell; anything else just has no answer.
+    NotSent,
     /// The request gets lost.
     RequestLost,
     /// The answer gets lost.
@@ -111,8 +113,8 @@ impl Fault {
             for kind in kinds {
                 let late = [Duration::from_millis(700), LATE, Duration::from_secs(90)].map(C::Late);
                 let ways = [C::RequestLost, C::AnswerLost, C::Repeated, C::Panic, C::CrashBefore, C::CrashAfter];
-                let refuse = (*kind == EffectKind::Act).then_some(C::Refuse);
-                for what in ways.into_iter().chain(late).chain(refuse) {
+                let of_actions = if *kind == EffectKind::Act { [C::Refuse, C::NotSent].as_slice() } else { &[] };
+                for what in ways.into_iter().chain(late).chain(of_actions.iter().copied()) {
                     let attempts = (1..=step.policy.attempts_max.min(3)).map(Some);
                     // Crashing at every attempt would go on for ever.
                     let every = (!matches!(what, C::CrashBefore | C::CrashAfter)).then_some(None);
@@ -142,7 +144,7 @@ impl Fault {
         let remote = || shape.steps.iter().filter(|step| !step.local);
         let mut pairs = Vec::new();
         for step in remote() {
-            for what in [C::Refuse, C::AnswerLost, C::Late(LATE)] {
+            for what in [C::Refuse, C::NotSent, C::AnswerLost, C::Late(LATE)] {
                 let first = act(step.name, None, what);
                 // A second and third attempt add little to the first, and half of the time.
                 let later = |other: &Self| matches!(other, Self::Call { attempt: Some(2..), .. });
@@ -151,10 +153,14 @@ impl Fault {
                     .filter(|other| *other != first && *other != Self::None && !later(other));
                 pairs.extend(others.map(|other| both(&first, &other)));
             }
-            pairs.push(both(&act(step.name, Some(1), C::Late(LATE)), &act(step.name, Some(2), C::Refuse)));
+            for second in [C::Refuse, C::NotSent] {
+                pairs.push(both(&act(step.name, Some(1), C::Late(LATE)), &act(step.name, Some(2), second)));
+            }
+            // The first attempt is late, and none after it is sent: what is given up is still in doubt.
+            pairs.push(both(&act(step.name, Some(1), C::Late(LATE)), &act(step.name, None, C::NotSent)));
             for earlier in remote().filter(|earlier| earlier.stage <= step.stage) {
                 for crash in [C::CrashBefore, C::CrashAfter] {
-                    for what in [C::Refuse, C::RequestLost, C::AnswerLost] {
+                    for what in [C::Refuse, C::NotSent, C::RequestLost, C::AnswerLost] {
                         let after = Self::AfterCrash(Box::new(act(earlier.name, None, what)));
                         pairs.push(both(&act(step.name, Some(1), crash), &after));
                     }
@@ -257,7 +263,10 @@ impl Intercept for Mischief {
         let Some(what) = what else { return perform().await };
         match what {
             CallFault::Refuse => Conclusion::Acted(Outcome::Refused(Refusal::new("refused", "a fault was injected"))),
-            CallFault::RequestLost => unknown(call.kind),
+            CallFault::NotSent if call.kind == EffectKind::Act => {
+                Conclusion::Acted(Outcome::not_sent("injected", "a fault was injected"))
+            }
+            CallFault::NotSent | CallFault::RequestLost => unknown(call.kind),
             CallFault::AnswerLost => {
                 let _answer = perform().await;
                 unknown(call.kind)

@@ -26,7 +26,7 @@ fn every_event() -> Vec<Event> {
             refusal: Refusal::new("declined", "the card was declined"),
             retry_at: None,
         },
-        Event::StepUnknown { step: step(), attempt: 1, cause: cause(), retry_at: at },
+        Event::StepUnknown { step: step(), attempt: 1, cause: cause(), retry_at: at, not_sent: false },
         Event::Unwinding {
             failure: Failure {
                 step: Some(step()),

@@ -67,6 +67,7 @@ enum Fate {
     Refuses,
     EffectUnknown,
     NothingUnknown,
+    NotSent,
 }
 
 fn fates() -> impl Strategy<Value = Vec<(Fate, u8)>> {
@@ -75,6 +76,7 @@ fn fates() -> impl Strategy<Value = Vec<(Fate, u8)>> {
         1 => Just(Fate::Refuses),
         1 => Just(Fate::EffectUnknown),
         1 => Just(Fate::NothingUnknown),
+        1 => Just(Fate::NotSent),
     ];
     // The number: below 8 another replica takes over, and forgets what was not journaled; 8 cancels; 9 lets much time pass.
     prop::collection::vec((fate, any::<u8>()), 0..60)
@@ -127,8 +129,10 @@ impl World<'_> {
         match effect.kind {
             EffectKind::Act => {
                 assert!(!self.unwinding_journaled, "an action after the decision to unwind");
-                if matches!(fate, Fate::NothingUnknown) {
-                    return Conclusion::Acted(Outcome::Unknown(cause));
+                match fate {
+                    Fate::NothingUnknown => return Conclusion::Acted(Outcome::Unknown(cause)),
+                    Fate::NotSent => return Conclusion::Acted(Outcome::NotSent(cause)),
+                    _ => {}
                 }
                 match (*book, fate) {
                     (Book::Buried, _) => Conclusion::Acted(Outcome::Refused(Refusal::new("buried", "too late"))),
@@ -149,7 +153,7 @@ impl World<'_> {
                 assert!(self.unwinding_journaled, "a compensation before the decision to unwind was journaled");
                 let pivot_done = self.shape.pivot().is_some_and(|pivot| self.books.get(&pivot) == Some(&Book::Done));
                 assert!(!pivot_done, "a compensation although the pivot is done");
-                if matches!(fate, Fate::NothingUnknown | Fate::Refuses) {
+                if matches!(fate, Fate::NothingUnknown | Fate::NotSent | Fate::Refuses) {
                     return Conclusion::Compensated(Undo::NotYet(cause));
                 }
                 self.books.insert(effect.step, Book::Buried);
@@ -160,7 +164,7 @@ impl World<'_> {
             }
             EffectKind::Close => {
                 assert!(self.unwinding_journaled, "a close before the decision to unwind was journaled");
-                if matches!(fate, Fate::NothingUnknown | Fate::Refuses) {
+                if matches!(fate, Fate::NothingUnknown | Fate::NotSent | Fate::Refuses) {
                     return Conclusion::Closed(Closed::NotYet(cause));
                 }
                 if *book == Book::Done {
@@ -305,7 +309,7 @@ fn a_step_that_gave_up_acting_is_undone_before_anybody_is_called() {
     let (cause, step) = (Cause::new("unknown", "who knows"), || "s0".to_owned());
     for attempt in 1..=2 {
         let begun = Event::StepStarted { step: step(), attempt };
-        let ended = Event::StepUnknown { step: step(), attempt, cause: cause.clone(), retry_at: now };
+        let ended = Event::StepUnknown { step: step(), attempt, cause: cause.clone(), retry_at: now, not_sent: false };
         for event in [begun, ended] {
             apply(&shape, &mut state, &Record { at: now, event }).unwrap();
         }

@@ -67,11 +67,11 @@ impl Intercept for Weather {
         if self.calm.load(Ordering::SeqCst) {
             return perform().await;
         }
-        let cause = Cause::new("weather", "nobody knows");
+        let cause = || Cause::new("weather", "nobody knows");
         let unknown = match call.kind {
-            EffectKind::Act => Conclusion::Acted(Outcome::Unknown(cause)),
-            EffectKind::Compensate => Conclusion::Compensated(Undo::NotYet(cause)),
-            EffectKind::Close => Conclusion::Closed(Closed::NotYet(cause)),
+            EffectKind::Act => Conclusion::Acted(Outcome::Unknown(cause())),
+            EffectKind::Compensate => Conclusion::Compensated(Undo::NotYet(cause())),
+            EffectKind::Close => Conclusion::Closed(Closed::NotYet(cause())),
         };
         match self.draw(100) {
             0..10 => unknown,
@@ -96,7 +96,8 @@ impl Intercept for Weather {
             38..44 if call.kind == EffectKind::Act => {
                 Conclusion::Acted(Outcome::Refused(Refusal::new("no", "a bad day")))
             }
-            44..54 => {
+            44..48 if call.kind == EffectKind::Act => Conclusion::Acted(Outcome::NotSent(cause())),
+            48..54 => {
                 tokio::time::sleep(self.millis(900)).await;
                 perform().await
             }

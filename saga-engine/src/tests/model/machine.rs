@@ -66,10 +66,13 @@ pub(super) enum Learnt {
     No,
     /// Nothing in time.
     Nothing,
+    /// That it was never sent. No answer says so.
+    NotSent,
 }
 
 impl Learnt {
-    pub(super) const ALL: [Self; 3] = [Self::Yes, Self::No, Self::Nothing];
+    pub(super) const ANSWERS: [Self; 3] = [Self::Yes, Self::No, Self::Nothing];
+    const COUNT: usize = 4;
 }
 
 /// What a saga does next.
@@ -87,7 +90,7 @@ struct Moves {
     todo: Todo,
     in_flight: Vec<Effect>,
     /// By step and what is learnt.
-    concluded: Vec<[Option<Id>; 3]>,
+    concluded: Vec<[Option<Id>; Learnt::COUNT]>,
     resumed: Option<Id>,
     cancelled: Option<Id>,
     retried: Option<Id>,
@@ -170,10 +173,18 @@ impl Machine {
     fn after(&mut self, state: &State, events: impl IntoIterator<Item = Event>) -> Option<Id> {
         let mut state = state.clone();
         for event in events {
-            let unwinds = matches!(event, Event::Unwinding { .. });
-            transition::apply(&self.shape, &mut state, &Record { at: NOW, event }).ok()?;
-            if unwinds {
-                self.forget(&mut state);
+            let (before, record) = (state.clone(), Record { at: NOW, event });
+            transition::apply(&self.shape, &mut state, &record).ok()?;
+            match record.event {
+                Event::Unwinding { .. } => self.forget(&mut state),
+                Event::StepUnknown { not_sent: true, .. } if self.bug == Bug::NotSentClearsDoubt => {
+                    trust_what_was_not_sent(&mut state, |_, _| true);
+                }
+                Event::Resumed { .. } if self.bug == Bug::ResumedWithoutDoubt => {
+                    let had_none = |at: usize| matches!(before.steps[at], StepState::Retrying { in_doubt: false, .. });
+                    trust_what_was_not_sent(&mut state, |at, _| had_none(at));
+                }
+                _ => {}
             }
         }
         Some(self.intern(state))
@@ -210,9 +221,10 @@ impl Machine {
         };
         let in_flight: Vec<Effect> =
             self.shape.indices().filter_map(|index| under_way(&self.shape, state, index)).collect();
-        let mut concluded = vec![[None; 3]; self.shape.steps.len()];
+        let mut concluded = vec![[None; Learnt::COUNT]; self.shape.steps.len()];
         for effect in &in_flight {
-            for learnt in Learnt::ALL {
+            let not_sent = (effect.kind == EffectKind::Act).then_some(Learnt::NotSent);
+            for learnt in Learnt::ANSWERS.into_iter().chain(not_sent) {
                 let event = plan::concluded(&self.shape, state, *effect, conclusion(effect.kind, learnt), NOW, 0.0);
                 concluded[effect.step.position()][learnt as usize] = self.after(state, [event]);
             }
@@ -224,6 +236,17 @@ impl Machine {
             (!matches!(event, Event::RequestRefused { .. })).then(|| self.after(state, [event])).flatten()
         });
         Moves { todo, in_flight, concluded, resumed, cancelled, retried }
+    }
+}
+
+/// The seeded bugs of attempts that were not sent: steps that wait for their next attempt are taken for untouched.
+fn trust_what_was_not_sent(state: &mut State, which: impl Fn(usize, &StepState) -> bool) {
+    for (at, step) in state.steps.iter_mut().enumerate() {
+        if which(at, step)
+            && let StepState::Retrying { in_doubt, .. } = step
+        {
+            *in_doubt = false;
+        }
     }
 }
 
@@ -247,11 +270,14 @@ fn conclusion(kind: EffectKind, learnt: Learnt) -> Conclusion {
         (EffectKind::Act, Learnt::Yes) => Conclusion::Acted(Outcome::Done(Value::Null)),
         (EffectKind::Act, Learnt::No) => Conclusion::Acted(Outcome::Refused(Refusal::new("", ""))),
         (EffectKind::Act, Learnt::Nothing) => Conclusion::Acted(Outcome::Unknown(Cause::new("", ""))),
+        (EffectKind::Act, Learnt::NotSent) => Conclusion::Acted(Outcome::NotSent(Cause::new("", ""))),
         (EffectKind::Compensate, Learnt::Yes) => Conclusion::Compensated(Undo::Undone),
         (EffectKind::Compensate, _) => Conclusion::Compensated(Undo::NotYet(Cause::new("", ""))),
         (EffectKind::Close, Learnt::Yes) => Conclusion::Closed(Closed::Closed),
         (EffectKind::Close, Learnt::No) => Conclusion::Closed(Closed::WasDone(Value::Null)),
-        (EffectKind::Close, Learnt::Nothing) => Conclusion::Closed(Closed::NotYet(Cause::new("", ""))),
+        (EffectKind::Close, Learnt::Nothing | Learnt::NotSent) => {
+            Conclusion::Closed(Closed::NotYet(Cause::new("", "")))
+        }
     }
 }
 

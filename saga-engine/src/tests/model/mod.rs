@@ -40,6 +40,10 @@ enum Bug {
     OnlyCompletedCompensated,
     /// Unwinding does not close the pivot.
     PivotLeftOpen,
+    /// An attempt that was not sent makes those before it forgotten, which were.
+    NotSentClearsDoubt,
+    /// A replica that takes over believes that what the journal calls not sent was not sent later either.
+    ResumedWithoutDoubt,
 }
 
 type Stages = &'static [&'static [Role]];
@@ -139,4 +143,14 @@ fn compensating_only_what_completed_is_found() {
 #[test]
 fn unwinding_with_an_open_pivot_is_found() {
     find(Bug::PivotLeftOpen, WITH_A_RETRIABLE);
+}
+
+#[test]
+fn forgetting_an_attempt_over_one_that_was_not_sent_is_found() {
+    find(Bug::NotSentClearsDoubt, WITH_A_RETRIABLE);
+}
+
+#[test]
+fn believing_the_journal_that_nothing_was_sent_is_found() {
+    find(Bug::ResumedWithoutDoubt, WITH_A_RETRIABLE);
 }

@@ -4,7 +4,7 @@ use stateright::{Model, Property};
 
 use super::{
     machine::{Learnt, Todo},
-    world::{Action, Saga, World},
+    world::{Action, Saga, Sent, World},
 };
 use crate::Status;
 
@@ -28,6 +28,9 @@ pub(super) fn all(saga: &Saga) -> Vec<Property<Saga>> {
         Property::sometimes("a saga completes", |_, world: &World| world.ended == Some(Status::Completed)),
         Property::sometimes("a saga unwinds", |_, world: &World| world.ended == Some(Status::Unwound)),
         Property::sometimes("a saga is parked", |saga: &Saga, world: &World| saga.status(world) == Status::Parked),
+        Property::sometimes("a saga unwinds of which nothing was ever sent", |_, world: &World| {
+            world.ended == Some(Status::Unwound) && world.sent == Sent::default()
+        }),
         Property::sometimes("a zombie outlives the end", |_, world: &World| {
             world.ended.is_some() && world.living().next().is_some()
         }),

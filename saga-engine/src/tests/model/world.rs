@@ -3,6 +3,7 @@
 //! | modelled | how | what follows |
 //! |---|---|---|
 //! | network | the set of all messages ever sent | each may arrive at any time, in any order, as often as it likes, or never |
+//! | breakers | an action may be stopped before it is sent, at any time | what is known not to be sent is, and nothing else |
 //! | answers | reach the attempts that wait for them, or never | any answer may be lost or late |
 //! | time | does not exist | any attempt may time out at any time, any lease may end at any time |
 //! | journal | the sum of the journaled events, and who may append | an append is accepted from the last claimer only |
@@ -78,6 +79,8 @@ pub(super) struct World {
 pub(super) enum Action {
     /// A replica does what the plan says.
     Proceed(usize),
+    /// The same, but some of the actions, by a bit for each step, are stopped before anything is sent: a breaker is open.
+    Withhold(usize, u8),
     /// It writes down what it knows: `Journaling::EveryStep`, a long wait, a hand-over.
     Journal(usize),
     /// An attempt learns what became of it, or that it took too long.
@@ -119,7 +122,7 @@ impl Left {
 impl Replica {
     pub(super) fn hears(self, step: usize) -> impl Iterator<Item = Learnt> + use<> {
         let answers = self.answers[step];
-        Learnt::ALL.into_iter().filter(move |learnt| answers & (1 << *learnt as u8) != 0)
+        Learnt::ANSWERS.into_iter().filter(move |learnt| answers & (1 << *learnt as u8) != 0)
     }
 }
 
@@ -156,13 +159,21 @@ impl Saga {
         }
     }
 
-    fn proceed(&self, world: &mut World, at: usize) {
+    fn proceed(&self, world: &mut World, at: usize, withheld: u8) {
         let Some(replica) = &mut world.replicas[at] else { return };
         match self.machine.todo(replica.knows) {
             Todo::Perform(effects, after) => {
                 replica.knows = *after;
                 for effect in effects {
-                    world.sent.0 |= Sent::bit(effect.step.position(), effect.kind);
+                    let step = effect.step.position();
+                    if withheld & (1 << step) == 0 {
+                        world.sent.0 |= Sent::bit(step, effect.kind);
+                        continue;
+                    }
+                    match self.machine.concluded(replica.knows, step, Learnt::NotSent) {
+                        Some(after) => replica.knows = after,
+                        None => world.illegal = true,
+                    }
                 }
             }
             Todo::Decide { after, unwinds: true } if self.bug == Bug::NoUnwindRecord => replica.knows = *after,
@@ -219,6 +230,11 @@ impl Saga {
     fn actions_of(&self, world: &World, at: usize, replica: Replica, actions: &mut Vec<Action>) {
         if matches!(self.machine.todo(replica.knows), Todo::Perform(..) | Todo::Decide { .. }) {
             actions.push(Action::Proceed(at));
+        }
+        if let Todo::Perform(effects, _) = self.machine.todo(replica.knows) {
+            let acts = effects.iter().filter(|effect| effect.kind == EffectKind::Act);
+            let all = acts.fold(0_u8, |bits, effect| bits | 1 << effect.step.position());
+            actions.extend((1..=all).filter(|some| some & !all == 0).map(|some| Action::Withhold(at, some)));
         }
         if replica.knows != world.journal {
             actions.push(Action::Journal(at));
@@ -280,7 +296,8 @@ impl Model for Saga {
     fn next_state(&self, last: &World, action: Action) -> Option<World> {
         let mut world = last.clone();
         match action {
-            Action::Proceed(at) => self.proceed(&mut world, at),
+            Action::Proceed(at) => self.proceed(&mut world, at, 0),
+            Action::Withhold(at, some) => self.proceed(&mut world, at, some),
             Action::Journal(at) => {
                 let knows = world.replicas[at]?.knows;
                 self.append(&mut world, at, knows);

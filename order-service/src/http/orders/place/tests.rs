@@ -382,6 +382,28 @@ async fn while_it_cannot_be_undone_the_answer_is_503_and_then_it_is_undone() {
 }
 
 #[tokio::test]
+async fn what_was_never_sent_need_not_be_undone() {
+    let platform = Platform::new().await;
+    // As behind an open breaker: the charge is not sent, and its compensation could not be.
+    platform.books.fault("charge", Fault::NotSent);
+    platform.books.fault("compensate", Fault::Down);
+    let reply = platform.place("k", BEANS, &[]).await;
+    assert_eq!(reply.refusal(), "503 dependency_unavailable", "{reply:?}");
+    assert_eq!((platform.books.calls("compensate"), platform.books.available("beans")), (0, 100));
+    let saga = platform.get(&format!("{}/saga", reply.header("location").unwrap())).await.json();
+    assert_eq!(saga["status"], "unwound");
+    let step = |name: &str| saga["steps"].as_array().unwrap().iter().find(|step| step["name"] == name).unwrap().clone();
+    assert_eq!(
+        (&step("charge_payment")["outcome"], &step("charge_payment")["attempts"]),
+        (&"not_sent".into(), &3.into())
+    );
+    // So the key is free at once, and the next order under it is not held up by the one before.
+    platform.books.heal();
+    assert_eq!(platform.place("k", BEANS, &[]).await.status, 201);
+    platform.finish().await;
+}
+
+#[tokio::test]
 async fn lost_answers_cost_repeats_and_no_money() {
     let platform = Platform::new().await;
     for call in ["reserve", "charge", "commit"] {
