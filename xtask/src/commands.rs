@@ -117,11 +117,7 @@ pub(crate) fn generate() -> Result {
 
 /// Crash tests, more rounds than `test` runs.
 pub(crate) fn chaos(arguments: &[String]) -> Result {
-    let rounds = match arguments {
-        [] => "20",
-        [flag, rounds] if flag == "--rounds" && rounds.parse::<u32>().is_ok() => rounds,
-        _ => return Err(Failure::message("say `cargo xtask chaos` or `cargo xtask chaos --rounds N`")),
-    };
+    let rounds = rounds(arguments, "chaos", "20")?;
     let tools = build_tools()?;
     let located = servers::locate()?;
     build_all(&tools)?;
@@ -131,6 +127,36 @@ pub(crate) fn chaos(arguments: &[String]) -> Result {
     command.env("AMENDS_CHAOS_ROUNDS", rounds).env("AMENDS_BIN_DIR", Workspace::read()?.program("debug", ""));
     held.apply(&mut command);
     run(&mut command)
+}
+
+/// The stores' races, so often that one miss in a thousand shows.
+pub(crate) fn conformance(arguments: &[String]) -> Result {
+    let rounds = rounds(arguments, "conformance", "1000")?;
+    let tools = build_tools()?;
+    let located = servers::locate_for_long()?;
+    build_all(&tools)?;
+    let held = Held::start(&located.specs, located.given)?;
+    // Of the whole workspace, for its features: this way nothing is built twice.
+    let suites: [&[&str]; 2] = [
+        &["--lib", "--", "barrier::"],
+        &["--test", "it", "--", "conformance::", "authorizations::", "barrier::", "processor::"],
+    ];
+    for which in suites {
+        let mut command = cargo(&tools);
+        command.args(["test", "--workspace"]).args(which).arg("--nocapture").env("AMENDS_CONFORMANCE_ROUNDS", rounds);
+        held.apply(&mut command);
+        run(&mut command)?;
+    }
+    Ok(())
+}
+
+/// The one argument of what can be run for longer.
+fn rounds<'a>(arguments: &'a [String], command: &str, default: &'a str) -> Result<&'a str> {
+    match arguments {
+        [] => Ok(default),
+        [flag, rounds] if flag == "--rounds" && rounds.parse::<u32>().is_ok() => Ok(rounds),
+        _ => Err(Failure::message(format!("say `cargo xtask {command}` or `cargo xtask {command} --rounds N`"))),
+    }
 }
 
 /// Measures the parts; `load` measures the whole.

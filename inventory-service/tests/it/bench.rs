@@ -81,8 +81,19 @@ impl Bench {
         })
     }
 
+    /// Forgets everything but the time.
+    pub(crate) async fn empty(&self) {
+        for table in ["reservation_lines", "reservations", "items", "saga_barrier"] {
+            sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}")))
+                .execute(self.database.writer())
+                .await
+                .unwrap();
+        }
+        self.put.lock().clear();
+    }
+
     /// The end of every test: no unit was lost, none came from nowhere, and no open reservation is left out of the count.
-    pub(crate) async fn close(self: Arc<Self>) {
+    pub(crate) async fn assert_books_balance(&self) {
         let (mut held, mut sold) = (HashMap::<Sku, i64>::new(), HashMap::<Sku, i64>::new());
         for reservation in self.all_reservations().await {
             let into = match reservation.state {
@@ -100,6 +111,11 @@ impl Bench {
             assert_eq!(stock.reserved(), held.get(&sku).copied().unwrap_or(0), "{sku}: reserved");
             assert_eq!(stock.on_hand(), on_hand - sold.get(&sku).copied().unwrap_or(0), "{sku}: on hand");
         }
+    }
+
+    /// Checks the books and removes the store.
+    pub(crate) async fn close(self: Arc<Self>) {
+        self.assert_books_balance().await;
         self.database.close().await;
         if let Some((admin, name)) = &self.server {
             let server = Database::connect_lazy(admin, &Options::administration()).unwrap();

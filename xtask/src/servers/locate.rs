@@ -25,6 +25,15 @@ type Wanted = (&'static [&'static str], fn() -> Result<Spec>);
 
 /// Looks for all three; every one that is missing is named, not only the first.
 pub(crate) fn locate() -> Result<Located> {
+    locate_all(mongodb)
+}
+
+/// The same, with the stand-in for MongoDB that takes minutes to build and then does three times as much: for what runs for long.
+pub(crate) fn locate_for_long() -> Result<Located> {
+    locate_all(mongodb_for_long)
+}
+
+fn locate_all(mongodb: fn() -> Result<Spec>) -> Result<Located> {
     let mut located = Located::default();
     let mut missing = Vec::new();
     let wanted: [Wanted; 3] =
@@ -101,18 +110,28 @@ fn mongodb() -> Result<Spec> {
         .map_err(|why| Failure::message(format!("a MongoDB server (mongod, or SecantusDB by pip) is missing: {why}")))
 }
 
+fn mongodb_for_long() -> Result<Spec> {
+    match which("mongod") {
+        Some(mongod) => Ok(Spec::Mongod(mongod)),
+        None => secantus_rs().map(Spec::SecantusRs),
+    }
+}
+
 /// A beta by one author under the GPL: a separate process for tests, never linked, and this version only.
 const SECANTUS: &str = "SecantusDB==0.7.0b3";
 
-fn secantus() -> Result<PathBuf> {
+/// A folder of the cache, and the right to install into it: two runs that start at once must not install over each other.
+fn cached(name: &str) -> Result<(PathBuf, File)> {
     let cache = environment::cache_dir();
-    let home = cache.join(SECANTUS.replace("==", "-"));
     fs::create_dir_all(&cache).map_err(about(cache.display()))?;
-    // Two test runs that start at once must not install over each other.
-    let lock_path = home.with_extension("lock");
+    let lock_path = cache.join(format!("{name}.lock"));
     let lock = File::create(&lock_path).map_err(about(lock_path.display()))?;
     lock.lock().map_err(about(lock_path.display()))?;
+    Ok((cache.join(name), lock))
+}
 
+fn secantus() -> Result<PathBuf> {
+    let (home, _lock) = cached(&SECANTUS.replace("==", "-"))?;
     let (python, complete) = (home.join("bin/python3"), home.join("complete"));
     if complete.is_file() && succeeds(Command::new(&python).args(["-c", "import secantus"])) {
         return Ok(python);
@@ -133,4 +152,24 @@ fn secantus() -> Result<PathBuf> {
     ]))?;
     fs::write(&complete, "").map_err(about(complete.display()))?;
     Ok(python)
+}
+
+/// The same author's server in Rust, under the same terms; again this version only.
+const SECANTUS_RS: (&str, &str) = ("secantus-mdb", "0.5.3-beta.196");
+
+fn secantus_rs() -> Result<PathBuf> {
+    let (name, version) = SECANTUS_RS;
+    let (home, _lock) = cached(&format!("{name}-{version}"))?;
+    let program = home.join("bin/secantusd-rs");
+    // cargo puts a program there when all of it is built.
+    if program.is_file() {
+        return Ok(program);
+    }
+    let tools = crate::setup::build_tools()?;
+    eprintln!("building {name} {version} into {}: some ten minutes, once", home.display());
+    // Its own toolchain would be another download; it builds with ours.
+    let mut install = crate::cargo::cargo(&tools);
+    install.args(["install", name, "--version", version, "--locked", "--ignore-rust-version", "--root"]).arg(&home);
+    run_aside(&mut install)?;
+    Ok(program)
 }

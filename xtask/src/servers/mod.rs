@@ -17,7 +17,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-pub(crate) use locate::{locate, locate_for_tests};
+pub(crate) use locate::{locate, locate_for_long, locate_for_tests};
 pub(crate) use spec::Spec;
 
 use crate::{

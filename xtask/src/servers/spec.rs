@@ -37,16 +37,19 @@ pub(crate) enum Spec {
     Mongod(PathBuf),
     /// The Python of the virtual environment that SecantusDB is installed in.
     Secantus(PathBuf),
+    /// The same in Rust: `secantusd-rs`.
+    SecantusRs(PathBuf),
     /// Our own binary, for load tests: every service in one process.
     Amends(PathBuf),
 }
 
 impl Spec {
-    const KINDS: [Kind; 5] = [
+    const KINDS: [Kind; 6] = [
         ("postgres", Self::Postgres),
         ("redis", Self::Redis),
         ("mongod", Self::Mongod),
         ("secantus", Self::Secantus),
+        ("secantus-rs", Self::SecantusRs),
         ("amends", Self::Amends),
     ];
 
@@ -67,6 +70,7 @@ impl Spec {
             Self::Redis(_) => "redis",
             Self::Mongod(_) => "mongod",
             Self::Secantus(_) => "secantus",
+            Self::SecantusRs(_) => "secantus-rs",
             Self::Amends(_) => "amends",
         }
     }
@@ -77,6 +81,7 @@ impl Spec {
             | Self::Redis(path)
             | Self::Mongod(path)
             | Self::Secantus(path)
+            | Self::SecantusRs(path)
             | Self::Amends(path) => path,
         }
     }
@@ -110,7 +115,7 @@ impl Spec {
     /// Names the file with the server's process id, for tests that kill it; the keeper starts it again.
     fn pid_variable(&self) -> String {
         let server = match self {
-            Self::Mongod(_) | Self::Secantus(_) => "MONGODB".to_owned(),
+            Self::Mongod(_) | Self::Secantus(_) | Self::SecantusRs(_) => "MONGODB".to_owned(),
             other => other.kind().to_uppercase(),
         };
         format!("AMENDS_TEST_{server}_PID_FILE")
@@ -165,9 +170,11 @@ impl Spec {
                 command.arg(home);
                 Ok((command, export(MONGODB_URI, mongo_uri(port))))
             }
-            Self::Secantus(python) => {
-                let mut command = detached(python);
-                command.arg(python.with_file_name("secantusd-py"));
+            Self::Secantus(program) | Self::SecantusRs(program) => {
+                let mut command = detached(program);
+                if matches!(self, Self::Secantus(_)) {
+                    command.arg(program.with_file_name("secantusd-py"));
+                }
                 command.args(["--host", "127.0.0.1", "--port", &port_text, "--storage-path"]).arg(home.join("data"));
                 // Without it a killed server forgets writes it has acknowledged.
                 command.arg("--sync-on-commit");
@@ -196,7 +203,7 @@ impl Spec {
             Self::Postgres(_) => probe::postgres(address),
             Self::Redis(_) => probe::redis(address),
             Self::Mongod(_) => mongo::ready_or_initiated(address),
-            Self::Secantus(_) => mongo::is_primary(address),
+            Self::Secantus(_) | Self::SecantusRs(_) => mongo::is_primary(address),
             Self::Amends(_) => probe::http_ok(address, "/readyz"),
         }
     }
