@@ -1,5 +1,6 @@
 //! The journal's vocabulary: one closed enum. Each variant's name carries its version and has a golden file under `tests/golden`;
-//! a changed shape is a new variant, and the old one stays readable as long as rows may hold it.
+//! a changed shape is a new variant, and the old one stays readable as long as rows may hold it. The one exception is a field that may be
+//! absent, and that a replica which does not know it can ignore without harm: an event it does not know it could not read at all.
 //!
 //! Must not know: what follows from an event.
 

@@ -1,5 +1,7 @@
 //! A saga's history for people: one row for each step and phase, folded from its events.
 
+use std::collections::HashSet;
+
 use amends_primitives::Timestamp;
 
 use crate::{
@@ -73,7 +75,8 @@ pub enum EntryOutcome {
     Refused,
     /// It is not known whether the action took effect.
     Unknown,
-    /// The last attempt of the action was surely not sent.
+    /// No attempt of the action was sent, as far as is known. One that may have been makes it [`Unknown`](Self::Unknown), however many
+    /// after it were not.
     NotSent,
     /// The compensation is done.
     Undone,
@@ -102,9 +105,9 @@ impl EntryOutcome {
 impl Timeline {
     /// Folds a saga's events.
     pub fn new(stored: Stored) -> Self {
-        let mut entries = Vec::new();
+        let (mut entries, mut doubt) = (Vec::new(), Doubt::default());
         for record in &stored.records {
-            fold(&mut entries, record);
+            fold(&mut entries, &mut doubt, record);
         }
         Self { row: stored.row, entries, records: stored.records }
     }
@@ -125,7 +128,22 @@ impl Timeline {
     }
 }
 
-fn fold(entries: &mut Vec<TimelineEntry>, record: &Record) {
+/// Which steps' actions may have had an effect that nobody knows of.
+#[derive(Default)]
+struct Doubt {
+    /// Steps with an attempt that may have been sent.
+    attempted: HashSet<String>,
+    /// Another replica took the saga over: the one before may have made attempts of any step.
+    taken_over: bool,
+}
+
+impl Doubt {
+    fn is_about(&self, step: &str) -> bool {
+        self.taken_over || self.attempted.contains(step)
+    }
+}
+
+fn fold(entries: &mut Vec<TimelineEntry>, doubt: &mut Doubt, record: &Record) {
     use EntryOutcome as O;
     let at = record.at;
     let mut end = |step: &str, phase, outcome, why: Option<(&str, &str)>| {
@@ -147,7 +165,10 @@ fn fold(entries: &mut Vec<TimelineEntry>, record: &Record) {
             end(step, Phase::Action, O::Refused, Some((&refusal.code, &refusal.message)));
         }
         Event::StepUnknown { step, cause, not_sent, .. } => {
-            let outcome = if *not_sent { O::NotSent } else { O::Unknown };
+            let outcome = if *not_sent && !doubt.is_about(step) { O::NotSent } else { O::Unknown };
+            if outcome == O::Unknown {
+                doubt.attempted.insert(step.clone());
+            }
             end(step, Phase::Action, outcome, Some((&cause.code, &cause.message)));
         }
         Event::Compensated { step, .. } => {
@@ -172,7 +193,10 @@ fn fold(entries: &mut Vec<TimelineEntry>, record: &Record) {
                 Resolution::Undone => end(step, Phase::Compensation, O::Undone, why),
             }
         }
-        Event::Resumed { .. } => interrupt(entries, at),
+        Event::Resumed { .. } => {
+            doubt.taken_over = true;
+            interrupt(entries, at);
+        }
         Event::Unwinding { .. }
         | Event::CancelRequested { .. }
         | Event::Parked { .. }
@@ -210,10 +234,55 @@ fn entry<'a>(entries: &'a mut Vec<TimelineEntry>, step: &str, phase: Phase, at: 
 }
 
 fn interrupt(entries: &mut [TimelineEntry], at: Timestamp) {
-    for entry in entries.iter_mut().filter(|entry| entry.outcome == EntryOutcome::InFlight) {
-        entry.outcome = if entry.phase == Phase::Action { EntryOutcome::Unknown } else { EntryOutcome::NotYet };
-        entry.code = Some("interrupted".to_owned());
-        entry.detail = Some("the replica that made the attempt is gone".to_owned());
-        entry.finished_at = Some(at);
+    for entry in entries {
+        match (entry.phase, entry.outcome) {
+            // The replica that is gone may have sent an attempt of which the journal does not tell.
+            (Phase::Action, EntryOutcome::NotSent) => entry.outcome = EntryOutcome::Unknown,
+            (phase, EntryOutcome::InFlight) => {
+                entry.outcome = if phase == Phase::Action { EntryOutcome::Unknown } else { EntryOutcome::NotYet };
+                entry.code = Some("interrupted".to_owned());
+                entry.detail = Some("the replica that made the attempt is gone".to_owned());
+                entry.finished_at = Some(at);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cause;
+
+    /// What is told of a step after events of its action: `s`ent without an answer, `n`ot sent, `r`esumed by another replica.
+    fn told(events: &str) -> EntryOutcome {
+        let (mut entries, mut doubt) = (Vec::new(), Doubt::default());
+        let (at, step) = (Timestamp::from_millis(0), || "charge".to_owned());
+        for (attempt, event) in (1..).zip(events.chars()) {
+            let ended = |not_sent| Event::StepUnknown {
+                step: step(),
+                attempt,
+                cause: Cause::new("", ""),
+                retry_at: at,
+                not_sent,
+            };
+            let events = match event {
+                'r' => vec![Event::Resumed { replica: String::new(), fence: 2 }],
+                other => vec![Event::StepStarted { step: step(), attempt }, ended(other == 'n')],
+            };
+            for event in events {
+                fold(&mut entries, &mut doubt, &Record { at, event });
+            }
+        }
+        entries[0].outcome
+    }
+
+    /// An operator who reads "not sent" of a parked saga may settle it by hand; it must be true of every attempt.
+    #[test]
+    fn not_sent_is_told_only_of_what_no_attempt_contradicts() {
+        assert_eq!(told("nnn"), EntryOutcome::NotSent);
+        for doubtful in ["s", "sn", "nsn", "snnn", "nr", "nrn", "rn"] {
+            assert_eq!(told(doubtful), EntryOutcome::Unknown, "{doubtful}");
+        }
     }
 }

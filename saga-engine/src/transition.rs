@@ -188,7 +188,7 @@ fn go_forward(state: &mut State, record: &Record) {
                 let cause = Cause::new(&refusal.code, &refusal.message);
                 *step = StepState::Retrying { attempts: 0, at: record.at, cause, in_doubt: true };
             }
-            StepState::Retrying { attempts, at, .. } => (*attempts, *at) = (0, record.at),
+            StepState::Retrying { attempts, at, in_doubt, .. } => (*attempts, *at, *in_doubt) = (0, record.at, true),
             _ => {}
         }
     }
@@ -204,8 +204,9 @@ fn resumed(shape: &Shape, state: &mut State, record: &Record) -> Result<(), Ille
         match step {
             // Once unwinding was journaled, what had been tried until then is in the journal; and local steps always are.
             StepState::Untouched if running && !local => *step = StepState::InDoubt,
-            // Nothing was sent as far as the journal tells, which need not be all that was tried.
-            StepState::Retrying { in_doubt, .. } if running && !local => *in_doubt = true,
+            // Nothing was sent as far as the journal tells, which need not be all that was tried. Unwinding, it is; but a replica of an
+            // earlier version, which cannot read that nothing was sent, may compensate it, and that must stay legal.
+            StepState::Retrying { in_doubt, .. } if !local => *in_doubt = true,
             StepState::Acting { attempt, .. } => {
                 *step =
                     StepState::Retrying { attempts: *attempt, at: record.at, cause: interrupted(), in_doubt: !local };

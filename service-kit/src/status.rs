@@ -33,6 +33,30 @@ pub fn retry_after(status: &tonic::Status) -> Option<Duration> {
     status.get_details_retry_info()?.retry_delay
 }
 
+/// Why a call was not made: the source of a status that was made up on this side instead.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was sent")]
+struct NothingSent;
+
+/// A status for a call that is given up before it is made.
+pub fn not_sent(mut status: tonic::Status) -> tonic::Status {
+    status.set_source(std::sync::Arc::new(NothingSent));
+    status
+}
+
+/// Whether surely nothing was sent: the call was [given up](not_sent), or no connection could be made for it. A status from the other
+/// side, or from a proxy, never says so: sources are not transmitted.
+pub fn nothing_sent(status: &tonic::Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if error.is::<NothingSent>() || error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
 /// Whether an effect may have happened, so that nobody may take this answer for a "no".
 pub fn is_unknown(status: &tonic::Status) -> bool {
     use tonic::Code;

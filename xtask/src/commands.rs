@@ -1,6 +1,6 @@
 //! The commands that build something and run it.
 
-use std::process::Command;
+use std::{num::NonZeroU32, process::Command};
 
 use crate::{
     cargo::{Workspace, cargo},
@@ -154,7 +154,7 @@ pub(crate) fn conformance(arguments: &[String]) -> Result {
 fn rounds<'a>(arguments: &'a [String], command: &str, default: &'a str) -> Result<&'a str> {
     match arguments {
         [] => Ok(default),
-        [flag, rounds] if flag == "--rounds" && rounds.parse::<u32>().is_ok() => Ok(rounds),
+        [flag, rounds] if flag == "--rounds" && rounds.parse::<NonZeroU32>().is_ok() => Ok(rounds),
         _ => Err(Failure::message(format!("say `cargo xtask {command}` or `cargo xtask {command} --rounds N`"))),
     }
 }

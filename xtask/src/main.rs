@@ -33,8 +33,8 @@ cargo xtask <command>
                             goose scenarios against a fresh `amends up`, or five services on servers; --smoke: debug
                             build, short, used by ci; ARGS of the load test: --users N, --seconds N, --orders-only
   chaos [--rounds N]        the crash tests for N rounds (default 20)
-  conformance [--rounds N]  the races of each store for N rounds (default 1000), on every backend; where there is no mongod it
-                            first builds the faster of the servers that stand in for it
+  conformance [--rounds N]  the races of the participants' stores and of the barrier for N rounds (default 1000), on every
+                            backend; where there is no mongod it first builds the faster of the servers that stand in for it
   drill [--smoke] [--seconds N] [--write FILE]
                             each fault of the payment service under load, as a table; --smoke: debug build, short,
                             used by ci; --write docs/resilience.md puts the table there

@@ -76,7 +76,7 @@ async fn run<F: Future<Output = ()>>(bench: Option<Arc<Bench>>, rounds: u32, che
 fn rounds() -> u32 {
     match std::env::var("AMENDS_CONFORMANCE_ROUNDS") {
         // A mistake here must not look like a thousand rounds that passed.
-        Ok(rounds) => rounds.parse().expect("AMENDS_CONFORMANCE_ROUNDS must be a number"),
+        Ok(rounds) => rounds.parse::<std::num::NonZeroU32>().expect("AMENDS_CONFORMANCE_ROUNDS must be a number").get(),
         Err(_) => 2,
     }
 }

@@ -19,6 +19,7 @@ use service_kit::{
     context::Inject,
     grpc::bearer,
     resilience::{Call, Deadline, Guard, GuardError},
+    status::not_sent,
 };
 use tonic::{Code, Request, Status, service::interceptor::InterceptedService, transport::Channel};
 
@@ -97,7 +98,7 @@ impl Link {
         Fut: Future<Output = Result<tonic::Response<T>, Status>> + Send,
     {
         let mut request = attempt.into_grpc();
-        let unavailable = |error| Status::unavailable(format!("no service token: {error}"));
+        let unavailable = |error| not_sent(Status::unavailable(format!("no service token: {error}")));
         let token = self.token.bearer().await.map_err(unavailable)?;
         request.metadata_mut().insert("authorization", bearer(&token)?);
         match call(request).await {

@@ -2,13 +2,14 @@
 //!
 //! *Refused* is only what the participant itself names, by a reason that belongs to this call and surely had no effect. Everything else
 //! (a bare status that a proxy may have made up, a timeout, a reason we do not know) is *Unknown*: it costs a repeat or a compensation,
-//! never money. *NotSent* is what a layer on our side stopped, and says so: an open breaker, a full bulkhead, a deadline that had passed.
+//! never money. *NotSent* is what surely never left: a layer on our side stopped it (an open breaker, a full bulkhead, a deadline that had
+//! passed), there was no token to send along, or nobody to connect to.
 
 use saga_engine::{Cause, Closed, Outcome, Undo};
 use std::time::Duration;
 
 use service_kit::{
-    resilience::GuardError,
+    resilience::{Classify as _, GuardError},
     status::{refusal_reason, retry_after},
 };
 use tonic::{Code, Status};
@@ -24,13 +25,13 @@ pub(super) fn action<T, U>(
             Some(output) => Outcome::Done(output),
             None => Outcome::unknown("malformed_answer", "the participant's answer cannot be read"),
         },
+        Err(error) if error.nothing_sent() => Outcome::NotSent(cause(error)),
         Err(GuardError::Failed(status)) => match refusal_reason(&status) {
             Some(info) if is_judgement(status.code()) && refusals.contains(&info.reason.as_str()) => {
                 Outcome::refused(info.code(), info.message)
             }
             _ => Outcome::Unknown(cause(GuardError::Failed(status))),
         },
-        Err(error) if error.nothing_sent() => Outcome::NotSent(cause(error)),
         Err(error) => Outcome::Unknown(cause(error)),
     }
 }
@@ -66,7 +67,8 @@ fn cause(error: GuardError<Status>) -> Cause {
     match error {
         GuardError::Open { .. } => Cause::new("circuit_open", "the circuit breaker is open"),
         GuardError::Full => Cause::new("bulkhead_full", "too many calls at once"),
-        GuardError::TooLate | GuardError::TimedOut => Cause::new("timeout", "no answer in time"),
+        GuardError::TooLate => Cause::new("timeout", "the time was over before the call was made"),
+        GuardError::TimedOut => Cause::new("timeout", "no answer in time"),
         GuardError::Failed(status) => {
             let code = refusal_reason(&status).map_or_else(|| code_word(status.code()).to_owned(), |info| info.code());
             let cause = Cause::new(code, status.message().chars().take(MESSAGE_MAX).collect::<String>());
@@ -148,6 +150,10 @@ mod tests {
         check(GuardError::Full, "not sent bulkhead_full");
         check(GuardError::TooLate, "not sent timeout");
         check(GuardError::Open { retry_after: Duration::from_secs(30) }, "not sent circuit_open");
+        check(
+            GuardError::Failed(service_kit::status::not_sent(Status::unavailable("no token"))),
+            "not sent unavailable",
+        );
         // Whoever says so was reached, or may have been.
         check(GuardError::Failed(Status::unavailable("the circuit breaker is open")), "unknown unavailable");
     }

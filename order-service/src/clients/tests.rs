@@ -1,6 +1,6 @@
 //! The clients against servers that do as they are told, over real connections.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use amends_primitives::{Currency, ManualClock, Money, OrderId, PaymentId, ReservationId, SagaId, Timestamp};
 use amends_protos::{common::v1::StepKey as ProtoKey, inventory::v1 as inventory, payments::v1 as payments};
@@ -232,9 +232,39 @@ struct World {
     payments: GrpcPayments,
     inventory: GrpcInventory,
     clock: Arc<ManualClock>,
+    token: ServiceToken,
+    address: SocketAddr,
+}
+
+fn guard(name: &'static str, clock: &Arc<ManualClock>) -> Guard {
+    let resilience = Resilience { timeout_ms: 300, backoff_ms: 1, ..Resilience::default() };
+    Guard::new(name, &resilience, Arc::clone(clock) as _, &Metrics::new())
+}
+
+fn channel_to(address: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+fn token_of(identity: SocketAddr, clock: &Arc<ManualClock>) -> ServiceToken {
+    let config = ServiceTokenConfig {
+        identity_url: format!("http://{identity}"),
+        client_id: "order-service".to_owned(),
+        client_secret: "secret".into(),
+        scope: "payments:write".to_owned(),
+    };
+    ServiceToken::new(config, Arc::clone(clock) as _).unwrap()
+}
+
+/// Where nobody listens. Bound and closed again: nobody else gets it so soon.
+async fn nowhere() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 impl World {
+    fn payments_at(&self, address: SocketAddr, token: ServiceToken) -> GrpcPayments {
+        GrpcPayments::new(channel_to(address), guard("payments", &self.clock), token)
+    }
+
     async fn new() -> Self {
         service_kit::main::install_crypto();
         let server = Server::default();
@@ -258,23 +288,14 @@ impl World {
             }),
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let identity_url = format!("http://{}", listener.local_addr().unwrap());
+        let identity = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, tokens).await });
 
         let clock = Arc::new(ManualClock::default());
-        let config = ServiceTokenConfig {
-            identity_url,
-            client_id: "order-service".to_owned(),
-            client_secret: "secret".into(),
-            scope: "payments:write".to_owned(),
-        };
-        let token = ServiceToken::new(config, Arc::clone(&clock) as _).unwrap();
-        let resilience = Resilience { timeout_ms: 300, backoff_ms: 1, ..Resilience::default() };
-        let guard = |name| Guard::new(name, &resilience, Arc::clone(&clock) as _, &Metrics::new());
-        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-        let payments = GrpcPayments::new(channel.clone(), guard("payments"), token.clone());
-        let inventory = GrpcInventory::new(channel, guard("inventory"), token);
-        Self { server, payments, inventory, clock }
+        let token = token_of(identity, &clock);
+        let payments = GrpcPayments::new(channel_to(address), guard("payments", &clock), token.clone());
+        let inventory = GrpcInventory::new(channel_to(address), guard("inventory", &clock), token.clone());
+        Self { server, payments, inventory, clock, token, address }
     }
 }
 
@@ -366,6 +387,37 @@ async fn refusals_are_refused_and_everything_else_is_unknown() {
     let began = Instant::now();
     assert_eq!(code(Answer::Hang).await, "unknown timeout");
     assert!(began.elapsed() < Duration::from_millis(400));
+}
+
+#[tokio::test]
+async fn where_nobody_listens_nothing_was_sent_and_what_is_cut_off_may_have_been() {
+    let world = World::new().await;
+    let refund = async |payments: &GrpcPayments| payments.refund(ID.parse().unwrap(), &step("refund_payment", 1)).await;
+    let payments = world.payments_at(nowhere().await, world.token.clone());
+    for _ in 0..2 {
+        let outcome = refund(&payments).await;
+        assert!(matches!(&outcome, Outcome::NotSent(cause) if cause.code == "unavailable"), "{outcome:?}");
+    }
+    // Whoever accepts a connection and drops it may have read what came over it.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let payments = world.payments_at(listener.local_addr().unwrap(), world.token.clone());
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let _read = tokio::io::AsyncReadExt::read(&mut connection, &mut [0; 1024]).await;
+        }
+    });
+    let outcome = refund(&payments).await;
+    assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_is_sent() {
+    let world = World::new().await;
+    let payments = world.payments_at(world.address, token_of(nowhere().await, &world.clock));
+    let outcome = payments.refund(ID.parse().unwrap(), &step("refund_payment", 1)).await;
+    assert!(matches!(&outcome, Outcome::NotSent(cause) if cause.code == "unavailable"), "{outcome:?}");
+    assert_eq!(world.server.0.seen.lock().len(), 0);
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ pub(crate) fn mongo_uri() -> Option<String> {
 pub(crate) fn rounds() -> u32 {
     match std::env::var("AMENDS_CONFORMANCE_ROUNDS") {
         // A mistake here must not look like a thousand rounds that passed.
-        Ok(rounds) => rounds.parse().expect("AMENDS_CONFORMANCE_ROUNDS must be a number"),
+        Ok(rounds) => rounds.parse::<std::num::NonZeroU32>().expect("AMENDS_CONFORMANCE_ROUNDS must be a number").get(),
         Err(_) => 3,
     }
 }

@@ -350,7 +350,7 @@ pub enum StepOutcome {
     Refused = 2,
     /// An attempt may have had its effect.
     Unknown = 3,
-    /// The last attempt was stopped before anything was sent: an open circuit breaker, a full queue.
+    /// As far as is known no attempt was sent: a circuit breaker was open, nobody was there to connect to.
     NotSent = 4,
 }
 impl StepOutcome {

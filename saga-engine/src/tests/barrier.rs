@@ -36,7 +36,7 @@ const EFFECTS: Schema = Schema {
 
 fn rounds() -> u32 {
     match std::env::var("AMENDS_CONFORMANCE_ROUNDS") {
-        Ok(rounds) => rounds.parse().expect("AMENDS_CONFORMANCE_ROUNDS must be a number"),
+        Ok(rounds) => rounds.parse::<std::num::NonZeroU32>().expect("AMENDS_CONFORMANCE_ROUNDS must be a number").get(),
         Err(_) => 2,
     }
 }

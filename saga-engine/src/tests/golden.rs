@@ -93,6 +93,18 @@ fn events_are_written_and_read_as_ever() {
     assert_eq!(names.len(), twice);
 }
 
+/// A field that came later: what was written before has none, and reads as "may have been sent".
+#[test]
+fn an_attempt_that_was_not_sent_is_written_as_ever() {
+    let at = Timestamp::from_micros(1_700_000_000_250_000);
+    let cause = Cause::new("circuit_open", "the circuit breaker is open");
+    let event = Event::StepUnknown { step: "charge_card".into(), attempt: 1, cause, retry_at: at, not_sent: true };
+    let record = Record { at: Timestamp::from_micros(1_700_000_000_000_001), event };
+    let text = serde_json::to_string_pretty(&serde_json::to_value(&record).unwrap()).unwrap() + "\n";
+    golden("step_unknown.v1.not_sent", &text);
+    assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+}
+
 #[test]
 fn requests_are_written_and_read_as_ever() {
     let wishes = [

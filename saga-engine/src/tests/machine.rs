@@ -320,6 +320,48 @@ fn a_step_that_gave_up_acting_is_undone_before_anybody_is_called() {
     assert_eq!(plan::next(&shape, &state, now), Next::Perform(vec![compensation]));
 }
 
+/// In a rolling deployment, a replica of the version before may take over in the middle of unwinding. It cannot read that nothing was sent.
+#[test]
+fn what_an_earlier_version_compensates_although_nothing_was_sent_can_be_read() {
+    let step = StepShape {
+        name: "s0",
+        role: Role::Compensable,
+        local: false,
+        policy: Policy::default().attempts(1),
+        stage: 0,
+    };
+    let shape = Shape {
+        name: "one",
+        version: 1,
+        steps: vec![step],
+        stages: vec![vec![StepIndex::at(0)]],
+        commit_stage: None,
+        deadline: None,
+        journaling: Journaling::Decisions,
+    };
+    let now = Timestamp::from_millis(0);
+    let mut state = State::started(&shape, now);
+    let (cause, step) = (Cause::new("circuit_open", "the circuit breaker is open"), || "s0".to_owned());
+    let events = |state: &mut State, events: Vec<Event>| {
+        for event in events {
+            apply(&shape, state, &Record { at: now, event }).unwrap();
+        }
+    };
+    let unanswered =
+        Event::StepUnknown { step: step(), attempt: 1, cause: cause.clone(), retry_at: now, not_sent: true };
+    events(&mut state, vec![Event::StepStarted { step: step(), attempt: 1 }, unanswered]);
+    let Next::Decide(unwinding @ Event::Unwinding { .. }) = plan::next(&shape, &state, now) else {
+        panic!("{state:?}")
+    };
+    events(&mut state, vec![unwinding]);
+    assert_eq!(plan::next(&shape, &state, now), Next::Decide(Event::Unwound), "by itself it has nothing to compensate");
+    let resumed = |fence| Event::Resumed { replica: "another".into(), fence };
+    let not_yet = Event::CompensationNotYet { step: step(), attempt: 1, cause, retry_at: now };
+    events(&mut state, vec![resumed(2), Event::CompensationStarted { step: step(), attempt: 1 }, not_yet, resumed(3)]);
+    let compensation = Effect { kind: EffectKind::Compensate, step: StepIndex::at(0), attempt: 2 };
+    assert_eq!(plan::next(&shape, &state, now), Next::Perform(vec![compensation]));
+}
+
 #[test]
 fn an_illegal_pair_names_both() {
     let step = |name, role, stage| StepShape { name, role, local: false, policy: Policy::default(), stage };

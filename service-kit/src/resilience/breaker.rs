@@ -36,18 +36,20 @@ impl BreakerState {
     }
 }
 
+/// What calls came to in a part of the window. `limited` are not among the `calls`.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slice {
     number: i64,
     calls: u32,
     failures: u32,
+    limited: u32,
 }
 
 #[derive(Debug)]
 enum State {
     Closed { slices: [Slice; SLICES], in_a_row: u32 },
     Open { until: Timestamp },
-    HalfOpen { probing: u32, good: u32 },
+    HalfOpen { probing: u32, good: u32, limited: u32 },
 }
 
 /// Leave to make one call. Its outcome counts only for the state it was given in.
@@ -61,6 +63,8 @@ pub(super) struct Leave {
 pub(super) enum Outcome {
     Good,
     Bad,
+    /// Met with a limit: the dependency protects itself, and says when to come back.
+    Limited,
     /// Given up by the caller: it says nothing about the dependency.
     Unsaid,
 }
@@ -100,9 +104,9 @@ impl Breaker {
             if now < until {
                 return Err(until.since(now));
             }
-            self.become_state(State::HalfOpen { probing: 0, good: 0 });
+            self.become_state(State::HalfOpen { probing: 0, good: 0, limited: 0 });
         }
-        if let State::HalfOpen { probing, good } = &mut self.state {
+        if let State::HalfOpen { probing, good, .. } = &mut self.state {
             if *probing + *good >= self.config.probes {
                 // Enough probes are on their way; what they find is known in a moment.
                 return Err(Duration::from_secs(1));
@@ -116,7 +120,9 @@ impl Breaker {
     pub(super) fn refuses_for(&self, now: Timestamp) -> Option<Duration> {
         match self.state {
             State::Open { until } if now < until => Some(until.since(now)),
-            State::HalfOpen { probing, good } if probing + good >= self.config.probes => Some(Duration::from_secs(1)),
+            State::HalfOpen { probing, good, .. } if probing + good >= self.config.probes => {
+                Some(Duration::from_secs(1))
+            }
             State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => None,
         }
     }
@@ -132,22 +138,34 @@ impl Breaker {
                 Outcome::Unsaid => false,
                 Outcome::Good => {
                     *in_a_row = 0;
-                    count(slices, &self.config, now, false);
+                    count(slices, &self.config, now, outcome);
                     false
                 }
                 Outcome::Bad => {
                     *in_a_row += 1;
-                    let (calls, failures) = count(slices, &self.config, now, true);
-                    let many = calls >= self.config.calls_min
-                        && u64::from(failures) * 100 >= u64::from(calls) * u64::from(self.config.failure_percent);
+                    let sum = count(slices, &self.config, now, outcome);
+                    // What met a limit speaks neither for nor against the dependency.
+                    let many = sum.calls >= self.config.calls_min
+                        && u64::from(sum.failures) * 100
+                            >= u64::from(sum.calls) * u64::from(self.config.failure_percent);
                     many || *in_a_row >= self.config.failures_in_a_row
                 }
+                // It serves nobody: then there is nothing to lose by cutting it off.
+                Outcome::Limited => {
+                    let sum = count(slices, &self.config, now, outcome);
+                    sum.calls + sum.limited >= self.config.calls_min && sum.calls == sum.failures
+                }
             },
-            State::HalfOpen { probing, good } => {
+            State::HalfOpen { probing, good, limited } => {
                 *probing = probing.saturating_sub(1);
                 match outcome {
                     Outcome::Unsaid => false,
                     Outcome::Bad => true,
+                    // A place for another probe; until as many have come back with nothing but that.
+                    Outcome::Limited => {
+                        *limited += 1;
+                        *good == 0 && *limited >= self.config.probes
+                    }
                     Outcome::Good => {
                         *good += 1;
                         if *good >= self.config.probes {
@@ -164,27 +182,36 @@ impl Breaker {
     }
 }
 
-/// Counts a call in its slice. The calls and failures within the window, this one included.
-fn count(slices: &mut [Slice; SLICES], config: &BreakerConfig, now: Timestamp, failed: bool) -> (u32, u32) {
+/// Counts a call in its slice. The calls within the window, this one included.
+fn count(slices: &mut [Slice; SLICES], config: &BreakerConfig, now: Timestamp, outcome: Outcome) -> Slice {
     let slice_micros = i64::try_from(config.window_ms.saturating_mul(1000)).unwrap_or(i64::MAX) / SLICES_I64;
     let number = now.as_micros().div_euclid(slice_micros.max(1));
     let slot = usize::try_from(number.rem_euclid(SLICES_I64)).unwrap_or(0);
     if let Some(slice) = slices.get_mut(slot) {
         if slice.number != number {
-            *slice = Slice { number, calls: 0, failures: 0 };
+            *slice = Slice { number, ..Slice::default() };
         }
-        slice.calls = slice.calls.saturating_add(1);
-        slice.failures = slice.failures.saturating_add(u32::from(failed));
+        if outcome == Outcome::Limited {
+            slice.limited = slice.limited.saturating_add(1);
+        } else {
+            slice.calls = slice.calls.saturating_add(1);
+            slice.failures = slice.failures.saturating_add(u32::from(outcome == Outcome::Bad));
+        }
     }
     let recent = slices.iter().filter(|slice| number - slice.number < SLICES_I64 && slice.number <= number);
-    recent.fold((0, 0), |(calls, failures), slice| (calls + slice.calls, failures + slice.failures))
+    recent.fold(Slice { number, ..Slice::default() }, |sum, slice| Slice {
+        number,
+        calls: sum.calls.saturating_add(slice.calls),
+        failures: sum.failures.saturating_add(slice.failures),
+        limited: sum.limited.saturating_add(slice.limited),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Runs a script: `g`ood, `b`ad or `u`nsaid calls, `+n` seconds pass, `?` asks without an outcome (a probe on its way).
+    /// Runs a script: `g`ood, `b`ad, `l`imited or `u`nsaid calls, `+n` seconds pass, `?` asks without an outcome (a probe on its way).
     /// Returns the state after each step.
     fn check(script: &str) -> String {
         let mut breaker = Breaker::new(BreakerConfig::default());
@@ -198,6 +225,7 @@ mod tests {
             let outcome = match step {
                 "g" => Some(Outcome::Good),
                 "b" => Some(Outcome::Bad),
+                "l" => Some(Outcome::Limited),
                 "u" => Some(Outcome::Unsaid),
                 _ => None,
             };
@@ -229,6 +257,15 @@ mod tests {
         assert_eq!(check("g b b g b b g b b +11 b g b g"), "closed");
         // Given-up calls say nothing.
         assert_eq!(check("b b b b u u u u"), "closed");
+        // Limits speak neither for nor against it, unless they are all that there is.
+        assert_eq!(check("g l l l l l l l l l l l l l l l l l"), "closed");
+        assert_eq!(check("b l b l b l b l b"), "closed open");
+        assert_eq!(check("l l l l l l l l l"), "closed");
+        assert_eq!(check("l l l l l l l l l l g"), "closed open refused");
+        assert_eq!(check("b b l l l l l l l l"), "closed open");
+        assert_eq!(check("g +11 l l l l l l l l l l"), "closed open");
+        assert_eq!(check("b b b b b +30 l l g l l l g g"), "closed open half_open closed");
+        assert_eq!(check("b b b b b +30 l l l"), "closed open half_open open");
         // Half open after thirty seconds, closed after three good probes.
         assert_eq!(check("b b b b b +29 g"), "closed open refused");
         assert_eq!(check("b b b b b +30 g g"), "closed open half_open");

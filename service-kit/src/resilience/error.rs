@@ -14,6 +14,11 @@ pub enum Verdict {
         /// What the dependency asks for.
         retry_after: Option<Duration>,
     },
+    /// The dependency protects itself, and takes no more calls before `retry_after`. Trying again then may help.
+    Limited {
+        /// What the dependency asks for.
+        retry_after: Duration,
+    },
     /// Stopped on our side before anything was sent. It says nothing about the dependency, and is not tried again.
     NotSent,
 }
@@ -26,10 +31,17 @@ pub trait Classify {
     /// A label for metrics (`rpc.response.status_code`), of few possible values.
     fn label(&self) -> &'static str;
 
+    /// Whether surely nothing was sent, so that nothing can have happened. False where that is not certain.
+    ///
+    /// Wider than [`Verdict::NotSent`]: nobody listening is an illness, and nothing was sent all the same.
+    fn nothing_sent(&self) -> bool {
+        self.verdict() == Verdict::NotSent
+    }
+
     /// A label for what went wrong (`error.type`), of few possible values; empty where the dependency is not to blame.
     fn error_type(&self) -> &'static str {
         match self.verdict() {
-            Verdict::Transient { .. } => self.label(),
+            Verdict::Transient { .. } | Verdict::Limited { .. } => self.label(),
             Verdict::Answered | Verdict::NotSent => "",
         }
     }
@@ -37,15 +49,20 @@ pub trait Classify {
 
 impl Classify for tonic::Status {
     fn verdict(&self) -> Verdict {
-        if crate::status::is_unknown(self) {
-            Verdict::Transient { retry_after: crate::status::retry_after(self) }
-        } else {
-            Verdict::Answered
+        match crate::status::retry_after(self) {
+            _ if !crate::status::is_unknown(self) => Verdict::Answered,
+            // Without a time to come back it may as well be a full disk.
+            Some(retry_after) if self.code() == tonic::Code::ResourceExhausted => Verdict::Limited { retry_after },
+            retry_after => Verdict::Transient { retry_after },
         }
     }
 
     fn label(&self) -> &'static str {
         context::code_name(self.code())
+    }
+
+    fn nothing_sent(&self) -> bool {
+        crate::status::nothing_sent(self)
     }
 }
 
@@ -79,15 +96,8 @@ pub enum GuardError<E> {
     TooLate,
     /// The last attempt was given up. It may have had an effect.
     TimedOut,
-    /// The last attempt failed. Whether it may have had an effect is for the error to say.
+    /// The last attempt failed. Whether it may have had an effect is for the error to say, see [`Classify::nothing_sent`].
     Failed(E),
-}
-
-impl<E> GuardError<E> {
-    /// Whether surely nothing was sent.
-    pub fn nothing_sent(&self) -> bool {
-        matches!(self, Self::Open { .. } | Self::Full | Self::TooLate)
-    }
 }
 
 impl<E> From<Stopped> for GuardError<E> {
@@ -115,6 +125,14 @@ impl<E: Classify> Classify for GuardError<E> {
             Self::Open { .. } | Self::Full => "UNAVAILABLE",
             Self::TooLate | Self::TimedOut => "DEADLINE_EXCEEDED",
             Self::Failed(error) => error.label(),
+        }
+    }
+
+    fn nothing_sent(&self) -> bool {
+        match self {
+            Self::Open { .. } | Self::Full | Self::TooLate => true,
+            Self::TimedOut => false,
+            Self::Failed(error) => error.nothing_sent(),
         }
     }
 

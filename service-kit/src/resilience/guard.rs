@@ -51,7 +51,7 @@ impl Guard {
     /// called once per attempt, inside a client span: requests it makes carry that span's context.
     ///
     /// # Errors
-    /// See [`GuardError`]. [`GuardError::nothing_sent`] holds only when no attempt at all was made.
+    /// See [`GuardError`]. [`Classify::nothing_sent`] holds of it only when no attempt at all was sent.
     pub async fn call<T, E, F, Fut>(
         &self,
         method: &'static str,

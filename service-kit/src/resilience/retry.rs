@@ -27,9 +27,10 @@ struct Shared {
 
 /// Tries again what failed in passing, while attempts, budget and deadline allow it.
 ///
-/// `E` is the error of the service inside. What it calls [`Verdict::Transient`] is tried again after a pause: doubled each time, capped,
-/// varied at random, and never shorter than the dependency asked for. A call whose pause would outlive the deadline gets its error at
-/// once. A [`Verdict::NotSent`] of a later attempt never hides the error of an earlier one, which may have had an effect.
+/// `E` is the error of the service inside. What it calls [`Verdict::Transient`] or [`Verdict::Limited`] is tried again after a pause:
+/// doubled each time, capped, varied at random, and never shorter than the dependency asked for. A call whose pause would outlive the
+/// deadline gets its error at once. A later attempt of which nothing was sent never hides the error of an earlier one, which may have
+/// had an effect.
 pub struct RetryLayer<E> {
     attempts: u32,
     shared: Arc<Shared>,
@@ -84,7 +85,7 @@ impl<S, E> Layer<S> for RetryLayer<E> {
 /// What [`tower::retry`] asks, for one call. See [`RetryLayer`].
 pub struct RetryPolicy<E> {
     layer: RetryLayer<E>,
-    /// Of the attempt before, which was sent.
+    /// Of the last attempt that was sent; of the one before, while none was.
     earlier: Option<E>,
 }
 
@@ -114,27 +115,29 @@ where
             budget.deposit();
         }
         let Err(error) = result else { return None };
-        let retry_after = match error.verdict() {
-            Verdict::Transient { retry_after } => retry_after.unwrap_or_default(),
-            Verdict::Answered => return None,
-            Verdict::NotSent => {
-                if let Some(earlier) = self.earlier.take() {
-                    *error = earlier;
-                }
+        let again = || {
+            let retry_after = match error.verdict() {
+                Verdict::Transient { retry_after } => retry_after.unwrap_or_default(),
+                Verdict::Limited { retry_after } => retry_after,
+                Verdict::Answered | Verdict::NotSent => return None,
+            };
+            let pause = pause(config, call.attempt.number + 1, rand::random()).max(retry_after);
+            if call.attempt.number >= self.layer.attempts || pause >= call.deadline.remaining() {
                 return None;
             }
+            if !budget.withdraw() {
+                refused.count("retry_budget");
+                return None;
+            }
+            Some(pause)
         };
-        if call.attempt.number >= self.layer.attempts {
-            return None;
+        let pause = again();
+        if error.nothing_sent()
+            && let Some(earlier) = self.earlier.take()
+        {
+            *error = earlier;
         }
-        let pause = pause(config, call.attempt.number + 1, rand::random()).max(retry_after);
-        if pause >= call.deadline.remaining() {
-            return None;
-        }
-        if !budget.withdraw() {
-            refused.count("retry_budget");
-            return None;
-        }
+        let pause = pause?;
         retries.inc();
         call.attempt.number += 1;
         // The result is not looked at again once a pause is asked for, so what takes the error's place does not matter.

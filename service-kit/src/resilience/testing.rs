@@ -24,6 +24,8 @@ pub(super) enum Ill {
     Refused,
     /// It is down.
     Down,
+    /// There is nobody to connect to.
+    NobodyThere,
     /// It wants to be left alone for so long.
     Busy(Duration),
 }
@@ -32,17 +34,21 @@ impl Classify for Ill {
     fn verdict(&self) -> Verdict {
         match self {
             Self::Refused => Verdict::Answered,
-            Self::Down => Verdict::Transient { retry_after: None },
-            Self::Busy(wait) => Verdict::Transient { retry_after: Some(*wait) },
+            Self::Down | Self::NobodyThere => Verdict::Transient { retry_after: None },
+            Self::Busy(wait) => Verdict::Limited { retry_after: *wait },
         }
     }
 
     fn label(&self) -> &'static str {
         match self {
             Self::Refused => "FAILED_PRECONDITION",
-            Self::Down => "UNAVAILABLE",
+            Self::Down | Self::NobodyThere => "UNAVAILABLE",
             Self::Busy(_) => "RESOURCE_EXHAUSTED",
         }
+    }
+
+    fn nothing_sent(&self) -> bool {
+        *self == Self::NobodyThere
     }
 }
 

@@ -58,7 +58,8 @@ pub struct StepView {
     phase: &'static str,
     /// How often it was tried.
     attempts: u32,
-    /// `in_flight`, `done`, `refused`, `unknown`, `not_sent`, `undone`, `closed` or `not_yet`.
+    /// `in_flight`, `done`, `refused`, `unknown`, `not_sent` (no attempt of it was, as far as is known), `undone`,
+    /// `closed` or `not_yet`.
     #[schema(example = "done")]
     outcome: &'static str,
     /// The code of the last refusal or cause.

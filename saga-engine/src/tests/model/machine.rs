@@ -178,11 +178,11 @@ impl Machine {
             match record.event {
                 Event::Unwinding { .. } => self.forget(&mut state),
                 Event::StepUnknown { not_sent: true, .. } if self.bug == Bug::NotSentClearsDoubt => {
-                    trust_what_was_not_sent(&mut state, |_, _| true);
+                    trust_what_was_not_sent(&mut state, |_| true);
                 }
                 Event::Resumed { .. } if self.bug == Bug::ResumedWithoutDoubt => {
                     let had_none = |at: usize| matches!(before.steps[at], StepState::Retrying { in_doubt: false, .. });
-                    trust_what_was_not_sent(&mut state, |at, _| had_none(at));
+                    trust_what_was_not_sent(&mut state, had_none);
                 }
                 _ => {}
             }
@@ -240,9 +240,9 @@ impl Machine {
 }
 
 /// The seeded bugs of attempts that were not sent: steps that wait for their next attempt are taken for untouched.
-fn trust_what_was_not_sent(state: &mut State, which: impl Fn(usize, &StepState) -> bool) {
+fn trust_what_was_not_sent(state: &mut State, which: impl Fn(usize) -> bool) {
     for (at, step) in state.steps.iter_mut().enumerate() {
-        if which(at, step)
+        if which(at)
             && let StepState::Retrying { in_doubt, .. } = step
         {
             *in_doubt = false;

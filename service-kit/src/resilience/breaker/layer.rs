@@ -51,7 +51,8 @@ impl Shared {
 /// Refuses with [`Stopped::Open`] while the dependency is ill. Asked when the call is made, so that what waited in a queue is asked anew.
 ///
 /// What an error says of the dependency is its [`Verdict`]: an answer is good whatever it says, [`Verdict::Transient`] is a failure, and
-/// what was not sent, or is given up half-way by its caller, counts for nothing. Clones, and the services made by them, share one state.
+/// what was not sent, or is given up half-way by its caller, counts for nothing. Nor does what came upon a limit, since a dependency that
+/// says when to come back protects itself; unless nothing else comes back. Clones, and the services made by them, share one state.
 #[derive(Clone)]
 pub struct BreakerLayer(Arc<Shared>);
 
@@ -174,6 +175,7 @@ where
         leave.outcome = match result.as_ref().err().map(Classify::verdict) {
             None | Some(Verdict::Answered) => Outcome::Good,
             Some(Verdict::Transient { .. }) => Outcome::Bad,
+            Some(Verdict::Limited { .. }) => Outcome::Limited,
             Some(Verdict::NotSent) => Outcome::Unsaid,
         };
         // Told now, not when somebody drops this future.

@@ -86,11 +86,11 @@ async fn the_budget_is_one_for_all_clones_and_is_earned_by_calls() {
     assert!(metrics.encode().contains(r#"reason="retry_budget"} 5"#), "{}", metrics.encode());
 }
 
-/// Sends the first attempt and stops every later one, as a breaker does that has opened in between.
+/// What becomes of each attempt, from the first on.
 #[derive(Clone)]
-struct Opens;
+struct Attempts(Vec<GuardError<Ill>>);
 
-impl tower::Service<Call<()>> for Opens {
+impl tower::Service<Call<()>> for Attempts {
     type Response = &'static str;
     type Error = GuardError<Ill>;
     type Future = std::future::Ready<Result<&'static str, GuardError<Ill>>>;
@@ -100,18 +100,28 @@ impl tower::Service<Call<()>> for Opens {
     }
 
     fn call(&mut self, call: Call<()>) -> Self::Future {
-        let open = Stopped::Open { retry_after: Duration::from_secs(30) };
-        std::future::ready(Err(if call.attempt.number == 1 { GuardError::TimedOut } else { open.into() }))
+        std::future::ready(Err(self.0[call.attempt.number as usize - 1].clone()))
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_stops_a_later_attempt_does_not_hide_that_an_earlier_one_was_sent() {
-    let (layer, _) = layer(&Resilience::default());
-    let service = layer.layer(Opens);
-    assert_eq!(service.clone().oneshot(call()).await, Err(GuardError::TimedOut));
-    // Stopped at the first attempt: nothing was sent, and that is what is said.
-    let mut second = call();
-    second.attempt.number = 2;
-    assert!(service.oneshot(second).await.unwrap_err().nothing_sent());
+async fn what_was_not_sent_does_not_hide_that_an_earlier_attempt_was() {
+    let ends_in = async |attempts: &[&GuardError<Ill>]| {
+        let attempts = Attempts(attempts.iter().copied().cloned().collect());
+        layer(&Resilience::default()).0.layer(attempts).oneshot(call()).await.unwrap_err()
+    };
+    let open = &GuardError::Open { retry_after: Duration::from_secs(30) };
+    let nobody = &GuardError::Failed(Ill::NobodyThere);
+    let sent = &GuardError::TimedOut;
+    // Stopped at the first attempt, or nobody there each time: nothing was sent, and that is what is said.
+    assert_eq!(ends_in(&[open]).await, *open);
+    for never in [[nobody, nobody, nobody], [nobody, nobody, open]] {
+        assert_eq!(ends_in(&never).await, *nobody);
+        assert!(nobody.nothing_sent());
+    }
+    // Sent once, at whichever attempt.
+    assert_eq!(ends_in(&[sent, open]).await, *sent);
+    for once in [[sent, nobody, nobody], [sent, nobody, open], [nobody, sent, nobody], [nobody, nobody, sent]] {
+        assert_eq!(ends_in(&once).await, *sent);
+    }
 }

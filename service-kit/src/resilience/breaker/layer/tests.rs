@@ -114,6 +114,40 @@ async fn answers_close_it_whatever_they_say_and_what_was_not_sent_counts_for_not
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_is_no_illness_and_no_recovery() {
+    let world = World::new();
+    let limited = Answer::Fail(Ill::Busy(Duration::from_secs(1)));
+    for _ in 0..20 {
+        world.dependency.will([Answer::Done, limited, limited, limited, limited]);
+        for _ in 0..5 {
+            let _limited = world.call().await;
+        }
+    }
+    assert_eq!(world.layer.state(), BreakerState::Closed);
+    // Nor does it make good what failed before it.
+    world.dependency.will([DOWN, limited, DOWN, limited, DOWN, limited, DOWN, limited, DOWN]);
+    for _ in 0..9 {
+        world.call().await.unwrap_err();
+    }
+    assert_eq!(world.layer.state(), BreakerState::Open);
+    // A probe that comes upon a limit gives its place to the next.
+    world.clock.advance(Duration::from_secs(30));
+    world.dependency.will([limited, limited, Answer::Done]);
+    for _ in 0..4 {
+        let _limited = world.call().await;
+    }
+    assert_eq!(world.layer.state(), BreakerState::HalfOpen);
+    assert_eq!((world.call().await, world.layer.state()), (Ok("done"), BreakerState::Closed));
+    // One that serves nobody is cut off.
+    world.clock.advance(Duration::from_secs(30));
+    world.dependency.will([limited]);
+    for _ in 0..10 {
+        world.call().await.unwrap_err();
+    }
+    assert_eq!(world.layer.state(), BreakerState::Open);
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_is_told_when_the_call_ends_whoever_keeps_the_future() {
     let world = World::new();
     let mut kept = Vec::new();
