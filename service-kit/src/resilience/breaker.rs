@@ -47,7 +47,7 @@ struct Slice {
 
 #[derive(Debug)]
 enum State {
-    Closed { slices: [Slice; SLICES], in_a_row: u32 },
+    Closed { slices: Box<[Slice; SLICES]>, in_a_row: u32 },
     Open { until: Timestamp },
     HalfOpen { probing: u32, good: u32, limited: u32 },
 }
@@ -82,7 +82,7 @@ impl Breaker {
     }
 
     fn closed() -> State {
-        State::Closed { slices: [Slice::default(); SLICES], in_a_row: 0 }
+        State::Closed { slices: Box::new([Slice::default(); SLICES]), in_a_row: 0 }
     }
 
     fn become_state(&mut self, state: State) {
