@@ -289,21 +289,25 @@ proptest! {
     }
 }
 
+/// A saga of one step, which can be compensated.
+fn one_step(policy: Policy) -> Shape {
+    Shape {
+        name: "one",
+        version: 1,
+        steps: vec![StepShape { name: "s0", role: Role::Compensable, local: false, policy, stage: 0 }],
+        stages: vec![vec![StepIndex::at(0)]],
+        commit_stage: None,
+        deadline: None,
+        journaling: Journaling::Decisions,
+    }
+}
+
 /// Found by the model: as many attempts of an action as may be made of a compensation must not count as compensations.
 #[test]
 fn a_step_that_gave_up_acting_is_undone_before_anybody_is_called() {
     let mut policy = Policy::default().attempts(2);
     policy.persistence.attempts_before_parking = 2;
-    let step = StepShape { name: "s0", role: Role::Compensable, local: false, policy, stage: 0 };
-    let shape = Shape {
-        name: "one",
-        version: 1,
-        steps: vec![step],
-        stages: vec![vec![StepIndex::at(0)]],
-        commit_stage: None,
-        deadline: None,
-        journaling: Journaling::Decisions,
-    };
+    let shape = one_step(policy);
     let now = Timestamp::from_millis(0);
     let mut state = State::started(&shape, now);
     let (cause, step) = (Cause::new("unknown", "who knows"), || "s0".to_owned());
@@ -323,22 +327,7 @@ fn a_step_that_gave_up_acting_is_undone_before_anybody_is_called() {
 /// In a rolling deployment, a replica of the version before may take over in the middle of unwinding. It cannot read that nothing was sent.
 #[test]
 fn what_an_earlier_version_compensates_although_nothing_was_sent_can_be_read() {
-    let step = StepShape {
-        name: "s0",
-        role: Role::Compensable,
-        local: false,
-        policy: Policy::default().attempts(1),
-        stage: 0,
-    };
-    let shape = Shape {
-        name: "one",
-        version: 1,
-        steps: vec![step],
-        stages: vec![vec![StepIndex::at(0)]],
-        commit_stage: None,
-        deadline: None,
-        journaling: Journaling::Decisions,
-    };
+    let shape = one_step(Policy::default().attempts(1));
     let now = Timestamp::from_millis(0);
     let mut state = State::started(&shape, now);
     let (cause, step) = (Cause::new("circuit_open", "the circuit breaker is open"), || "s0".to_owned());

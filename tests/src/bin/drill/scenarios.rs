@@ -12,13 +12,14 @@ const fn scenario(name: &'static str, faults: fn() -> Value) -> Scenario {
     Scenario { name, faults }
 }
 
-pub(crate) const SCENARIOS: [Scenario; 10] = [
+pub(crate) const SCENARIOS: [Scenario; 11] = [
     scenario("nothing", || json!({})),
     scenario("300 ms late", || json!({"delay_ms": 300})),
     scenario("800 ms late: over the 500 ms of an attempt", || json!({"delay_ms": 800})),
     scenario("30 % errors", || json!({"error_pct": 30})),
     scenario("100 % errors", || json!({"error_pct": 100})),
     scenario("50 % limited (429)", || json!({"rate_limit_pct": 50})),
+    scenario("100 % limited (429)", || json!({"rate_limit_pct": 100})),
     scenario("30 % hang", || json!({"hang_pct": 30})),
     scenario("100 % hang", || json!({"hang_pct": 100})),
     scenario("30 % of connections reset", || json!({"reset_pct": 30})),
