@@ -44,7 +44,8 @@ pub struct Options {
     pub connections_max: u32,
     /// How long a call waits for a free connection, or to connect.
     pub acquire_timeout: Duration,
-    /// How long one statement may run; [`Database::bounded`] and PostgreSQL's `statement_timeout` enforce it.
+    /// How long one statement may run, and a transaction may wait for its next one; [`Database::bounded`] and PostgreSQL's
+    /// `statement_timeout` and `idle_in_transaction_session_timeout` enforce it.
     pub statement_timeout: Duration,
 }
 
@@ -173,6 +174,11 @@ fn session_set_up(dialect: Dialect, options: &Options) -> String {
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = {};",
             options.acquire_timeout.as_millis()
         ),
-        Dialect::Postgres => format!("SET statement_timeout = {}", options.statement_timeout.as_millis()),
+        // A process that is frozen in the middle of a transaction keeps its locks, and others pass over what it was about to claim. One
+        // that is only slow has as long between two statements as it has for one.
+        Dialect::Postgres => {
+            let bound_ms = options.statement_timeout.as_millis();
+            format!("SET statement_timeout = {bound_ms}; SET idle_in_transaction_session_timeout = {bound_ms};")
+        }
     }
 }

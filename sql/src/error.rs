@@ -67,10 +67,10 @@ impl From<sqlx::Error> for SqlError {
             // PostgreSQL: serialization_failure, deadlock_detected, lock_not_available. SQLite: BUSY, LOCKED and their extensions.
             Some("40001" | "40P01" | "55P03" | "5" | "6" | "261" | "262" | "517" | "773") => Self::Contended(error),
             // PostgreSQL classes 08 (connection), 53 (resources), 57P0x (shutdown), 58 (I/O), and query_canceled (statement_timeout),
-            // read_only_sql_transaction (a failover in progress). SQLite: IOERR, FULL, CANTOPEN.
+            // read_only_sql_transaction (a failover in progress), idle_in_transaction_session_timeout. SQLite: IOERR, FULL, CANTOPEN.
             Some(code)
                 if ["08", "53", "57P0", "58"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                    || matches!(code, "57014" | "25006" | "10" | "13" | "14") =>
+                    || matches!(code, "57014" | "25006" | "25P03" | "10" | "13" | "14") =>
             {
                 Self::Unavailable(error)
             }

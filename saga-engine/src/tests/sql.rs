@@ -396,3 +396,25 @@ async fn twins_and_an_overtaking_compensation_leave_one_effect_or_none() {
     })
     .await;
 }
+
+/// As a process leaves it that is frozen in the middle of a claim: others pass over the rows it has locked, so they must be free long before
+/// it wakes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_its_process_has_left_lets_go_of_its_rows() {
+    let Some(url) = databases::postgres() else { return };
+    let options = Options { statement_timeout: Duration::from_millis(500), ..Options::default() };
+    let database = databases::fresh_postgres(&url, &options).await;
+    database.migrate(&TRIPS).await.unwrap();
+    sqlx::query("INSERT INTO trips (id, status) VALUES ('one', 'waiting')").execute(database.writer()).await.unwrap();
+    let claim = "UPDATE trips SET status = 'claimed'";
+    let mut left = database.begin().await.unwrap();
+    sqlx::query(claim).execute(&mut *left).await.unwrap();
+
+    let mut other = database.begin().await.unwrap();
+    sqlx::query("SET LOCAL statement_timeout = 30000").execute(&mut *other).await.unwrap();
+    assert_eq!(sqlx::query(claim).execute(&mut *other).await.unwrap().rows_affected(), 1);
+    other.commit().await.unwrap();
+    // Whoever had left finds out, and that it is worth trying again.
+    let error = SqlError::from(sqlx::query(claim).execute(&mut *left).await.unwrap_err());
+    assert!(error.is_transient(), "{error:?}");
+}
