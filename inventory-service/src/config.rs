@@ -213,6 +213,7 @@ impl DatabaseConfig {
             connections_max: self.connections_max,
             acquire_timeout: Duration::from_millis(self.acquire_timeout_ms),
             statement_timeout: Duration::from_millis(self.statement_timeout_ms),
+            ..amends_sql::Options::default()
         }
     }
 }

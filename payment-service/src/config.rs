@@ -242,11 +242,12 @@ impl DatabaseConfig {
         }
     }
 
-    pub(crate) const fn sqlite_options(&self) -> amends_sql::Options {
+    pub(crate) fn sqlite_options(&self) -> amends_sql::Options {
         amends_sql::Options {
             connections_max: self.connections_max,
             acquire_timeout: Duration::from_millis(self.server_selection_timeout_ms),
             statement_timeout: Duration::from_millis(self.operation_timeout_ms),
+            ..amends_sql::Options::default()
         }
     }
 }

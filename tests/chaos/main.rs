@@ -7,6 +7,7 @@
 mod replicas;
 mod servers;
 mod shoppers;
+mod takeovers;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use shoppers::Shoppers;
+use takeovers::Takeovers;
 
 /// Whoever uses the servers has them to itself: one of these tests kills them.
 static SERVERS: Mutex<()> = Mutex::const_new(());
@@ -39,13 +41,15 @@ async fn one_replica_is_killed_and_one_frozen() {
     let (seed, mut random) = seeded();
     let rounds = rounds(1);
     println!("three replicas: {rounds} rounds, AMENDS_CHAOS_SEED={seed}");
+    let mut takeovers = Takeovers::default();
     for first in (1..=rounds).step_by(ROUNDS_OF_A_PLATFORM) {
         let Some(mut platform) = Platform::replicated(unhurried(), 3).await.unwrap() else { return };
         let these = first..=rounds.min(first + ROUNDS_OF_A_PLATFORM - 1);
         let done = replicas::rounds(&mut platform, these, &mut random).await;
-        done.with_context(|| format!("seed {seed}\n{}", warnings(&platform))).unwrap();
+        takeovers.extend(done.with_context(|| format!("seed {seed}\n{}", warnings(&platform))).unwrap());
         platform.stop().await.unwrap();
     }
+    println!("{}", takeovers.summary());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -115,15 +115,19 @@ pub(crate) fn generate() -> Result {
     Ok(())
 }
 
-/// Crash tests, more rounds than `test` runs.
+/// Crash tests, or those whose names have the first argument in them, more rounds than `test` runs.
 pub(crate) fn chaos(arguments: &[String]) -> Result {
-    let rounds = rounds(arguments, "chaos", "20")?;
+    let (which, arguments) = match arguments {
+        [which, rest @ ..] if !which.starts_with('-') => (Some(which), rest),
+        _ => (None, arguments),
+    };
+    let rounds = rounds(arguments, "chaos [TEST]", "20")?;
     let tools = build_tools()?;
     let located = servers::locate()?;
     build_all(&tools)?;
     let held = Held::start(&located.specs, located.given)?;
     let mut command = cargo(&tools);
-    command.args(["test", "--workspace", "--test", "chaos", "--", "--nocapture", "--include-ignored"]);
+    command.args(["test", "--workspace", "--test", "chaos", "--", "--nocapture", "--include-ignored"]).args(which);
     command.env("AMENDS_CHAOS_ROUNDS", rounds).env("AMENDS_BIN_DIR", Workspace::read()?.program("debug", ""));
     held.apply(&mut command);
     run(&mut command)

@@ -32,7 +32,7 @@ cargo xtask <command>
   load [--smoke] [--distributed] [ARGS]
                             goose scenarios against a fresh `amends up`, or five services on servers; --smoke: debug
                             build, short, used by ci; ARGS of the load test: --users N, --seconds N, --orders-only
-  chaos [--rounds N]        the crash tests for N rounds (default 20)
+  chaos [TEST] [--rounds N] the crash tests, or one of them, for N rounds (default 20)
   conformance [--rounds N]  the races of the participants' stores and of the barrier for N rounds (default 1000), on every
                             backend; where there is no mongod it first builds the faster of the servers that stand in for it
   drill [--smoke] [--seconds N] [--write FILE]

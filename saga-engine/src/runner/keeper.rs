@@ -89,7 +89,8 @@ impl<J: Journal> Core<J> {
             }
         }
         if heartbeat.claimable && !self.closing.is_cancelled() {
-            self.claim().await?;
+            // A claim that failed may have been made all the same, and then nobody works on what it took.
+            self.claim().await.inspect_err(|_| self.sweep.notify_one())?;
         }
         Ok(heartbeat)
     }

@@ -397,12 +397,15 @@ async fn twins_and_an_overtaking_compensation_leave_one_effect_or_none() {
     .await;
 }
 
-/// As a process leaves it that is frozen in the middle of a claim: others pass over the rows it has locked, so they must be free long before
-/// it wakes.
+/// As a process leaves it that is frozen in the middle of a batch: others pass over the rows it has locked, so they must be free when its
+/// lease ends, which is at the least a lease less a heartbeat after the freeze.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_its_process_has_left_lets_go_of_its_rows() {
+    let config = crate::Config::default();
+    assert!(Options::default().idle_in_transaction_timeout <= config.lease - config.heartbeat);
+
     let Some(url) = databases::postgres() else { return };
-    let options = Options { statement_timeout: Duration::from_millis(500), ..Options::default() };
+    let options = Options { idle_in_transaction_timeout: Duration::from_millis(500), ..Options::default() };
     let database = databases::fresh_postgres(&url, &options).await;
     database.migrate(&TRIPS).await.unwrap();
     sqlx::query("INSERT INTO trips (id, status) VALUES ('one', 'waiting')").execute(database.writer()).await.unwrap();

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use amends_primitives::{SagaId, Timestamp};
-use amends_sql::{Database, Dialect, SqlError, Tx};
-use sqlx::Row;
+use amends_sql::{Database, Dialect, SqlError};
+use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use super::rows::{self, COLUMNS, placeholders};
 use crate::{
@@ -76,6 +76,8 @@ pub(super) async fn heartbeat(
     })
 }
 
+/// Sagas are taken by one statement, a transaction of its own: a replica that is frozen has either taken them over, and then loses them
+/// with its lease, or holds no lock on them that would make others pass over them.
 pub(super) async fn claim(
     database: &Database,
     replica: &ReplicaId,
@@ -83,58 +85,82 @@ pub(super) async fn claim(
     limit: u32,
     at: Timestamp,
 ) -> Result<Claimed, JournalError> {
-    let mut tx = database.begin().await?;
-    let (orphaned, skip) = (orphaned(database.dialect()), database.dialect().for_update_skip_locked());
-    let mut ids: Vec<String> = Vec::new();
-    for condition in [orphaned.as_str(), WANTED] {
-        let left = i64::from(limit) - i64::try_from(ids.len()).unwrap_or(i64::MAX);
-        if left <= 0 {
-            break;
-        }
-        let known_too = is_known(2, known);
-        let sql = format!("SELECT s.id FROM sagas s WHERE {condition} AND {known_too} ORDER BY s.id LIMIT $1{skip}");
-        let mut query = sqlx::query_as::<_, (String,)>(sqlx::AssertSqlSafe(sql)).bind(left);
-        for definition in known {
-            query = query.bind(definition.name.clone()).bind(i64::from(definition.version));
-        }
-        ids.extend(query.fetch_all(&mut *tx).await.map_err(SqlError::from)?.into_iter().map(|(id,)| id));
+    let mut taken = take(database, &orphaned(database.dialect()), replica, known, limit, at).await?;
+    let left = limit.saturating_sub(u32::try_from(taken.len()).unwrap_or(limit));
+    if left > 0 {
+        taken.extend(take(database, WANTED, replica, known, left, at).await?);
     }
-    if ids.is_empty() {
+    if taken.is_empty() {
         return Ok(Claimed::default());
     }
+    let claimed = with_events(database, &taken).await?;
+    forget_the_gone(database).await?;
+    Ok(claimed)
+}
+
+/// Takes over sagas that meet `condition`; returns their [`COLUMNS`].
+async fn take(
+    database: &Database,
+    condition: &str,
+    replica: &ReplicaId,
+    known: &[DefinitionId],
+    limit: u32,
+    at: Timestamp,
+) -> Result<Vec<AnyRow>, JournalError> {
+    let (known_too, skip) = (is_known(3, known), database.dialect().for_update_skip_locked());
+    // MATERIALIZED: run once, or the limit would hold for each run of its own. The limit as a literal: not knowing it, PostgreSQL's plan
+    // would prepare for a tenth of all sagas.
     let sql = format!(
-        "UPDATE sagas SET owner = $1, fence = fence + 1, updated_at = $2 WHERE id IN ({}) RETURNING {COLUMNS}",
-        placeholders(3, ids.len())
+        "WITH found AS MATERIALIZED (
+            SELECT s.id FROM sagas s WHERE {condition} AND {known_too} ORDER BY s.id LIMIT {limit}{skip})
+        UPDATE sagas SET owner = $1, fence = fence + 1, updated_at = $2 WHERE id IN (SELECT id FROM found)
+        RETURNING {COLUMNS}"
     );
     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(replica.as_str().to_owned()).bind(at.as_micros());
-    for id in &ids {
-        query = query.bind(id.clone());
+    for definition in known {
+        query = query.bind(definition.name.clone()).bind(i64::from(definition.version));
     }
-    let rows = query.fetch_all(&mut *tx).await.map_err(SqlError::from)?;
-    let mut events = texts_of(&mut tx, &ids).await?;
+    Ok(query.fetch_all(database.writer()).await.map_err(SqlError::from)?)
+}
+
+async fn with_events(database: &Database, taken: &[AnyRow]) -> Result<Claimed, JournalError> {
+    let id = |row: &AnyRow| row.try_get::<String, _>(0).map_err(SqlError::from);
+    let ids = taken.iter().map(id).collect::<Result<Vec<_>, _>>()?;
+    let mut connection = database.reader().acquire().await.map_err(SqlError::from)?;
+    let mut events = texts_of(&mut connection, &ids).await?;
     let mut claimed = Claimed::default();
-    for row in &rows {
-        let row = rows::saga(row)?;
-        let texts = events.remove(&row.id.to_string()).unwrap_or_default();
-        match read_events(&row.id.to_string(), &texts) {
-            Ok(records) => claimed.sagas.push(Stored { row, records }),
-            Err(error) => claimed.unreadable.push((row.id, error)),
+    for (row, id) in taken.iter().zip(&ids) {
+        match stored(row, &events.remove(id).unwrap_or_default()) {
+            Ok(stored) => claimed.sagas.push(stored),
+            // That one cannot be read keeps nobody from the others.
+            Err(error) => claimed.unreadable.push((id.parse().map_err(|_| rows::corrupt(id, "id"))?, error)),
         }
     }
-    // Replicas that are gone for good. Living ones that come back late write themselves in again.
+    Ok(claimed)
+}
+
+fn stored(row: &AnyRow, texts: &[String]) -> Result<Stored, JournalError> {
+    let row = rows::saga(row)?;
+    let mut records = read_events(&row.id.to_string(), texts)?;
+    // Entries of whoever took the saga over since, this replica's lease having ended: they are not this row's.
+    records.truncate(usize::try_from(row.seq).unwrap_or(usize::MAX));
+    Ok(Stored { row, records })
+}
+
+/// Forgets replicas that are gone for good. Living ones that come back late write themselves in again.
+async fn forget_the_gone(database: &Database) -> Result<(), JournalError> {
     let sql = format!(
         "DELETE FROM saga_replicas WHERE expires_at < {} - 60000000 AND NOT EXISTS
             (SELECT 1 FROM sagas s WHERE s.owner = saga_replicas.id AND s.status IN ('running', 'unwinding'))",
         now(database.dialect())
     );
-    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut *tx).await.map_err(SqlError::from)?;
-    tx.commit().await.map_err(SqlError::from)?;
-    Ok(claimed)
+    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(database.writer()).await.map_err(SqlError::from)?;
+    Ok(())
 }
 
 /// The events of one saga.
-pub(super) async fn events_of(tx: &mut Tx, id: &str) -> Result<Vec<Record>, JournalError> {
-    let texts = texts_of(tx, &[id.to_owned()]).await?.remove(id).unwrap_or_default();
+pub(super) async fn events_of(connection: &mut AnyConnection, id: &str) -> Result<Vec<Record>, JournalError> {
+    let texts = texts_of(connection, &[id.to_owned()]).await?.remove(id).unwrap_or_default();
     read_events(id, &texts)
 }
 
@@ -147,7 +173,10 @@ fn read_events(id: &str, texts: &[String]) -> Result<Vec<Record>, JournalError> 
 }
 
 /// The entries of some sagas as they are stored, by the saga's id.
-async fn texts_of(tx: &mut Tx, ids: &[String]) -> Result<HashMap<String, Vec<String>>, JournalError> {
+async fn texts_of(
+    connection: &mut AnyConnection,
+    ids: &[String],
+) -> Result<HashMap<String, Vec<String>>, JournalError> {
     let sql = format!(
         "SELECT saga_id, events FROM saga_events WHERE saga_id IN ({}) ORDER BY saga_id, seq",
         placeholders(1, ids.len())
@@ -157,7 +186,7 @@ async fn texts_of(tx: &mut Tx, ids: &[String]) -> Result<HashMap<String, Vec<Str
         query = query.bind(id.clone());
     }
     let mut texts: HashMap<String, Vec<String>> = HashMap::new();
-    for (saga_id, text) in query.fetch_all(&mut **tx).await.map_err(SqlError::from)? {
+    for (saga_id, text) in query.fetch_all(&mut *connection).await.map_err(SqlError::from)? {
         texts.entry(saga_id).or_default().push(text);
     }
     Ok(texts)
