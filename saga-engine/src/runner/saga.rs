@@ -1,29 +1,26 @@
 //! The task of one saga: ask the plan, perform, remember; until it has settled or is not ours any more.
 
+mod write;
+
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use amends_primitives::{SagaId, Timestamp};
+use amends_primitives::SagaId;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
-use super::{Active, Core, perform, publish, record_output};
+use super::{Active, Core, perform, record_output};
 use crate::{
-    Cause, Journaling, LocalOutcome, Outcome, Refusal, Snapshot, StepContext, StepKey, TraceContext, Undo,
+    Cause, Journaling, LocalOutcome, Outcome, StepContext, StepKey, TraceContext, Undo,
     driver::{AnyDefinition, Driver},
     event::{Event, Record},
-    journal::{Append, Appended, Journal, OperatorRequest, Resolution, SagaRow},
+    journal::{Journal, OperatorRequest, Resolution, SagaRow},
     metrics::{AttemptLabels, SagaLabels, StepLabels},
     plan::{self, Conclusion, Effect, EffectKind, Next},
-    retry,
     shape::Shape,
     state::State,
     timeline::EntryOutcome,
     transition::{self, IllegalEvent},
 };
-
-/// A change of the host's that fails this often for other reasons than an unavailable database is taken for refused: it would hold
-/// the saga up for ever.
-const LOCAL_FAILURES_MAX: u32 = 8;
 
 /// Why a saga stops here without having settled.
 #[derive(Debug)]
@@ -224,14 +221,6 @@ impl<J: Journal> Saga<J> {
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), Stop> {
-        let pending = self.active.records.lock().len() > self.durable;
-        if pending || self.clears_request {
-            let _applied = self.write(Vec::new(), None).await?;
-        }
-        Ok(())
-    }
-
     /// A decision, with the host's change that belongs to it.
     async fn decide(&mut self, event: Event) -> Result<(), Stop> {
         let local = match &event {
@@ -288,110 +277,6 @@ impl<J: Journal> Saga<J> {
         }
     }
 
-    fn after(&self, events: &[Event], at: Timestamp) -> Result<State, Stop> {
-        let mut after = self.state.clone();
-        for event in events {
-            let record = Record { at, event: event.clone() };
-            transition::apply(&self.shape, &mut after, &record).map_err(Stop::Bug)?;
-        }
-        Ok(after)
-    }
-
-    /// Makes what is pending and `events` durable, together with the host's change. Goes on trying while the journal is unavailable.
-    async fn write(&mut self, events: Vec<Event>, local: Option<J::Local>) -> Result<LocalOutcome, Stop> {
-        let at = self.core.now();
-        let after = self.after(&events, at)?;
-        let with_local = local.is_some();
-        let entry = Arc::new(self.entry(&after, events, local, at, false));
-        let written_from = tokio::time::Instant::now();
-        let mut failures = 0_u32;
-        let request = loop {
-            let error = match self.core.journal.append(Arc::clone(&entry)).await {
-                Ok(Appended::Written(request)) => break request,
-                Ok(Appended::LocalRefused(refusal)) => return Ok(LocalOutcome::Refused(refusal)),
-                Ok(Appended::Fenced) => return Err(Stop::Lost),
-                Err(error) => error,
-            };
-            failures += 1;
-            self.core.metrics.journal_errors.inc();
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            if error.is_transient() {
-                // Every saga in memory finds this out; the keeper says it once for all of them.
-                tracing::debug!(saga.id = %self.id, %error, source, failures, "the journal is unavailable, trying again");
-            } else {
-                tracing::warn!(saga.id = %self.id, %error, source, failures, "the journal could not be written, trying again");
-            }
-            if with_local && !error.is_transient() && failures >= LOCAL_FAILURES_MAX {
-                return Ok(LocalOutcome::Refused(Refusal::new("local_change_failed", error.to_string())));
-            }
-            let config = &self.core.config;
-            let waits =
-                crate::Backoff { first: config.journal_retry_first, cap: config.journal_retry_cap, spread: 0.3 };
-            let wait = retry::backoff(&waits, failures, (self.core.jitter)(), None);
-            tokio::select! {
-                biased;
-                () = self.core.hand_over.cancelled() => return Err(Stop::HandOver),
-                () = self.active.lost.cancelled() => return Err(Stop::Lost),
-                () = tokio::time::sleep(wait) => {}
-            }
-        };
-        self.core.metrics.append_seconds.observe(written_from.elapsed().as_secs_f64());
-        self.state = after;
-        let mut records = self.active.records.lock();
-        let known = records.len() - self.durable;
-        records.extend_from_slice(&entry.records[known..]);
-        self.durable = records.len();
-        drop(records);
-        self.clears_request = false;
-        if request.is_some() {
-            self.request = request;
-        }
-        publish(&self.active.snapshots, self.snapshot());
-        Ok(LocalOutcome::Applied)
-    }
-
-    fn entry(
-        &self,
-        after: &State,
-        events: Vec<Event>,
-        local: Option<J::Local>,
-        at: Timestamp,
-        releases: bool,
-    ) -> Append<J::Local> {
-        let mut records = self.active.records.lock()[self.durable..].to_vec();
-        records.extend(events.into_iter().map(|event| Record { at, event }));
-        let wake_at = match plan::next(&self.shape, after, at) {
-            Next::Wait(wake_at) => wake_at,
-            _ => None,
-        };
-        Append {
-            saga_id: self.id,
-            expected_seq: self.durable as u64,
-            fence: self.fence,
-            owner: self.core.replica.clone(),
-            records,
-            status: after.status(),
-            step: after.current_step(&self.shape).map(|index| self.shape.step(index).name.to_owned()),
-            failure: after.failure().cloned(),
-            parked: after.parked().cloned(),
-            wake_at,
-            clears_request: self.clears_request,
-            releases,
-            local,
-            at,
-        }
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            id: self.id,
-            status: self.state.status(),
-            failure: self.state.failure().cloned(),
-            parked: self.state.parked().cloned(),
-            seq: self.durable as u64,
-        }
-    }
-
     /// Journals what becomes of an operator's request.
     async fn answer(&mut self, request: OperatorRequest) -> Result<(), Stop> {
         if self.answered.as_ref() == Some(&request) {
@@ -407,15 +292,6 @@ impl<J: Journal> Saga<J> {
         self.clears_request = true;
         self.answered = Some(request);
         self.flush().await
-    }
-
-    /// Leaves the saga to another replica, with what is known about it. If that fails, the keeper's retiring does it.
-    async fn give_up(&mut self) {
-        let entry = Arc::new(self.entry(&self.state, Vec::new(), None, self.core.now(), true));
-        if let Ok(Appended::Written(_)) = self.core.journal.append(entry).await {
-            self.durable = self.active.records.lock().len();
-        }
-        tracing::info!(saga.id = %self.id, saga.name = self.shape.name, "saga handed over");
     }
 
     fn count(&self, effect: Effect, conclusion: &Conclusion, took: Duration) {

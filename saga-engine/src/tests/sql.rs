@@ -1,6 +1,6 @@
 //! The engine and the barrier on real databases: SQLite always, PostgreSQL where there is one.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use amends_primitives::{IdSource, RandomIds, SagaId, Timestamp};
 use amends_sql::{Database, Dialect, Migration, Options, Schema, SqlError, Tx};
@@ -256,6 +256,34 @@ async fn an_entry_whose_writer_is_told_of_an_error_is_not_written_alone_or_in_co
             .await
             .unwrap();
         assert_eq!(moved, 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_saga_that_cannot_be_read_keeps_nobody_from_the_others() {
+    on_each(async |world| {
+        let journal = SqlJournal::new(world.database.clone(), Trips);
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let definition = DefinitionId { name: "trip".into(), version: 1 };
+        let mut ids = Vec::new();
+        for subject in ["whole", "torn row", "torn events"] {
+            let id = SagaId::new(RandomIds.next_id());
+            let (owner, trace) = (ReplicaId::new("dead"), TraceContext::none());
+            let definition = definition.clone();
+            let row = NewRow { id, definition, subject: subject.into(), input: "{}".into(), trace, owner, at };
+            journal.start(&row).await.unwrap();
+            ids.push(id);
+        }
+        let events = format!("INSERT INTO saga_events (saga_id, seq, events) VALUES ('{}', 1, '[')", ids[2]);
+        for sql in ["UPDATE sagas SET failure = '{' WHERE subject = 'torn row'", &events] {
+            sqlx::query(sqlx::AssertSqlSafe(sql)).execute(world.database.writer()).await.unwrap();
+        }
+
+        let claimed = journal.claim(&ReplicaId::new("alive"), &[definition], 10, at).await.unwrap();
+        let whole: Vec<_> = claimed.sagas.iter().map(|stored| stored.row.id).collect();
+        let torn: HashSet<_> = claimed.unreadable.iter().map(|(id, _)| *id).collect();
+        assert_eq!((whole, torn), (vec![ids[0]], HashSet::from([ids[1], ids[2]])));
     })
     .await;
 }

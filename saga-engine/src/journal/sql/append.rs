@@ -1,57 +1,37 @@
 //! Writing entries inside an open transaction: check who owns the saga, apply the host's change, move the row, keep the events.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use amends_primitives::Timestamp;
-use amends_sql::{SqlError, Tx};
+use amends_sql::{Dialect, SqlError, Tx};
 use futures::FutureExt;
 
 use super::{
     ApplyLocal,
-    rows::{placeholders, places, signed, tuples, write_json},
+    rows::{placeholders, places, signed, tuples},
 };
 use crate::{
     LocalOutcome,
     journal::{Append, Appended, JournalError, OperatorRequest},
 };
 
-/// Of [`move_rows`]' list of values.
-const COLUMNS: usize = 14;
-
 pub(super) type Verdict = Result<Appended, JournalError>;
 
 /// Writes one entry, in as few statements as possible. The caller rolls back unless it was written.
-pub(super) async fn one<A: ApplyLocal>(tx: &mut Tx, apply: &A, entry: &Append<A::Local>) -> Result<Verdict, SqlError> {
-    let (failure, parked) = match (json(entry.failure.as_ref()), json(entry.parked.as_ref())) {
-        (Ok(failure), Ok(parked)) => (failure, parked),
-        (Err(error), _) | (_, Err(error)) => return Ok(Err(error)),
-    };
-    let sql =
-        "UPDATE sagas SET seq = $5, status = $6, step = $7, failure = $8, parked = $9, wake_at = $10, owner = $11,
-            request = CASE WHEN $12 = 1 THEN NULL ELSE request END, updated_at = $13, finished_at = $14
-        WHERE id = $1 AND seq = $2 AND fence = $3 AND owner = $4 RETURNING request";
-    let moved: Option<(Option<String>,)> = sqlx::query_as(sql)
-        .bind(entry.saga_id.to_string())
-        .bind(signed(entry.expected_seq))
-        .bind(signed(entry.fence))
-        .bind(entry.owner.as_str().to_owned())
-        .bind(signed(entry.next_seq()))
-        .bind(entry.status.as_str().to_owned())
-        .bind(entry.step.clone())
-        .bind(failure)
-        .bind(parked)
-        .bind(entry.wake_at.map(Timestamp::as_micros))
-        .bind(owner_after(entry))
-        .bind(i64::from(entry.clears_request))
-        .bind(entry.at.as_micros())
-        .bind(finished_at(entry))
-        .fetch_optional(&mut **tx)
-        .await?;
-    let Some((request,)) = moved else {
+pub(super) async fn one<A: ApplyLocal>(
+    tx: &mut Tx,
+    dialect: Dialect,
+    apply: &A,
+    entry: &Append<A::Local>,
+) -> Result<Verdict, SqlError> {
+    let Some((_, request)) = advance(tx, dialect, &[entry]).await?.into_iter().next() else {
         let rows = read(tx, &[entry.saga_id.to_string()]).await?;
         return Ok(unmoved(&rows, entry));
     };
-    insert_events(tx, &[entry]).await?;
     match change(tx, apply, entry).await {
         Ok(LocalOutcome::Applied) => Ok(written(request.as_deref(), entry)),
         Ok(LocalOutcome::Refused(refusal)) => Ok(Ok(Appended::LocalRefused(refusal))),
@@ -63,60 +43,77 @@ pub(super) async fn one<A: ApplyLocal>(tx: &mut Tx, apply: &A, entry: &Append<A:
 /// refusal, and so must not be kept: the caller then rolls back, and writes them one by one.
 pub(super) async fn together<A: ApplyLocal>(
     tx: &mut Tx,
+    dialect: Dialect,
     apply: &A,
     entries: &[Arc<Append<A::Local>>],
 ) -> Result<Option<Vec<Verdict>>, SqlError> {
-    let mut moved = move_rows(tx, entries).await?;
-    let mut writes: Vec<(&Append<A::Local>, Option<String>)> = Vec::with_capacity(entries.len());
-    let mut others = Vec::new();
-    let mut is_write = Vec::with_capacity(entries.len());
-    for entry in entries {
-        // It may be here twice, when its writer gave up waiting and asked again: the second finds the first written.
-        let id = entry.saga_id.to_string();
-        let request = moved.remove(&id);
-        is_write.push(request.is_some());
-        match request {
-            Some(request) => writes.push((entry, request)),
-            None => others.push(id),
-        }
-    }
+    let entries: Vec<_> = entries.iter().map(AsRef::as_ref).collect();
+    let mut moved = advance(tx, dialect, &entries).await?;
+    // An entry may be here twice, when its writer gave up waiting and asked again: the second finds the first written.
+    let moved: Vec<_> = entries.iter().map(|entry| moved.remove(&entry.saga_id.to_string())).collect();
+    let others: Vec<_> = entries
+        .iter()
+        .zip(&moved)
+        .filter(|(_, moved)| moved.is_none())
+        .map(|(entry, _)| entry.saga_id.to_string())
+        .collect();
     let rows = if others.is_empty() { HashMap::new() } else { read(tx, &others).await? };
-    insert_events(tx, &writes.iter().map(|(entry, _)| *entry).collect::<Vec<_>>()).await?;
-    for (entry, _) in &writes {
-        if !matches!(change(tx, apply, entry).await, Ok(LocalOutcome::Applied)) {
-            return Ok(None);
-        }
+    let mut verdicts = Vec::with_capacity(entries.len());
+    for (entry, moved) in entries.into_iter().zip(moved) {
+        let verdict = match moved {
+            Some(_) if !matches!(change(tx, apply, entry).await, Ok(LocalOutcome::Applied)) => return Ok(None),
+            Some(request) => written(request.as_deref(), entry),
+            None => unmoved(&rows, entry),
+        };
+        verdicts.push(verdict);
     }
-    let mut writes = writes.into_iter();
-    let verdict = |(entry, is_write): (&Arc<Append<A::Local>>, bool)| match is_write.then(|| writes.next()).flatten() {
-        Some((entry, request)) => written(request.as_deref(), entry),
-        None => unmoved(&rows, entry),
-    };
-    let verdicts: Vec<Verdict> = entries.iter().zip(is_write).map(verdict).collect();
     Ok(verdicts.iter().all(Result::is_ok).then_some(verdicts))
 }
 
-/// Moves the rows that are where their entries expect them; returns the requests on them, by saga.
+/// Moves the rows that are where their entries expect them, and keeps those entries' events; returns the requests on them, by saga.
 ///
 /// Only rows under an entry's own fence are locked, and those its replica alone writes: two batches do not wait for each other.
-async fn move_rows<L>(tx: &mut Tx, entries: &[Arc<Append<L>>]) -> Result<HashMap<String, Option<String>>, SqlError> {
+async fn advance<L>(
+    tx: &mut Tx,
+    dialect: Dialect,
+    entries: &[&Append<L>],
+) -> Result<HashMap<String, Option<String>>, SqlError> {
+    let moved = move_rows(tx, dialect, entries).await?;
+    if dialect == Dialect::Sqlite && !moved.is_empty() {
+        let mut left: HashSet<&String> = moved.keys().collect();
+        let is_first = |entry: &&&Append<L>| left.remove(&entry.saga_id.to_string());
+        let kept: Vec<_> = entries.iter().filter(is_first).copied().collect();
+        insert_events(tx, &kept).await?;
+    }
+    Ok(moved)
+}
+
+/// On PostgreSQL the events go with the same statement, as each is a round trip; SQLite's statements write to one table.
+async fn move_rows<L>(
+    tx: &mut Tx,
+    dialect: Dialect,
+    entries: &[&Append<L>],
+) -> Result<HashMap<String, Option<String>>, SqlError> {
     let places = places(entries.len());
-    let values = tuples(places, COLUMNS);
-    let sql = format!(
-        "WITH entry (id, expected, fence, writer, seq, status, step, failure, parked, wake_at, owner, clears, at, finished_at)
-            AS (VALUES {values})
-         UPDATE sagas SET seq = entry.seq, status = entry.status, step = entry.step, failure = entry.failure,
-            parked = entry.parked, wake_at = entry.wake_at, owner = entry.owner,
-            request = CASE WHEN entry.clears = 1 THEN NULL ELSE sagas.request END,
-            updated_at = entry.at, finished_at = entry.finished_at
-         FROM entry WHERE sagas.id = entry.id AND sagas.seq = entry.expected AND sagas.fence = entry.fence
-            AND sagas.owner = entry.writer
-         RETURNING sagas.id, sagas.request"
-    );
+    let (sql, with_events) = match dialect {
+        Dialect::Sqlite => {
+            (format!("WITH {} {MOVE} RETURNING sagas.id, sagas.request", listed(places, COLUMNS)), false)
+        }
+        Dialect::Postgres => {
+            let columns = format!("{COLUMNS}, events");
+            let sql = format!(
+                "WITH {}, moved AS ({MOVE} RETURNING sagas.id, sagas.request, entry.expected, entry.events),
+                kept AS (INSERT INTO saga_events (saga_id, seq, events)
+                    SELECT id, expected + 1, events FROM moved WHERE events IS NOT NULL)
+                SELECT id, request FROM moved",
+                listed(places, &columns)
+            );
+            (sql, true)
+        }
+    };
     let mut query = sqlx::query_as::<_, (String, Option<String>)>(sqlx::AssertSqlSafe(sql));
-    let encoded = |error| SqlError::Bug(sqlx::Error::Encode(Box::new(error)));
     for at in 0..places {
-        let entry = entries.get(at);
+        let entry = entries.get(at).copied();
         query = query
             .bind(entry.map(|entry| entry.saga_id.to_string()))
             .bind(entry.map(|entry| signed(entry.expected_seq)))
@@ -125,39 +122,57 @@ async fn move_rows<L>(tx: &mut Tx, entries: &[Arc<Append<L>>]) -> Result<HashMap
             .bind(entry.map(|entry| signed(entry.next_seq())))
             .bind(entry.map(|entry| entry.status.as_str().to_owned()))
             .bind(entry.and_then(|entry| entry.step.clone()))
-            .bind(json(entry.and_then(|entry| entry.failure.as_ref())).map_err(encoded)?)
-            .bind(json(entry.and_then(|entry| entry.parked.as_ref())).map_err(encoded)?)
+            .bind(json(entry.and_then(|entry| entry.failure.as_ref()))?)
+            .bind(json(entry.and_then(|entry| entry.parked.as_ref()))?)
             .bind(entry.and_then(|entry| entry.wake_at).map(Timestamp::as_micros))
             .bind(entry.and_then(|entry| owner_after(entry)))
             .bind(entry.map(|entry| i64::from(entry.clears_request)))
             .bind(entry.map(|entry| entry.at.as_micros()))
             .bind(entry.and_then(|entry| finished_at(entry)));
+        if with_events {
+            query = query.bind(entry.map(events).transpose()?.flatten());
+        }
     }
     Ok(query.fetch_all(&mut **tx).await?.into_iter().collect())
 }
 
+const COLUMNS: &str =
+    "id, expected, fence, writer, seq, status, step, failure, parked, wake_at, owner, clears, at, finished_at";
+const MOVE: &str =
+    "UPDATE sagas SET seq = entry.seq, status = entry.status, step = entry.step, failure = entry.failure,
+        parked = entry.parked, wake_at = entry.wake_at, owner = entry.owner,
+        request = CASE WHEN entry.clears = 1 THEN NULL ELSE sagas.request END,
+        updated_at = entry.at, finished_at = entry.finished_at
+    FROM entry WHERE sagas.id = entry.id AND sagas.seq = entry.expected AND sagas.fence = entry.fence
+        AND sagas.owner = entry.writer";
+
+/// The entries as a table of so many rows.
+fn listed(places: usize, columns: &str) -> String {
+    format!("entry ({columns}) AS (VALUES {})", tuples(places, columns.split(',').count()))
+}
+
 async fn insert_events<L>(tx: &mut Tx, entries: &[&Append<L>]) -> Result<(), SqlError> {
-    let entries: Vec<_> = entries.iter().filter(|entry| !entry.records.is_empty()).collect();
-    if entries.is_empty() {
-        return Ok(());
-    }
     let places = places(entries.len());
     let sql = format!(
         "INSERT INTO saga_events (saga_id, seq, events)
-        SELECT column1, column2, column3 FROM (VALUES {}) AS new WHERE column1 IS NOT NULL",
+        SELECT column1, column2, column3 FROM (VALUES {}) AS new WHERE column3 IS NOT NULL",
         tuples(places, 3)
     );
     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
     for at in 0..places {
-        let entry = entries.get(at);
-        let events = entry.map(|entry| serde_json::to_string(&entry.records)).transpose();
+        let entry = entries.get(at).copied();
         query = query
             .bind(entry.map(|entry| entry.saga_id.to_string()))
             .bind(entry.map(|entry| signed(entry.expected_seq + 1)))
-            .bind(events.map_err(|error| SqlError::Bug(sqlx::Error::Encode(Box::new(error))))?);
+            .bind(entry.map(events).transpose()?.flatten());
     }
     query.execute(&mut **tx).await?;
     Ok(())
+}
+
+/// None if there are none: an entry may only take an operator's request off.
+fn events<L>(entry: &Append<L>) -> Result<Option<String>, SqlError> {
+    json((!entry.records.is_empty()).then_some(&entry.records))
 }
 
 async fn change<A: ApplyLocal>(tx: &mut Tx, apply: &A, entry: &Append<A::Local>) -> Result<LocalOutcome, SqlError> {
@@ -226,6 +241,7 @@ fn finished_at<L>(entry: &Append<L>) -> Option<i64> {
     entry.status.is_finished().then(|| entry.at.as_micros())
 }
 
-fn json<T: serde::Serialize>(value: Option<&T>) -> Result<Option<String>, JournalError> {
-    value.map(write_json).transpose()
+fn json<T: serde::Serialize>(value: Option<&T>) -> Result<Option<String>, SqlError> {
+    let encoded = |error| SqlError::Bug(sqlx::Error::Encode(Box::new(error)));
+    value.map(serde_json::to_string).transpose().map_err(encoded)
 }

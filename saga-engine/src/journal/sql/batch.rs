@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use amends_sql::{Database, SqlError, Tx};
+use amends_sql::{Database, Dialect, SqlError, Tx};
 use tokio::sync::oneshot;
 
 use super::{
@@ -58,28 +58,40 @@ impl<L> Batch<L> {
         database: &Database,
         apply: &A,
     ) -> Result<Written, SqlError> {
-        let mut tx = database.begin().await?;
-        if self.len() == 1 {
-            let written = self.write_alone(&mut tx, apply).await?;
-            return end(tx, written).await;
-        }
+        let dialect = database.dialect();
         let entries: Vec<_> = self.entries.iter().map(|(entry, _)| Arc::clone(entry)).collect();
         let starts: Vec<_> = self.starts.iter().map(|(saga, _)| saga).collect();
-        let together = together(&mut tx, apply, &entries, &starts).await?;
+        if entries.is_empty()
+            && self.work.is_empty()
+            && let Some(written) = only_starts(database, &starts).await?
+        {
+            return Ok(written);
+        }
+        let mut tx = database.begin().await?;
+        if self.len() == 1 {
+            let written = self.write_alone(&mut tx, dialect, apply).await?;
+            return end(tx, written).await;
+        }
+        let together = together(&mut tx, dialect, apply, &entries, &starts).await?;
         let mut written = if let Some(written) = together {
             written
         } else {
             // Callers' work can be run only once, so it comes last, and this much can be done again.
             tx.rollback().await.map_err(SqlError::from)?;
             tx = database.begin().await?;
-            one_by_one(&mut tx, apply, &entries, &starts).await?
+            one_by_one(&mut tx, dialect, apply, &entries, &starts).await?
         };
         written.committed |= write_work(&mut tx, &mut self.work).await?;
         end(tx, written).await
     }
 
     /// Its failure rolls everything back, which is only it: no savepoint is needed.
-    async fn write_alone<A: ApplyLocal<Local = L>>(&mut self, tx: &mut Tx, apply: &A) -> Result<Written, SqlError> {
+    async fn write_alone<A: ApplyLocal<Local = L>>(
+        &mut self,
+        tx: &mut Tx,
+        dialect: Dialect,
+        apply: &A,
+    ) -> Result<Written, SqlError> {
         let mut written = Written { committed: false, starts: Vec::new(), entries: Vec::new() };
         for job in &mut self.work {
             written.committed = job.run(tx).await;
@@ -90,7 +102,7 @@ impl<L> Batch<L> {
             written.starts.push(started);
         }
         for (entry, _) in &self.entries {
-            let verdict = append::one(tx, apply, entry).await?;
+            let verdict = append::one(tx, dialect, apply, entry).await?;
             written.committed = is_kept(&verdict);
             written.entries.push(verdict);
         }
@@ -115,6 +127,16 @@ impl<L> Batch<L> {
         let starts = self.starts.into_iter().map(|(saga, answer)| Job::Start(saga, answer));
         let entries = self.entries.into_iter().map(|(entry, answer)| Job::Append(entry, answer));
         self.work.into_iter().map(Job::Work).chain(starts).chain(entries)
+    }
+}
+
+/// By one statement, which is a transaction of its own: one round trip, not three. None if the database refuses one of them.
+async fn only_starts(database: &Database, starts: &[&NewRow]) -> Result<Option<Written>, SqlError> {
+    let mut connection = database.writer().acquire().await?;
+    match start::all(&mut connection, starts).await {
+        Ok(starts) => Ok(Some(Written { committed: starts.iter().any(Result::is_ok), starts, entries: Vec::new() })),
+        Err(error) if error.is_transient() => Err(error),
+        Err(_refused) => Ok(None),
     }
 }
 
@@ -144,6 +166,7 @@ async fn write_work(tx: &mut Tx, work: &mut [Box<dyn Work>]) -> Result<bool, Sql
 /// Without a savepoint; none if one of them cannot be written, and then all are to be written again.
 async fn together<A: ApplyLocal>(
     tx: &mut Tx,
+    dialect: Dialect,
     apply: &A,
     entries: &[Arc<Append<A::Local>>],
     starts: &[&NewRow],
@@ -151,7 +174,7 @@ async fn together<A: ApplyLocal>(
     let attempt = async {
         let entries = match entries {
             [] => Some(Vec::new()),
-            entries => append::together(tx, apply, entries).await?,
+            entries => append::together(tx, dialect, apply, entries).await?,
         };
         let Some(entries) = entries else { return Ok::<_, SqlError>(None) };
         let starts = if starts.is_empty() { Vec::new() } else { start::all(tx, starts).await? };
@@ -166,6 +189,7 @@ async fn together<A: ApplyLocal>(
 /// With a savepoint each.
 async fn one_by_one<A: ApplyLocal>(
     tx: &mut Tx,
+    dialect: Dialect,
     apply: &A,
     entries: &[Arc<Append<A::Local>>],
     starts: &[&NewRow],
@@ -173,7 +197,7 @@ async fn one_by_one<A: ApplyLocal>(
     let mut written = Written { committed: true, starts: Vec::new(), entries: Vec::new() };
     for entry in entries {
         savepoint(tx).await?;
-        let verdict = of_one(append::one(tx, apply, entry).await)?;
+        let verdict = of_one(append::one(tx, dialect, apply, entry).await)?;
         if is_kept(&verdict) {
             release(tx).await?;
         } else {

@@ -1,8 +1,9 @@
-//! Writing the first row of sagas inside an open transaction: one alone, or many by one statement.
+//! Writing the first row of sagas, one alone or many, by one statement.
 
 use std::collections::HashSet;
 
 use amends_sql::{SqlError, Tx};
+use sqlx::AnyConnection;
 
 use super::rows::{places, tuples};
 use crate::journal::{JournalError, NewRow};
@@ -18,7 +19,7 @@ pub(super) async fn one(tx: &mut Tx, saga: &NewRow) -> Result<Started, SqlError>
 }
 
 /// Writes many by one statement. Fails if the database refuses one of them for another reason than that its id is taken.
-pub(super) async fn all(tx: &mut Tx, sagas: &[&NewRow]) -> Result<Vec<Started>, SqlError> {
+pub(super) async fn all(connection: &mut AnyConnection, sagas: &[&NewRow]) -> Result<Vec<Started>, SqlError> {
     let places = places(sagas.len());
     let sql = format!(
         "INSERT INTO sagas (id, definition, version, subject, status, input, traceparent, seq, fence, owner, created_at, updated_at)
@@ -39,7 +40,7 @@ pub(super) async fn all(tx: &mut Tx, sagas: &[&NewRow]) -> Result<Vec<Started>, 
             .bind(saga.map(|saga| saga.owner.as_str().to_owned()))
             .bind(saga.map(|saga| saga.at.as_micros()));
     }
-    let mut inserted: HashSet<String> = query.fetch_all(&mut **tx).await?.into_iter().map(|(id,)| id).collect();
+    let mut inserted: HashSet<String> = query.fetch_all(&mut *connection).await?.into_iter().map(|(id,)| id).collect();
     let started = |saga: &&NewRow| {
         if inserted.remove(&saga.id.to_string()) { Ok(()) } else { Err(JournalError::Exists(saga.id)) }
     };
