@@ -65,7 +65,7 @@ pub async fn open(sources: &Sources) -> anyhow::Result<Books> {
 /// With every mistake in the section of the order service.
 pub fn open_journal(sources: &Sources) -> anyhow::Result<Arc<Journal>> {
     let order: order_service::Config = load_from("order", sources)?;
-    let database = Database::connect_lazy(order.database.url.expose_secret(), &order.database.options())?;
+    let database = Database::connect_lazy(order.database.url.expose_secret(), &order.database_options())?;
     Ok(order_service::journal(&database))
 }
 

@@ -86,7 +86,7 @@ pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn 
     let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
         .context("the token verifier cannot be made")?;
     let (inventory, payments) = participants(&config, runtime)?;
-    let database = Database::connect_lazy(config.database.url.expose_secret(), &config.database.options())
+    let database = Database::connect_lazy(config.database.url.expose_secret(), &config.database_options())
         .context("order.database.url")?;
     let patience = Duration::from_secs(config.database.start_patience_secs);
     for schema in schemas() {
@@ -149,12 +149,12 @@ pub fn participants(config: &Config, runtime: &Runtime) -> anyhow::Result<(Arc<d
         Guard::new(name, &config.resilience, Arc::clone(&runtime.clock), &runtime.metrics)
     };
     let inventory = GrpcInventory::new(
-        grpc::channel(&config.inventory.channel).context("order.inventory.channel.url")?,
+        grpc::channels(&config.inventory.channel).context("order.inventory.channel.url")?,
         guard("inventory-service", &config.inventory),
         token.clone(),
     );
     let payments = GrpcPayments::new(
-        grpc::channel(&config.payment.channel).context("order.payment.channel.url")?,
+        grpc::channels(&config.payment.channel).context("order.payment.channel.url")?,
         guard("payment-service", &config.payment),
         token,
     );

@@ -215,6 +215,8 @@ impl Section for Config {
     fn validate(&self, errors: &mut Vec<ConfigError>) {
         nested("auth", errors, |errors| self.auth.validate(errors));
         nested("service_token", errors, |errors| self.service_token.validate(errors));
+        nested("payment.channel", errors, |errors| self.payment.channel.validate(errors));
+        nested("inventory.channel", errors, |errors| self.inventory.channel.validate(errors));
         nested("payment.resilience", errors, |errors| self.payment.resilience.validate(errors));
         nested("inventory.resilience", errors, |errors| self.inventory.resilience.validate(errors));
         let mut check = |good: bool, key: &str, message: &str| {
@@ -253,14 +255,17 @@ fn nested(prefix: &str, errors: &mut Vec<ConfigError>, validate: impl FnOnce(&mu
     errors.extend(inner.into_iter().map(|error| ConfigError::new(format!("{prefix}.{}", error.key), error.message)));
 }
 
-impl DatabaseConfig {
+impl Config {
     /// As the store takes it.
-    pub fn options(&self) -> amends_sql::Options {
+    pub fn database_options(&self) -> amends_sql::Options {
+        let usual = amends_sql::Options::default();
+        // What a replica that is frozen has locked is free when its lease ends, of which so much is left at the least.
+        let left_of_lease = Duration::from_millis(self.saga.lease_ms.saturating_sub(self.saga.heartbeat_ms));
         amends_sql::Options {
-            connections_max: self.connections_max,
-            acquire_timeout: Duration::from_millis(self.acquire_timeout_ms),
-            statement_timeout: Duration::from_millis(self.statement_timeout_ms),
-            ..amends_sql::Options::default()
+            connections_max: self.database.connections_max,
+            acquire_timeout: Duration::from_millis(self.database.acquire_timeout_ms),
+            statement_timeout: Duration::from_millis(self.database.statement_timeout_ms),
+            idle_in_transaction_timeout: usual.idle_in_transaction_timeout.min(left_of_lease),
         }
     }
 }

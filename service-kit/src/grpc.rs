@@ -20,7 +20,7 @@ use crate::{
     shutdown::Shutdown,
 };
 
-pub use channel::{ChannelConfig, bearer, channel};
+pub use channel::{ChannelConfig, Channels, bearer, channels};
 
 /// A gRPC server with health and reflection, and a token asked for everywhere else.
 ///

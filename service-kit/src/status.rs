@@ -1,6 +1,6 @@
 //! Reading gRPC refusals: the stable reason in `google.rpc.ErrorInfo`, and when to try again.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use tonic_types::StatusExt as _;
 
@@ -44,17 +44,19 @@ pub fn not_sent(mut status: tonic::Status) -> tonic::Status {
     status
 }
 
-/// Whether surely nothing was sent: the call was [given up](not_sent), or no connection could be made for it. A status from the other
-/// side, or from a proxy, never says so: sources are not transmitted.
+/// Whether the call was [given up](not_sent) before it was made. A status from the other side, or from a proxy, never says so: sources
+/// are not transmitted.
+pub fn is_given_up(status: &tonic::Status) -> bool {
+    sources(status).any(<dyn Error>::is::<NothingSent>)
+}
+
+/// Whether surely nothing was sent: the call was [given up](is_given_up), or no connection could be made for it.
 pub fn nothing_sent(status: &tonic::Status) -> bool {
-    let mut source = std::error::Error::source(status);
-    while let Some(error) = source {
-        if error.is::<NothingSent>() || error.is::<tonic::ConnectError>() {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+    sources(status).any(|error| error.is::<NothingSent>() || error.is::<tonic::ConnectError>())
+}
+
+fn sources(status: &tonic::Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(status.source(), |error: &&(dyn Error + 'static)| (*error).source())
 }
 
 /// Whether an effect may have happened, so that nobody may take this answer for a "no".

@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use saga_engine::{Closed, Outcome, StepContext, Undo};
 use service_kit::{
     auth::ServiceToken,
+    grpc::Channels,
     resilience::{Deadline, Guard, GuardError},
 };
 use tokio::time::Instant;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
 use super::{Link, Transport, convert, fingerprint::step_key, outcome, transport};
 use crate::{
@@ -35,9 +36,9 @@ pub struct GrpcInventory {
 }
 
 impl GrpcInventory {
-    /// Behind a channel and a guard, whose number of attempts is of reads.
-    pub fn new(channel: Channel, guard: Guard, token: ServiceToken) -> Self {
-        Self { client: InventoryServiceClient::new(transport(channel)), link: Link::new(guard, token) }
+    /// Behind connections and a guard, whose number of attempts is of reads.
+    pub fn new(channels: Channels, guard: Guard, token: ServiceToken) -> Self {
+        Self { client: InventoryServiceClient::new(transport(channels)), link: Link::new(guard, token) }
     }
 }
 

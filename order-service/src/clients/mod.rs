@@ -17,20 +17,20 @@ use saga_engine::StepContext;
 use service_kit::{
     auth::ServiceToken,
     context::Inject,
-    grpc::bearer,
+    grpc::{Channels, bearer},
     resilience::{Call, Deadline, Guard, GuardError},
     status::not_sent,
 };
-use tonic::{Code, Request, Status, service::interceptor::InterceptedService, transport::Channel};
+use tonic::{Code, Request, Status, service::interceptor::InterceptedService};
 
 pub use inventory::GrpcInventory;
 pub use payments::GrpcPayments;
 
-/// A channel that sends our request context along.
-type Transport = InterceptedService<Channel, Inject>;
+/// Connections that send our request context along.
+type Transport = InterceptedService<Channels, Inject>;
 
-fn transport(channel: Channel) -> Transport {
-    InterceptedService::new(channel, Inject)
+fn transport(channels: Channels) -> Transport {
+    InterceptedService::new(channels, Inject)
 }
 
 /// One participant: how it is guarded, and as whom we come.

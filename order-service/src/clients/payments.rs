@@ -6,8 +6,7 @@ use amends_protos::payments::v1::{
 };
 use async_trait::async_trait;
 use saga_engine::{Outcome, StepContext, Undo};
-use service_kit::{auth::ServiceToken, resilience::Guard};
-use tonic::transport::Channel;
+use service_kit::{auth::ServiceToken, grpc::Channels, resilience::Guard};
 
 use super::{Link, Transport, convert, fingerprint::step_key, outcome, transport};
 use crate::ports::{Charge, Payments, Unavailable};
@@ -25,9 +24,9 @@ pub struct GrpcPayments {
 }
 
 impl GrpcPayments {
-    /// Behind a channel and a guard, whose number of attempts is of reads.
-    pub fn new(channel: Channel, guard: Guard, token: ServiceToken) -> Self {
-        Self { client: PaymentServiceClient::new(transport(channel)), link: Link::new(guard, token) }
+    /// Behind connections and a guard, whose number of attempts is of reads.
+    pub fn new(channels: Channels, guard: Guard, token: ServiceToken) -> Self {
+        Self { client: PaymentServiceClient::new(transport(channels)), link: Link::new(guard, token) }
     }
 }
 

@@ -9,13 +9,14 @@ use parking_lot::Mutex;
 use saga_engine::{Closed, Outcome, StepContext, StepKey, TraceContext, Undo};
 use service_kit::{
     auth::{ServiceToken, ServiceTokenConfig},
+    grpc::{ChannelConfig, Channels, channels},
     metrics::Metrics,
     problem::{ErrorKind, Problem},
     resilience::{Guard, Resilience},
 };
 use tokio::{net::TcpListener, time::Instant};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{GrpcInventory, GrpcPayments};
@@ -241,8 +242,8 @@ fn guard(name: &'static str, clock: &Arc<ManualClock>) -> Guard {
     Guard::new(name, &resilience, Arc::clone(clock) as _, &Metrics::new())
 }
 
-fn channel_to(address: SocketAddr) -> Channel {
-    Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+fn channels_to(address: SocketAddr) -> Channels {
+    channels(&ChannelConfig::at(format!("http://{address}"))).unwrap()
 }
 
 fn token_of(identity: SocketAddr, clock: &Arc<ManualClock>) -> ServiceToken {
@@ -262,7 +263,7 @@ async fn nowhere() -> SocketAddr {
 
 impl World {
     fn payments_at(&self, address: SocketAddr, token: ServiceToken) -> GrpcPayments {
-        GrpcPayments::new(channel_to(address), guard("payments", &self.clock), token)
+        GrpcPayments::new(channels_to(address), guard("payments", &self.clock), token)
     }
 
     async fn new() -> Self {
@@ -293,8 +294,8 @@ impl World {
 
         let clock = Arc::new(ManualClock::default());
         let token = token_of(identity, &clock);
-        let payments = GrpcPayments::new(channel_to(address), guard("payments", &clock), token.clone());
-        let inventory = GrpcInventory::new(channel_to(address), guard("inventory", &clock), token.clone());
+        let payments = GrpcPayments::new(channels_to(address), guard("payments", &clock), token.clone());
+        let inventory = GrpcInventory::new(channels_to(address), guard("inventory", &clock), token.clone());
         Self { server, payments, inventory, clock, token, address }
     }
 }
@@ -412,12 +413,19 @@ async fn where_nobody_listens_nothing_was_sent_and_what_is_cut_off_may_have_been
 }
 
 #[tokio::test]
-async fn without_a_token_nothing_is_sent() {
+async fn without_a_token_nothing_is_sent_and_the_participant_is_not_to_blame() {
     let world = World::new().await;
-    let payments = world.payments_at(world.address, token_of(nowhere().await, &world.clock));
-    let outcome = payments.refund(ID.parse().unwrap(), &step("refund_payment", 1)).await;
-    assert!(matches!(&outcome, Outcome::NotSent(cause) if cause.code == "unavailable"), "{outcome:?}");
+    let guard = guard("payments", &world.clock);
+    let payments = |token| GrpcPayments::new(channels_to(world.address), guard.clone(), token);
+    let without = payments(token_of(nowhere().await, &world.clock));
+    for attempt in 1..=20 {
+        let outcome = without.refund(ID.parse().unwrap(), &step("refund_payment", attempt)).await;
+        assert!(matches!(&outcome, Outcome::NotSent(cause) if cause.code == "unavailable"), "{outcome:?}");
+    }
     assert_eq!(world.server.0.seen.lock().len(), 0);
+    // Its breaker is still closed.
+    let with = payments(world.token.clone());
+    assert_eq!(with.refund(ID.parse().unwrap(), &step("refund_payment", 21)).await, Outcome::Done(()));
 }
 
 #[tokio::test]

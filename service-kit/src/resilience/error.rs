@@ -50,6 +50,8 @@ pub trait Classify {
 impl Classify for tonic::Status {
     fn verdict(&self) -> Verdict {
         match crate::status::retry_after(self) {
+            // No token, say: somebody else is ill, and this dependency's breaker must not hear of it.
+            _ if crate::status::is_given_up(self) => Verdict::NotSent,
             _ if !crate::status::is_unknown(self) => Verdict::Answered,
             // Without a time to come back it may as well be a full disk.
             Some(retry_after) if self.code() == tonic::Code::ResourceExhausted => Verdict::Limited { retry_after },

@@ -47,7 +47,7 @@ async fn grpc_callers_are_refused_in_grpc_and_health_is_for_everybody() {
         .verifier(world.verifier.clone())
         .reflection(tonic_health::pb::FILE_DESCRIPTOR_SET);
     let serving = tokio::spawn(server.serve(listener));
-    let channel = crate::grpc::channel(&crate::grpc::ChannelConfig::at(format!("http://{address}"))).unwrap();
+    let channel = crate::grpc::channels(&crate::grpc::ChannelConfig::at(format!("http://{address}"))).unwrap();
 
     let health = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await.unwrap();
     assert_eq!(health.into_inner().status, 1);
