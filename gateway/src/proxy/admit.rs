@@ -1,0 +1,172 @@
+//! Everything that is decided before anybody behind us hears of a request: is it clear, is there a route, who asks, may they, how often.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{Method, Version, header};
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+use service_kit::{
+    context::RequestContext,
+    problem::{ErrorKind, Problem},
+};
+use tracing::field::Empty;
+
+use super::{
+    Ctx, Gateway,
+    head::{declared_length, grpc_timeout, is_grpc, path_of},
+};
+use crate::{
+    authenticate::{authenticate, authorize},
+    client::caller,
+    config::millis,
+    hygiene::{self, Flaw},
+    limits::{Caller, Taken},
+    observe::{SERVICE, known_method},
+    refusal::Refusal,
+    routes::{self, Access, Patience, Route, Target},
+};
+
+/// The upstream knows the caller's gRPC deadline too, and its answer says more than ours: let it come first.
+const DEADLINE_GRACE: Duration = Duration::from_millis(250);
+
+impl Gateway {
+    /// Learns what can be known from the head alone.
+    pub(super) fn begin(&self, session: &mut Session, ctx: &mut Ctx) {
+        let head = session.req_header();
+        ctx.context = RequestContext::extract(&head.headers, &*self.ids);
+        ctx.is_http2 = head.version == Version::HTTP_2;
+        ctx.is_grpc = is_grpc(&head.headers);
+        ctx.method = head.method.to_string();
+        ctx.path = String::from_utf8_lossy(path_of(head.raw_path())).into_owned();
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+        ctx.client = peer.map(|peer| caller(peer, &head.headers, &self.config.trusted_proxies));
+        ctx.active = Some(self.observer.began(ctx.protocol()));
+        ctx.span = tracing::info_span!(
+            "http.request",
+            otel.name = Empty,
+            otel.kind = "server",
+            otel.status_code = Empty,
+            service = SERVICE,
+            http.request.method = known_method(&ctx.method),
+            http.route = Empty,
+            http.response.status_code = Empty,
+            rpc.response.status_code = Empty,
+            url.path = ctx.path,
+            peer.service = Empty,
+            error.type = Empty,
+            retry.attempt = Empty,
+            correlation_id = %ctx.context.correlation,
+        );
+        ctx.context.adopt(&ctx.span);
+        ctx.trace_id =
+            ctx.span.in_scope(service_kit::context::current_trace_id).unwrap_or_else(|| ctx.context.trace_id());
+    }
+
+    /// Everything that is decided before anybody behind us hears of the request.
+    pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Route, Refusal> {
+        let head = session.req_header();
+        let method = head.method.clone();
+        if matches!(method, Method::CONNECT | Method::TRACE) {
+            return Err(Flaw::MethodNotAllowed.into());
+        }
+        if head.headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
+            return Err(Flaw::AuthorizationRepeated.into());
+        }
+        hygiene::check_path(&ctx.path)?;
+        if ctx.is_grpc && !ctx.is_http2 {
+            return Err(Refusal::new(ErrorKind::Malformed, "bad_request", "gRPC needs HTTP/2"));
+        }
+        let Some(route) = routes::find(&method, &ctx.path, ctx.is_grpc) else {
+            return Err(self.unmatched(&method, ctx).await);
+        };
+        ctx.route = Some(route);
+        ctx.span.record("http.route", route.name);
+        ctx.span.record("otel.name", format!("{} {}", known_method(&ctx.method), route.name));
+        ctx.deadline = ctx.began + self.patience(route, session.req_header());
+
+        if matches!(route.target, Target::Forward(_)) {
+            ctx.place = Arc::clone(&self.places_left).try_acquire_owned().ok();
+            if ctx.place.is_none() {
+                let problem = Problem::new(ErrorKind::Unavailable, "overloaded", "too many requests at once");
+                return Err(problem.retry_after(Duration::from_secs(1)).into());
+            }
+        }
+        match route.access {
+            // Whoever watches over us must hear from us, however many ask and whether or not they can be counted.
+            Access::Public if !matches!(route.target, Target::Forward(_)) => {}
+            Access::Public => self.limit(Caller::Address(ctx.address())).await?,
+            access => {
+                let verified = authenticate(&self.verifier, &session.req_header().headers).await;
+                match verified {
+                    Ok(claims) => {
+                        ctx.subject = Some(claims.sub.clone());
+                        self.limit(Caller::Subject(&claims.sub)).await?;
+                        authorize(&claims, access)?;
+                    }
+                    Err(refusal) => {
+                        // Whoever sends no good token is counted by address, so that guessing has a price. Good tokens from
+                        // the same address are not: many honest callers share one.
+                        self.limit(Caller::Address(ctx.address())).await?;
+                        return Err(refusal);
+                    }
+                }
+            }
+        }
+        if declared_length(session.req_header()).is_some_and(|length| length > self.config.limits.body_bytes) {
+            return Err(self.too_large());
+        }
+        Ok(route)
+    }
+
+    /// Says what is wrong with a request no route takes. Counted too: looking for open doors has the price of knocking.
+    async fn unmatched(&self, method: &Method, ctx: &Ctx) -> Refusal {
+        if let Err(refusal) = self.limit(Caller::Address(ctx.address())).await {
+            return refusal;
+        }
+        if ctx.is_grpc {
+            return Refusal::new(ErrorKind::MethodNotAllowed, "not_found", "there is no such gRPC service here");
+        }
+        if routes::is_grpc_path(&ctx.path) {
+            let detail = "gRPC needs HTTP/2 and the content type application/grpc";
+            return Refusal::new(ErrorKind::UnsupportedMediaType, "unsupported_media_type", detail);
+        }
+        if *method != Method::GET && routes::find(&Method::GET, &ctx.path, false).is_some() {
+            return Refusal::new(
+                ErrorKind::MethodNotAllowed,
+                "method_not_allowed",
+                "this path does not know that method",
+            )
+            .header(header::ALLOW, "GET, HEAD");
+        }
+        Refusal::new(ErrorKind::NotFound, "not_found", "there is nothing at this path")
+    }
+
+    async fn limit(&self, caller: Caller<'_>) -> Result<(), Refusal> {
+        match self.limiter.take(caller).await {
+            Ok(Taken::Yes) => Ok(()),
+            Ok(Taken::No { retry_after }) => {
+                let detail = "too many requests; slow down";
+                Err(Problem::new(ErrorKind::RateLimited, "rate_limited", detail).retry_after(retry_after).into())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "refusing a request whose rate nobody can say");
+                Err(Refusal::unavailable("requests cannot be counted at the moment"))
+            }
+        }
+    }
+
+    fn patience(&self, route: Route, head: &RequestHeader) -> Duration {
+        let timeouts = &self.config.timeouts;
+        let ours = millis(match route.patience {
+            Patience::Short => timeouts.identity_ms,
+            Patience::Answer => timeouts.answer_ms,
+            Patience::Stream => timeouts.stream_ms,
+        });
+        grpc_timeout(&head.headers).map_or(ours, |theirs| ours.min(theirs.saturating_add(DEADLINE_GRACE)))
+    }
+
+    pub(super) fn too_large(&self) -> Refusal {
+        let detail = format!("the body is larger than {} bytes", self.config.limits.body_bytes);
+        Refusal::new(ErrorKind::TooLarge, "payload_too_large", detail)
+    }
+}

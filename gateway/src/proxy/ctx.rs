@@ -1,0 +1,105 @@
+//! What the gateway knows about one request, from its first byte to its line in the log.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use amends_primitives::IdSource;
+use service_kit::context::RequestContext;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tracing::Span;
+
+use crate::{
+    observe::Counted,
+    refusal::Refusal,
+    routes::{Route, Target, Upstream},
+};
+
+/// What is known about one request. Filled phase by phase.
+pub(crate) struct Ctx {
+    pub(super) began: Instant,
+    pub(super) context: RequestContext,
+    pub(super) span: Span,
+    pub(super) trace_id: String,
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) client: Option<IpAddr>,
+    pub(super) is_grpc: bool,
+    pub(super) is_http2: bool,
+    pub(super) route: Option<Route>,
+    pub(super) deadline: Instant,
+    pub(super) subject: Option<String>,
+    pub(super) body_bytes: u64,
+    pub(super) tried: Vec<SocketAddr>,
+    /// How many addresses the upstream has.
+    pub(super) addresses: usize,
+    /// When the current attempt began.
+    pub(super) asked: Option<Instant>,
+    pub(super) grpc_code: Option<tonic::Code>,
+    /// Why we refuse while the body is still on its way; `fail_to_proxy` says it.
+    pub(super) pending: Option<Refusal>,
+    pub(super) refused: Option<String>,
+    /// Its place among the requests being answered.
+    pub(super) place: Option<OwnedSemaphorePermit>,
+    /// Set once the request is known; counts it as active.
+    pub(super) active: Option<Counted>,
+}
+
+impl Ctx {
+    pub(super) fn fresh(ids: &dyn IdSource, patience: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            began: now,
+            context: RequestContext::fresh(ids),
+            span: Span::none(),
+            trace_id: String::new(),
+            method: String::new(),
+            path: String::new(),
+            client: None,
+            is_grpc: false,
+            is_http2: false,
+            route: None,
+            deadline: now + patience,
+            subject: None,
+            body_bytes: 0,
+            tried: Vec::new(),
+            addresses: 0,
+            asked: None,
+            grpc_code: None,
+            pending: None,
+            refused: None,
+            place: None,
+            active: None,
+        }
+    }
+
+    pub(super) fn route_name(&self) -> &'static str {
+        self.route.map_or("unmatched", |route| route.name)
+    }
+
+    pub(super) fn upstream(&self) -> Option<Upstream> {
+        match self.route?.target {
+            Target::Forward(upstream) => Some(upstream),
+            Target::Liveness | Target::Readiness => None,
+        }
+    }
+
+    /// Time left; never zero, which Pingora would take for "no bound" in places.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+    }
+
+    pub(super) fn is_late(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    pub(super) fn protocol(&self) -> &'static str {
+        if self.is_grpc { "grpc" } else { "http" }
+    }
+
+    /// For counting; all whose address is not known are counted as one.
+    pub(super) fn address(&self) -> IpAddr {
+        self.client.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+    }
+}
