@@ -104,7 +104,8 @@ pub struct SagaConfig {
     pub active_max: usize,
     /// Milliseconds between two heartbeats of this replica.
     pub heartbeat_ms: u64,
-    /// Milliseconds without one after which others take its sagas over.
+    /// Milliseconds without one after which others take its sagas over. What it exceeds a heartbeat by is how long a transaction of
+    /// this service may be left idle on PostgreSQL, 1.5 s at the most.
     pub lease_ms: u64,
     /// Seconds at shutdown for sagas in flight to settle; the rest are handed over.
     pub drain_secs: u64,
@@ -224,6 +225,13 @@ impl Section for Config {
                 errors.push(ConfigError::new(key, message));
             }
         };
+        for (participant, key) in [
+            (&self.payment, "payment.channel.connect_timeout_ms"),
+            (&self.inventory, "inventory.channel.connect_timeout_ms"),
+        ] {
+            let is_heard = participant.channel.connect_timeout_ms < participant.resilience.timeout_ms;
+            check(is_heard, key, "must be less than an attempt's resilience.timeout_ms");
+        }
         let url = self.database.url.expose_secret();
         let known = ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| url.starts_with(scheme));
         check(known, "database.url", "must begin with sqlite: or postgres:");

@@ -101,7 +101,7 @@ impl Database {
             AnyPoolOptions::new()
                 .max_connections(connections_max)
                 .acquire_timeout(options.acquire_timeout)
-                // The next statement finds a dead connection out; asking first would cost a round trip each time.
+                // A round trip each time, for which the connections that died with a server are not each found out by a caller.
                 .test_before_acquire(dialect == Dialect::Postgres)
                 .after_connect(move |connection, _| {
                     let set_up = set_up.clone();

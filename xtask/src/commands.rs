@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, process::Command};
 use crate::{
     cargo::{Workspace, cargo},
     environment,
-    process::{Failure, Result, run},
+    process::{Failure, Result, capture, run},
     servers::{self, Held, Spec},
     setup::{Tools, build_tools},
 };
@@ -126,8 +126,15 @@ pub(crate) fn chaos(arguments: &[String]) -> Result {
     let located = servers::locate()?;
     build_all(&tools)?;
     let held = Held::start(&located.specs, located.given)?;
+    let tests = ["test", "--workspace", "--test", "chaos", "--"];
+    if let Some(which) = which {
+        let listed = capture(cargo(&tools).args(tests).args(["--list", which]))?;
+        if !listed.lines().any(|line| line.ends_with(": test")) {
+            return Err(Failure::message(format!("no crash test has `{which}` in its name")));
+        }
+    }
     let mut command = cargo(&tools);
-    command.args(["test", "--workspace", "--test", "chaos", "--", "--nocapture", "--include-ignored"]).args(which);
+    command.args(tests).args(["--nocapture", "--include-ignored"]).args(which);
     command.env("AMENDS_CHAOS_ROUNDS", rounds).env("AMENDS_BIN_DIR", Workspace::read()?.program("debug", ""));
     held.apply(&mut command);
     run(&mut command)

@@ -11,7 +11,7 @@ mod payments;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
+use std::{fmt::Display, future::Future};
 
 use saga_engine::StepContext;
 use service_kit::{
@@ -97,10 +97,15 @@ impl Link {
         F: Fn(Request<M>) -> Fut + Sync,
         Fut: Future<Output = Result<tonic::Response<T>, Status>> + Send,
     {
+        // Half of the attempt's time at the most: an issuer that hangs must not look like a participant that does.
+        let patience = attempt.attempt.timeout / 2;
+        let no_token = |error: &dyn Display| not_sent(Status::unavailable(format!("no service token: {error}")));
+        let token = match tokio::time::timeout(patience, self.token.bearer()).await {
+            Ok(token) => token.map_err(|error| no_token(&error))?,
+            Err(elapsed) => return Err(no_token(&elapsed)),
+        };
         let mut request = attempt.into_grpc();
-        let unavailable = |error| not_sent(Status::unavailable(format!("no service token: {error}")));
-        let token = self.token.bearer().await.map_err(unavailable)?;
-        request.metadata_mut().insert("authorization", bearer(&token)?);
+        request.metadata_mut().insert("authorization", bearer(&token).map_err(not_sent)?);
         match call(request).await {
             Ok(response) => Ok(response.into_inner()),
             Err(status) => {

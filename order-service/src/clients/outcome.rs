@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use service_kit::{
     resilience::{Classify as _, GuardError},
-    status::{refusal_reason, retry_after},
+    status::{is_given_up, refusal_reason, retry_after},
 };
 use tonic::{Code, Status};
 
@@ -80,13 +80,17 @@ fn cause(error: GuardError<Status>) -> Cause {
     }
 }
 
-/// For what is tried until it is done: nobody waits for it, so it may wait for the breaker.
+/// For what is tried until it is done: nobody waits for it, so it may wait for the breaker, and for a token.
 fn patient_cause(error: GuardError<Status>) -> Cause {
     match error {
         GuardError::Open { retry_after } => cause(GuardError::Open { retry_after }).retry_after(retry_after),
+        GuardError::Failed(status) if is_given_up(&status) => cause(GuardError::Failed(status)).retry_after(TOKEN_WAIT),
         error => cause(error),
     }
 }
+
+/// As long as a breaker stays open: an outage of the token service parks a saga no sooner than one of the participant.
+const TOKEN_WAIT: Duration = Duration::from_secs(30);
 
 /// Customers wait for the saga; a participant that wants to be left alone for longer gets an unwinding instead.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -170,6 +174,8 @@ mod tests {
         assert!(matches!(undo(Ok(())), Undo::Undone));
         let open = undo::<()>(Err(GuardError::Open { retry_after: Duration::from_secs(7) }));
         assert!(matches!(open, Undo::NotYet(cause) if cause.retry_after == Some(Duration::from_secs(7))));
+        let no_token = GuardError::Failed(service_kit::status::not_sent(Status::unavailable("no token")));
+        assert!(matches!(undo::<()>(Err(no_token)), Undo::NotYet(cause) if cause.retry_after == Some(TOKEN_WAIT)));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl<J: Journal> Core<J> {
                 return Ok(());
             }
             let claimed = self.journal.claim(&self.replica, &self.known, limit, self.now()).await?;
-            let count = claimed.sagas.len() + claimed.unreadable.len();
+            let (count, readable) = (claimed.sagas.len() + claimed.unreadable.len(), claimed.sagas.len());
             for (id, error) in claimed.unreadable {
                 self.metrics.unreadable.inc();
                 tracing::error!(saga.id = %id, %error, "a saga's journal cannot be read");
@@ -115,7 +115,8 @@ impl<J: Journal> Core<J> {
             if count > 0 {
                 tracing::info!(count, "sagas taken over");
             }
-            if count < usize::try_from(limit).unwrap_or(usize::MAX) {
+            // Parked sagas that cannot be read are found again by every claim.
+            if readable == 0 || count < usize::try_from(limit).unwrap_or(usize::MAX) {
                 return Ok(());
             }
         }

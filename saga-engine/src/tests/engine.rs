@@ -454,6 +454,8 @@ pub(super) struct Wire {
     pub(super) inner: Memory,
     pub(super) calls: AtomicU64,
     pub(super) down: AtomicBool,
+    /// The next claim is made, and its answer lost.
+    pub(super) lose_claim: AtomicBool,
     /// There is no end of old sagas to delete.
     pub(super) hoard: AtomicBool,
 }
@@ -461,7 +463,7 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn to(inner: Memory) -> Arc<Self> {
         let calm = || AtomicBool::new(false);
-        Arc::new(Self { inner, calls: AtomicU64::new(0), down: calm(), hoard: calm() })
+        Arc::new(Self { inner, calls: AtomicU64::new(0), down: calm(), lose_claim: calm(), hoard: calm() })
     }
 }
 
@@ -519,7 +521,11 @@ impl Journal for Wire {
         limit: u32,
         now: amends_primitives::Timestamp,
     ) -> Result<Claimed, JournalError> {
-        forward!(self, self.inner.claim(replica, known, limit, now))
+        let claimed = forward!(self, self.inner.claim(replica, known, limit, now));
+        match self.lose_claim.swap(false, Ordering::SeqCst) {
+            true => Err(JournalError::Unavailable("cut".into())),
+            false => claimed,
+        }
     }
     async fn evict_others(&self, replica: &ReplicaId) -> Result<(), JournalError> {
         forward!(self, self.inner.evict_others(replica))
@@ -571,6 +577,21 @@ async fn an_idle_replica_asks_less_than_once_a_second() {
     tokio::time::sleep(Duration::from_mins(5)).await;
     let calls = wire.calls.load(Ordering::SeqCst);
     assert!(calls < 300, "{calls} calls in 300 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sagas_whose_claim_got_no_answer_do_not_wait_for_the_next_sweep() {
+    let world = World::new();
+    let slow = Scripted::Slow(Duration::from_millis(200));
+    let first = world.engine(Script::default().then("charge_card", EffectKind::Act, 1, &slow)).await;
+    let id = first.start(world.new_trip()).await.unwrap().id();
+    first.kill();
+    let (wire, next) = wired(&world, Script::default());
+    wire.lose_claim.store(true, Ordering::SeqCst);
+    let waited = next.handle(id).settled(Duration::from_secs(8)).await;
+    assert!(matches!(waited, Waited::Settled(ref snapshot) if snapshot.status == Status::Completed), "{waited:?}");
+    assert!(!wire.lose_claim.load(Ordering::SeqCst));
+    assert_eq!(world.books.mistakes(), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

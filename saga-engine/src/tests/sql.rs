@@ -289,6 +289,41 @@ async fn a_saga_that_cannot_be_read_keeps_nobody_from_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parked_sagas_that_cannot_be_read_and_are_asked_for_stop_nobody() {
+    on_each(async |world| {
+        let engine = world.engine().await;
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let handle = place(&engine, new_trip()).await.unwrap();
+            assert!(matches!(handle.settled(Duration::from_secs(10)).await, Waited::Settled(_)));
+            ids.push(handle.id());
+        }
+        engine.kill();
+        let sql = "UPDATE sagas SET status = 'parked', parked = '{', request = '{'";
+        sqlx::query(sql).execute(world.database.writer()).await.unwrap();
+        // So few at once that each claim takes as many as it may.
+        let (heartbeat, lease) = (Duration::from_millis(100), Duration::from_millis(300));
+        let config = crate::Config { claim_max: 1, heartbeat, lease, ..crate::Config::default() };
+        let journal = Arc::new(SqlJournal::new(world.database.clone(), Trips));
+        let next = Engine::builder(journal).register(trip(&world.books)).config(config).start();
+        let goes_on_beating = async {
+            let sql = "SELECT beats FROM saga_replicas WHERE id = $1";
+            let beats = async || {
+                let query = sqlx::query_as(sql).bind(next.replica().as_str().to_owned());
+                query.fetch_optional(world.database.reader()).await.unwrap().map_or(0, |(beats,): (i64,)| beats)
+            };
+            while beats().await < 3 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), goes_on_beating).await.unwrap();
+        let handle = place(&next, new_trip()).await.unwrap();
+        assert!(matches!(handle.settled(Duration::from_secs(10)).await, Waited::Settled(_)));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_end_parks_the_saga() {
     on_each(async |world| {
         let engine = world.engine().await;

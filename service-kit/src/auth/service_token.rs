@@ -7,10 +7,11 @@ use parking_lot::RwLock;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use tracing::Instrument as _;
 
 use crate::{
     config::{ConfigError, Section},
-    context,
+    context::{self, RequestContext},
 };
 
 const FETCH_BOUND: Duration = Duration::from_secs(2);
@@ -114,6 +115,8 @@ impl ServiceToken {
 
     /// A token that is good for some seconds at least. Refreshed beside us in the last quarter of its life.
     ///
+    /// Whoever waits may stop waiting: the issuer is asked all the same, and what comes of it is there for the next.
+    ///
     /// # Errors
     /// When there is none and none can be had within two seconds.
     pub async fn bearer(&self) -> Result<Arc<str>, ServiceTokenError> {
@@ -132,7 +135,16 @@ impl ServiceToken {
                 }
                 Ok(token)
             }
-            None => self.ask(None).await,
+            None => {
+                let me = self.clone();
+                let asking = async move { me.ask(None).await }.in_current_span();
+                // For the request that waits, and part of its trace.
+                let asking = match RequestContext::current() {
+                    Some(context) => tokio::spawn(context.scope(asking)),
+                    None => tokio::spawn(asking),
+                };
+                asking.await.unwrap_or_else(|error| Err(ServiceTokenError::Unavailable(error.to_string())))
+            }
         }
     }
 

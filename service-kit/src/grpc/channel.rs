@@ -34,7 +34,7 @@ pub struct ChannelConfig {
     /// Connections, of which each call takes the next: as many calls fail with one that breaks as are on it, and a service of
     /// several replicas behind one address serves by as many as the connections happen to reach.
     pub connections: usize,
-    /// Milliseconds a connection may take to be made.
+    /// Milliseconds a connection may take to be made: less than an attempt, or nobody is left to hear that it could not be.
     pub connect_timeout_ms: u64,
     /// Milliseconds no call may exceed, whatever its own deadline says.
     pub call_timeout_ms: u64,
@@ -52,7 +52,7 @@ impl Default for ChannelConfig {
         Self {
             url: "http://127.0.0.1:50051".to_owned(),
             connections: CONNECTIONS,
-            connect_timeout_ms: 1_000,
+            connect_timeout_ms: 250,
             call_timeout_ms: 30_000,
         }
     }

@@ -12,8 +12,14 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::{Instrument as _, field::Empty, instrument::Instrumented};
 
-use super::{BreakerLayer, BulkheadLayer, Call, Classify, Verdict, meters::Calls};
+use super::{
+    BreakerLayer, BulkheadLayer, Call, Classify, Verdict,
+    meters::{Calls, Refused},
+};
 use crate::metrics::Metrics;
+
+/// Given up on our side when it was its turn.
+const NOT_SENT: &str = "not_sent";
 
 /// Puts each attempt into a client span, with where the dependency's breaker and bulkhead stand, and measures it.
 #[derive(Clone)]
@@ -22,6 +28,7 @@ pub struct ObserveLayer {
     breaker: BreakerLayer,
     bulkhead: BulkheadLayer,
     calls: Arc<Calls>,
+    refused: Refused,
 }
 
 impl ObserveLayer {
@@ -32,6 +39,7 @@ impl ObserveLayer {
             breaker: breaker.clone(),
             bulkhead: bulkhead.clone(),
             calls: Arc::new(Calls::new(dependency, metrics)),
+            refused: Refused::new(dependency, metrics),
         }
     }
 }
@@ -65,7 +73,7 @@ where
     }
 
     fn call(&mut self, call: Call<M>) -> Self::Future {
-        let ObserveLayer { dependency, breaker, bulkhead, calls } = &self.layer;
+        let ObserveLayer { dependency, breaker, bulkhead, calls, refused } = &self.layer;
         let method = call.method;
         let span = tracing::info_span!(
             "rpc.client",
@@ -85,7 +93,7 @@ where
         let began = Instant::now();
         // Made inside the span, so that what it sends names this span as its parent.
         let attempt = span.in_scope(|| self.inner.call(call)).instrument(span);
-        ObserveFuture { attempt, calls: Arc::clone(calls), method, began }
+        ObserveFuture { attempt, calls: Arc::clone(calls), refused: refused.clone(), method, began }
     }
 }
 
@@ -95,6 +103,7 @@ pin_project! {
         #[pin]
         attempt: Instrumented<F>,
         calls: Arc<Calls>,
+        refused: Refused,
         method: &'static str,
         began: Instant,
     }
@@ -110,13 +119,17 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut this = self.project();
         let result = task::ready!(this.attempt.as_mut().poll(context));
+        let span = this.attempt.span();
         let (label, error_type) = match &result {
             Ok(_) => ("OK", ""),
             // It was not made, so there is nothing to measure.
-            Err(error) if error.verdict() == Verdict::NotSent => return Poll::Ready(result),
+            Err(error) if error.verdict() == Verdict::NotSent => {
+                span.record("otel.status_code", "ERROR").record("error.type", NOT_SENT);
+                this.refused.count(NOT_SENT);
+                return Poll::Ready(result);
+            }
             Err(error) => (error.label(), error.error_type()),
         };
-        let span = this.attempt.span();
         span.record("rpc.response.status_code", label);
         if !error_type.is_empty() {
             span.record("otel.status_code", "ERROR").record("error.type", error_type);

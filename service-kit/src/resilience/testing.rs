@@ -26,6 +26,8 @@ pub(super) enum Ill {
     Down,
     /// There is nobody to connect to.
     NobodyThere,
+    /// It was not asked: we had not what it takes.
+    GivenUp,
     /// It wants to be left alone for so long.
     Busy(Duration),
 }
@@ -35,6 +37,7 @@ impl Classify for Ill {
         match self {
             Self::Refused => Verdict::Answered,
             Self::Down | Self::NobodyThere => Verdict::Transient { retry_after: None },
+            Self::GivenUp => Verdict::NotSent,
             Self::Busy(wait) => Verdict::Limited { retry_after: *wait },
         }
     }
@@ -42,13 +45,13 @@ impl Classify for Ill {
     fn label(&self) -> &'static str {
         match self {
             Self::Refused => "FAILED_PRECONDITION",
-            Self::Down | Self::NobodyThere => "UNAVAILABLE",
+            Self::Down | Self::NobodyThere | Self::GivenUp => "UNAVAILABLE",
             Self::Busy(_) => "RESOURCE_EXHAUSTED",
         }
     }
 
     fn nothing_sent(&self) -> bool {
-        *self == Self::NobodyThere
+        matches!(self, Self::NobodyThere | Self::GivenUp)
     }
 }
 

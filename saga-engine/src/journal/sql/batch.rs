@@ -130,7 +130,7 @@ impl<L> Batch<L> {
     }
 }
 
-/// By one statement, which is a transaction of its own: one round trip, not three. None if the database refuses one of them.
+/// By one statement, which is a transaction of its own: two round trips fewer. None if the database refuses one of them.
 async fn only_starts(database: &Database, starts: &[&NewRow]) -> Result<Option<Written>, SqlError> {
     let mut connection = database.writer().acquire().await?;
     match start::all(&mut connection, starts).await {

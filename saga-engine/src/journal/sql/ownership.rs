@@ -88,13 +88,20 @@ pub(super) async fn claim(
     let mut taken = take(database, &orphaned(database.dialect()), replica, known, limit, at).await?;
     let left = limit.saturating_sub(u32::try_from(taken.len()).unwrap_or(limit));
     if left > 0 {
-        taken.extend(take(database, WANTED, replica, known, left, at).await?);
+        match take(database, WANTED, replica, known, left, at).await {
+            Ok(wanted) => taken.extend(wanted),
+            Err(error) if taken.is_empty() => return Err(error),
+            // The next claim finds them; those that are taken are not to wait for it.
+            Err(error) => tracing::debug!(%error, "parked sagas could not be claimed"),
+        }
     }
     if taken.is_empty() {
         return Ok(Claimed::default());
     }
     let claimed = with_events(database, &taken).await?;
-    forget_the_gone(database).await?;
+    if let Err(error) = forget_the_gone(database).await {
+        tracing::debug!(%error, "replicas that are gone could not be forgotten; the next claim tries again");
+    }
     Ok(claimed)
 }
 
@@ -120,7 +127,8 @@ async fn take(
     for definition in known {
         query = query.bind(definition.name.clone()).bind(i64::from(definition.version));
     }
-    Ok(query.fetch_all(database.writer()).await.map_err(SqlError::from)?)
+    // Seldom run, and with many a limit: not worth a place in the connections' caches.
+    Ok(query.persistent(false).fetch_all(database.writer()).await.map_err(SqlError::from)?)
 }
 
 async fn with_events(database: &Database, taken: &[AnyRow]) -> Result<Claimed, JournalError> {

@@ -25,6 +25,8 @@ use crate::shutdown::Shutdown;
 struct Sts {
     asked: AtomicU32,
     answer: AtomicU16,
+    /// Held by a test, it answers nobody.
+    hold: tokio::sync::Mutex<()>,
 }
 
 async fn token(
@@ -33,6 +35,7 @@ async fn token(
     Form(form): Form<Vec<(String, String)>>,
 ) -> impl IntoResponse {
     let n = sts.asked.fetch_add(1, Ordering::SeqCst) + 1;
+    drop(sts.hold.lock().await);
     // "order service" and "p+ss:word%", form-encoded and then base64.
     assert_eq!(headers["authorization"], "Basic b3JkZXIrc2VydmljZTpwJTJCc3MlM0F3b3JkJTI1");
     let expected = [("grant_type", "client_credentials"), ("scope", "payments:write")];
@@ -88,6 +91,19 @@ async fn a_crowd_asks_once_and_the_token_is_kept() {
         assert_eq!(&*token.unwrap(), "token-1");
     }
     world.clock.advance(Duration::from_secs(449));
+    assert_eq!(&*world.mine.bearer().await.unwrap(), "token-1");
+    assert_eq!(world.asked(), 1);
+}
+
+#[tokio::test]
+async fn what_was_asked_is_there_for_the_next_though_nobody_waited_for_it() {
+    let world = World::new().await;
+    let held = world.sts.hold.lock().await;
+    for _ in 0..3 {
+        let waited = tokio::time::timeout(Duration::from_millis(50), world.mine.bearer()).await;
+        assert!(waited.is_err(), "{waited:?}");
+    }
+    drop(held);
     assert_eq!(&*world.mine.bearer().await.unwrap(), "token-1");
     assert_eq!(world.asked(), 1);
 }

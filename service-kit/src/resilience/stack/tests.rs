@@ -156,6 +156,8 @@ async fn every_attempt_is_measured_and_what_was_not_made_is_counted_apart() {
     world.call(LONG).await.unwrap();
     world.dependency.will([Answer::Fail(Ill::Refused)]);
     world.call(LONG).await.unwrap_err();
+    world.dependency.will([Answer::Fail(Ill::GivenUp)]);
+    world.call(LONG).await.unwrap_err();
     world.call(Duration::ZERO).await.unwrap_err();
     let page = world.metrics.encode();
     let of = r#"peer_service="payment-service",rpc_method="test.Payments/Charge",rpc_response_status_code"#;
@@ -166,6 +168,7 @@ async fn every_attempt_is_measured_and_what_was_not_made_is_counted_apart() {
         format!(r#"_count{{{of}="FAILED_PRECONDITION",error_type=""}} 1"#),
         r#"retries_total{peer_service="payment-service"} 2"#.to_owned(),
         r#"calls_refused_total{peer_service="payment-service",reason="deadline"} 1"#.to_owned(),
+        r#"calls_refused_total{peer_service="payment-service",reason="not_sent"} 1"#.to_owned(),
     ] {
         assert!(page.contains(&line), "{line}\n{page}");
     }
