@@ -522,9 +522,10 @@ impl Journal for Wire {
         now: amends_primitives::Timestamp,
     ) -> Result<Claimed, JournalError> {
         let claimed = forward!(self, self.inner.claim(replica, known, limit, now));
-        match self.lose_claim.swap(false, Ordering::SeqCst) {
-            true => Err(JournalError::Unavailable("cut".into())),
-            false => claimed,
+        if self.lose_claim.swap(false, Ordering::SeqCst) {
+            Err(JournalError::Unavailable("cut".into()))
+        } else {
+            claimed
         }
     }
     async fn evict_others(&self, replica: &ReplicaId) -> Result<(), JournalError> {
