@@ -315,6 +315,24 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_made_in_less_than_an_attempt() {
+        let mut config = Config::default();
+        config.payment.resilience.timeout_ms = config.payment.channel.connect_timeout_ms;
+        let mut errors = Vec::new();
+        config.validate(&mut errors);
+        assert!(errors.iter().any(|error| error.key == "payment.channel.connect_timeout_ms"), "{errors:?}");
+    }
+
+    #[test]
+    fn what_a_frozen_replica_has_locked_is_free_when_its_lease_ends() {
+        let mut config = Config::default();
+        (config.saga.heartbeat_ms, config.saga.lease_ms) = (200, 700);
+        assert_eq!(config.database_options().idle_in_transaction_timeout, Duration::from_millis(500));
+        config.saga.lease_ms = 60_000;
+        assert_eq!(config.database_options().idle_in_transaction_timeout, Duration::from_millis(1500));
+    }
+
+    #[test]
     fn secrets_are_not_shown() {
         let mut config = Config::default();
         config.database.url = "postgres://u:hunter2@db/orders".into();
