@@ -1,9 +1,10 @@
-//! Redis, for what replicas share: every call is bounded, and a server that is down is an error, never a wait.
+//! Redis, for what replicas share: every call is bounded, and a server that is down is an error, never a wait. A command may run twice,
+//! as it may wherever an answer gets lost: whoever sends one must be content with that, and a count that is one too high is.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{
-    AsyncCommands as _, Cmd, FromRedisValue, RedisError,
+    Cmd, FromRedisValue, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::sync::OnceCell;
@@ -56,7 +57,13 @@ impl Redis {
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unavailable> {
         let mut manager = self.manager().await?;
-        bounded(command.query_async(&mut manager)).await
+        let twice = async {
+            match command.query_async(&mut manager).await {
+                Err(error) if is_lost(&error) => command.query_async(&mut manager).await,
+                answer => answer,
+            }
+        };
+        bounded(twice).await
     }
 
     /// Runs a script by its hash, sending its text where Redis does not know it yet.
@@ -65,7 +72,13 @@ impl Redis {
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
     pub async fn invoke<T: FromRedisValue>(&self, call: &redis::ScriptInvocation<'_>) -> Result<T, Unavailable> {
         let mut manager = self.manager().await?;
-        bounded(call.invoke_async(&mut manager)).await
+        let twice = async {
+            match call.invoke_async(&mut manager).await {
+                Err(error) if is_lost(&error) => call.invoke_async(&mut manager).await,
+                answer => answer,
+            }
+        };
+        bounded(twice).await
     }
 
     /// Whether there is such a key.
@@ -73,8 +86,7 @@ impl Redis {
     /// # Errors
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
     pub async fn exists(&self, key: &str) -> Result<bool, Unavailable> {
-        let mut manager = self.manager().await?;
-        bounded(manager.exists(key)).await
+        self.query(redis::cmd("EXISTS").arg(key)).await
     }
 
     /// The value of a key.
@@ -82,8 +94,7 @@ impl Redis {
     /// # Errors
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
     pub async fn get(&self, key: &str) -> Result<Option<String>, Unavailable> {
-        let mut manager = self.manager().await?;
-        bounded(manager.get(key)).await
+        self.query(redis::cmd("GET").arg(key)).await
     }
 
     /// Sets a key that goes away by itself after `ttl` (at least a second).
@@ -91,8 +102,7 @@ impl Redis {
     /// # Errors
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
     pub async fn set(&self, key: &str, value: &str, ttl: Duration) -> Result<(), Unavailable> {
-        let mut manager = self.manager().await?;
-        bounded(manager.set_ex(key, value, ttl.as_secs().max(1))).await
+        self.query(redis::cmd("SET").arg(key).arg(value).arg("EX").arg(ttl.as_secs().max(1))).await
     }
 
     /// Whether Redis answers.
@@ -102,6 +112,12 @@ impl Redis {
     pub async fn ping(&self) -> Result<(), Unavailable> {
         self.query(&redis::cmd("PING")).await
     }
+}
+
+/// Whether to ask once more, within the same time. The manager answers with the error of a connection that it could not make, however
+/// long ago, and makes the next one only then.
+fn is_lost(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_connection_dropped()
 }
 
 async fn bounded<T>(call: impl Future<Output = Result<T, RedisError>>) -> Result<T, Unavailable> {
@@ -155,6 +171,27 @@ mod tests {
             eprintln!("SKIPPED redis: AMENDS_TEST_REDIS_URL is not set");
         }
         url
+    }
+
+    #[tokio::test]
+    async fn the_first_call_after_an_outage_is_answered() {
+        let Some(url) = server() else { return };
+        let (_, behind) = url.split_once("://").unwrap();
+        let behind = behind.split('/').next().unwrap().rsplit('@').next().unwrap().to_owned();
+        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let redis = Redis::new(&format!("redis://{address}")).unwrap();
+        redis.ping().await.unwrap_err();
+        // Until the manager has given up and waits for the next call.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let listener = TcpListener::bind(address).await.unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut front, _) = listener.accept().await.unwrap();
+                let mut back = tokio::net::TcpStream::connect(&behind).await.unwrap();
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut front, &mut back).await });
+            }
+        });
+        redis.ping().await.unwrap();
     }
 
     #[tokio::test]
