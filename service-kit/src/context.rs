@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-pub use server::{ServerLayer, ServerService};
+pub use server::{ServerLayer, ServerService, grpc_timeout};
 pub(crate) use server::{code_name, is_grpc};
 
 /// The header and metadata key of the correlation id.

@@ -6,14 +6,14 @@ use http::{Method, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use service_kit::{
-    context::RequestContext,
+    context::{RequestContext, grpc_timeout},
     problem::{ErrorKind, Problem},
 };
 use tracing::field::Empty;
 
 use super::{
     Ctx, Gateway,
-    head::{declared_length, grpc_timeout, is_grpc, path_of},
+    head::{declared_length, is_grpc, path_of},
 };
 use crate::{
     authenticate::{authenticate, authorize},

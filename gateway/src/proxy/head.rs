@@ -1,7 +1,5 @@
 //! Reading a request's head. Pure.
 
-use std::time::Duration;
-
 use http::{HeaderMap, Uri, Version, header};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
@@ -44,25 +42,6 @@ pub(super) fn declared_length(head: &RequestHeader) -> Option<u64> {
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads `grpc-timeout`: up to eight digits and a unit.
-pub(super) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let count: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(count * 3600),
-        "M" => Duration::from_secs(count * 60),
-        "S" => Duration::from_secs(count),
-        "m" => Duration::from_millis(count),
-        "u" => Duration::from_micros(count),
-        "n" => Duration::from_nanos(count),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -86,20 +65,6 @@ mod tests {
             [("/a?b=/c", "/a"), ("/", "/"), ("http://h/a?b", "/a"), ("http://h", "/"), ("http://h?x", "/")]
         {
             assert_eq!(path_of(target.as_bytes()), path.as_bytes(), "{target}");
-        }
-    }
-
-    #[test]
-    fn grpc_timeouts_have_a_unit() {
-        let read = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", HeaderValue::from_static(text));
-            grpc_timeout(&headers)
-        };
-        assert_eq!(read("100m"), Some(Duration::from_millis(100)));
-        assert_eq!(read("2S"), Some(Duration::from_secs(2)));
-        for bad in ["", "m", "1", "123456789S", "-1S", "1x", "1.5S"] {
-            assert_eq!(read(bad), None, "{bad}");
         }
     }
 }

@@ -316,8 +316,8 @@ fn millis(took: Duration) -> f64 {
     took.as_micros() as f64 / 1000.0
 }
 
-/// Reads `grpc-timeout`: up to eight digits and a unit.
-fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+/// How long a gRPC caller waits, by its `grpc-timeout`: up to eight digits and a unit. None where there is none, or another text.
+pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
