@@ -18,9 +18,6 @@ use super::{
 };
 use crate::metrics::Metrics;
 
-/// Given up on our side when it was its turn.
-const NOT_SENT: &str = "not_sent";
-
 /// Puts each attempt into a client span, with where the dependency's breaker and bulkhead stand, and measures it.
 #[derive(Clone)]
 pub struct ObserveLayer {
@@ -124,8 +121,10 @@ where
             Ok(_) => ("OK", ""),
             // It was not made, so there is nothing to measure.
             Err(error) if error.verdict() == Verdict::NotSent => {
-                span.record("otel.status_code", "ERROR").record("error.type", NOT_SENT);
-                this.refused.count(NOT_SENT);
+                // Its time was over just then; or it was given up for want of a token, say, of which an alert tells.
+                let reason = if error.label() == "DEADLINE_EXCEEDED" { "deadline" } else { "not_sent" };
+                span.record("otel.status_code", "ERROR").record("error.type", reason);
+                this.refused.count(reason);
                 return Poll::Ready(result);
             }
             Err(error) => (error.label(), error.error_type()),

@@ -175,6 +175,19 @@ async fn every_attempt_is_measured_and_what_was_not_made_is_counted_apart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deadline_that_passes_at_the_last_moment_is_not_taken_for_a_missing_token() {
+    let (config, metrics, clock) = (Resilience::default(), Metrics::new(), Arc::new(ManualClock::default()));
+    let breaker = BreakerLayer::new("payment-service", &config.breaker, clock, &metrics);
+    let bulkhead = BulkheadLayer::new("payment-service", &config.bulkhead, &metrics);
+    let observe = ObserveLayer::new("payment-service", &breaker, &bulkhead, &metrics);
+    let service = observe.layer(TimeoutLayer::new(HALF).layer(Dependency::that([Answer::Done]).guarded()));
+    assert_eq!(service.oneshot(call_within(Duration::ZERO)).await, Err(GuardError::TooLate));
+    let page = metrics.encode();
+    let line = r#"calls_refused_total{peer_service="payment-service",reason="deadline"} 1"#;
+    assert!(page.contains(line) && !page.contains("not_sent"), "{page}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_left_behind_by_a_call_that_is_given_up_anywhere() {
     let bulkhead = BulkheadConfig { concurrent_max: 1, queued_max: 2 };
     let config = Resilience { bulkhead, breaker: never_opens(), ..Resilience::default() };
