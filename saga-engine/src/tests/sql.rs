@@ -15,7 +15,7 @@ use super::{
 use crate::{
     ApplyLocal, Engine, LocalOutcome, NewSaga, Refusal, SCHEMA, SqlJournal, StartError, Status, TraceContext, Waited,
     event::{Event, Record},
-    journal::{Append, DefinitionId, Journal, NewRow, ReplicaId},
+    journal::{Append, Appended, DefinitionId, Journal, NewRow, ReplicaId},
     participant::{self, ActionKey, Barrier, BarrierError, BeginAction, BeginClose, BeginCompensation},
     testkit::Books,
 };
@@ -219,7 +219,7 @@ async fn a_start_that_the_database_refuses_is_refused_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_entry_whose_writer_is_told_of_an_error_is_not_written_alone_or_in_company() {
+async fn an_entry_whose_writer_is_told_of_an_error_is_not_written_and_one_that_comes_twice_is_written_once() {
     on_each(async |world| {
         let journal = SqlJournal::new(world.database.clone(), Trips);
         let (owner, at) = (ReplicaId::new("a"), Timestamp::from_millis(1_700_000_000_000));
@@ -256,6 +256,18 @@ async fn an_entry_whose_writer_is_told_of_an_error_is_not_written_alone_or_in_co
             .await
             .unwrap();
         assert_eq!(moved, 0);
+
+        // Readable again, each is written once, however often it is asked for in one batch.
+        sqlx::query("UPDATE sagas SET request = NULL").execute(world.database.writer()).await.unwrap();
+        let twice = ids.iter().chain(&ids).map(|id| journal.append(Arc::new(entry(id))));
+        for told in join_all(twice).await {
+            assert_eq!(told.unwrap(), Appended::Written(None));
+        }
+        let (sagas, entries): (i64, i64) = sqlx::query_as("SELECT COUNT(DISTINCT saga_id), COUNT(*) FROM saga_events")
+            .fetch_one(world.database.reader())
+            .await
+            .unwrap();
+        assert_eq!((sagas, entries), (40, 40));
     })
     .await;
 }
