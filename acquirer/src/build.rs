@@ -54,7 +54,7 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
         "acquirer-ledger",
         Arc::new(move || {
             let ledger = asked.clone();
-            Box::pin(async move { ledger.ping().await.map_err(|error| error.to_string()) })
+            Box::pin(async move { ledger.ping().await.map_err(|error| amends_sql::in_words(&error)) })
         }),
     );
     let api = Api::new(acquirer, ledger.clone(), runtime.shutdown.clone());

@@ -41,7 +41,7 @@ impl From<SqlError> for LedgerError {
             SqlError::Contended(_) => Self::Contended,
             SqlError::UniqueViolation(_) => Self::KeyTaken,
             SqlError::Corrupt { what } => Self::Corrupt { what },
-            error if error.is_transient() => Self::Unavailable(Box::new(error)),
+            error if error.is_unavailable() => Self::Unavailable(Box::new(error)),
             error => Self::Failed(Box::new(error)),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use amends_sql::Database;
+use amends_sql::{Database, Options, sqlite_url};
 use inventory_service::store::Store as InventoryStore;
 use order_service::saga::Journal;
 use payment_service::{OpenedStore, store::webhooks::WebhookStore, webhooks::config::WebhooksConfig};
@@ -13,15 +13,19 @@ use service_kit::config::{Sources, load_from};
 use crate::audit::books::Books;
 
 /// Names the SQLite files of a data directory, below everything `sources` say.
-pub fn in_directory(data_dir: &Path, sources: &mut Sources) {
-    let file = |name: &str| format!("sqlite://{}?mode=rwc", data_dir.join(name).display());
+///
+/// # Errors
+/// When the directory's path is not UTF-8.
+pub fn in_directory(data_dir: &Path, sources: &mut Sources) -> anyhow::Result<()> {
+    let file = |name: &str| sqlite_url(&data_dir.join(name));
     let decided = json!({
-        "identity": {"database": {"url": file("identity.db")}},
-        "inventory": {"database": {"url": file("inventory.db")}},
-        "payment": {"database": {"url": file("payment.db")}},
-        "order": {"database": {"url": file("order.db")}},
+        "identity": {"database": {"url": file("identity.db")?}},
+        "inventory": {"database": {"url": file("inventory.db")?}},
+        "payment": {"database": {"url": file("payment.db")?}},
+        "order": {"database": {"url": file("order.db")?}},
     });
     add_base(sources, decided);
+    Ok(())
 }
 
 /// Adds to the lowest layer of the configuration.
@@ -41,7 +45,7 @@ fn merge(into: &mut Map<String, Value>, from: Value) {
     }
 }
 
-/// Opens the three stores that the audit compares. Connects lazily; changes nothing.
+/// Opens the three stores that the audit compares. Connects lazily; changes nothing, and makes no file that is missing.
 ///
 /// # Errors
 /// With every mistake in the sections of the three services.
@@ -50,11 +54,11 @@ pub async fn open(sources: &Sources) -> anyhow::Result<Books> {
     let payment: payment_service::Config = load_from("payment", sources)?;
     let inventory: inventory_service::Config = load_from("inventory", sources)?;
     Ok(Books {
-        orders: Database::connect_lazy(order.database.url.expose_secret(), &amends_sql::Options::default())?,
-        payments: OpenedStore::open(&payment.database).await?.payments,
+        orders: Database::connect_lazy(order.database.url.expose_secret(), &Options::looking())?,
+        payments: OpenedStore::open_existing(&payment.database).await?.payments,
         inventory: InventoryStore::new(Database::connect_lazy(
             inventory.database.url.expose(),
-            &inventory.database.options(),
+            &Options { may_create: false, ..inventory.database.options() },
         )?),
     })
 }
@@ -65,7 +69,8 @@ pub async fn open(sources: &Sources) -> anyhow::Result<Books> {
 /// With every mistake in the section of the order service.
 pub fn open_journal(sources: &Sources) -> anyhow::Result<Arc<Journal>> {
     let order: order_service::Config = load_from("order", sources)?;
-    let database = Database::connect_lazy(order.database.url.expose_secret(), &order.database_options())?;
+    let options = Options { may_create: false, ..order.database_options() };
+    let database = Database::connect_lazy(order.database.url.expose_secret(), &options)?;
     Ok(order_service::journal(&database))
 }
 
@@ -75,5 +80,5 @@ pub fn open_journal(sources: &Sources) -> anyhow::Result<Arc<Journal>> {
 /// With every mistake in the section of the payment service.
 pub async fn open_webhooks(sources: &Sources) -> anyhow::Result<(Arc<dyn WebhookStore>, WebhooksConfig)> {
     let payment: payment_service::Config = load_from("payment", sources)?;
-    Ok((OpenedStore::open(&payment.database).await?.webhooks, payment.webhooks))
+    Ok((OpenedStore::open_existing(&payment.database).await?.webhooks, payment.webhooks))
 }

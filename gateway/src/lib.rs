@@ -101,7 +101,7 @@ pub async fn build_with(
             "gateway.redis",
             Arc::new(move || {
                 let redis = redis.clone();
-                Box::pin(async move { redis.ping().await.map_err(|error| error.to_string()) })
+                Box::pin(async move { redis.ready().await.map_err(|error| error.in_words()) })
             }),
         );
     }

@@ -157,7 +157,7 @@ fn add_readiness(readiness: &Readiness, core: &Arc<Core>) {
         "identity.store",
         Arc::new(move || {
             let store = Arc::clone(&store);
-            Box::pin(async move { store.ping().await.map_err(|error| error.to_string()) })
+            Box::pin(async move { store.ping().await.map_err(|error| amends_sql::in_words(&error)) })
         }),
     );
 }

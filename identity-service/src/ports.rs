@@ -20,17 +20,17 @@ use crate::{
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// It cannot be asked now; the same call may succeed later.
+    /// It cannot be asked now: away, not writable, damaged.
     #[error("the identity store cannot be asked")]
     Unavailable(#[source] amends_sql::SqlError),
-    /// A mistake in this program, or damaged data.
+    /// A mistake in this program, or what is stored is not what it writes.
     #[error("the identity store failed")]
     Failed(#[source] amends_sql::SqlError),
 }
 
 impl From<amends_sql::SqlError> for StoreError {
     fn from(error: amends_sql::SqlError) -> Self {
-        if error.is_transient() { Self::Unavailable(error) } else { Self::Failed(error) }
+        if error.is_unavailable() { Self::Unavailable(error) } else { Self::Failed(error) }
     }
 }
 
@@ -88,7 +88,7 @@ pub(crate) enum Rotated {
 /// Users, clients, keys, refresh families and revocations. Every call is bounded in time; every change is one transaction.
 #[async_trait]
 pub(crate) trait Store: Send + Sync + 'static {
-    /// Whether the store answers.
+    /// Whether the store answers and can be written.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// A user by name.

@@ -45,7 +45,7 @@ impl SqlStore {
 #[async_trait]
 impl Store for SqlStore {
     async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.database.ping().await?)
+        Ok(self.database.ready().await?)
     }
 
     async fn user(&self, username: &str) -> Result<Option<User>, StoreError> {

@@ -100,7 +100,7 @@ async fn build_verifying(config: Config, runtime: &Runtime, verifier: Verifier) 
         "inventory-store",
         Arc::new(move || {
             let store = store.clone();
-            Box::pin(async move { store.ping().await.map_err(|error| error.to_string()) })
+            Box::pin(async move { store.ping().await.map_err(|error| amends_sql::in_words(&error)) })
         }),
     );
     let api = InventoryServiceServer::new(Api::new(inventory.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);

@@ -148,28 +148,34 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}?mode=rwc", dir.path().join("inventory.db").display());
         let store = Store::new(Database::connect_lazy(&url, &Options::default()).unwrap());
+        (dir, stocked(store, clock, 100).await)
+    }
+
+    async fn stocked(store: Store, clock: &Arc<ManualClock>, on_hand: i64) -> Inventory {
         store.migrate(Duration::ZERO).await.unwrap();
         let runtime = Runtime::with(Arc::clone(clock) as Arc<_>, Arc::new(SeededIds::new(1)));
         let mut config = Config::default();
         config.sweeper.batch = 2;
         let inventory = Inventory::new(store, &config, service_kit::faults::Faults::default(), &runtime);
-        let item =
-            SeedItem { sku: "tea".into(), name: "Tea".into(), amount_minor: 1, currency: "EUR".into(), on_hand: 100 };
+        let item = SeedItem { sku: "tea".into(), name: "Tea".into(), amount_minor: 1, currency: "EUR".into(), on_hand };
         inventory.seed(vec![item.item().unwrap()]).await.unwrap();
-        (dir, inventory)
+        inventory
     }
 
-    async fn reserve(inventory: &Inventory, saga: u128, hold_for: Duration) {
+    fn request(saga: u128, hold_for: Duration) -> ReserveRequest {
         let key = ActionKey::parse(&Uuid::from_u128(saga).to_string(), "reserve_stock").unwrap();
         let line =
             Line { sku: "tea".parse().unwrap(), quantity: Quantity::try_new(1).unwrap(), expected_unit_price: None };
-        let request = ReserveRequest {
+        ReserveRequest {
             key: StepKey::try_new(key, &[0; 32]).unwrap(),
             order: OrderId::new(Uuid::from_u128(saga)),
             lines: vec![line],
             hold_for: Some(hold_for),
-        };
-        inventory.reserve(request).await.unwrap().unwrap();
+        }
+    }
+
+    async fn reserve(inventory: &Inventory, saga: u128, hold_for: Duration) {
+        inventory.reserve(request(saga, hold_for)).await.unwrap().unwrap();
     }
 
     fn is_woken(inventory: &Inventory) -> bool {
@@ -193,6 +199,36 @@ mod tests {
         reserve(&inventory, 3, Duration::from_secs(5)).await;
         assert!(is_woken(&inventory), "it would sleep for too long");
         assert_eq!(sweep(&inventory, SLEEP_MAX).await, Duration::from_secs(5));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_full_disk_costs_the_reservations_that_meet_it() {
+        let clock = Arc::new(ManualClock::default());
+        let dir = tempfile::tempdir().unwrap();
+        let url = amends_sql::sqlite_url(&dir.path().join("inventory.db")).unwrap();
+        let database = Database::connect_lazy(&url, &Options::default()).unwrap();
+        let inventory = stocked(Store::new(database.clone()), &clock, 10_000).await;
+        let mut reserved = 0;
+        for ail in [Database::fill_up, Database::turn_read_only] {
+            ail(&database);
+            let refused = loop {
+                assert!(reserved < 10_000, "the disk never filled up");
+                match inventory.reserve(request(reserved + 1, Duration::from_mins(1))).await {
+                    Ok(answer) => answer.unwrap(),
+                    Err(error) => break error,
+                };
+                reserved += 1;
+            };
+            assert!(refused.cause().is_transient(), "{refused:?}");
+            // Several at once share a transaction.
+            let together = (0..20).map(|n| inventory.reserve(request(20_000 + n, Duration::from_mins(1))));
+            for answer in futures::future::join_all(together).await {
+                assert!(answer.is_ok() || answer.is_err_and(|error| error.cause().is_transient()));
+            }
+            database.mend();
+            reserved += 1;
+            inventory.reserve(request(reserved, Duration::from_mins(1))).await.unwrap().unwrap();
+        }
     }
 
     #[tokio::test]

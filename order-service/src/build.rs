@@ -104,7 +104,7 @@ pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn 
         "order-store",
         Arc::new(move || {
             let database = probed.clone();
-            Box::pin(async move { database.ping().await.map_err(|error| error.to_string()) })
+            Box::pin(async move { database.ready().await.map_err(|error| amends_sql::in_words(&error)) })
         }),
     );
     let sagas = engine.clone();

@@ -274,6 +274,7 @@ impl Config {
             acquire_timeout: Duration::from_millis(self.database.acquire_timeout_ms),
             statement_timeout: Duration::from_millis(self.database.statement_timeout_ms),
             idle_in_transaction_timeout: usual.idle_in_transaction_timeout.min(left_of_lease),
+            ..usual
         }
     }
 }

@@ -56,7 +56,7 @@ impl From<Unavailable> for Problem {
 impl From<Failed> for Problem {
     fn from(error: Failed) -> Self {
         match error {
-            Failed::Store(error) if error.is_transient() => Self::store_unavailable(Chain(&error)),
+            Failed::Store(error) if error.is_unavailable() => Self::store_unavailable(Chain(&error)),
             Failed::Store(error) => Self::bug(Chain(&error)),
             Failed::Unavailable(error) => error.into(),
             Failed::Overloaded => Self::new(ErrorKind::Unavailable, "overloaded", "too many orders are in flight here")

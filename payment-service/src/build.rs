@@ -100,6 +100,18 @@ impl OpenedStore {
         }
     }
 
+    /// As [`open`](Self::open), for tools that look at the store beside the service: a SQLite file that is missing is not made.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_existing(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        if config.is_mongo() {
+            return Self::open(config).await;
+        }
+        let options = amends_sql::Options { may_create: false, ..config.sqlite_options() };
+        SqliteStore::open(config.url.expose(), &options).map(Self::of)
+    }
+
     /// Brings it up to date, waiting up to `patience` for one that is still starting.
     ///
     /// # Errors
@@ -109,7 +121,7 @@ impl OpenedStore {
         loop {
             match self.payments.migrate().await {
                 Err(error) if error.is_transient() && begun.elapsed() < patience => {
-                    tracing::warn!(%error, "waiting for the payment store");
+                    tracing::warn!(error = amends_sql::in_words(&error), "waiting for the payment store");
                     tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 }
                 done => return done,
@@ -181,7 +193,7 @@ pub async fn build_with(
         "payment-store",
         Arc::new(move || {
             let store = Arc::clone(&asked);
-            Box::pin(async move { store.ping().await.map_err(|error| error.to_string()) })
+            Box::pin(async move { store.ping().await.map_err(|error| amends_sql::in_words(&error)) })
         }),
     );
     let in_flight = Arc::new(Semaphore::new(config.grpc.in_flight_max as usize));

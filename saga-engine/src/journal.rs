@@ -336,7 +336,7 @@ pub struct Heartbeat {
 /// Why a journal call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The store cannot be reached or did not answer in time: worth trying later.
+    /// The store cannot be reached, cannot do its work or did not answer in time: worth trying later.
     #[error("the journal is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// There is a saga of that id.

@@ -17,6 +17,16 @@ const CALL_BOUND: Duration = Duration::from_millis(300);
 #[error("redis is unavailable")]
 pub struct Unavailable(#[source] Option<RedisError>);
 
+impl Unavailable {
+    /// With what Redis said, for operators.
+    pub fn in_words(&self) -> String {
+        match &self.0 {
+            Some(cause) => format!("{self}: {cause}"),
+            None => format!("{self}: no answer within {} ms", CALL_BOUND.as_millis()),
+        }
+    }
+}
+
 /// A connection that finds back by itself. Clones share it.
 #[derive(Clone)]
 pub struct Redis {
@@ -105,6 +115,15 @@ impl Redis {
         self.query(redis::cmd("SET").arg(key).arg(value).arg("EX").arg(ttl.as_secs().max(1))).await
     }
 
+    /// Whether Redis takes writes: a replica, a server without memory or one whose disk is full answers a `PING` all the same. Sets a
+    /// key that goes away by itself; nothing of it is flushed to a disk for this.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it does not within 300 ms; its source says why (`READONLY`, `OOM`, `MISCONF`, `LOADING`, `NOAUTH`).
+    pub async fn ready(&self) -> Result<(), Unavailable> {
+        self.set("amends:readiness", "1", Duration::from_mins(1)).await
+    }
+
     /// Whether Redis answers.
     ///
     /// # Errors
@@ -161,6 +180,48 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_redis_that_takes_no_writes_is_not_ready() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        for refusal in [
+            "READONLY You can't write against a read only replica.",
+            "OOM command not allowed",
+            "MISCONF Errors writing",
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            // A server that knows the greeting and `PING`, and refuses `SET`.
+            let server = tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    tokio::spawn(async move {
+                        let mut buffer = [0_u8; 4096];
+                        while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                            let asked = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                            for command in asked.split('*').skip(1) {
+                                let answer = if command.contains("SET\r") && !command.contains("CLIENT") {
+                                    format!("-{refusal}\r\n")
+                                } else if command.contains("PING") {
+                                    "+PONG\r\n".to_owned()
+                                } else {
+                                    "+OK\r\n".to_owned()
+                                };
+                                stream.write_all(answer.as_bytes()).await.unwrap();
+                            }
+                        }
+                    });
+                }
+            });
+            let redis = Redis::new(&format!("redis://{address}")).unwrap();
+            redis.ping().await.unwrap();
+            let said = redis.ready().await.unwrap_err().in_words();
+            // The driver has words of its own for some codes.
+            let code = refusal.split(' ').next().unwrap();
+            assert!(said.contains(code) || said.to_uppercase().replace([' ', '-'], "").contains(code), "{said}");
+            server.abort();
+        }
+    }
+
     /// `cargo xtask test` names a server; without one this fails, unless only embedded backends are asked for.
     fn server() -> Option<String> {
         let named = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok());
@@ -199,6 +260,7 @@ mod tests {
         let Some(url) = server() else { return };
         let redis = Redis::new(&url).unwrap();
         redis.ping().await.unwrap();
+        redis.ready().await.unwrap();
         let key = format!("amends:test:{}", rand::random::<u64>());
         assert_eq!((redis.exists(&key).await.unwrap(), redis.get(&key).await.unwrap()), (false, None));
         redis.set(&key, "value", Duration::from_mins(1)).await.unwrap();

@@ -1,14 +1,12 @@
-//! Pools and transactions. SQLite gets one writer connection and several readers: it has one writer anyway, and queueing for it
-//! in the pool is fair and wakes at once, where SQLite's own busy handler sleeps.
+//! A store: its pools and its bounds. SQLite gets one writer connection and several readers: it has one writer anyway, and queueing for
+//! it in the pool is fair and wakes at once, where SQLite's own busy handler sleeps.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, path::PathBuf, str::FromStr as _, sync::Arc, time::Duration};
 
-use sqlx::{Any, AnyPool, Executor, any::AnyPoolOptions};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use tokio::sync::OnceCell;
 
-use crate::SqlError;
-
-/// An open transaction. Dropping it rolls back.
-pub type Tx = sqlx::Transaction<'static, Any>;
+use crate::{Pool, SqlError, Tx, health::Health, path};
 
 /// Which database this is, for the few statements that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +47,11 @@ pub struct Options {
     /// How long a transaction may wait for its next statement; PostgreSQL's `idle_in_transaction_session_timeout` enforces it. A
     /// process that is frozen in the middle of one keeps its locks for so long. Default 1.5 s: a thousand times what it takes.
     pub idle_in_transaction_timeout: Duration,
+    /// For how long a change that was made durable shows that the store can be written. When none was made for so long,
+    /// [`Database::ready`] makes one: a probe each second then costs an idle store a flush of the disk each five, and a busy one none.
+    pub write_shows: Duration,
+    /// Whether a SQLite file that is missing is made. Tools that only look say no.
+    pub may_create: bool,
 }
 
 impl Default for Options {
@@ -58,6 +61,8 @@ impl Default for Options {
             acquire_timeout: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(3),
             idle_in_transaction_timeout: Duration::from_millis(1500),
+            write_shows: Duration::from_secs(5),
+            may_create: true,
         }
     }
 }
@@ -71,7 +76,13 @@ impl Options {
             acquire_timeout: Duration::from_secs(30),
             statement_timeout: bound,
             idle_in_transaction_timeout: bound,
+            ..Self::default()
         }
+    }
+
+    /// For tools that look at a store beside its service, and must not leave an empty file where there is none.
+    pub fn looking() -> Self {
+        Self { may_create: false, ..Self::default() }
     }
 }
 
@@ -79,9 +90,23 @@ impl Options {
 #[derive(Clone, Debug)]
 pub struct Database {
     dialect: Dialect,
-    writer: AnyPool,
-    reader: AnyPool,
+    writer: Pool,
+    reader: Pool,
     bound: Duration,
+    pub(crate) write_shows: Duration,
+    pub(crate) health: Arc<Health>,
+    /// Of SQLite, and not in memory.
+    pub(crate) file: Option<Arc<File>>,
+}
+
+/// A SQLite file.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) path: PathBuf,
+    /// Opens it without making it.
+    pub(crate) existing_url: String,
+    /// Set once it has been looked at, at the start.
+    pub(crate) looked_at: OnceCell<()>,
 }
 
 impl Database {
@@ -96,27 +121,32 @@ impl Database {
             Some(("postgres" | "postgresql", _)) => Dialect::Postgres,
             _ => return Err(SqlError::UnsupportedUrl),
         };
+        let file = (dialect == Dialect::Sqlite)
+            .then(|| path::file_of(url))
+            .flatten()
+            .map(|path| Arc::new(File { path, existing_url: path::existing_only(url), looked_at: OnceCell::new() }));
+        let connect = match &file {
+            Some(file) if !options.may_create => AnyConnectOptions::from_str(&file.existing_url)?,
+            _ => AnyConnectOptions::from_str(url)?,
+        };
+        let health = Arc::new(Health::default());
         let pool = |connections_max: u32| {
-            let set_up = session_set_up(dialect, options);
-            AnyPoolOptions::new()
+            let pool = AnyPoolOptions::new()
                 .max_connections(connections_max)
                 .acquire_timeout(options.acquire_timeout)
                 // A round trip each time, for which the connections that died with a server are not each found out by a caller.
-                .test_before_acquire(dialect == Dialect::Postgres)
-                .after_connect(move |connection, _| {
-                    let set_up = set_up.clone();
-                    Box::pin(async move { connection.execute(sqlx::AssertSqlSafe(set_up)).await.map(|_| ()) })
-                })
-                .connect_lazy(url)
+                .test_before_acquire(dialect == Dialect::Postgres);
+            Pool::new(pool, connect.clone(), session_set_up(dialect, options), Arc::clone(&health))
         };
         let (writer, reader) = match dialect {
-            Dialect::Sqlite => (pool(1)?, pool(options.connections_max.min(8))?),
+            Dialect::Sqlite => (pool(1), pool(options.connections_max.min(8))),
             Dialect::Postgres => {
-                let shared = pool(options.connections_max)?;
+                let shared = pool(options.connections_max);
                 (shared.clone(), shared)
             }
         };
-        Ok(Self { dialect, writer, reader, bound: options.acquire_timeout + options.statement_timeout })
+        let bound = options.acquire_timeout + options.statement_timeout;
+        Ok(Self { dialect, writer, reader, bound, write_shows: options.write_shows, health, file })
     }
 
     /// Which database this is.
@@ -125,25 +155,33 @@ impl Database {
     }
 
     /// For statements that only read. On SQLite they see the last committed state and never wait for the writer.
-    pub const fn reader(&self) -> &AnyPool {
+    pub const fn reader(&self) -> &Pool {
         &self.reader
     }
 
     /// For single statements that write.
-    pub const fn writer(&self) -> &AnyPool {
+    pub const fn writer(&self) -> &Pool {
         &self.writer
     }
 
-    /// Begins a transaction that writes. On SQLite it takes the write lock at once, so that it cannot fail half-way.
+    /// Begins a transaction that writes. On SQLite it takes the write lock at once, so that it cannot fail half-way for want of it.
     ///
     /// # Errors
     /// When no connection could be had in time.
     pub async fn begin(&self) -> Result<Tx, SqlError> {
-        let begun = match self.dialect {
-            Dialect::Sqlite => self.writer.begin_with("BEGIN IMMEDIATE").await,
-            Dialect::Postgres => self.writer.begin().await,
+        let statement = match self.dialect {
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+            Dialect::Postgres => "BEGIN",
         };
-        Ok(begun?)
+        Ok(Tx::begin(self.writer.acquire().await?, statement).await?)
+    }
+
+    /// Begins a transaction that only reads.
+    ///
+    /// # Errors
+    /// When no connection could be had in time.
+    pub async fn begin_reading(&self) -> Result<Tx, SqlError> {
+        Ok(Tx::begin(self.reader.acquire().await?, "BEGIN").await?)
     }
 
     /// Runs a store call with a bound, so that a database that hangs (paused, cut off) never hangs its callers. A call cut short
@@ -161,16 +199,13 @@ impl Database {
         }
     }
 
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), SqlError> {
-        self.bounded(async {
-            sqlx::query("SELECT 1").execute(&self.reader).await.map_err(SqlError::from)?;
-            Ok(())
-        })
-        .await
+    /// The file was there, and is to be there from now on: one that is gone is not made anew, which would be an empty store.
+    pub(crate) fn expect_the_file(&self) {
+        let Some(file) = &self.file else { return };
+        if let Ok(connect) = AnyConnectOptions::from_str(&file.existing_url) {
+            self.writer.reconnect_with(connect.clone());
+            self.reader.reconnect_with(connect);
+        }
     }
 
     /// Closes the pools after their calls in flight.

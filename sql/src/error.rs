@@ -1,9 +1,14 @@
 //! The classes of database errors that callers treat differently.
 
+use std::path::PathBuf;
+
+use crate::{FileFault, classes::Class};
+
 /// Why a store call failed. `Display` never holds values from the statement.
 #[derive(Debug, thiserror::Error)]
 pub enum SqlError {
-    /// The database cannot be reached, is shutting down, or did not answer in time: worth trying later.
+    /// The database cannot be reached, cannot read or write (a full disk, a read-only file), is shutting down, or did not answer in
+    /// time: worth trying later.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
     /// The store call did not end within its bound.
@@ -12,6 +17,12 @@ pub enum SqlError {
     /// A concurrent transaction won (serialization failure, deadlock, busy): worth trying again at once.
     #[error("a concurrent transaction was in the way")]
     Contended(#[source] sqlx::Error),
+    /// The database says that what it stores is damaged. Waiting does not mend it, and it is no mistake of this program.
+    #[error("the database is damaged")]
+    Damaged(#[source] sqlx::Error),
+    /// A SQLite file cannot be used as it is.
+    #[error(transparent)]
+    Unusable(#[from] Box<FileFault>),
     /// A unique index refused the row.
     #[error("the row exists already")]
     UniqueViolation(#[source] sqlx::Error),
@@ -24,6 +35,9 @@ pub enum SqlError {
     /// The URL names neither SQLite nor PostgreSQL. The URL is not repeated here: it may hold a password.
     #[error("the database URL must begin with sqlite: or postgres:")]
     UnsupportedUrl,
+    /// SQLite's file names are UTF-8, and this one is not.
+    #[error("the path {0:?} is not valid UTF-8, as the path of a SQLite file has to be; give the folder another name")]
+    UnsupportedPath(PathBuf),
     /// What is stored is not what this program writes.
     #[error("the stored {what} cannot be read")]
     Corrupt {
@@ -40,41 +54,45 @@ impl SqlError {
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::TimedOut | Self::Contended(_))
     }
+
+    /// Whether the store is at fault, and neither the caller nor this program: what is transient, and a damaged or unusable store. The
+    /// answer is "not now" (503, `UNAVAILABLE`), never "a bug".
+    pub const fn is_unavailable(&self) -> bool {
+        self.is_transient() || matches!(self, Self::Damaged(_) | Self::Unusable(_))
+    }
 }
 
 impl From<sqlx::Error> for SqlError {
     fn from(error: sqlx::Error) -> Self {
-        use sqlx::Error as E;
-        let Some(database) = error.as_database_error() else {
-            return match error {
-                E::Io(_)
-                | E::Tls(_)
-                | E::PoolTimedOut
-                | E::PoolClosed
-                | E::WorkerCrashed
-                | E::BeginFailed
-                | E::Protocol(_) => Self::Unavailable(error),
-                _ => Self::Bug(error),
-            };
-        };
-        if database.is_unique_violation() {
-            return Self::UniqueViolation(error);
-        }
-        if database.is_check_violation() {
-            return Self::CheckViolation(error);
-        }
-        match database.code().as_deref() {
-            // PostgreSQL: serialization_failure, deadlock_detected, lock_not_available. SQLite: BUSY, LOCKED and their extensions.
-            Some("40001" | "40P01" | "55P03" | "5" | "6" | "261" | "262" | "517" | "773") => Self::Contended(error),
-            // PostgreSQL classes 08 (connection), 53 (resources), 57P0x (shutdown), 58 (I/O), and query_canceled (statement_timeout),
-            // read_only_sql_transaction (a failover in progress), idle_in_transaction_session_timeout. SQLite: IOERR, FULL, CANTOPEN.
-            Some(code)
-                if ["08", "53", "57P0", "58"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                    || matches!(code, "57014" | "25006" | "25P03" | "10" | "13" | "14") =>
-            {
-                Self::Unavailable(error)
-            }
-            _ => Self::Bug(error),
+        match Class::of(&error) {
+            Class::Unavailable => Self::Unavailable(error),
+            Class::Contended => Self::Contended(error),
+            Class::Damaged => Self::Damaged(error),
+            Class::Unique => Self::UniqueViolation(error),
+            Class::Check => Self::CheckViolation(error),
+            Class::Bug => Self::Bug(error),
         }
     }
+}
+
+impl From<sqlx::migrate::MigrateError> for SqlError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError as E;
+        match error {
+            // The first statements of a run, which are the migrator's own.
+            E::Execute(error) => Self::from(error),
+            // A mistake in a migration stays one; what the database could not do has its class.
+            E::ExecuteMigration(cause, version) => match Class::of(&cause) {
+                Class::Unavailable | Class::Contended | Class::Damaged => Self::from(cause),
+                Class::Unique | Class::Check | Class::Bug => Self::Migration(E::ExecuteMigration(cause, version)),
+            },
+            other => Self::Migration(other),
+        }
+    }
+}
+
+/// An error with its causes, from the outermost in, for people: `the database is unavailable: (code: 13) database or disk is full`.
+pub fn in_words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    causes.collect::<Vec<_>>().join(": ")
 }

@@ -8,7 +8,7 @@ use sqlx::{
     migrate::{MigrationType, Migrator},
 };
 
-use crate::{Database, SqlError};
+use crate::{Database, SqlError, classes, in_words};
 
 /// One step of a schema: forwards only, expand before contract, because old code runs against the new schema for a while.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,8 @@ pub struct Schema {
 impl Database {
     /// Brings `schema` up to date. Replicas that start together wait for each other.
     ///
+    /// A SQLite file is looked at first, once: what is wrong with it is said in its own terms.
+    ///
     /// # Errors
     /// When the database cannot be reached, a statement fails, or the schema is newer than this binary.
     pub async fn migrate(&self, schema: &Schema) -> Result<(), SqlError> {
@@ -47,29 +49,39 @@ impl Database {
                 .collect(),
         );
         migrator.dangerous_set_table_name(format!("_{}_migrations", schema.component));
+        self.look_at_the_file().await?;
         let mut connection = self.writer().acquire().await?;
         // Not `run`: its `Acquire` bound makes this future `Send` for one lifetime only, and nobody could spawn or box it.
-        migrator.run_direct(None, &mut *connection, false).await.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) => SqlError::from(error),
-            other => SqlError::Migration(other),
-        })
+        let migrated = migrator.run_direct(None, connection.raw()?, false).await;
+        // On PostgreSQL a run that failed has kept the migrator's lock, which ends with the session.
+        migrated.inspect_err(|_| connection.give_up())?;
+        self.expect_the_file();
+        Ok(())
     }
 
-    /// As [`migrate`](Self::migrate), but waits up to `patience` for a database that is still starting.
+    /// As [`migrate`](Self::migrate), but waits up to `patience` for a database that is still starting, or for room on the disk.
     ///
     /// # Errors
-    /// The last error, once patience is spent, or the first that waiting cannot mend.
+    /// The last error, once patience is spent, or the first that waiting cannot mend: a file that is no database, is damaged or cannot
+    /// be written, a server that refuses this program.
     pub async fn migrate_when_up(&self, schema: &Schema, patience: Duration) -> Result<(), SqlError> {
         let begun = Instant::now();
         loop {
             match self.migrate(schema).await {
-                Err(error) if error.is_transient() && begun.elapsed() < patience => {
-                    tracing::warn!(component = schema.component, %error, "waiting for the database");
+                Err(error) if may_pass(&error) && begun.elapsed() < patience => {
+                    tracing::warn!(component = schema.component, error = in_words(&error), "waiting for the database");
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }
                 done => return done,
             }
         }
+    }
+}
+
+fn may_pass(error: &SqlError) -> bool {
+    match error {
+        SqlError::Unavailable(cause) => classes::may_pass_by_itself(cause),
+        error => error.is_transient(),
     }
 }
 

@@ -52,6 +52,12 @@ impl SqlLedger {
         Ok(Self { database, clock })
     }
 
+    /// For tests that make its disk full.
+    #[doc(hidden)]
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// Brings the tables up to date.
     ///
     /// # Errors
@@ -60,12 +66,12 @@ impl SqlLedger {
         self.database.migrate(&SCHEMA).await
     }
 
-    /// Whether the file answers.
+    /// Whether the file answers and can be written.
     ///
     /// # Errors
-    /// When it does not.
+    /// What is wrong.
     pub async fn ping(&self) -> Result<(), SqlError> {
-        self.database.ping().await
+        self.database.ready().await
     }
 
     /// Lets go of the file.

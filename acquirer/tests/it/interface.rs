@@ -1,8 +1,9 @@
 //! Keys, refusals, the statement, and that a restart forgets nothing.
 
+use amends_sql::Database;
 use futures::future::join_all;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Bank, SECRET, charge, config_in, eur};
 
@@ -128,5 +129,35 @@ async fn only_the_merchant_gets_in() {
     {
         assert_eq!(bank.get(wrong).await.0, 422, "{wrong}");
     }
+    bank.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_costs_the_charges_that_meet_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let bank = Bank::open(config_in(&dir)).await;
+    let mut charged = 0;
+    for ail in [Database::fill_up, Database::turn_read_only] {
+        ail(bank.ledger.database());
+        let refused = loop {
+            assert!(charged < 10_000, "the disk never filled up");
+            let response =
+                bank.try_post("/v1/charges", &format!("c{}", charged + 1), &charge(500, "pm_ok")).await.unwrap();
+            if response.status() != 200 {
+                break response;
+            }
+            charged += 1;
+        };
+        assert_eq!(refused.status(), 503);
+        assert!(refused.headers().contains_key("retry-after"));
+        assert_eq!(refused.json::<Value>().await.unwrap()["code"], "store_unavailable");
+        assert!(bank.ledger.ping().await.is_err());
+        bank.ledger.database().mend();
+        // The same key again: nothing of the attempt that failed is there.
+        charged += 1;
+        assert_eq!(bank.charge(&format!("c{charged}"), 500, "pm_ok").await.0, 200);
+        bank.ledger.ping().await.unwrap();
+    }
+    assert_eq!(bank.statement().await.len(), charged);
     bank.close().await;
 }

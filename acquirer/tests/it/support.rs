@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use acquirer::{Config, build};
+use acquirer::{Config, build, store::SqlLedger};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use service_kit::{Runtime, faults::Faults};
@@ -12,6 +12,7 @@ pub(crate) const SECRET: &str = "a-merchant-secret-for-tests";
 
 pub(crate) struct Bank {
     pub(crate) faults: Faults,
+    pub(crate) ledger: SqlLedger,
     address: SocketAddr,
     client: reqwest::Client,
     runtime: Runtime,
@@ -31,9 +32,9 @@ impl Bank {
     pub(crate) async fn open(config: Config) -> Self {
         let runtime = Runtime::for_testing();
         let app = build(config, &runtime).await.unwrap();
-        let (address, faults) = (app.addresses().http, app.faults().clone());
+        let (address, faults, ledger) = (app.addresses().http, app.faults().clone(), app.ledger().clone());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { faults, address, client, runtime, running: tokio::spawn(app.run()) }
+        Self { faults, ledger, address, client, runtime, running: tokio::spawn(app.run()) }
     }
 
     pub(crate) async fn close(self) {

@@ -169,7 +169,7 @@ pub fn base(
     demo_password: Option<SecretString>,
 ) -> anyhow::Result<(Secrets, Origin)> {
     let (secrets, origin) = Secrets::load_or_make(&secrets_file(data_dir), demo_password)?;
-    stores::in_directory(data_dir, sources);
+    stores::in_directory(data_dir, sources)?;
     let seed: Vec<Value> = catalogue::CATALOGUE
         .iter()
         .map(|item| {

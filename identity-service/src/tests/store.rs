@@ -16,7 +16,7 @@ use crate::{
         scope::ScopeSet,
         throttle::Failures,
     },
-    ports::{Rotated, Rotation, Store, StoredKey, TokenName},
+    ports::{Rotated, Rotation, Store, StoreError, StoredKey, TokenName},
     store::{SCHEMA, SqlStore},
 };
 
@@ -263,6 +263,31 @@ async fn what_is_over_is_deleted() {
         assert_eq!(store.purge(secs(1001), secs(500), 10).await.unwrap(), 1);
         assert!(store.family(family.family_id).await.unwrap().is_none());
         assert!(store.failures("new").await.unwrap().is_some());
+        store.ping().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_the_log_ins_that_meet_it() {
+    let test_database = super::support::sqlite();
+    let database = Database::connect_lazy(&test_database.url, &amends_sql::Options::default()).unwrap();
+    database.migrate(&SCHEMA).await.unwrap();
+    let store = SqlStore::new(database.clone());
+    for ail in [Database::fill_up, Database::turn_read_only] {
+        ail(&database);
+        let mut begun = 0;
+        let refused = loop {
+            assert!(begun < 10_000, "the disk never filled up");
+            let begin = store.begin_family(&family(), &token(&format!("t{}", RandomIds.next_id()), 100)).await;
+            match begin {
+                Ok(()) => begun += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+        assert!(store.ping().await.is_err());
+        database.mend();
+        store.begin_family(&family(), &token(&format!("t{}", RandomIds.next_id()), 100)).await.unwrap();
         store.ping().await.unwrap();
     }
 }

@@ -102,7 +102,7 @@ pub(super) fn unputtable(unputtable: &Unputtable) -> Status {
 /// The store cannot, now or at all. Logged here, once, with all its causes; callers learn only whether to come back.
 pub(super) fn failed(error: &StoreError) -> Status {
     let cause = chain(error);
-    if error.cause().is_transient() {
+    if error.cause().is_unavailable() {
         tracing::warn!(error = cause, "the store cannot be asked");
         let message = "the data store cannot be reached at the moment";
         return again_after(Code::Unavailable, "STORE_UNAVAILABLE", message, Duration::from_secs(1));

@@ -107,11 +107,11 @@ impl Store {
         self.writer.run(&self.database, work).await
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers and can be written.
     ///
     /// # Errors
-    /// When it does not.
+    /// What is wrong.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.database.ping().await?)
+        Ok(self.database.ready().await?)
     }
 }

@@ -2,8 +2,8 @@
 //! dependency.
 
 use amends_primitives::{OrderId, Timestamp};
-use amends_sql::{SqlError, Tx};
-use sqlx::{AnyPool, Row as _, any::AnyRow};
+use amends_sql::{Pool, SqlError, Tx};
+use sqlx::{Row as _, any::AnyRow};
 
 use crate::{
     domain::CustomerId,
@@ -11,11 +11,7 @@ use crate::{
 };
 
 /// The claim on a key. A key holds until it is swept, so that one never names two orders while the first is still in motion.
-pub(super) async fn find(
-    pool: &AnyPool,
-    customer: &CustomerId,
-    key: &IdempotencyKey,
-) -> Result<Option<Claim>, SqlError> {
+pub(super) async fn find(pool: &Pool, customer: &CustomerId, key: &IdempotencyKey) -> Result<Option<Claim>, SqlError> {
     let row = sqlx::query(FIND).bind(customer.as_str()).bind(key.as_str()).fetch_optional(pool).await?;
     row.map(|row| read(&row)).transpose()
 }

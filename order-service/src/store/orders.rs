@@ -117,7 +117,7 @@ impl OrderStore for SqlOrders {
     }
 
     async fn ping(&self) -> Result<(), SqlError> {
-        self.database.ping().await
+        self.database.ready().await
     }
 }
 

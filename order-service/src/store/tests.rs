@@ -279,6 +279,45 @@ async fn what_is_past_its_time_goes(world: World) {
     assert_eq!(world.count("outbox").await, 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_costs_the_orders_that_meet_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = amends_sql::sqlite_url(&dir.path().join("order.db")).unwrap();
+    let database = Database::connect_lazy(&url, &Options::default()).unwrap();
+    for schema in build::schemas() {
+        database.migrate(&schema).await.unwrap();
+    }
+    let world = World::new(database);
+    let mut placed = 0;
+    for round in 0..3 {
+        world.database.fill_up();
+        let refused = loop {
+            let n = placed + 1;
+            assert!(n < 10_000, "the disk never filled up");
+            match world.store.start(start(n, "demo"), Arc::new(Nothing)).await {
+                Ok(Started::First) => placed = n,
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&refused, BeginError::Store(error) if error.is_transient()), "{refused:?}");
+        if round == 1 {
+            world.database.turn_read_only();
+            let refused = world.store.start(start(placed + 1, "demo"), Arc::new(Nothing)).await.unwrap_err();
+            assert!(matches!(&refused, BeginError::Store(error) if error.is_transient()), "{refused:?}");
+        }
+        assert!(world.store.ping().await.is_err());
+        world.database.mend();
+        assert_eq!(world.store.start(start(placed + 1, "demo"), Arc::new(Nothing)).await.unwrap(), Started::First);
+        world.store.ping().await.unwrap();
+        placed += 1;
+    }
+    // Nothing of what was refused is there: an order without its key, or lines without their order.
+    for table in ["orders", "idempotency_keys", "outbox"] {
+        assert_eq!(u128::try_from(world.count(table).await).unwrap(), placed, "{table}");
+    }
+}
+
 async fn a_dead_database_is_an_error_in_time(world: World) {
     world.database.close().await;
     let began = std::time::Instant::now();

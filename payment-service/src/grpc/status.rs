@@ -135,6 +135,12 @@ fn failed(failure: &Failure) -> Status {
             let message = "the payment store cannot be reached at the moment";
             again_after(Code::Unavailable, "STORE_UNAVAILABLE", message, AGAIN_AFTER_STORE)
         }
+        // Its password or its rights have been changed: for an operator to mend, and no mistake in the request or in this program.
+        Failure::Store(error @ StoreError::Misconfigured(_)) => {
+            tracing::error!(error = chain(error), "the store refuses this service");
+            let message = "the payment store cannot be reached at the moment";
+            again_after(Code::Unavailable, "STORE_UNAVAILABLE", message, AGAIN_AFTER_A_PERSON)
+        }
         Failure::Store(_) | Failure::Illegal(_) => {
             tracing::error!(error = chain(failure), "a bug, or a hand in the database");
             internal()
@@ -246,6 +252,7 @@ mod tests {
             (Failure::UndoRefused, "UNDO_REFUSED"),
             (StoreError::Contended.into(), "CONTENDED"),
             (StoreError::Unavailable("host db-1:27017 refused".into()).into(), "STORE_UNAVAILABLE"),
+            (StoreError::Misconfigured("db-1: bad auth".into()).into(), "STORE_UNAVAILABLE"),
         ] {
             let status = check(failure, Code::Unavailable, reason);
             assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());

@@ -143,7 +143,7 @@ pub trait PaymentStore: Send + Sync + 'static {
     /// is stored; with a span of time and another filter besides, what the span holds.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
 
-    /// Whether the store answers.
+    /// Whether the store answers and can be written.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Lets go of connections.

@@ -1,9 +1,17 @@
 //! What only SQLite can get wrong: a file that an older version made.
 
-use amends_sql::{Database, Options, Schema};
+use acquirer::{
+    domain::Key,
+    ledger::{Ledger, LedgerError},
+};
+use amends_primitives::Timestamp;
+use amends_sql::{Database, Options, Schema, sqlite_url};
 use payment_service::{
-    domain::{Mode, Status},
-    store::sqlite::SCHEMA,
+    domain::{Mode, Record, Status},
+    store::{
+        Claimed, PaymentStore, StoreError,
+        sqlite::{SCHEMA, SqliteStore},
+    },
 };
 
 use crate::support::{charge_of, place_in, refund_of};
@@ -48,4 +56,42 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_with_everything_in_it
     assert!(world.payments.refund(&refund).await.is_err(), "another payment has this key");
     let refund = refund_of(&other, None);
     assert_eq!(world.payments.refund(&refund).await.unwrap().status(), Status::Refunded);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_costs_the_payments_that_meet_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = sqlite_url(&dir.path().join("payment.db")).unwrap();
+    let store = SqliteStore::open(&url, &Options::default()).unwrap();
+    store.migrate().await.unwrap();
+    let record = |n: u32| {
+        let key = format!("0198c0de-0000-7000-8000-{n:012}/charge_payment").parse().unwrap();
+        let id = format!("0198c0de-0000-7000-9000-{n:012}").parse().unwrap();
+        Record::Tombstone { key, id, at: Timestamp::from_millis(1) }
+    };
+    let mut claimed = 0;
+    for ail in [Database::fill_up, Database::turn_read_only] {
+        ail(store.database());
+        let refused = loop {
+            assert!(claimed < 10_000, "the disk never filled up");
+            match PaymentStore::claim(&store, &record(claimed + 1)).await {
+                Ok(first) => assert!(matches!(first, Claimed::First)),
+                Err(error) => break error,
+            }
+            claimed += 1;
+        };
+        assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+        assert!(store.ping().await.is_err());
+        // Several at once share a transaction; the ledger of the simulated processor is in the same file.
+        let records: Vec<_> = (0..20).map(|n| record(20_000 + n)).collect();
+        let together = records.iter().map(|record| PaymentStore::claim(&store, record));
+        for answer in futures::future::join_all(together).await {
+            assert!(answer.as_ref().is_ok() || matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+        }
+        store.database().mend();
+        claimed += 1;
+        assert!(matches!(PaymentStore::claim(&store, &record(claimed)).await.unwrap(), Claimed::First));
+        store.ping().await.unwrap();
+        let _: Result<_, LedgerError> = Ledger::load(&store, &Key::try_new("none").unwrap()).await;
+    }
 }

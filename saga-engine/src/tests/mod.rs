@@ -6,6 +6,7 @@ mod databases;
 mod engine;
 mod faults;
 mod golden;
+mod ill_store;
 mod local;
 mod machine;
 mod model;

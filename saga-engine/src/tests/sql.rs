@@ -29,7 +29,7 @@ const TRIPS: Schema = Schema {
     }],
 };
 
-struct Trips;
+pub(super) struct Trips;
 
 #[async_trait]
 impl ApplyLocal for Trips {
@@ -51,7 +51,7 @@ impl ApplyLocal for Trips {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+pub(super) enum Failed {
     #[error("sql")]
     Sql(#[from] SqlError),
     #[error("start")]
@@ -64,15 +64,15 @@ impl From<sqlx::Error> for Failed {
     }
 }
 
-type Trip5 = Engine<SqlJournal<Trips>>;
+pub(super) type Trip5 = Engine<SqlJournal<Trips>>;
 
-struct World {
-    database: Database,
-    books: Books,
+pub(super) struct World {
+    pub(super) database: Database,
+    pub(super) books: Books,
 }
 
 impl World {
-    async fn new(database: Database) -> Self {
+    pub(super) async fn new(database: Database) -> Self {
         for schema in [&SCHEMA, &TRIPS, &participant::SCHEMA] {
             database.migrate(schema).await.unwrap();
         }
@@ -88,7 +88,7 @@ impl World {
         engine
     }
 
-    async fn status(&self, id: SagaId) -> String {
+    pub(super) async fn status(&self, id: SagaId) -> String {
         let sql = "SELECT status FROM trips WHERE id = $1";
         let (status,): (String,) =
             sqlx::query_as(sql).bind(id.to_string()).fetch_one(self.database.reader()).await.unwrap();
@@ -102,7 +102,7 @@ async fn insert_trip(tx: &mut Tx, id: SagaId) -> Result<(), SqlError> {
     Ok(())
 }
 
-fn new_trip() -> NewSaga<Trip> {
+pub(super) fn new_trip() -> NewSaga<Trip> {
     let id = SagaId::new(RandomIds.next_id());
     NewSaga {
         id,
@@ -113,7 +113,7 @@ fn new_trip() -> NewSaga<Trip> {
 }
 
 /// The host's row and the saga in one commit, which others share.
-async fn place(engine: &Trip5, new: NewSaga<Trip>) -> Result<crate::Handle, Failed> {
+pub(super) async fn place(engine: &Trip5, new: NewSaga<Trip>) -> Result<crate::Handle, Failed> {
     let its_engine = engine.clone();
     let started = engine
         .journal()

@@ -106,7 +106,7 @@ impl Platform {
                 },
                 "acquirer": {
                     "http": {"listen": acquirer}, "secret": settings::MERCHANT_SECRET,
-                    "database": {"url": format!("sqlite://{}?mode=rwc", dir.path().join("acquirer.db").display())},
+                    "database": {"url": amends_sql::sqlite_url(&dir.path().join("acquirer.db"))?},
                 },
                 "order": {
                     "http": {"listen": order_http}, "grpc": {"listen": order_grpc}, "redis_url": redis, "auth": auth,

@@ -47,8 +47,8 @@ impl Platform {
             programs: vec![Program::new("amends", program("amends"), with("up"), admin)],
             proxies: BTreeMap::new(),
             stores: common.to_vec(),
-            order_database: format!("sqlite://{data}/order.db?mode=rwc"),
-            identity_database: format!("sqlite://{data}/identity.db?mode=rwc"),
+            order_database: amends_sql::sqlite_url(&dir.path().join("data").join("order.db"))?,
+            identity_database: amends_sql::sqlite_url(&dir.path().join("data").join("identity.db"))?,
             clients: Mutex::default(),
             dir,
         };

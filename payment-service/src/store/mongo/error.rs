@@ -7,9 +7,12 @@ use crate::store::StoreError;
 const DUPLICATE_KEY: i32 = 11000;
 /// Authentication, authorization, an unknown command or option: nothing that waiting mends.
 const MISCONFIGURED: [i32; 6] = [8000, 13, 18, 59, 72, 115];
-/// Interrupted, overloaded, stepping down or shutting down, a lock or a majority not had in time.
-const UNAVAILABLE: [i32; 18] =
-    [6, 7, 24, 50, 63, 64, 89, 91, 112, 134, 189, 202, 262, 9001, 10107, 11600, 11602, 13435];
+/// The server's own trouble (an internal or unknown error, no room on the disk, no memory, too few members for a majority), interrupted,
+/// overloaded, stepping down or shutting down, a snapshot, a lock or a majority not had in time.
+const UNAVAILABLE: [i32; 37] = [
+    1, 6, 7, 8, 24, 39, 43, 46, 50, 63, 64, 74, 89, 91, 100, 112, 133, 134, 146, 175, 189, 202, 237, 246, 262, 279,
+    317, 365, 9001, 10058, 10107, 11600, 11601, 11602, 13435, 13436, 14031,
+];
 
 /// Whether a unique index refused the write.
 pub(super) fn is_duplicate_key(error: &Error) -> bool {

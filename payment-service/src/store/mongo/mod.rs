@@ -12,7 +12,11 @@ mod error;
 mod schema;
 mod webhooks;
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use acquirer::{
     domain::{Entry, Key},
@@ -26,6 +30,7 @@ use mongodb::{
     bson::{self, doc},
     options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern},
 };
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -45,6 +50,11 @@ pub use webhooks::WEBHOOK_DELIVERIES;
 pub const PAYMENTS: &str = "payments";
 /// The collection of the simulated processor, which is another party's.
 pub const SIMULATED_PROCESSOR: &str = "simulated_processor";
+
+/// The collection whose one document is written to see whether the store can be.
+const READINESS: &str = "readiness";
+/// For how long a write of that document shows that it can: a probe each second then costs a write each five.
+const WRITE_SHOWS: Duration = Duration::from_secs(5);
 
 /// Bounds of the connection.
 #[derive(Debug, Clone)]
@@ -66,6 +76,8 @@ pub struct MongoStore {
     lines: Collection<Line>,
     deliveries: Collection<DeliveryDocument>,
     bound: Duration,
+    /// When the store was last seen to take a write.
+    written: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -108,6 +120,7 @@ impl MongoStore {
             client,
             database,
             bound: options.operation_timeout,
+            written: Arc::default(),
         })
     }
 
@@ -284,6 +297,16 @@ impl PaymentStore for MongoStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.bounded(self.database.run_command(doc! { "ping": 1 }).into_future()).await?;
+        // A primary whose disk is full, or which has lost its majority, answers this all the same.
+        if self.written.lock().is_some_and(|at| at.elapsed() < WRITE_SHOWS) {
+            return Ok(());
+        }
+        // Until it succeeds each call tests it.
+        *self.written.lock() = None;
+        let probes = self.database.collection::<bson::Document>(READINESS);
+        let write = probes.update_one(doc! { "_id": "readiness" }, doc! { "$inc": { "probes": 1_i64 } }).upsert(true);
+        self.bounded(write.into_future()).await?;
+        *self.written.lock() = Some(Instant::now());
         Ok(())
     }
 

@@ -50,6 +50,12 @@ impl SqliteStore {
         Ok(Self { database, writer })
     }
 
+    /// For tests that make its disk full.
+    #[doc(hidden)]
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
     async fn one(&self, filter: &'static str, value: String) -> Result<Option<Record>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM payments WHERE {filter}");
         self.database
@@ -145,7 +151,7 @@ impl PaymentStore for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.database.ping().await?)
+        Ok(self.database.ready().await?)
     }
 
     async fn close(&self) {
@@ -199,9 +205,13 @@ impl From<SqlError> for StoreError {
     fn from(error: SqlError) -> Self {
         match error {
             SqlError::Contended(_) => Self::Contended,
-            error if error.is_transient() => Self::Unavailable(Box::new(error)),
+            // At the start only, where the service ends with it: waiting mends nothing.
+            SqlError::Unusable(_)
+            | SqlError::UnsupportedUrl
+            | SqlError::UnsupportedPath(_)
+            | SqlError::Migration(_) => Self::Misconfigured(Box::new(error)),
+            error if error.is_unavailable() => Self::Unavailable(Box::new(error)),
             SqlError::Corrupt { what } => Self::Corrupt { what },
-            SqlError::UnsupportedUrl | SqlError::Migration(_) => Self::Misconfigured(Box::new(error)),
             error => Self::Bug(Box::new(error)),
         }
     }

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use amends_primitives::{SagaId, Timestamp};
-use amends_sql::{Database, Dialect, SqlError};
-use sqlx::{AnyConnection, Row, any::AnyRow};
+use amends_sql::{Connection, Database, Dialect, SqlError};
+use sqlx::{Row, any::AnyRow};
 
 use super::rows::{self, COLUMNS, placeholders};
 use crate::{
@@ -167,7 +167,7 @@ async fn forget_the_gone(database: &Database) -> Result<(), JournalError> {
 }
 
 /// The events of one saga.
-pub(super) async fn events_of(connection: &mut AnyConnection, id: &str) -> Result<Vec<Record>, JournalError> {
+pub(super) async fn events_of(connection: &mut Connection, id: &str) -> Result<Vec<Record>, JournalError> {
     let texts = texts_of(connection, &[id.to_owned()]).await?.remove(id).unwrap_or_default();
     read_events(id, &texts)
 }
@@ -181,10 +181,7 @@ fn read_events(id: &str, texts: &[String]) -> Result<Vec<Record>, JournalError> 
 }
 
 /// The entries of some sagas as they are stored, by the saga's id.
-async fn texts_of(
-    connection: &mut AnyConnection,
-    ids: &[String],
-) -> Result<HashMap<String, Vec<String>>, JournalError> {
+async fn texts_of(connection: &mut Connection, ids: &[String]) -> Result<HashMap<String, Vec<String>>, JournalError> {
     let sql = format!(
         "SELECT saga_id, events FROM saga_events WHERE saga_id IN ({}) ORDER BY saga_id, seq",
         placeholders(1, ids.len())

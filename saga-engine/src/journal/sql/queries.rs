@@ -28,7 +28,7 @@ pub(super) async fn row(database: &Database, id: SagaId) -> Result<Option<SagaRo
 
 /// Row and events of one moment: the row is read first, and its sequence number says how many events belong to it.
 pub(super) async fn load(database: &Database, id: SagaId) -> Result<Option<Stored>, JournalError> {
-    let mut tx = database.reader().begin().await.map_err(SqlError::from)?;
+    let mut tx = database.begin_reading().await?;
     let key = id.to_string();
     let sql = format!("SELECT {COLUMNS} FROM sagas WHERE id = $1");
     let found = sqlx::query(sqlx::AssertSqlSafe(sql))

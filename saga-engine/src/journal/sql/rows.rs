@@ -81,7 +81,7 @@ fn sql(error: sqlx::Error) -> JournalError {
 
 impl From<SqlError> for JournalError {
     fn from(error: SqlError) -> Self {
-        if error.is_transient() { Self::Unavailable(Box::new(error)) } else { Self::Bug(Box::new(error)) }
+        if error.is_unavailable() { Self::Unavailable(Box::new(error)) } else { Self::Bug(Box::new(error)) }
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use amends_sql::{SqlError, Tx};
-use sqlx::AnyConnection;
+use amends_sql::{Connection, SqlError, Tx};
 
 use super::rows::{places, tuples};
 use crate::journal::{JournalError, NewRow};
@@ -19,7 +18,7 @@ pub(super) async fn one(tx: &mut Tx, saga: &NewRow) -> Result<Started, SqlError>
 }
 
 /// Writes many by one statement. Fails if the database refuses one of them for another reason than that its id is taken.
-pub(super) async fn all(connection: &mut AnyConnection, sagas: &[&NewRow]) -> Result<Vec<Started>, SqlError> {
+pub(super) async fn all(connection: &mut Connection, sagas: &[&NewRow]) -> Result<Vec<Started>, SqlError> {
     let places = places(sagas.len());
     let sql = format!(
         "INSERT INTO sagas (id, definition, version, subject, status, input, traceparent, seq, fence, owner, created_at, updated_at)

@@ -266,7 +266,7 @@ async fn execute(tx: &mut Tx, sql: &'static str) -> Result<(), SqlError> {
 
 /// One failure told to many.
 fn share(error: &Arc<SqlError>) -> SqlError {
-    if error.is_transient() {
+    if error.is_unavailable() {
         SqlError::Unavailable(sqlx::Error::Io(std::io::Error::other(Arc::clone(error))))
     } else {
         SqlError::Bug(sqlx::Error::Protocol(format!("the shared transaction failed: {error}")))

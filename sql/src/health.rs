@@ -1,0 +1,77 @@
+//! What the statements of a process have shown of its store, so that asking whether it is well seldom costs a write of its own.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use sqlx::Error;
+
+use crate::{classes, classes::Class, in_words};
+
+/// Shared by all connections of a store.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    known: Mutex<Known>,
+    /// Held by the one caller that tests writing.
+    pub(crate) testing: tokio::sync::Mutex<()>,
+}
+
+/// What is known of a store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// When it last made a change durable.
+    pub(crate) written: Option<Instant>,
+    /// What it said when it last could not do its work, if it has not made a change durable since.
+    pub(crate) ill: Option<String>,
+    /// What it said of damage, and when damage was last met or looked for.
+    pub(crate) damaged: Option<(String, Instant)>,
+}
+
+impl Health {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // A panic while it was held leaves nothing half-done.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn known(&self) -> Known {
+        self.lock().clone()
+    }
+
+    pub(crate) fn wrote(&self) {
+        let mut known = self.lock();
+        known.written = Some(Instant::now());
+        if known.ill.take().is_some() {
+            drop(known);
+            tracing::info!("the store can be written again");
+        }
+    }
+
+    pub(crate) fn failed(&self, error: &Error) {
+        if Class::of(error) == Class::Damaged {
+            let words = in_words(error);
+            if self.lock().damaged.replace((words, Instant::now())).is_none() {
+                tracing::error!(error = in_words(error), "the store is damaged; `amends doctor` looks at all of it");
+            }
+        } else if classes::is_illness(error) && self.lock().ill.replace(in_words(error)).is_none() {
+            tracing::error!(error = in_words(error), "the store cannot do its work");
+        }
+    }
+
+    /// It was looked for damage, and none was found.
+    pub(crate) fn found_sound(&self) {
+        if self.lock().damaged.take().is_some() {
+            tracing::info!("no damage is found in the store any more");
+        }
+    }
+
+    /// It was looked for damage, and it is not known that there is none.
+    pub(crate) fn looked(&self, found: Option<String>) {
+        if let Some((words, at)) = &mut self.lock().damaged {
+            *at = Instant::now();
+            if let Some(found) = found {
+                *words = found;
+            }
+        }
+    }
+}
