@@ -7,7 +7,12 @@ use std::{
 
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::{Database, FileFault, SqlError, classes, database::File, in_words};
+use crate::{
+    Database, FileFault, SqlError,
+    classes::{self, AUTH, CANTOPEN, CORRUPT, INTERRUPT, NOTADB, PERM, READONLY},
+    database::File,
+    in_words,
+};
 
 /// Longer than a small shop's files take; a large one's are for [`Database::check_fully`]. A start waits this long at the most, per file.
 const START_BOUND: Duration = Duration::from_secs(1);
@@ -15,8 +20,6 @@ const START_BOUND: Duration = Duration::from_secs(1);
 const FINDINGS_MAX: u32 = 20;
 /// Virtual instructions between two looks at the clock: some tens of microseconds.
 const OPS_PER_LOOK: i32 = 1_000;
-
-const FULL: u32 = 13;
 
 /// What looking at a store found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +67,7 @@ impl Database {
                     break;
                 }
                 // The bound has passed.
-                Err(error) if classes::sqlite_primary(&error) == Some(9) => {
+                Err(error) if classes::sqlite_primary(&error) == Some(INTERRUPT) => {
                     checked.complete = false;
                     break;
                 }
@@ -121,7 +124,7 @@ async fn finding(file: &File, error: sqlx::Error) -> Result<Checked, SqlError> {
     match SqlError::from(error) {
         SqlError::Damaged(error) => {
             let found = match classes::sqlite_primary(&error) {
-                Some(26) => FileFault::not_a_database(&file.path).what,
+                Some(NOTADB) => FileFault::not_a_database(&file.path).what,
                 _ => in_words(&error),
             };
             Ok(Checked { complete: true, findings: vec![found] })
@@ -136,11 +139,11 @@ async fn in_the_files_terms(file: &File, error: SqlError) -> SqlError {
         _ => return error,
     };
     match classes::sqlite_primary(cause) {
-        Some(3 | 8 | 23) => FileFault::read_only(&file.path).into(),
-        Some(14) => FileFault::unopened(&file.path).await.into(),
-        Some(26) => FileFault::not_a_database(&file.path).into(),
-        Some(11) => FileFault::damaged(&file.path, &in_words(cause)).into(),
-        Some(FULL) => error,
+        Some(PERM | READONLY | AUTH) => FileFault::read_only(&file.path).into(),
+        Some(CANTOPEN) => FileFault::unopened(&file.path).await.into(),
+        Some(NOTADB) => FileFault::not_a_database(&file.path).into(),
+        Some(CORRUPT) => FileFault::damaged(&file.path, &in_words(cause)).into(),
+        // A full disk, for one, is no fault of the file's, and may be waited for.
         _ => error,
     }
 }

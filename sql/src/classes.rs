@@ -21,35 +21,33 @@ pub(crate) enum Class {
     Bug,
 }
 
-/// SQLite's primary result codes; what the driver reports is extended, and the primary code is in its low byte.
-mod sqlite {
-    pub(super) const PERM: u32 = 3;
-    pub(super) const ABORT: u32 = 4;
-    pub(super) const BUSY: u32 = 5;
-    pub(super) const LOCKED: u32 = 6;
-    pub(super) const NOMEM: u32 = 7;
-    pub(super) const READONLY: u32 = 8;
-    pub(super) const INTERRUPT: u32 = 9;
-    pub(super) const IOERR: u32 = 10;
-    pub(super) const CORRUPT: u32 = 11;
-    pub(super) const FULL: u32 = 13;
-    pub(super) const CANTOPEN: u32 = 14;
-    pub(super) const PROTOCOL: u32 = 15;
-    pub(super) const SCHEMA: u32 = 17;
-    pub(super) const NOLFS: u32 = 22;
-    pub(super) const AUTH: u32 = 23;
-    pub(super) const NOTADB: u32 = 26;
+// SQLite's primary result codes. What the driver reports is extended, and the primary code is in its low byte.
+pub(crate) const PERM: u32 = 3;
+const ABORT: u32 = 4;
+const BUSY: u32 = 5;
+const LOCKED: u32 = 6;
+const NOMEM: u32 = 7;
+pub(crate) const READONLY: u32 = 8;
+pub(crate) const INTERRUPT: u32 = 9;
+const IOERR: u32 = 10;
+pub(crate) const CORRUPT: u32 = 11;
+const FULL: u32 = 13;
+pub(crate) const CANTOPEN: u32 = 14;
+const PROTOCOL: u32 = 15;
+const SCHEMA: u32 = 17;
+const NOLFS: u32 = 22;
+pub(crate) const AUTH: u32 = 23;
+pub(crate) const NOTADB: u32 = 26;
 
-    // Extended codes that mean something else than their primary one.
-    pub(super) const ERROR_RETRY: u32 = 1 | (2 << 8);
-    pub(super) const ERROR_SNAPSHOT: u32 = 1 | (3 << 8);
-    /// A page whose checksum is wrong.
-    pub(super) const IOERR_DATA: u32 = IOERR | (32 << 8);
-    /// The file system says that it is damaged.
-    pub(super) const IOERR_CORRUPTFS: u32 = IOERR | (33 << 8);
-    /// An explicit row id that is taken; the driver does not count it among the unique violations.
-    pub(super) const CONSTRAINT_ROWID: u32 = 19 | (10 << 8);
-}
+// Extended codes that mean something else than their primary one.
+const ERROR_RETRY: u32 = 1 | (2 << 8);
+const ERROR_SNAPSHOT: u32 = 1 | (3 << 8);
+/// A page whose checksum is wrong.
+const IOERR_DATA: u32 = IOERR | (32 << 8);
+/// The file system says that it is damaged.
+const IOERR_CORRUPTFS: u32 = IOERR | (33 << 8);
+/// An explicit row id that is taken; the driver does not count it among the unique violations.
+const CONSTRAINT_ROWID: u32 = 19 | (10 << 8);
 
 /// A code with the database it is from.
 enum Code<'a> {
@@ -98,25 +96,17 @@ impl Class {
 
 const fn of_sqlite(extended: u32) -> Class {
     match extended {
-        sqlite::ERROR_RETRY | sqlite::ERROR_SNAPSHOT => return Class::Contended,
-        sqlite::IOERR_DATA | sqlite::IOERR_CORRUPTFS => return Class::Damaged,
-        sqlite::CONSTRAINT_ROWID => return Class::Unique,
+        ERROR_RETRY | ERROR_SNAPSHOT => return Class::Contended,
+        IOERR_DATA | IOERR_CORRUPTFS => return Class::Damaged,
+        CONSTRAINT_ROWID => return Class::Unique,
         _ => {}
     }
     match extended & 0xff {
-        sqlite::BUSY | sqlite::LOCKED | sqlite::SCHEMA => Class::Contended,
-        sqlite::PERM
-        | sqlite::ABORT
-        | sqlite::NOMEM
-        | sqlite::READONLY
-        | sqlite::INTERRUPT
-        | sqlite::IOERR
-        | sqlite::FULL
-        | sqlite::CANTOPEN
-        | sqlite::PROTOCOL
-        | sqlite::NOLFS
-        | sqlite::AUTH => Class::Unavailable,
-        sqlite::CORRUPT | sqlite::NOTADB => Class::Damaged,
+        BUSY | LOCKED | SCHEMA => Class::Contended,
+        PERM | ABORT | NOMEM | READONLY | INTERRUPT | IOERR | FULL | CANTOPEN | PROTOCOL | NOLFS | AUTH => {
+            Class::Unavailable
+        }
+        CORRUPT | NOTADB => Class::Damaged,
         _ => Class::Bug,
     }
 }
@@ -173,7 +163,7 @@ pub(crate) fn ends_connection(error: &Error) -> bool {
 pub(crate) fn is_illness(error: &Error) -> bool {
     match error.as_database_error().map(Code::of) {
         Some(Code::Sqlite(code)) => {
-            let passing = matches!(code & 0xff, sqlite::ABORT | sqlite::INTERRUPT);
+            let passing = matches!(code & 0xff, ABORT | INTERRUPT);
             of_sqlite(code) == Class::Unavailable && !passing
         }
         Some(Code::Postgres(error)) => {

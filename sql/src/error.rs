@@ -91,8 +91,18 @@ impl From<sqlx::migrate::MigrateError> for SqlError {
     }
 }
 
-/// An error with its causes, from the outermost in, for people: `the database is unavailable: (code: 13) database or disk is full`.
+/// An error with its causes, from the outermost in, for people: `the database is unavailable: error returned
+/// from database: (code: 13) database or disk is full`.
 pub fn in_words(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-    causes.collect::<Vec<_>>().join(": ")
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        // The driver's errors say their cause themselves.
+        if !words.ends_with(&said) {
+            words = format!("{words}: {said}");
+        }
+        next = cause.source();
+    }
+    words
 }

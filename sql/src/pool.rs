@@ -74,7 +74,7 @@ impl Pool {
             let connection = self.pool.acquire().await?;
             Ok::<_, Error>((connection, REFUSED.with(Cell::take)))
         });
-        match opened.await {
+        let opened = match opened.await {
             Ok((connection, refused)) => {
                 let mut connection = Connection::new(connection, Arc::clone(&self.health));
                 match refused {
@@ -89,8 +89,8 @@ impl Pool {
                 }
             }
             Err(error) => Err(error),
-        }
-        .inspect_err(|error| self.health.failed(error))
+        };
+        opened.inspect_err(|error| self.health.failed(error))
     }
 
     /// From now on connections are opened this way.

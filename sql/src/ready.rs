@@ -1,6 +1,6 @@
 //! Whether a store can do its work: answer, and make a change durable. A disk that is full or read-only lets all reads pass.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::{Database, Dialect, FileFault, SqlError};
 
@@ -125,12 +125,6 @@ impl Database {
             return Err(remembered("the server accepts no writes (it is a standby, or set to read-only)".to_owned()));
         }
         Ok(())
-    }
-
-    /// For tests of what depends on this: what a store that has not been written for so long answers.
-    #[doc(hidden)]
-    pub fn written_since(&self, then: Instant) -> bool {
-        self.health.known().written.is_some_and(|at| at > then)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amends_sql::{Database, SqlError};
+use amends_sql::{Database, Options, SqlError};
 
 use super::{
-    databases::Sqlite,
+    databases::{self, Sqlite},
     sample::{ALL, trip},
     sql::{Failed, Trip5, Trips, World, new_trip, place},
 };
@@ -102,4 +102,50 @@ async fn write_much(database: &Database) -> Result<(), SqlError> {
     let sql = "INSERT INTO trips (id, status) VALUES ('filler', hex(zeroblob(65536)))";
     sqlx::query(sql).execute(database.writer()).await?;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_fails_costs_nobody_else_anything() {
+    databases::on_each(async |database| {
+        let sql = "CREATE TABLE parts (id BIGINT PRIMARY KEY, whole BIGINT REFERENCES parts (id) DEFERRABLE INITIALLY DEFERRED)";
+        sqlx::raw_sql(sql).execute(database.writer()).await.unwrap();
+        let put = async |whole: Option<i64>, id: i64| {
+            let mut tx = database.begin().await?;
+            let query = sqlx::query("INSERT INTO parts (id, whole) VALUES ($1, $2)").bind(id).bind(whole);
+            query.execute(&mut *tx).await?;
+            Ok::<_, SqlError>(tx.commit().await?)
+        };
+        for id in 0..40 {
+            // More often than there are connections.
+            put(Some(404), id).await.unwrap_err();
+            put(None, id).await.unwrap();
+            // Left in the middle, as by a caller that hangs up; what it locked is free for the next.
+            let mut left = database.begin().await.unwrap();
+            sqlx::query("UPDATE parts SET whole = id").execute(&mut *left).await.unwrap();
+            drop(left);
+        }
+        let counted = sqlx::query_as("SELECT COUNT(*), COUNT(whole) FROM parts").fetch_one(database.reader());
+        assert_eq!(counted.await.unwrap(), (40_i64, 0_i64));
+        database.ready().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_no_writes_is_not_ready() {
+    let Some(url) = databases::postgres() else { return };
+    let options = Options { write_shows: Duration::ZERO, ..Options::default() };
+    let database = databases::fresh_postgres(&url, &options).await;
+    database.ready().await.unwrap();
+    let (name,): (String,) =
+        sqlx::query_as("SELECT CAST(current_database() AS TEXT)").fetch_one(database.reader()).await.unwrap();
+    let set = |value: &str| format!("ALTER DATABASE {name} SET default_transaction_read_only = {value}");
+    sqlx::query(sqlx::AssertSqlSafe(set("on"))).execute(database.writer()).await.unwrap();
+    let server = url.rsplit_once('/').unwrap().0;
+    let query = url.split_once('?').map(|(_, query)| format!("?{query}")).unwrap_or_default();
+    let again = Database::connect_lazy(&format!("{server}/{name}{query}"), &options).unwrap();
+    let error = again.ready().await.unwrap_err();
+    assert!(amends_sql::in_words(&error).contains("accepts no writes"), "{error:?}");
+    let refused = sqlx::query("CREATE TABLE t (id BIGINT)").execute(again.writer()).await.unwrap_err();
+    assert!(matches!(SqlError::from(refused), SqlError::Unavailable(_)));
 }

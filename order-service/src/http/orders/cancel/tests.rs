@@ -108,3 +108,21 @@ async fn a_cancellation_goes_on_after_its_callers_deadline() {
     let orders = platform.finish().await;
     assert_eq!(orders[0].status().as_str(), "cancelled");
 }
+
+#[tokio::test]
+async fn a_store_that_cannot_write_is_503_and_passes_by_itself() {
+    let platform = Platform::new().await;
+    let order = placed(&platform, "k").await;
+    platform.database.turn_read_only();
+    for _ in 0..3 {
+        for reply in [cancel(&platform, &order).await, platform.place("k2", BEANS, &[]).await] {
+            assert_eq!(reply.refusal(), "503 store_unavailable");
+            assert!(reply.header("retry-after").is_some(), "{reply:?}");
+        }
+        assert_eq!(platform.get(&order).await.json()["status"], "confirmed");
+    }
+    platform.database.mend();
+    assert_eq!(cancel(&platform, &order).await.json()["status"], "cancelled");
+    assert_eq!(platform.place("k2", BEANS, &[]).await.status, 201);
+    platform.finish().await;
+}
