@@ -124,8 +124,9 @@ async fn a_commit_that_fails_costs_nobody_else_anything() {
             sqlx::query("UPDATE parts SET whole = id").execute(&mut *left).await.unwrap();
             drop(left);
         }
-        let counted = sqlx::query_as("SELECT COUNT(*), COUNT(whole) FROM parts").fetch_one(database.reader());
-        assert_eq!(counted.await.unwrap(), (40_i64, 0_i64));
+        let counted: (i64, i64) =
+            sqlx::query_as("SELECT COUNT(*), COUNT(whole) FROM parts").fetch_one(database.reader()).await.unwrap();
+        assert_eq!(counted, (40, 0));
         database.ready().await.unwrap();
     })
     .await;
