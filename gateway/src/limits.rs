@@ -1,8 +1,9 @@
 //! How often a caller may ask: a token bucket per subject, or per address where nobody proved who they are.
 //!
 //! The bucket is kept as one number, the time at which it will be full again (GCRA), so that it is the same arithmetic in
-//! this process and in a Redis script. In Redis it is one atomic script on Redis's own clock: many requests at once, on any
-//! number of replicas, cannot get past it together. Must not know: HTTP, tokens.
+//! this process and in a Redis script. Here it is a moment of the monotonic clock. In Redis it is one atomic script on Redis's own
+//! clock: many requests at once, on any number of replicas, cannot get past it together. That clock may be set; a bucket that was
+//! further ahead than any can be was filled by the clock as it was, and counts as one that is empty now. Must not know: HTTP, tokens.
 
 use std::{collections::HashMap, hash::BuildHasher, net::IpAddr, sync::Arc, time::Duration};
 
@@ -52,12 +53,16 @@ enum Buckets {
 const SCRIPT: &str = r"
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local full_at = math.max(tonumber(redis.call('GET', KEYS[1])) or now, now)
 local cost, ahead_max = tonumber(ARGV[1]), tonumber(ARGV[2])
-if full_at - now > ahead_max then return full_at - now - ahead_max end
-full_at = full_at + cost
-redis.call('SET', KEYS[1], string.format('%.0f', full_at), 'PX', math.ceil((full_at - now) / 1000) + 1)
-return 0
+local full_at = math.max(tonumber(redis.call('GET', KEYS[1])) or now, now)
+local ahead_of_its_time = full_at - now > ahead_max + cost
+if ahead_of_its_time then full_at = now + ahead_max + cost end
+local wait = math.max(full_at - now - ahead_max, 0)
+if wait == 0 then full_at = full_at + cost end
+if wait == 0 or ahead_of_its_time then
+  redis.call('SET', KEYS[1], string.format('%.0f', full_at), 'PX', math.ceil((full_at - now) / 1000) + 1)
+end
+return wait
 ";
 
 impl Limiter {
@@ -86,7 +91,7 @@ impl Limiter {
         };
         match &self.buckets {
             Buckets::Local { clock, shards, hasher } => {
-                let now = clock.now().as_micros();
+                let now = clock.moment().as_micros();
                 let shard = usize::try_from(hasher.hash_one(&key) % (SHARDS as u64)).unwrap_or(0);
                 Ok(take_local(&mut shards[shard].lock(), key, rate, now))
             }
@@ -171,6 +176,27 @@ mod tests {
             assert_eq!(ask().await, Taken::Yes, "no more than a burst is saved up");
         }
         assert!(matches!(ask().await, Taken::No { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_limits_nobody() {
+        for step in [30, 600, 3600].map(Duration::from_secs) {
+            let clock = Arc::new(ManualClock::default());
+            let limiter = Limiter::local(rates(10, 3), clock.clone());
+            let ask = || async { limiter.take(Caller::Subject("ann")).await.unwrap() };
+            for set in [ManualClock::step_back, ManualClock::step_forward] {
+                for _ in 0..3 {
+                    assert_eq!(ask().await, Taken::Yes);
+                }
+                set(&clock, step);
+                assert_eq!(
+                    ask().await,
+                    Taken::No { retry_after: Duration::from_millis(100) },
+                    "nor is a token given away"
+                );
+                clock.advance(Duration::from_millis(300));
+            }
+        }
     }
 
     #[tokio::test]

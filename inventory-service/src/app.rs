@@ -1,11 +1,11 @@
 //! The use cases: what the time is, how long goods are held, what is counted. Rules are in `domain`, rows in `store`.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
-use amends_primitives::{Clock, IdSource, OrderId, ReservationId, Timestamp};
+use amends_primitives::{Clock, IdSource, Moment, OrderId, ReservationId, SteadyTime, Timestamp};
 use saga_engine::participant::ActionKey;
 use service_kit::{Runtime, faults::Faults};
 
@@ -15,8 +15,8 @@ use crate::{
     faults,
     metrics::StepMetrics,
     store::{
-        Answer, CloseCommit, Commit, Expire, Expired, Forget, ItemPage, PutItem, Release, Released, ReservationPage,
-        Reserve, Restock, Seed, StepKey, Store, StoreError, Unputtable,
+        Answer, CloseCommit, Commit, Expire, Expired, Forget, ItemPage, PutItem, Rebase, Release, Released,
+        ReservationPage, Reserve, Restock, Seed, StepKey, Store, StoreError, Unputtable,
     },
     sweeper::WakeUp,
 };
@@ -26,6 +26,8 @@ use crate::{
 pub struct Inventory {
     store: Store,
     clock: Arc<dyn Clock>,
+    /// By which holds end: if the clock is set forward, they do not end under the sagas that made them.
+    steady: Arc<Mutex<SteadyTime>>,
     ids: Arc<dyn IdSource>,
     holds: HoldsConfig,
     sweep_batch: u32,
@@ -54,6 +56,7 @@ impl Inventory {
         Self {
             store,
             clock: Arc::clone(&runtime.clock),
+            steady: Arc::new(Mutex::new(SteadyTime::new(Duration::from_secs(config.holds.max_secs)))),
             ids: Arc::clone(&runtime.ids),
             holds: config.holds.clone(),
             sweep_batch: config.sweeper.batch,
@@ -75,6 +78,15 @@ impl Inventory {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        self.clock.moment()
+    }
+
+    /// The time by which holds end.
+    pub(crate) fn steady_now(&self) -> Timestamp {
+        self.steady.lock().unwrap_or_else(PoisonError::into_inner).now(self.clock.now(), self.clock.moment())
     }
 
     /// Creates the items that are missing and leaves the others alone; returns how many were missing.
@@ -128,7 +140,8 @@ impl Inventory {
         let answer = self.store.run(Reserve { key, id, order, lines, now, expires_at, refuse_skus, lost }).await?;
         self.metrics.step("reserve_stock", &answer);
         if answer.is_ok() {
-            self.wake_up.at(expires_at, now);
+            let now = self.steady_now();
+            self.wake_up.at(now + hold_for, now);
         }
         Ok(answer)
     }
@@ -149,7 +162,7 @@ impl Inventory {
     /// When the database cannot.
     pub async fn commit(&self, key: StepKey, reservation: ReservationId) -> Result<Answer<Reservation>, StoreError> {
         let expire_skus = faults::skus(&self.faults.current().refuse_commit_skus);
-        let answer = self.store.run(Commit { key, reservation, now: self.now(), expire_skus }).await?;
+        let answer = self.store.run(Commit { key, reservation, now: self.steady_now(), expire_skus }).await?;
         self.metrics.step("commit_stock", &answer);
         Ok(answer)
     }
@@ -208,9 +221,21 @@ impl Inventory {
     /// # Errors
     /// When the database cannot.
     pub async fn expire_batch(&self) -> Result<Expired, StoreError> {
-        let expired = self.store.run(Expire { now: self.now(), limit: self.sweep_batch }).await?;
+        let expired = self.store.run(Expire { now: self.steady_now(), limit: self.sweep_batch }).await?;
         self.metrics.expired(expired.count);
         Ok(expired)
+    }
+
+    /// Moves one batch of holds that were made by a clock ahead of this one. Returns whether there may be more.
+    ///
+    /// # Errors
+    /// When the database cannot.
+    pub async fn rebase_batch(&self) -> Result<bool, StoreError> {
+        let moved = self.store.run(Rebase { now: self.now(), limit: self.sweep_batch }).await?;
+        if moved > 0 {
+            tracing::warn!(reservations = moved, "the clock was set back: they are held from now on, and no longer");
+        }
+        Ok(moved == u64::from(self.sweep_batch))
     }
 
     /// Forgets one batch of step keys that are older than they are kept. Returns whether there may be more.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use amends_primitives::Timestamp;
+use amends_primitives::{Moment, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -51,15 +51,20 @@ impl WakeUp {
 
 /// Runs until `stop`.
 pub(crate) async fn run(inventory: Inventory, sleep_max: Duration, stop: CancellationToken) {
-    let mut forget_at = inventory.now();
+    let (mut forget_at, mut rebase_at) = (inventory.moment(), inventory.moment());
     loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = rebase(&inventory, &mut rebase_at, sleep_max) => {}
+        }
         let pause = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             pause = sweep(&inventory, sleep_max) => pause,
         };
-        if inventory.now() >= forget_at {
-            forget_at = inventory.now() + BETWEEN_FORGETTING;
+        if inventory.moment() >= forget_at {
+            forget_at = inventory.moment() + BETWEEN_FORGETTING;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -71,6 +76,24 @@ pub(crate) async fn run(inventory: Inventory, sleep_max: Duration, stop: Cancell
             () = stop.cancelled() => return,
             () = inventory.wake_up().notified() => {}
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// At start, and then once in `every`: it reads all that is held. Was the clock set back, nothing is held for the step.
+async fn rebase(inventory: &Inventory, next: &mut Moment, every: Duration) {
+    if inventory.moment() < *next {
+        return;
+    }
+    *next = inventory.moment() + every;
+    loop {
+        match inventory.rebase_batch().await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, "holds of a clock ahead of this one could not be looked for");
+                return;
+            }
         }
     }
 }
@@ -107,7 +130,7 @@ async fn sweep(inventory: &Inventory, sleep_max: Duration) -> Duration {
             }
         }
         // The plan is published before the store is read: a reservation made in between is either seen here or wakes us.
-        let now = inventory.now();
+        let now = inventory.steady_now();
         inventory.wake_up().plan(now + sleep_max);
         return match inventory.next_expiry().await {
             Ok(None) => sleep_max,
@@ -255,6 +278,47 @@ mod tests {
         assert_eq!(available().await, held);
         reserve(&inventory, 1, Duration::from_mins(1)).await;
         assert_eq!(available().await, held + 1);
+    }
+
+    async fn held(inventory: &Inventory) -> u32 {
+        u32::try_from(inventory.items(&["tea".parse().unwrap()]).await.unwrap()[0].stock.reserved()).unwrap()
+    }
+
+    const STEP: Duration = Duration::from_hours(1);
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    #[tokio::test]
+    async fn a_clock_set_forward_ends_no_hold_before_its_time() {
+        let clock = Arc::new(ManualClock::default());
+        let (_dir, inventory) = shop(&clock).await;
+        reserve(&inventory, 1, MINUTE).await;
+        sweep(&inventory, SLEEP_MAX).await;
+        clock.step_forward(STEP);
+        assert_eq!(sweep(&inventory, SLEEP_MAX).await, SLEEP_MAX);
+        assert_eq!(held(&inventory).await, 1, "it was not held for a minute");
+        reserve(&inventory, 2, MINUTE).await;
+        clock.advance(MINUTE);
+        sweep(&inventory, SLEEP_MAX).await;
+        assert_eq!(held(&inventory).await, 1, "the first one's time has passed");
+        clock.advance(STEP);
+        sweep(&inventory, SLEEP_MAX).await;
+        assert_eq!(held(&inventory).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_clock_set_back_holds_nothing_for_the_step() {
+        let clock = Arc::new(ManualClock::default());
+        let (_dir, inventory) = shop(&clock).await;
+        reserve(&inventory, 1, MINUTE).await;
+        clock.step_back(STEP);
+        reserve(&inventory, 2, MINUTE).await;
+        // As at the start of a process, which knows nothing of the step.
+        rebase(&inventory, &mut inventory.moment(), SLEEP_MAX).await;
+        sweep(&inventory, SLEEP_MAX).await;
+        assert_eq!(held(&inventory).await, 2, "neither has been held for a minute");
+        clock.advance(MINUTE);
+        sweep(&inventory, SLEEP_MAX).await;
+        assert_eq!(held(&inventory).await, 0);
     }
 
     #[tokio::test]

@@ -98,7 +98,8 @@ pub struct SagaConfig {
     pub attempts_max: u32,
     /// Seconds an order may take until its pivot is done; past that it is undone.
     pub deadline_secs: u64,
-    /// Attempts of a compensation, or of a step after the pivot, before the saga is parked and a human is told.
+    /// Attempts of a compensation, or of a step after the pivot, that are answered by what asking again does not change, before the saga
+    /// is parked and a human is told. A participant that is away, slow or protects itself parks nothing, however long.
     pub attempts_before_parking: u32,
     /// Sagas in memory at the same time.
     pub active_max: usize,

@@ -116,6 +116,7 @@ pub(crate) fn engine_metrics(metrics: &Metrics) -> EngineMetrics {
         settled: "saga_settled_total", "Sagas that settled here";
         duration_seconds: "saga_duration_seconds", "From a saga's start to its settling";
         parked: "saga_parked", "Sagas parked by this process and not moved on by it";
+        oldest_seconds: "saga_oldest_seconds", "How long ago the oldest saga that is under way was started";
         attempts: "saga_step_attempts_total", "Attempts of steps";
         attempt_seconds: "saga_step_attempt_seconds", "How long an attempt took";
         claimed: "saga_claimed_total", "Sagas taken over";

@@ -93,7 +93,7 @@ impl SqlDesk {
 
 /// An error says nothing about what took effect: a commit may have succeeded without our hearing of it.
 fn cause(error: &BarrierError) -> Cause {
-    Cause::new("desk_unavailable", error.to_string())
+    Cause::environment("desk_unavailable", error.to_string())
 }
 
 #[async_trait]

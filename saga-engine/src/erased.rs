@@ -49,7 +49,7 @@ pub(crate) trait ErasedStep<S: Saga>: Send + Sync {
 }
 
 fn misplaced() -> Cause {
-    Cause::new("misplaced_step", "this kind of step cannot be asked this")
+    Cause::permanent("misplaced_step", "this kind of step cannot be asked this")
 }
 
 pub(crate) struct OfCompensable<T>(pub(crate) T);
@@ -162,5 +162,5 @@ async fn act<S: Saga, T: Step<S>>(step: &T, state: &S::State, context: &StepCont
 }
 
 fn unwritable(error: &serde_json::Error) -> Cause {
-    Cause::new("unwritable_output", format!("the step's output cannot be journaled: {error}"))
+    Cause::permanent("unwritable_output", format!("the step's output cannot be journaled: {error}"))
 }

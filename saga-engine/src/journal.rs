@@ -5,6 +5,8 @@
 //!    fence. Repeating an append that was written is recognised and succeeds, since a commit's answer can get lost.
 //! 3. An append's local change commits with it, or neither does.
 //! 4. *Claim* gives a saga whose owner is gone to one replica only, and raises its fence.
+//! 5. *Leases* are by the store's own clock, one for all replicas, whose clocks may differ. If it was set back, a lease that lies further
+//!    ahead than a lease is long is cut to that; if it was set forward, the claiming replica says what time it believes it is.
 //!
 //! Must not know: what events mean (they are opaque records here), definitions, steps.
 
@@ -67,7 +69,8 @@ pub trait Journal: Send + Sync + 'static {
     /// When the store fails.
     async fn snapshots(&self, ids: &[SagaId]) -> Result<Vec<Snapshot>, JournalError>;
 
-    /// Says that a replica is alive and will be for `lease`, and asks whether there is something to claim.
+    /// Says that a replica is alive and will be for `lease`, and asks whether there is something to claim. No other replica's lease lies
+    /// further ahead than `lease` afterwards: all replicas of a store have leases of one length.
     ///
     /// # Errors
     /// When the store fails.
@@ -76,10 +79,11 @@ pub trait Journal: Send + Sync + 'static {
         replica: &ReplicaId,
         lease: Duration,
         known: &[DefinitionId],
-        now: Timestamp,
     ) -> Result<Heartbeat, JournalError>;
 
-    /// Takes over at most `limit` active sagas whose owner is gone and whose definition is one of `known`.
+    /// Takes over at most `limit` active sagas whose owner is gone and whose definition is one of `known`. An owner is gone when its
+    /// lease has ended both by the store's clock and by `believed`, the latest time that it may be by that clock as far as the replica
+    /// has watched it. `now` is the replica's own time, for the rows.
     ///
     /// # Errors
     /// When the store fails.
@@ -88,6 +92,7 @@ pub trait Journal: Send + Sync + 'static {
         replica: &ReplicaId,
         known: &[DefinitionId],
         limit: u32,
+        believed: Timestamp,
         now: Timestamp,
     ) -> Result<Claimed, JournalError>;
 
@@ -331,6 +336,8 @@ pub struct Heartbeat {
     pub requests: bool,
     /// When the next other replica's lease runs out, from now, unless it says that it is alive.
     pub next_expiry: Option<Duration>,
+    /// What the store's clock says.
+    pub store_now: Timestamp,
 }
 
 /// Why a journal call failed.

@@ -40,7 +40,7 @@ pub use erased::UnreadableOutput;
 pub use handle::{Handle, Waited};
 pub use journal::sql::{ApplyLocal, NothingLocal, SCHEMA, SqlJournal};
 pub use metrics::EngineMetrics;
-pub use outcome::{Cause, Closed, Failure, FailureKind, LocalOutcome, Outcome, Refusal, Undo};
+pub use outcome::{Cause, CauseKind, Closed, Failure, FailureKind, LocalOutcome, Outcome, Refusal, Undo};
 pub use policy::{Backoff, Journaling, Persistence, Policy};
 pub use runner::{Call, Intercept};
 pub use status::{InvalidStatus, Snapshot, Status};

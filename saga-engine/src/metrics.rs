@@ -20,12 +20,12 @@ pub struct SagaLabels {
     pub saga: &'static str,
 }
 
-/// How sagas of a kind settled.
+/// Sagas of a kind in one status.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SettledLabels {
     /// The definition's name.
     pub saga: &'static str,
-    /// `completed`, `unwound` or `parked`.
+    /// `completed`, `unwound` or `parked` of what settled, `running` or `unwinding` of what is under way.
     pub status: &'static str,
 }
 
@@ -68,6 +68,9 @@ pub struct EngineMetrics {
     pub active: Gauge,
     /// Parked sagas in the store, as of the last sweep. Every replica says the same: take the maximum.
     pub parked: Family<SagaLabels, Gauge>,
+    /// How long ago the oldest saga in the store that is under way was started, by status, as of the last sweep. Every replica says the
+    /// same: take the maximum. What the environment holds up is not parked, so this is where it shows.
+    pub oldest_seconds: Family<SettledLabels, Gauge>,
     /// Attempts of steps.
     pub attempts: Family<AttemptLabels, Counter>,
     /// How long an attempt took.
@@ -100,6 +103,7 @@ impl Default for EngineMetrics {
             duration_seconds: Family::new_with_constructor(seconds),
             active: Gauge::default(),
             parked: Family::default(),
+            oldest_seconds: Family::default(),
             attempts: Family::default(),
             attempt_seconds: Family::new_with_constructor(seconds),
             claimed: Counter::default(),
@@ -123,6 +127,11 @@ impl EngineMetrics {
         registry.register("duration_seconds", "From a saga's start to its settling", self.duration_seconds.clone());
         registry.register("active", "Sagas in memory", self.active.clone());
         registry.register("parked", "Parked sagas in the store", self.parked.clone());
+        registry.register(
+            "oldest_seconds",
+            "How long ago the oldest saga that is under way was started",
+            self.oldest_seconds.clone(),
+        );
         registry.register("step_attempts", "Attempts of steps", self.attempts.clone());
         registry.register("step_attempt_seconds", "How long an attempt took", self.attempt_seconds.clone());
         registry.register("claimed", "Sagas taken over", self.claimed.clone());

@@ -28,14 +28,14 @@ impl<T> Outcome<T> {
         Self::Refused(Refusal::new(code, message))
     }
 
-    /// An attempt whose effect is not known.
+    /// An attempt whose effect is not known, because of the environment: no answer in time, a connection that broke.
     pub fn unknown(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Unknown(Cause::new(code, message))
+        Self::Unknown(Cause::environment(code, message))
     }
 
     /// An attempt that was surely not sent.
     pub fn not_sent(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::NotSent(Cause::new(code, message))
+        Self::NotSent(Cause::environment(code, message))
     }
 
     /// The same outcome with another output.
@@ -71,6 +71,37 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What an attempt without a usable answer ended by, and with it whether asking again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "bool", into = "bool")]
+pub enum CauseKind {
+    /// The environment: nothing was sent, no answer came in time, a process, a store or a disk was away or asked for a pause. It ends by
+    /// itself, after however long. Such attempts never park a saga.
+    #[default]
+    Environment,
+    /// An answer that asking again will not change: a mistake in a participant or here, a contract that is broken. So many of these
+    /// ([`attempts_before_parking`](crate::Persistence::attempts_before_parking)) park the saga, and a human is told.
+    Permanent,
+}
+
+impl CauseKind {
+    const fn is_environment(&self) -> bool {
+        matches!(self, Self::Environment)
+    }
+}
+
+impl From<bool> for CauseKind {
+    fn from(permanent: bool) -> Self {
+        if permanent { Self::Permanent } else { Self::Environment }
+    }
+}
+
+impl From<CauseKind> for bool {
+    fn from(kind: CauseKind) -> Self {
+        !kind.is_environment()
+    }
+}
+
 /// Why the effect of an attempt is not known, or why an undo has not happened yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cause {
@@ -78,15 +109,24 @@ pub struct Cause {
     pub code: String,
     /// A sentence, for people. Never a secret: it is journaled and shown.
     pub message: String,
+    /// Whether asking again can help. Journaled as a field that is absent where it can, since it was not in the first edition: what was
+    /// written then counts for nothing towards parking, and a replica that does not know the field counts every attempt, as it always did.
+    #[serde(default, rename = "permanent", skip_serializing_if = "CauseKind::is_environment")]
+    pub kind: CauseKind,
     /// The participant asked not to be called before this has passed.
     #[serde(default, rename = "retry_after_ms", skip_serializing_if = "Option::is_none", with = "milliseconds")]
     pub retry_after: Option<Duration>,
 }
 
 impl Cause {
-    /// A cause, by its stable code and a sentence.
-    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), retry_after: None }
+    /// The environment's, by its stable code and a sentence: it ends by itself.
+    pub fn environment(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), kind: CauseKind::Environment, retry_after: None }
+    }
+
+    /// One that asking again will not change, by its stable code and a sentence.
+    pub fn permanent(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind: CauseKind::Permanent, ..Self::environment(code, message) }
     }
 
     /// The participant asked not to be called before `wait` has passed.

@@ -178,18 +178,19 @@ fn failure(
     })
 }
 
-/// The first step that was tried as often as may be without a human. On the way back only attempts to undo it count: a step that gave
-/// up acting has not been undone once.
+/// The first step whose answer asking again did not change as often as may be without a human. What the environment did to an attempt
+/// does not count, however often: it ends by itself, and a human could do nothing about the saga meanwhile. On the way back only attempts
+/// to undo the step count: a step that gave up acting has not been undone once.
 fn first_spent(shape: &Shape, state: &State, steps: &[StepIndex]) -> Option<(StepIndex, Cause)> {
     let back = matches!(state.phase, Phase::Unwinding { .. });
     steps.iter().find_map(|index| {
-        let (attempts, cause) = match state.step(*index) {
-            StepState::Retrying { attempts, cause, .. } if !back => (attempts, cause),
-            StepState::UndoRetrying { attempts, cause, .. } if back => (attempts, cause),
+        let (permanent, cause) = match state.step(*index) {
+            StepState::Retrying { permanent, cause, .. } if !back => (permanent, cause),
+            StepState::UndoRetrying { permanent, cause, .. } if back => (permanent, cause),
             _ => return None,
         };
         let budget = shape.step(*index).policy.persistence.attempts_before_parking.max(1);
-        (*attempts >= budget).then(|| (*index, cause.clone()))
+        (*permanent >= budget).then(|| (*index, cause.clone()))
     })
 }
 

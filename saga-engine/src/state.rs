@@ -1,6 +1,11 @@
 //! Where a saga is: what its events add up to. Each variant holds only its own data.
 //!
+//! Its times are the wall clock's, as its events' are. That clock may be set while the saga is in memory; whoever runs it then moves the
+//! times along ([`State::clock_was_set`]), so that a wait lasts as long as it was meant to.
+//!
 //! Must not know: how a saga comes from one state to another (`transition`), what follows from a state (`plan`), steps' outputs.
+
+use std::time::Duration;
 
 use amends_primitives::Timestamp;
 
@@ -62,6 +67,8 @@ pub enum StepState {
     Acting {
         /// From 1.
         attempt: u32,
+        /// How many before it ended by what asking again will not change.
+        permanent: u32,
         /// Whether an earlier attempt is in doubt.
         in_doubt: bool,
     },
@@ -69,8 +76,12 @@ pub enum StepState {
     Retrying {
         /// Attempts made.
         attempts: u32,
+        /// How many of them ended by what asking again will not change: only these use up the budget before parking.
+        permanent: u32,
         /// When.
         at: Timestamp,
+        /// How long the wait is as a whole. It ends no later than this after the saga was last taken up, whatever clocks say.
+        wait: Duration,
         /// The last attempt's.
         cause: Cause,
         /// Whether an attempt is in doubt.
@@ -89,13 +100,19 @@ pub enum StepState {
     Undoing {
         /// From 1.
         attempt: u32,
+        /// How many before it ended by what asking again will not change.
+        permanent: u32,
     },
     /// Compensating it, or closing the pivot, is to be tried again.
     UndoRetrying {
         /// Attempts made.
         attempts: u32,
+        /// How many of them ended by what asking again will not change: only these use up the budget before parking.
+        permanent: u32,
         /// When.
         at: Timestamp,
+        /// How long the wait is as a whole.
+        wait: Duration,
         /// The last attempt's.
         cause: Cause,
     },
@@ -134,6 +151,17 @@ impl State {
             phase: Phase::Running,
             steps: vec![StepState::Untouched; shape.steps.len()],
             cancel: None,
+        }
+    }
+
+    /// The wall clock was set, by as much as `moved` says of any time: the saga's times move along. They are where they were on the
+    /// clock that nobody sets.
+    pub(crate) fn clock_was_set(&mut self, moved: impl Fn(Timestamp) -> Timestamp) {
+        self.started_at = moved(self.started_at);
+        for step in &mut self.steps {
+            if let StepState::Retrying { at, .. } | StepState::UndoRetrying { at, .. } = step {
+                *at = moved(*at);
+            }
         }
     }
 

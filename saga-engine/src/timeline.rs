@@ -262,7 +262,7 @@ mod tests {
             let ended = |not_sent| Event::StepUnknown {
                 step: step(),
                 attempt,
-                cause: Cause::new("", ""),
+                cause: Cause::environment("", ""),
                 retry_at: at,
                 not_sent,
             };

@@ -2,8 +2,12 @@
 //!
 //! Invariant: nothing here awaits, reads a clock, draws a random number, or decides what should happen next.
 
+use std::time::Duration;
+
+use amends_primitives::Timestamp;
+
 use crate::{
-    Cause,
+    Cause, CauseKind,
     event::{Event, Record},
     journal::Resolution,
     shape::{Role, Shape, StepIndex},
@@ -90,37 +94,42 @@ fn on_step(shape: &Shape, state: &mut State, record: &Record, index: StepIndex) 
     let role = shape.step(index).role;
     let next = match (event, state.step(index)) {
         (Event::StepStarted { attempt, .. }, before) if running => match before {
-            StepState::Untouched if *attempt == 1 => StepState::Acting { attempt: 1, in_doubt: false },
-            StepState::InDoubt if *attempt == 1 => StepState::Acting { attempt: 1, in_doubt: true },
-            StepState::Retrying { attempts, in_doubt, .. } if *attempt == attempts + 1 => {
-                StepState::Acting { attempt: *attempt, in_doubt: *in_doubt }
+            StepState::Untouched if *attempt == 1 => StepState::Acting { attempt: 1, permanent: 0, in_doubt: false },
+            StepState::InDoubt if *attempt == 1 => StepState::Acting { attempt: 1, permanent: 0, in_doubt: true },
+            StepState::Retrying { attempts, permanent, in_doubt, .. } if *attempt == attempts + 1 => {
+                StepState::Acting { attempt: *attempt, permanent: *permanent, in_doubt: *in_doubt }
             }
             _ => return Err(illegal(shape, state, event)),
         },
         (Event::StepDone { attempt, .. }, StepState::Acting { attempt: begun, .. }) if running && attempt == begun => {
             StepState::Done
         }
-        (Event::StepRefused { attempt, refusal, retry_at, .. }, StepState::Acting { attempt: begun, in_doubt })
-            if running && attempt == begun =>
-        {
-            match retry_at {
-                None => StepState::Refused { refusal: refusal.clone(), in_doubt: *in_doubt },
-                Some(at) => StepState::Retrying {
-                    attempts: *attempt,
-                    at: *at,
-                    cause: Cause::new(&refusal.code, &refusal.message),
-                    in_doubt: *in_doubt,
-                },
-            }
-        }
+        (
+            Event::StepRefused { attempt, refusal, retry_at, .. },
+            StepState::Acting { attempt: begun, permanent, in_doubt },
+        ) if running && attempt == begun => match retry_at {
+            None => StepState::Refused { refusal: refusal.clone(), in_doubt: *in_doubt },
+            Some(at) => StepState::Retrying {
+                attempts: *attempt,
+                permanent: *permanent + 1,
+                at: *at,
+                wait: at.since(record.at),
+                cause: Cause::permanent(&refusal.code, &refusal.message),
+                in_doubt: *in_doubt,
+            },
+        },
         (
             Event::StepUnknown { attempt, cause, retry_at, not_sent, .. },
-            StepState::Acting { attempt: begun, in_doubt },
-        ) if running && attempt == begun => {
+            StepState::Acting { attempt: begun, permanent, in_doubt },
+        ) if running && attempt == begun => StepState::Retrying {
+            attempts: *attempt,
+            permanent: permanent + counted(cause),
+            at: *retry_at,
+            wait: retry_at.since(record.at),
+            cause: cause.clone(),
             // An attempt that was not sent leaves those before it in doubt, if they were.
-            let in_doubt = *in_doubt || !*not_sent;
-            StepState::Retrying { attempts: *attempt, at: *retry_at, cause: cause.clone(), in_doubt }
-        }
+            in_doubt: *in_doubt || !*not_sent,
+        },
 
         (Event::CloseStarted { attempt, .. }, before)
             if unwinding && role == Role::Pivot && state.owes_undo(shape, index) =>
@@ -132,27 +141,28 @@ fn on_step(shape: &Shape, state: &mut State, record: &Record, index: StepIndex) 
         {
             undo_begun(before, *attempt).ok_or_else(|| illegal(shape, state, event))?
         }
-        (Event::PivotClosed { attempt, .. }, StepState::Undoing { attempt: begun })
+        (Event::PivotClosed { attempt, .. }, StepState::Undoing { attempt: begun, .. })
             if unwinding && role == Role::Pivot && attempt == begun =>
         {
             StepState::Undone
         }
-        (Event::Compensated { attempt, .. }, StepState::Undoing { attempt: begun })
+        (Event::Compensated { attempt, .. }, StepState::Undoing { attempt: begun, .. })
             if unwinding && role == Role::Compensable && attempt == begun =>
         {
             StepState::Undone
         }
-        (Event::CloseNotYet { attempt, cause, retry_at, .. }, StepState::Undoing { attempt: begun })
+        (Event::CloseNotYet { attempt, cause, retry_at, .. }, StepState::Undoing { attempt: begun, permanent })
             if unwinding && role == Role::Pivot && attempt == begun =>
         {
-            StepState::UndoRetrying { attempts: *attempt, at: *retry_at, cause: cause.clone() }
+            not_undone(*attempt, *permanent, cause, *retry_at, record)
         }
-        (Event::CompensationNotYet { attempt, cause, retry_at, .. }, StepState::Undoing { attempt: begun })
-            if unwinding && role == Role::Compensable && attempt == begun =>
-        {
-            StepState::UndoRetrying { attempts: *attempt, at: *retry_at, cause: cause.clone() }
+        (
+            Event::CompensationNotYet { attempt, cause, retry_at, .. },
+            StepState::Undoing { attempt: begun, permanent },
+        ) if unwinding && role == Role::Compensable && attempt == begun => {
+            not_undone(*attempt, *permanent, cause, *retry_at, record)
         }
-        (Event::PivotWasDone { attempt, .. }, StepState::Undoing { attempt: begun })
+        (Event::PivotWasDone { attempt, .. }, StepState::Undoing { attempt: begun, .. })
             if unwinding && role == Role::Pivot && attempt == begun =>
         {
             go_forward(state, record);
@@ -165,12 +175,31 @@ fn on_step(shape: &Shape, state: &mut State, record: &Record, index: StepIndex) 
 }
 
 fn undo_begun(before: &StepState, attempt: u32) -> Option<StepState> {
-    let expected = match before {
-        StepState::UndoRetrying { attempts, .. } => attempts + 1,
+    let (expected, permanent) = match before {
+        StepState::UndoRetrying { attempts, permanent, .. } => (attempts + 1, *permanent),
         StepState::Undoing { .. } => return None,
-        _ => 1,
+        // What acting ended by says nothing of undoing.
+        _ => (1, 0),
     };
-    (attempt == expected).then_some(StepState::Undoing { attempt })
+    (attempt == expected).then_some(StepState::Undoing { attempt, permanent })
+}
+
+fn not_undone(attempt: u32, permanent: u32, cause: &Cause, at: Timestamp, record: &Record) -> StepState {
+    StepState::UndoRetrying {
+        attempts: attempt,
+        permanent: permanent + counted(cause),
+        at,
+        wait: at.since(record.at),
+        cause: cause.clone(),
+    }
+}
+
+/// What an attempt adds to those that use up the budget before parking.
+const fn counted(cause: &Cause) -> u32 {
+    match cause.kind {
+        CauseKind::Environment => 0,
+        CauseKind::Permanent => 1,
+    }
 }
 
 /// Compensations wait for this.
@@ -185,10 +214,10 @@ fn go_forward(state: &mut State, record: &Record) {
     for step in &mut state.steps {
         match step {
             StepState::Refused { refusal, .. } => {
-                let cause = Cause::new(&refusal.code, &refusal.message);
-                *step = StepState::Retrying { attempts: 0, at: record.at, cause, in_doubt: true };
+                let cause = Cause::permanent(&refusal.code, &refusal.message);
+                *step = retrying_at_once(0, 0, cause, true, record);
             }
-            StepState::Retrying { attempts, at, in_doubt, .. } => (*attempts, *at, *in_doubt) = (0, record.at, true),
+            StepState::Retrying { cause, .. } => *step = retrying_at_once(0, 0, cause.clone(), true, record),
             _ => {}
         }
     }
@@ -196,7 +225,10 @@ fn go_forward(state: &mut State, record: &Record) {
 
 fn resumed(shape: &Shape, state: &mut State, record: &Record) -> Result<(), IllegalEvent> {
     check(!state.status().is_finished(), shape, state, &record.event)?;
-    let interrupted = || Cause::new("interrupted", "the replica that made the attempt is gone");
+    let interrupted = || Cause::environment("interrupted", "the replica that made the attempt is gone");
+    // Clocks may have been set since, and another replica's may differ. A saga has not been under way for less than no time, and no wait
+    // is longer than it was meant to be.
+    state.started_at = state.started_at.min(record.at);
     let running = state.phase == Phase::Running;
     for index in shape.indices() {
         let local = shape.step(index).local;
@@ -206,13 +238,22 @@ fn resumed(shape: &Shape, state: &mut State, record: &Record) -> Result<(), Ille
             StepState::Untouched if running && !local => *step = StepState::InDoubt,
             // Nothing was sent as far as the journal tells, which need not be all that was tried. Unwinding, it is; but a replica of an
             // earlier version, which cannot read that nothing was sent, may compensate it, and that must stay legal.
-            StepState::Retrying { in_doubt, .. } if !local => *in_doubt = true,
-            StepState::Acting { attempt, .. } => {
-                *step =
-                    StepState::Retrying { attempts: *attempt, at: record.at, cause: interrupted(), in_doubt: !local };
+            StepState::Retrying { at, wait, in_doubt, .. } => {
+                *at = (*at).min(record.at + *wait);
+                *in_doubt |= !local;
             }
-            StepState::Undoing { attempt } => {
-                *step = StepState::UndoRetrying { attempts: *attempt, at: record.at, cause: interrupted() };
+            StepState::UndoRetrying { at, wait, .. } => *at = (*at).min(record.at + *wait),
+            StepState::Acting { attempt, permanent, .. } => {
+                *step = retrying_at_once(*attempt, *permanent, interrupted(), !local, record);
+            }
+            StepState::Undoing { attempt, permanent } => {
+                *step = StepState::UndoRetrying {
+                    attempts: *attempt,
+                    permanent: *permanent,
+                    at: record.at,
+                    wait: Duration::ZERO,
+                    cause: interrupted(),
+                };
             }
             _ => {}
         }
@@ -264,10 +305,16 @@ fn unpark(state: &mut State) {
 
 fn renew_budgets(state: &mut State, record: &Record) {
     for step in &mut state.steps {
-        if let StepState::Retrying { attempts, at, .. } | StepState::UndoRetrying { attempts, at, .. } = step {
-            (*attempts, *at) = (0, record.at);
+        if let StepState::Retrying { attempts, permanent, at, wait, .. }
+        | StepState::UndoRetrying { attempts, permanent, at, wait, .. } = step
+        {
+            (*attempts, *permanent, *at, *wait) = (0, 0, record.at, Duration::ZERO);
         }
     }
+}
+
+const fn retrying_at_once(attempts: u32, permanent: u32, cause: Cause, in_doubt: bool, record: &Record) -> StepState {
+    StepState::Retrying { attempts, permanent, at: record.at, wait: Duration::ZERO, cause, in_doubt }
 }
 
 fn check(may: bool, shape: &Shape, state: &State, event: &Event) -> Result<(), IllegalEvent> {

@@ -73,6 +73,7 @@ enum Fault {
     Reset {
         late: bool,
     },
+    Internal,
 }
 
 /// How a call that goes wrong before it takes effect ends.
@@ -82,6 +83,8 @@ pub enum Injected {
     RateLimited,
     /// As UNAVAILABLE; nobody may be listening any more.
     Unavailable,
+    /// As INTERNAL.
+    Internal,
 }
 
 /// What becomes of the answer of a call that was let in.
@@ -162,6 +165,7 @@ impl Faults {
         match (fault, hangup) {
             (Fault::None, _) => Ok(Exit::Answer),
             (Fault::RateLimited, _) => Err(Injected::RateLimited),
+            (Fault::Internal, _) => Err(Injected::Internal),
             (Fault::Hang, _) => {
                 tokio::time::sleep(HANG_MAX).await;
                 Err(Injected::Unavailable)
@@ -204,6 +208,8 @@ impl Faults {
             Fault::Reset { late: late(roll()) }
         } else if roll() < config.error_pct {
             Fault::Error { late: late(roll()) }
+        } else if roll() < config.internal_pct {
+            Fault::Internal
         } else {
             Fault::None
         };

@@ -1,4 +1,5 @@
-//! What an operator sees and does when a saga needs a human: the refund of a cancelled order fails until its saga is parked.
+//! What an operator sees and does when a saga needs a human: the payment service answers the refund of a cancelled order with an internal
+//! error until its saga is parked. While the service is merely away the saga is not parked, and shows that it waits.
 
 use amends::client::order_of;
 use amends_tests::{
@@ -28,6 +29,17 @@ pub(crate) async fn a_parked_saga_is_found_and_helped(platform: &mut Platform) -
     platform.kill("payment").await?;
     let cancelled = demo.post(&format!("/v1/orders/{order}/cancel")).await?;
     ensure!([202, 503].contains(&cancelled.status.as_u16()), "{} {}", cancelled.status, cancelled.body);
+
+    // Three times as many attempts as park a saga.
+    eventually("attempts without an answer are journaled", PATIENCE, || async {
+        attempts_of_the_refund(platform, &order).await.is_ok_and(|attempts| attempts >= 6)
+    })
+    .await?;
+    ensure!(listed(platform, &["--state", "parked"]).await?.contains("no such saga"), "an outage parked a saga");
+    let stats = platform.amends(&["saga", "stats"]).await?.map_err(anyhow::Error::msg)?;
+    ensure!(stats.contains("running") && stats.contains("oldest"), "it is to be seen that it waits: {stats}");
+    platform.restart("payment").await?;
+    platform.switch_faults("payment", json!({"internal_pct": 100})).await?;
 
     let parked = ["--state", "parked", "--json"];
     eventually("the saga is parked", PATIENCE, || async {
@@ -61,16 +73,27 @@ pub(crate) async fn a_parked_saga_is_found_and_helped(platform: &mut Platform) -
     let wrong = platform.amends(&wrong).await?.expect_err("there is no such step");
     ensure!(wrong.contains("refund_payment"), "the right names are missing: {wrong}");
 
-    platform.restart("payment").await?;
-    let asked = ["saga", "retry", id, "--who", "ada", "--why", "the payment service is back", "--wait", "30"];
+    platform.switch_faults("payment", json!({})).await?;
+    let asked = ["saga", "retry", id, "--who", "ada", "--why", "the payment service is repaired", "--wait", "30"];
     let told = platform.amends(&asked).await?.map_err(anyhow::Error::msg)?;
     ensure!(told.contains("taken it up"), "{told}");
     platform.settled().await?;
     expect(&demo.get(&format!("/v1/orders/{order}")).await?, 200, "/status", "cancelled")?;
     let shown = platform.amends(&["saga", "show", id]).await?.map_err(anyhow::Error::msg)?;
-    ensure!(shown.contains("retry by ada: the payment service is back"), "{shown}");
+    ensure!(shown.contains("retry by ada: the payment service is repaired"), "{shown}");
     ensure!(shown.contains("refund_payment"), "{shown}");
     platform.audit().await
+}
+
+/// As its saga's timeline tells.
+async fn attempts_of_the_refund(platform: &Platform, order: &str) -> Result<u64> {
+    let listed: Value =
+        serde_json::from_str(&listed(platform, &["--order", order, "--kind", "cancel-order", "--json"]).await?)?;
+    let id = listed["sagas"][0]["id"].as_str().context("a saga has an id")?;
+    let shown = platform.amends(&["saga", "show", id, "--json"]).await?.map_err(anyhow::Error::msg)?;
+    let shown: Value = serde_json::from_str(&shown)?;
+    let refund = shown["steps"].as_array().context("steps")?.iter().find(|entry| entry["step"] == "refund_payment");
+    refund.and_then(|entry| entry["attempts"].as_u64()).context("the refund was attempted")
 }
 
 async fn listed(platform: &Platform, filter: &[&str]) -> Result<String> {

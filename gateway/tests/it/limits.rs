@@ -145,6 +145,33 @@ async fn replicas_share_limits_and_revocations() {
     assert_eq!(get().await.unwrap().status(), 401, "revoked tokens are refused at once, remembered or not");
 }
 
+/// As after the server's clock was set back by an hour, which is nothing that a test may do to it.
+#[tokio::test]
+async fn a_shared_bucket_from_the_future_is_an_empty_one() {
+    let Some(redis_url) = redis_url() else { return };
+    let world = World::with(|config| {
+        one_at_a_time(config);
+        config.redis_url = Some(redis_url.clone().into());
+    })
+    .await;
+    let subject = format!("future-{}", world.address.port());
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let full_at = (since + std::time::Duration::from_hours(1)).as_micros().to_string();
+    let redis = service_kit::kv::Redis::new(&redis_url).unwrap();
+    redis.set(&format!("amends:rate:s:{subject}"), &full_at, std::time::Duration::from_hours(2)).await.unwrap();
+    let ask = || {
+        let token = world.issuer.token(&subject, "orders:read");
+        World::client().get(world.url("/v1/orders")).bearer_auth(token).send()
+    };
+    let refused = ask().await.unwrap();
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (429, &"1".parse().unwrap()));
+    // It fills as any does, also while its caller goes on asking: one token a second.
+    let begun = tokio::time::Instant::now();
+    while ask().await.unwrap().status() != 200 {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "its caller is refused for the step");
+    }
+}
+
 #[expect(
     clippy::disallowed_methods,
     clippy::print_stderr,

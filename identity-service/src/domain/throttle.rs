@@ -37,6 +37,10 @@ impl ThrottlePolicy {
         let doublings = failures.count.checked_sub(self.free_failures)?.checked_sub(1)?;
         let delay =
             self.delay_first.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(self.delay_max);
+        // The clock was set back since: how long ago the failure was is not known. That it lies ahead by less may be a replica's clock.
+        if failures.last_at > now + delay {
+            return None;
+        }
         let passed = now.since(failures.last_at);
         if passed >= self.forget_after { None } else { delay.checked_sub(passed).filter(|left| !left.is_zero()) }
     }
@@ -65,5 +69,15 @@ mod tests {
         assert_eq!(POLICY.wait(failures, at + Duration::from_millis(1500)), Some(Duration::from_millis(500)));
         assert_eq!(POLICY.wait(failures, at + Duration::from_secs(2)), None);
         assert_eq!(POLICY.wait(None, at), None);
+    }
+
+    #[test]
+    fn a_clock_set_back_locks_nobody_out_for_the_step() {
+        let (at, step) = (Timestamp::from_millis(1_700_000_000_000), Duration::from_hours(1));
+        let failures = Some(Failures { count: 200, last_at: at });
+        assert_eq!(POLICY.wait(failures, at - step), None);
+        // Another replica's clock may be a little ahead: no free attempt for that.
+        assert_eq!(POLICY.wait(failures, at - Duration::from_secs(1)), Some(Duration::from_mins(1)));
+        assert_eq!(POLICY.wait(failures, at + step), None);
     }
 }

@@ -54,6 +54,7 @@ impl Api {
                 Err(status::again_after(Code::ResourceExhausted, "RATE_LIMITED", message, Duration::from_millis(100)))
             }
             Err(Injected::Unavailable) => Err(injected()),
+            Err(Injected::Internal) => Err(Status::internal("something went wrong on our side (injected)")),
         }
     }
 }

@@ -4,9 +4,12 @@
 //! (a bare status that a proxy may have made up, a timeout, a reason we do not know) is *Unknown*: it costs a repeat or a compensation,
 //! never money. *NotSent* is what surely never left: a layer on our side stopped it (an open breaker, a full bulkhead, a deadline that had
 //! passed), there was no token to send along, or nobody to connect to.
+//!
+//! Of what is tried until it is done, an attempt counts towards parking the saga only if it was *answered*, by what asking again will not
+//! change: see [`kind`].
 
-use saga_engine::{Cause, Closed, Outcome, Undo};
-use std::time::Duration;
+use saga_engine::{Cause, CauseKind, Closed, Outcome, Undo};
+use std::{error::Error as _, time::Duration};
 
 use service_kit::{
     resilience::{Classify as _, GuardError},
@@ -23,7 +26,7 @@ pub(super) fn action<T, U>(
     match result {
         Ok(answer) => match output(answer) {
             Some(output) => Outcome::Done(output),
-            None => Outcome::unknown("malformed_answer", "the participant's answer cannot be read"),
+            None => Outcome::Unknown(Cause::permanent("malformed_answer", "the participant's answer cannot be read")),
         },
         Err(error) if error.nothing_sent() => Outcome::NotSent(cause(error)),
         Err(GuardError::Failed(status)) => match refusal_reason(&status) {
@@ -65,18 +68,49 @@ const fn is_judgement(code: Code) -> bool {
 
 fn cause(error: GuardError<Status>) -> Cause {
     match error {
-        GuardError::Open { .. } => Cause::new("circuit_open", "the circuit breaker is open"),
-        GuardError::Full => Cause::new("bulkhead_full", "too many calls at once"),
-        GuardError::TooLate => Cause::new("timeout", "the time was over before the call was made"),
-        GuardError::TimedOut => Cause::new("timeout", "no answer in time"),
+        GuardError::Open { .. } => Cause::environment("circuit_open", "the circuit breaker is open"),
+        GuardError::Full => Cause::environment("bulkhead_full", "too many calls at once"),
+        GuardError::TooLate => Cause::environment("timeout", "the time was over before the call was made"),
+        GuardError::TimedOut => Cause::environment("timeout", "no answer in time"),
         GuardError::Failed(status) => {
             let code = refusal_reason(&status).map_or_else(|| code_word(status.code()).to_owned(), |info| info.code());
-            let cause = Cause::new(code, status.message().chars().take(MESSAGE_MAX).collect::<String>());
+            let message: String = status.message().chars().take(MESSAGE_MAX).collect();
+            let cause = Cause { kind: kind(&status), ..Cause::environment(code, message) };
             match retry_after(&status) {
                 Some(wait) => cause.retry_after(wait.min(WAIT_MAX)),
                 None => cause,
             }
         }
+    }
+}
+
+/// Whether the environment is to blame for a status, or an answer that stays what it is.
+///
+/// A status with a source was made on this side: of a connection that broke, of a call that was not sent. What a server or a proxy says is
+/// about the environment where it says that something is away, full, late, or that it does not accept our token: tokens, keys and clocks
+/// are nothing that this call could mend. All else is a mistake, there or here, and a human has to look.
+fn kind(status: &Status) -> CauseKind {
+    if status.source().is_some() {
+        return CauseKind::Environment;
+    }
+    match status.code() {
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::Cancelled
+        | Code::ResourceExhausted
+        | Code::Aborted
+        | Code::Unauthenticated => CauseKind::Environment,
+        Code::Ok
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::DataLoss => CauseKind::Permanent,
     }
 }
 
@@ -89,7 +123,7 @@ fn patient_cause(error: GuardError<Status>) -> Cause {
     }
 }
 
-/// As long as a breaker stays open: an outage of the token service parks a saga no sooner than one of the participant.
+/// As long as a breaker stays open: an outage of the token service is no reason to ask more often than one of the participant.
 const TOKEN_WAIT: Duration = Duration::from_secs(30);
 
 /// Customers wait for the saga; a participant that wants to be left alone for longer gets an unwinding instead.
@@ -176,6 +210,51 @@ mod tests {
         assert!(matches!(open, Undo::NotYet(cause) if cause.retry_after == Some(Duration::from_secs(7))));
         let no_token = GuardError::Failed(service_kit::status::not_sent(Status::unavailable("no token")));
         assert!(matches!(undo::<()>(Err(no_token)), Undo::NotYet(cause) if cause.retry_after == Some(TOKEN_WAIT)));
+    }
+
+    #[test]
+    fn only_answers_that_stay_what_they_are_count_towards_parking() {
+        let kind_of = |error| match undo::<()>(Err(error)) {
+            Undo::NotYet(cause) => cause.kind,
+            Undo::Undone => panic!("undone"),
+        };
+        let environment = [
+            GuardError::Open { retry_after: Duration::from_secs(30) },
+            GuardError::Full,
+            GuardError::TooLate,
+            GuardError::TimedOut,
+            GuardError::Failed(Status::unavailable("down")),
+            GuardError::Failed(Status::deadline_exceeded("late")),
+            GuardError::Failed(Status::cancelled("our deadline")),
+            GuardError::Failed(Status::resource_exhausted("full disk")),
+            GuardError::Failed(Status::aborted("contended")),
+            GuardError::Failed(Status::unauthenticated("a clock that was set")),
+            GuardError::Failed(service_kit::status::not_sent(Status::internal("no token"))),
+            // A connection that broke, as the transport says it.
+            GuardError::Failed(Status::from_error(Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)))),
+            named(ErrorKind::Unavailable, "store_unavailable"),
+        ];
+        for error in environment {
+            let shown = format!("{error:?}");
+            assert_eq!(kind_of(error), CauseKind::Environment, "{shown}");
+        }
+        let permanent = [
+            Status::internal("a bug"),
+            Status::unknown("?"),
+            Status::data_loss("gone"),
+            Status::unimplemented("which method?"),
+            Status::invalid_argument("no key"),
+            Status::not_found("no such payment"),
+            Status::failed_precondition("no"),
+            Status::permission_denied("scope"),
+            Status::out_of_range("too large"),
+        ];
+        for status in permanent {
+            let code = status.code();
+            assert_eq!(kind_of(GuardError::Failed(status)), CauseKind::Permanent, "{code:?}");
+        }
+        let garbled = action::<(), ()>(Ok(()), DECLINED, |()| None);
+        assert!(matches!(garbled, Outcome::Unknown(Cause { kind: CauseKind::Permanent, .. })));
     }
 
     #[test]

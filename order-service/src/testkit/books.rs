@@ -219,7 +219,9 @@ impl Books {
             match fault {
                 None => return Ok(false),
                 Some(Fault::AnswerLost) => return Ok(true),
-                Some(Fault::Down | Fault::NotSent) => return Err(Ok(Cause::new("unavailable", "down for a test"))),
+                Some(Fault::Down | Fault::NotSent) => {
+                    return Err(Ok(Cause::environment("unavailable", "down for a test")));
+                }
                 Some(Fault::Refused(code)) => return Err(Err(Refusal::new(code, "refused for a test"))),
                 Some(Fault::Hangs) => faults.changed().await.unwrap(),
             }
@@ -249,10 +251,14 @@ impl Books {
     async fn undo(&self, call: &'static str, effect: impl FnOnce(&mut Ledger)) -> Undo {
         match self.enter(call).await {
             Err(Ok(cause)) => Undo::NotYet(cause),
-            Err(Err(refusal)) => Undo::NotYet(Cause::new(refusal.code, refusal.message)),
+            Err(Err(refusal)) => Undo::NotYet(Cause::permanent(refusal.code, refusal.message)),
             Ok(lost) => {
                 effect(&mut self.ledger.lock());
-                if lost { Undo::NotYet(Cause::new("timeout", "the answer was lost for a test")) } else { Undo::Undone }
+                if lost {
+                    Undo::NotYet(Cause::environment("timeout", "the answer was lost for a test"))
+                } else {
+                    Undo::Undone
+                }
             }
         }
     }

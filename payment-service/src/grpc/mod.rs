@@ -60,6 +60,7 @@ impl Api {
             Ok(exit) => Ok((request.into_inner(), exit)),
             Err(Injected::RateLimited) => Err(status::rate_limited()),
             Err(Injected::Unavailable) => Err(status::injected()),
+            Err(Injected::Internal) => Err(status::internal()),
         }
     }
 

@@ -178,7 +178,8 @@ pub(super) fn rate_limited() -> Status {
     again_after(Code::ResourceExhausted, "RATE_LIMITED", message, AGAIN_AFTER_PROCESSOR)
 }
 
-fn internal() -> Status {
+/// A mistake of ours, or one injected on purpose.
+pub(super) fn internal() -> Status {
     let message = "something went wrong on our side; the trace id tells us what";
     status(Code::Internal, "INTERNAL", message, Facts::new(), |_| {})
 }

@@ -102,6 +102,11 @@ pub trait WebhookStore: Send + Sync + 'static {
     /// Makes deliveries due at `now`, with patience anew; `limit` at the most. How many. One that is being attempted is left to that.
     async fn redeliver(&self, which: &Redeliver, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
 
+    /// Moves what waits at an endpoint to the clock as it is now, `limit` deliveries at the most; returns how many. A delivery that was
+    /// begun or attempted later than `now` was so by a clock that has been set back since: it waits from now for as long as it was
+    /// meant to wait then, and not for the step as well.
+    async fn rebase(&self, endpoint: &str, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
     /// Deletes what was delivered or given up before that; `limit` at the most. How many.
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }

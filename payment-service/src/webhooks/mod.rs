@@ -38,7 +38,7 @@ use std::{
     time::Duration,
 };
 
-use amends_primitives::{Clock, Timestamp};
+use amends_primitives::{Clock, Moment, Timestamp};
 use reqwest::Client;
 use service_kit::{Runtime, shutdown::Shutdown};
 use tokio::{sync::Notify, task::JoinSet};
@@ -76,7 +76,7 @@ struct Inner {
     kept: Duration,
     metrics: WebhookMetrics,
     /// When to forget old deliveries next.
-    forget_at: Mutex<Timestamp>,
+    forget_at: Mutex<Moment>,
 }
 
 /// Tells all configured endpoints. Clones share it.
@@ -122,7 +122,7 @@ impl Webhooks {
             sweep: config.sweep(),
             kept: config.kept(),
             metrics: WebhookMetrics::new(&runtime.metrics),
-            forget_at: Mutex::new(runtime.clock.now()),
+            forget_at: Mutex::new(runtime.clock.moment()),
         }))))
     }
 
@@ -149,7 +149,8 @@ impl Webhooks {
 
     /// Whether it is time to forget old deliveries; once an hour is often enough.
     fn time_to_forget(&self) -> bool {
-        let (now, mut forget_at) = (self.now(), self.0.forget_at.lock().unwrap_or_else(PoisonError::into_inner));
+        let (now, mut forget_at) =
+            (self.0.clock.moment(), self.0.forget_at.lock().unwrap_or_else(PoisonError::into_inner));
         let due = now >= *forget_at;
         if due {
             *forget_at = now + Duration::from_hours(1);

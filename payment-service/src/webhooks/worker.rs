@@ -17,15 +17,17 @@ use crate::store::StoreError;
 
 /// At least a moment, whatever the clocks say: no busy loop.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// Deliveries moved by one statement, so that none holds the writer for long.
+const REBASE_BATCH: u32 = 200;
 
 impl Webhooks {
     pub(super) async fn run_endpoint(&self, endpoint: &Arc<Endpoint>, shutdown: &Shutdown) {
-        let mut in_flight = JoinSet::new();
+        let (mut in_flight, mut rebase_at) = (JoinSet::new(), Instant::now());
         loop {
             let pause = tokio::select! {
                 biased;
                 () = shutdown.triggered() => break,
-                pause = self.fill(endpoint, &mut in_flight) => pause,
+                pause = self.fill(endpoint, &mut in_flight, &mut rebase_at) => pause,
             };
             tokio::select! {
                 biased;
@@ -47,14 +49,42 @@ impl Webhooks {
     }
 
     /// Begins as many attempts as there is room for, and tells how long there is nothing to do.
-    async fn fill(&self, endpoint: &Arc<Endpoint>, in_flight: &mut JoinSet<()>) -> Duration {
-        match self.try_fill(endpoint, in_flight).await {
+    async fn fill(&self, endpoint: &Arc<Endpoint>, in_flight: &mut JoinSet<()>, rebase_at: &mut Instant) -> Duration {
+        let filled = async {
+            // At start, and then as often as everything is looked at: each time it reads all that waits here.
+            if Instant::now() >= *rebase_at {
+                self.rebase(&endpoint.target.name).await?;
+                *rebase_at = Instant::now() + self.0.sweep;
+            }
+            self.try_fill(endpoint, in_flight).await
+        };
+        match filled.await {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::warn!(%error, endpoint = &*endpoint.target.name, "webhooks that are due cannot be looked up");
                 PAUSE_AFTER_FAILURE
             }
         }
+    }
+
+    /// Was the clock set back, then nothing waits for the step.
+    async fn rebase(&self, endpoint: &str) -> Result<(), StoreError> {
+        let mut moved = 0;
+        loop {
+            let batch = self.0.store.rebase(endpoint, self.now(), REBASE_BATCH).await?;
+            moved += batch;
+            if batch < u64::from(REBASE_BATCH) {
+                break;
+            }
+        }
+        if moved > 0 {
+            tracing::warn!(
+                endpoint,
+                webhooks = moved,
+                "the clock was set back: what waited is due by the clock as it is"
+            );
+        }
+        Ok(())
     }
 
     async fn try_fill(&self, endpoint: &Arc<Endpoint>, in_flight: &mut JoinSet<()>) -> Result<Duration, StoreError> {
@@ -84,6 +114,7 @@ impl Webhooks {
             return Ok(());
         };
         let mut in_flight = JoinSet::new();
+        self.rebase(&endpoint.target.name).await?;
         loop {
             self.try_fill(endpoint, &mut in_flight).await?;
             if in_flight.join_next().await.is_none() {

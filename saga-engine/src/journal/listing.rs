@@ -60,8 +60,13 @@ pub struct Stats {
     pub counts: Vec<StatsRow>,
     /// Replicas whose lease has not run out.
     pub replicas: u64,
+}
+
+impl Stats {
     /// How long the oldest active saga has been there.
-    pub oldest_active: Option<Duration>,
+    pub fn oldest_active(&self) -> Option<Duration> {
+        self.counts.iter().filter(|row| row.status.is_active()).map(|row| row.oldest).max()
+    }
 }
 
 /// One count.
@@ -73,4 +78,6 @@ pub struct StatsRow {
     pub status: Status,
     /// How many.
     pub count: u64,
+    /// How long ago the oldest of them was started.
+    pub oldest: Duration,
 }

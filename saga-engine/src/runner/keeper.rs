@@ -4,11 +4,11 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::Core;
+use super::{Core, store_clock::StoreClock};
 use crate::{
     Status,
     journal::{Heartbeat, Journal, JournalError},
-    metrics::SagaLabels,
+    metrics::{SagaLabels, SettledLabels},
 };
 
 /// An embedded store has one user, so nobody waits for this replica's lease to end: it may beat rarely.
@@ -28,9 +28,10 @@ impl<J: Journal> Core<J> {
         let exclusive = self.journal.is_exclusive();
         let beat = if exclusive { self.config.heartbeat * EXCLUSIVE_FACTOR } else { self.config.heartbeat };
         let (mut first, mut failures, mut next_sweep) = (true, 0_u32, Instant::now() + self.config.sweep);
+        let mut store_clock = StoreClock::default();
         loop {
             let sent = Instant::now();
-            let wait = match self.beat(first, exclusive, sent).await {
+            let wait = match self.beat(first, exclusive, sent, &mut store_clock).await {
                 Ok(heartbeat) => {
                     if failures > 0 {
                         tracing::info!(failures, "the journal is back");
@@ -66,10 +67,17 @@ impl<J: Journal> Core<J> {
         }
     }
 
-    async fn beat(self: &Arc<Self>, first: bool, exclusive: bool, sent: Instant) -> Result<Heartbeat, JournalError> {
+    async fn beat(
+        self: &Arc<Self>,
+        first: bool,
+        exclusive: bool,
+        sent: Instant,
+        store_clock: &mut StoreClock,
+    ) -> Result<Heartbeat, JournalError> {
         let (journal, lease) = (&self.journal, self.config.lease);
         let lease = if exclusive { lease * EXCLUSIVE_FACTOR } else { lease };
-        let mut heartbeat = journal.heartbeat(&self.replica, lease, &self.known, self.now()).await?;
+        let mut heartbeat = journal.heartbeat(&self.replica, lease, &self.known).await?;
+        store_clock.hear(Instant::now(), heartbeat.store_now, lease);
         if first && exclusive {
             journal.evict_others(&self.replica).await?;
             heartbeat.claimable = true;
@@ -90,19 +98,20 @@ impl<J: Journal> Core<J> {
         }
         if heartbeat.claimable && !self.closing.is_cancelled() {
             // A claim that failed may have been made all the same, and then nobody works on what it took.
-            self.claim().await.inspect_err(|_| self.sweep.notify_one())?;
+            self.claim(store_clock).await.inspect_err(|_| self.sweep.notify_one())?;
         }
         Ok(heartbeat)
     }
 
-    async fn claim(self: &Arc<Self>) -> Result<(), JournalError> {
+    async fn claim(self: &Arc<Self>, store_clock: &StoreClock) -> Result<(), JournalError> {
         loop {
             let free = u32::try_from(self.seats.available_permits()).unwrap_or(u32::MAX);
             let limit = self.config.claim_max.min(free);
             if limit == 0 {
                 return Ok(());
             }
-            let claimed = self.journal.claim(&self.replica, &self.known, limit, self.now()).await?;
+            let believed = store_clock.believed(Instant::now());
+            let claimed = self.journal.claim(&self.replica, &self.known, limit, believed, self.now()).await?;
             let (count, readable) = (claimed.sagas.len() + claimed.unreadable.len(), claimed.sagas.len());
             for (id, error) in claimed.unreadable {
                 self.metrics.unreadable.inc();
@@ -174,6 +183,13 @@ impl<J: Journal> Core<J> {
                     stats.counts.iter().filter(|row| row.definition.name == saga && row.status == Status::Parked);
                 let parked: u64 = parked.map(|row| row.count).sum();
                 self.metrics.parked.get_or_create(&SagaLabels { saga }).set(i64::try_from(parked).unwrap_or(i64::MAX));
+                for status in [Status::Running, Status::Unwinding] {
+                    let rows = stats.counts.iter().filter(|row| row.definition.name == saga && row.status == status);
+                    let oldest = rows.map(|row| row.oldest).max().unwrap_or_default();
+                    let labels = SettledLabels { saga, status: status.as_str() };
+                    let seconds = i64::try_from(oldest.as_secs()).unwrap_or(i64::MAX);
+                    self.metrics.oldest_seconds.get_or_create(&labels).set(seconds);
+                }
             }
             let unknown = stats.counts.iter().filter(|row| !self.known.contains(&row.definition));
             let unknown: u64 = unknown.map(|row| row.count).sum();

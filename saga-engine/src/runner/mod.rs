@@ -14,6 +14,8 @@ mod keeper;
 mod lease;
 mod perform;
 mod saga;
+mod store_clock;
+mod wall;
 mod watcher;
 
 use std::{

@@ -88,10 +88,11 @@ pub(super) fn perform(
         };
         let conclusion = match tokio::time::timeout(timeout, AssertUnwindSafe(work).catch_unwind()).await {
             Ok(Ok(conclusion)) => conclusion,
-            Ok(Err(panic)) => unknown(effect.kind, Cause::new("panic", panicked(&*panic))),
-            Err(_elapsed) => {
-                unknown(effect.kind, Cause::new("timeout", format!("no answer within {} ms", timeout.as_millis())))
-            }
+            Ok(Err(panic)) => unknown(effect.kind, Cause::permanent("panic", panicked(&*panic))),
+            Err(_elapsed) => unknown(
+                effect.kind,
+                Cause::environment("timeout", format!("no answer within {} ms", timeout.as_millis())),
+            ),
         };
         (effect, conclusion, begun.elapsed())
     };

@@ -4,11 +4,11 @@ mod write;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use amends_primitives::SagaId;
+use amends_primitives::{SagaId, Timestamp};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
-use super::{Active, Core, perform, record_output};
+use super::{Active, Core, perform, record_output, wall::Wall};
 use crate::{
     Cause, Journaling, LocalOutcome, Outcome, StepContext, StepKey, TraceContext, Undo,
     driver::{AnyDefinition, Driver},
@@ -41,8 +41,9 @@ pub(super) struct Saga<J: Journal> {
     definition: Arc<dyn AnyDefinition<J::Local>>,
     shape: Arc<Shape>,
     driver: Box<dyn Driver<J::Local>>,
-    /// The sum of all events, also of those not journaled yet.
+    /// The sum of all events, also of those not journaled yet. Its times are the wall clock's as `wall` last told it.
     state: State,
+    wall: Wall,
     active: Arc<Active>,
     /// How many of its events are journaled.
     durable: usize,
@@ -66,6 +67,7 @@ impl<J: Journal> Saga<J> {
         inbox: mpsc::Receiver<OperatorRequest>,
         durable: usize,
     ) -> Self {
+        let wall = Wall::new(core.now(), Instant::now());
         Self {
             core,
             id: row.id,
@@ -75,6 +77,7 @@ impl<J: Journal> Saga<J> {
             shape: Arc::clone(definition.shape()),
             driver,
             state,
+            wall,
             active,
             durable,
             inbox,
@@ -87,11 +90,12 @@ impl<J: Journal> Saga<J> {
     pub(super) async fn run(mut self) {
         // A panic in the host's own pure code (recording, changes, hooks) must not leave a saga that is neither run nor missed.
         let ran = AssertUnwindSafe(self.until_settled()).catch_unwind().await;
+        let now = self.now();
         let (id, name, metrics) = (self.id, self.shape.name, &self.core.metrics);
         match ran {
             Ok(Ok(())) => {
                 let status = self.state.status();
-                metrics.settled(name, status.as_str(), self.core.now().since(self.state.started_at));
+                metrics.settled(name, status.as_str(), now.since(self.state.started_at));
                 if let Some(cause) = self.state.parked() {
                     self.core.sweep.notify_one();
                     tracing::error!(saga.id = %id, saga.name = name, %cause, "saga parked: it needs a human");
@@ -121,13 +125,14 @@ impl<J: Journal> Saga<J> {
             if let Some(request) = self.request.take() {
                 self.answer(request).await?;
             }
-            let now = self.core.now();
+            let now = self.now();
             match plan::next(&self.shape, &self.state, now) {
                 Next::Settled => return self.flush().await,
                 Next::Perform(effects) => {
                     self.lease_held().await?;
                     for effect in &effects {
-                        self.note(plan::started(&self.shape, *effect))?;
+                        let at = self.now();
+                        self.note(plan::started(&self.shape, *effect), at)?;
                     }
                     if self.shape.journaling == Journaling::EveryStep {
                         self.flush().await?;
@@ -169,8 +174,17 @@ impl<J: Journal> Saga<J> {
         }
     }
 
-    fn context(&self, effect: Effect) -> StepContext {
+    /// Now, by the wall clock. If that was set since, the saga's times move along, so that every wait and the deadline last as long as
+    /// they were meant to; what is journaled keeps the times that people saw.
+    fn now(&mut self) -> Timestamp {
         let now = self.core.now();
+        let moved = self.wall.asked(now, Instant::now());
+        self.state.clock_was_set(moved);
+        now
+    }
+
+    fn context(&mut self, effect: Effect) -> StepContext {
+        let now = self.now();
         StepContext {
             key: StepKey { saga_id: self.id, step: self.shape.step(effect.step).name },
             attempt: effect.attempt,
@@ -180,7 +194,7 @@ impl<J: Journal> Saga<J> {
         }
     }
 
-    fn attempt(&self, effect: Effect) -> BoxFuture<'static, perform::Ended> {
+    fn attempt(&mut self, effect: Effect) -> BoxFuture<'static, perform::Ended> {
         let context = self.context(effect);
         let attempt = self.driver.attempt(effect, context.clone());
         perform::perform(effect, &context, attempt, self.core.intercept.clone())
@@ -197,7 +211,7 @@ impl<J: Journal> Saga<J> {
             && let Err(error) = self.driver.record(effect.step, output)
         {
             // Written by the same type a moment ago: its serialisation does not read back. Surely not a refusal.
-            let cause = Cause::new("unreadable_output", error.to_string());
+            let cause = Cause::permanent("unreadable_output", error.to_string());
             conclusion = match effect.kind {
                 EffectKind::Close => Conclusion::Closed(crate::Closed::NotYet(cause)),
                 EffectKind::Act | EffectKind::Compensate => Conclusion::Acted(Outcome::Unknown(cause)),
@@ -205,8 +219,9 @@ impl<J: Journal> Saga<J> {
         }
         self.count(effect, &conclusion, took);
         let jitter = (self.core.jitter)();
-        let event = plan::concluded(&self.shape, &self.state, effect, conclusion, self.core.now(), jitter);
-        self.note(event)?;
+        let at = self.now();
+        let event = plan::concluded(&self.shape, &self.state, effect, conclusion, at, jitter);
+        self.note(event, at)?;
         if self.shape.journaling == Journaling::EveryStep {
             self.flush().await?;
         }
@@ -214,8 +229,8 @@ impl<J: Journal> Saga<J> {
     }
 
     /// Applies an event, to be journaled with the next decision.
-    fn note(&mut self, event: Event) -> Result<(), Stop> {
-        let record = Record { at: self.core.now(), event };
+    fn note(&mut self, event: Event, at: Timestamp) -> Result<(), Stop> {
+        let record = Record { at, event };
         transition::apply(&self.shape, &mut self.state, &record).map_err(Stop::Bug)?;
         self.active.records.lock().push(record);
         Ok(())
@@ -236,7 +251,7 @@ impl<J: Journal> Saga<J> {
             LocalOutcome::Refused(refusal) => {
                 // The host may refuse a step's change, not the end of the saga. Without it, the saga may not end either.
                 let cause =
-                    Cause::new(&refusal.code, format!("the host refused {}: {}", event.name(), refusal.message));
+                    Cause::permanent(&refusal.code, format!("the host refused {}: {}", event.name(), refusal.message));
                 self.write(vec![Event::Parked { step: None, cause }], None).await.map(|_| ())
             }
         }
@@ -244,8 +259,8 @@ impl<J: Journal> Saga<J> {
 
     /// A local step: its change and its events in one commit, and with them the end of the saga, if it was the last.
     async fn change(&mut self, effect: Effect) -> Result<(), Stop> {
-        let now = self.core.now();
-        let local = self.driver.change(effect, &self.context(effect));
+        let (now, context) = (self.now(), self.context(effect));
+        let local = self.driver.change(effect, &context);
         let begun = plan::started(&self.shape, effect);
         let applied = match effect.kind {
             EffectKind::Act => Conclusion::Acted(Outcome::Done(serde_json::Value::Null)),
@@ -266,13 +281,13 @@ impl<J: Journal> Saga<J> {
                 let refused = match effect.kind {
                     EffectKind::Act => Conclusion::Acted(Outcome::Refused(refusal)),
                     EffectKind::Compensate | EffectKind::Close => {
-                        Conclusion::Compensated(Undo::NotYet(Cause::new(refusal.code, refusal.message)))
+                        Conclusion::Compensated(Undo::NotYet(Cause::permanent(refusal.code, refusal.message)))
                     }
                 };
                 self.count(effect, &refused, Duration::ZERO);
-                self.note(begun)?;
-                let jitter = (self.core.jitter)();
-                self.note(plan::concluded(&self.shape, &self.state, effect, refused, now, jitter))
+                let (at, jitter) = (self.now(), (self.core.jitter)());
+                self.note(begun, at)?;
+                self.note(plan::concluded(&self.shape, &self.state, effect, refused, at, jitter), at)
             }
         }
     }
@@ -288,7 +303,8 @@ impl<J: Journal> Saga<J> {
         {
             event = Event::RequestRefused { by: request.operator.clone(), reason: format!("resolve: {error}") };
         }
-        self.note(event)?;
+        let at = self.now();
+        self.note(event, at)?;
         self.clears_request = true;
         self.answered = Some(request);
         self.flush().await

@@ -38,11 +38,17 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// Starts a saga in a transaction, and commits it or rolls it back.
     async fn start_in_tx(&self, journal: &Self::Journal, saga: &NewRow, commit: bool) -> Result<(), JournalError>;
 
+    /// Sets the store's clock forward by so many microseconds, or back by as many below zero. Where the clock is not ours to set, moving
+    /// all leases the other way is the same.
+    async fn set_clock(&self, journal: &Self::Journal, by_micros: i64);
+
     /// The texts that [`Probe`]s have written, in order.
     async fn notes(&self, journal: &Self::Journal) -> Vec<String>;
 }
 
 const LONG: Duration = Duration::from_hours(1);
+/// Whatever the store's clock says is believed.
+const LATEST: Timestamp = Timestamp::from_micros(i64::MAX);
 
 struct World<'a, B: Backend> {
     backend: &'a B,
@@ -116,11 +122,11 @@ impl<B: Backend> World<'_, B> {
     }
 
     async fn beat(&self, name: &str, lease: Duration) -> crate::journal::Heartbeat {
-        self.journal.heartbeat(&replica(name), lease, &known(), self.now).await.expect("heartbeat")
+        self.journal.heartbeat(&replica(name), lease, &known()).await.expect("heartbeat")
     }
 
     async fn claim(&self, name: &str, limit: u32) -> Vec<SagaId> {
-        let claimed = self.journal.claim(&replica(name), &known(), limit, self.now).await.expect("claim");
+        let claimed = self.journal.claim(&replica(name), &known(), limit, LATEST, self.now).await.expect("claim");
         claimed.sagas.into_iter().map(|stored| stored.row.id).collect()
     }
 
@@ -166,6 +172,9 @@ cases! {
     concurrent_entries_do_not_share_their_failures
     the_sagas_of_a_dead_replica_are_claimed_once
     a_living_replica_keeps_its_sagas
+    a_clock_set_back_prolongs_no_lease
+    a_clock_set_forward_ends_no_lease
+    stats_count_replicas_by_the_stores_clock
     what_is_not_known_is_left_alone
     released_and_retired_sagas_can_be_claimed_at_once
     evicted_replicas_lose_their_sagas
@@ -351,6 +360,55 @@ async fn a_living_replica_keeps_its_sagas<B: Backend>(world: World<'_, B>) {
     assert_eq!(world.journal.owned(&replica("b")).await.expect("owned"), []);
 }
 
+/// Takes no longer than the longest lease here.
+async fn eventually_claimable<B: Backend>(world: &World<'_, B>, name: &str, lease: Duration) {
+    for _ in 0..200 {
+        if world.beat(name, lease).await.claimable {
+            return;
+        }
+        tokio::time::sleep(lease / 20).await;
+    }
+    panic!("the lease of a replica that is gone does not end");
+}
+
+async fn a_clock_set_back_prolongs_no_lease<B: Backend>(world: World<'_, B>) {
+    let lease = Duration::from_millis(200);
+    world.beat("gone", lease).await;
+    let id = world.started("gone").await;
+    world.backend.set_clock(&world.journal, -3_600_000_000).await;
+    // Cut to its length, and not ended: the replica may be alive.
+    let seen = world.beat("b", lease).await;
+    assert!(!seen.claimable, "{seen:?}");
+    assert_eq!(world.claim("b", 10).await, []);
+    let expiry = world.beat("b", lease).await.next_expiry;
+    assert!(expiry.is_none_or(|expiry| expiry <= lease), "{expiry:?}");
+    eventually_claimable(&world, "b", lease).await;
+    assert_eq!(world.claim("b", 10).await, [id]);
+}
+
+async fn a_clock_set_forward_ends_no_lease<B: Backend>(world: World<'_, B>) {
+    world.alive("a").await;
+    let id = world.started("a").await;
+    world.backend.set_clock(&world.journal, 7_200_000_000).await;
+    // A replica that watched the clock knows better than it.
+    let believed = world.beat("b", LONG).await.store_now - 2 * LONG;
+    let early = world.journal.claim(&replica("b"), &known(), 10, believed, world.now).await.expect("claim");
+    assert!(early.sagas.is_empty(), "a living replica's sagas were taken: {early:?}");
+    // Its next heartbeat is by the clock as it is now.
+    world.alive("a").await;
+    assert_eq!(world.claim("b", 10).await, []);
+    assert_eq!(world.journal.row(id).await.expect("row").expect("is there").owner, Some(replica("a")));
+}
+
+async fn stats_count_replicas_by_the_stores_clock<B: Backend>(world: World<'_, B>) {
+    world.dead("b").await;
+    world.alive("a").await;
+    world.alive("c").await;
+    for now in [Timestamp::from_millis(0), LATEST] {
+        assert_eq!(world.journal.stats(now).await.expect("stats").replicas, 2);
+    }
+}
+
 async fn what_is_not_known_is_left_alone<B: Backend>(world: World<'_, B>) {
     world.alive("b").await;
     let newer = NewRow { definition: DefinitionId { name: "probe".into(), version: 2 }, ..world.row("gone") };
@@ -360,7 +418,7 @@ async fn what_is_not_known_is_left_alone<B: Backend>(world: World<'_, B>) {
     }
     assert_eq!(world.claim("b", 10).await, [older.id]);
     assert!(!world.beat("b", LONG).await.claimable);
-    let none = world.journal.claim(&replica("b"), &[], 10, world.now).await.expect("claim");
+    let none = world.journal.claim(&replica("b"), &[], 10, LATEST, world.now).await.expect("claim");
     assert!(none.sagas.is_empty());
 }
 
@@ -444,7 +502,7 @@ async fn a_parked_saga_waits_for_a_request<B: Backend>(world: World<'_, B>) {
     let asked = request(resolve, world.now);
     assert_eq!(world.journal.request(id, &asked).await.expect("request"), Requested::Accepted);
     assert!(world.beat("b", LONG).await.claimable);
-    let claimed = world.journal.claim(&replica("b"), &known(), 10, world.now).await.expect("claim");
+    let claimed = world.journal.claim(&replica("b"), &known(), 10, LATEST, world.now).await.expect("claim");
     assert_eq!(claimed.sagas.len(), 1);
     let row = &claimed.sagas[0].row;
     assert_eq!((row.id, row.status, row.fence, row.request.as_ref()), (id, Status::Parked, 2, Some(&asked)));
@@ -493,7 +551,8 @@ async fn stats_count_what_is_unfinished<B: Backend>(world: World<'_, B>) {
     let mut counts: Vec<_> = stats.counts.iter().map(|row| (row.status, row.count)).collect();
     counts.sort();
     assert_eq!(counts, [(Status::Running, 2), (Status::Unwinding, 1), (Status::Parked, 1)]);
-    assert_eq!(stats.oldest_active, Some(Duration::from_secs(5)));
+    assert_eq!(stats.oldest_active(), Some(Duration::from_secs(5)));
+    assert!(stats.counts.iter().all(|row| row.oldest == Duration::from_secs(5)), "{stats:?}");
 }
 
 async fn only_old_finished_sagas_are_purged<B: Backend>(world: World<'_, B>) {
@@ -533,7 +592,7 @@ async fn failures_and_causes_are_read_back<B: Backend>(world: World<'_, B>) {
         code: "declined".into(),
         message: "„Nein“, sagte \"sie\" \u{0}\n".into(),
     };
-    let cause = Cause::new("unavailable", "no answer").retry_after(Duration::from_millis(1500));
+    let cause = Cause::permanent("unimplemented", "no answer").retry_after(Duration::from_millis(1500));
     let entry = Append {
         status: Status::Parked,
         failure: Some(failure.clone()),

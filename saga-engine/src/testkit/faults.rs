@@ -170,12 +170,14 @@ impl Fault {
         pairs
     }
 
-    /// Whether a human may have to help: something after the point of no return, or on the way back, never works.
+    /// Whether a human may have to help: something after the point of no return, or on the way back, is never answered otherwise. What
+    /// only goes unanswered ends by itself.
     pub fn may_park(&self, shape: &Shape) -> bool {
         match self {
             Self::Call { step, kind, attempt: None, what } => {
                 let after_pivot = shape.steps.iter().any(|one| one.name == *step && one.role == Role::Retriable);
-                *what != CallFault::Repeated && (after_pivot || *kind != EffectKind::Act)
+                let is_answer = matches!(what, CallFault::Refuse | CallFault::Panic);
+                is_answer && (after_pivot || *kind != EffectKind::Act)
             }
             // Two faults together may, in ways that are not worth listing: going forward asks again what is never answered.
             Self::Both(..) | Self::AfterCrash(_) => true,
@@ -302,7 +304,7 @@ impl Intercept for Mischief {
 }
 
 fn unknown(kind: EffectKind) -> Conclusion {
-    let cause = Cause::new("injected", "a fault was injected");
+    let cause = Cause::environment("injected", "a fault was injected");
     match kind {
         EffectKind::Act => Conclusion::Acted(Outcome::Unknown(cause)),
         EffectKind::Compensate => Conclusion::Compensated(Undo::NotYet(cause)),
@@ -371,9 +373,8 @@ impl<J: Journal> Journal for FaultyJournal<J> {
         replica: &ReplicaId,
         lease: Duration,
         known: &[DefinitionId],
-        now: Timestamp,
     ) -> Result<Heartbeat, JournalError> {
-        self.inner.heartbeat(replica, lease, known, now).await
+        self.inner.heartbeat(replica, lease, known).await
     }
 
     async fn claim(
@@ -381,9 +382,10 @@ impl<J: Journal> Journal for FaultyJournal<J> {
         replica: &ReplicaId,
         known: &[DefinitionId],
         limit: u32,
+        believed: Timestamp,
         now: Timestamp,
     ) -> Result<Claimed, JournalError> {
-        self.inner.claim(replica, known, limit, now).await
+        self.inner.claim(replica, known, limit, believed, now).await
     }
 
     fn is_exclusive(&self) -> bool {

@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use amends_primitives::{SagaId, Timestamp};
+use amends_primitives::{Clock as _, SagaId, Timestamp};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use super::TokioClock;
 use crate::{
     LocalOutcome, Snapshot, Status,
     journal::{
@@ -40,6 +41,8 @@ where
 pub struct MemoryJournal<L> {
     tables: Arc<Mutex<Tables>>,
     apply: Arc<dyn ApplyInMemory<L>>,
+    /// The store's own, by which leases are.
+    clock: TokioClock,
 }
 
 #[derive(Default)]
@@ -77,7 +80,7 @@ impl MemoryTx {
 
 impl<L> Clone for MemoryJournal<L> {
     fn clone(&self) -> Self {
-        Self { tables: Arc::clone(&self.tables), apply: Arc::clone(&self.apply) }
+        Self { tables: Arc::clone(&self.tables), apply: Arc::clone(&self.apply), clock: self.clock.clone() }
     }
 }
 
@@ -89,12 +92,17 @@ impl<L: Send + Sync + 'static> MemoryJournal<L> {
 
     /// An empty journal whose host's changes may fail.
     pub fn failing(apply: impl ApplyInMemory<L>) -> Self {
-        Self { tables: Arc::default(), apply: Arc::new(apply) }
+        Self { tables: Arc::default(), apply: Arc::new(apply), clock: TokioClock::default() }
     }
 
     /// Begins a transaction.
     pub fn begin(&self) -> MemoryTx {
         MemoryTx { tables: Arc::clone(&self.tables), starts: Vec::new() }
+    }
+
+    /// The store's clock, by which leases are, to be set.
+    pub const fn clock(&self) -> &TokioClock {
+        &self.clock
     }
 
     /// How many transactions have been committed: starts and appends.
@@ -199,10 +207,12 @@ impl<L: Send + Sync + 'static> Journal for MemoryJournal<L> {
         replica: &ReplicaId,
         lease: Duration,
         known: &[DefinitionId],
-        now: Timestamp,
     ) -> Result<Heartbeat, JournalError> {
-        let mut tables = self.tables.lock();
+        let (mut tables, now) = (self.tables.lock(), self.clock.now());
         let lapsed = tables.replicas.insert(replica.clone(), now + lease).is_none();
+        for until in tables.replicas.values_mut() {
+            *until = (*until).min(now + lease);
+        }
         let rows = || tables.sagas.values().map(|stored| &stored.row);
         let others = tables.replicas.iter().filter(|(id, until)| *id != replica && **until > now);
         Ok(Heartbeat {
@@ -211,6 +221,7 @@ impl<L: Send + Sync + 'static> Journal for MemoryJournal<L> {
             requests: rows()
                 .any(|row| row.status.is_active() && row.owner.as_ref() == Some(replica) && row.request.is_some()),
             next_expiry: others.map(|(_, until)| until.since(now)).min(),
+            store_now: now,
         })
     }
 
@@ -219,10 +230,11 @@ impl<L: Send + Sync + 'static> Journal for MemoryJournal<L> {
         replica: &ReplicaId,
         known: &[DefinitionId],
         limit: u32,
+        believed: Timestamp,
         now: Timestamp,
     ) -> Result<Claimed, JournalError> {
-        let mut tables = self.tables.lock();
-        let claimable = tables.sagas.values().filter(|stored| tables.is_claimable(&stored.row, known, now));
+        let (mut tables, ended_by) = (self.tables.lock(), self.clock.now().min(believed));
+        let claimable = tables.sagas.values().filter(|stored| tables.is_claimable(&stored.row, known, ended_by));
         let ids: Vec<SagaId> =
             claimable.map(|stored| stored.row.id).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect();
         let mut claimed = Claimed::default();
@@ -311,21 +323,21 @@ impl<L: Send + Sync + 'static> Journal for MemoryJournal<L> {
 
     async fn stats(&self, now: Timestamp) -> Result<Stats, JournalError> {
         let tables = self.tables.lock();
-        let mut counts: BTreeMap<(String, u32, Status), u64> = BTreeMap::new();
-        let mut oldest_active = None;
+        let mut counts: BTreeMap<(String, u32, Status), (u64, Duration)> = BTreeMap::new();
         for row in tables.sagas.values().map(|stored| &stored.row).filter(|row| !row.status.is_finished()) {
-            *counts.entry((row.definition.name.clone(), row.definition.version, row.status)).or_default() += 1;
-            if row.status.is_active() {
-                oldest_active = oldest_active.max(Some(now.since(row.created_at)));
-            }
+            let key = (row.definition.name.clone(), row.definition.version, row.status);
+            let (count, oldest) = counts.entry(key).or_default();
+            (*count, *oldest) = (*count + 1, (*oldest).max(now.since(row.created_at)));
         }
-        let counts = counts.into_iter().map(|((name, version, status), count)| StatsRow {
+        let counts = counts.into_iter().map(|((name, version, status), (count, oldest))| StatsRow {
             definition: DefinitionId { name, version },
             status,
             count,
+            oldest,
         });
-        let replicas = tables.replicas.values().filter(|until| **until > now).count() as u64;
-        Ok(Stats { counts: counts.collect(), replicas, oldest_active })
+        let store_now = self.clock.now();
+        let replicas = tables.replicas.values().filter(|until| **until > store_now).count() as u64;
+        Ok(Stats { counts: counts.collect(), replicas })
     }
 
     async fn purge(&self, before: Timestamp, limit: u32) -> Result<u64, JournalError> {

@@ -1,5 +1,5 @@
-//! Runs one saga to its end, whatever fault is injected: crashes restart the orchestrator, and what is parked is retried by an
-//! operator once the fault is fixed. In virtual time: call it in a runtime whose clock is paused.
+//! Runs one saga to its end, whatever fault is injected: crashes restart the orchestrator, an outage ends after a while, and what is
+//! parked is retried by an operator once the fault is fixed. In virtual time: call it in a runtime whose clock is paused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,6 +16,8 @@ use crate::{
 
 /// No saga here takes longer, in virtual time.
 const PATIENCE: Duration = Duration::from_hours(24);
+/// How long what is never answered goes on: longer than it takes to be parked for what is answered wrongly.
+const OUTAGE: Duration = Duration::from_mins(20);
 
 /// How a saga ended.
 #[derive(Debug, Clone)]
@@ -68,13 +70,13 @@ pub async fn run_with<S: Saga>(
     let started = running.start(new).await;
     assert!(started.is_ok(), "{fault}: {started:?}");
 
-    let (mut crashes, mut was_parked) = (0, false);
+    let (mut crashes, mut was_parked, mut patience) = (0, false, OUTAGE);
     loop {
         let handle = running.handle(id);
         let settled = tokio::select! {
             biased;
             () = mischief.crashes() => None,
-            waited = handle.settled(PATIENCE) => Some(waited),
+            waited = handle.settled(patience) => Some(waited),
         };
         match settled {
             None => {
@@ -82,6 +84,10 @@ pub async fn run_with<S: Saga>(
                 assert!(crashes < 100, "{fault}: crashes again and again");
                 running.kill();
                 running = engine();
+            }
+            Some(Waited::Running(_)) if patience == OUTAGE => {
+                patience = PATIENCE;
+                mischief.fix();
             }
             Some(Waited::Settled(Snapshot { status: Status::Parked, .. })) if !was_parked => {
                 was_parked = true;

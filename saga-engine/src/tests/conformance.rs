@@ -4,7 +4,7 @@ use amends_primitives::Timestamp;
 use amends_sql::{Database, Migration, Options, Schema, SqlError, Tx};
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::databases::{Sqlite, postgres};
 use crate::{
@@ -48,6 +48,11 @@ impl Backend for InMemory {
         let mut tx = journal.begin();
         journal.start_in_tx(&mut tx, saga).await?;
         if commit { tx.commit() } else { Ok(()) }
+    }
+
+    async fn set_clock(&self, journal: &MemoryJournal<Probe>, by_micros: i64) {
+        let step = Duration::from_micros(by_micros.unsigned_abs());
+        if by_micros < 0 { journal.clock().step_back(step) } else { journal.clock().step_forward(step) }
     }
 
     async fn notes(&self, _journal: &MemoryJournal<Probe>) -> Vec<String> {
@@ -102,6 +107,12 @@ async fn start_in_tx(journal: &SqlJournal<Probes>, saga: &NewRow, commit: bool) 
     Ok(())
 }
 
+/// The database's clock is the machine's. Seen from a lease it makes no difference which of the two is moved.
+async fn set_clock(journal: &SqlJournal<Probes>, by_micros: i64) {
+    let sql = "UPDATE saga_replicas SET expires_at = expires_at - $1";
+    sqlx::query(sql).bind(by_micros).execute(journal.database().writer()).await.unwrap();
+}
+
 async fn notes(journal: &SqlJournal<Probes>) -> Vec<String> {
     let found: Vec<(String,)> =
         sqlx::query_as("SELECT text FROM probes").fetch_all(journal.database().reader()).await.unwrap();
@@ -126,6 +137,10 @@ impl Backend for OnSqlite {
         start_in_tx(journal, saga, commit).await
     }
 
+    async fn set_clock(&self, journal: &SqlJournal<Probes>, by_micros: i64) {
+        set_clock(journal, by_micros).await;
+    }
+
     async fn notes(&self, journal: &SqlJournal<Probes>) -> Vec<String> {
         notes(journal).await
     }
@@ -144,6 +159,10 @@ impl Backend for OnPostgres {
 
     async fn start_in_tx(&self, journal: &SqlJournal<Probes>, saga: &NewRow, commit: bool) -> Result<(), JournalError> {
         start_in_tx(journal, saga, commit).await
+    }
+
+    async fn set_clock(&self, journal: &SqlJournal<Probes>, by_micros: i64) {
+        set_clock(journal, by_micros).await;
     }
 
     async fn notes(&self, journal: &SqlJournal<Probes>) -> Vec<String> {

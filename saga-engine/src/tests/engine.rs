@@ -24,22 +24,25 @@ use crate::{
     timeline::Phase,
 };
 
-type Memory = MemoryJournal<super::sample::Note>;
+pub(super) type Memory = MemoryJournal<super::sample::Note>;
 
 /// Ends the calls that a test wants to end otherwise.
 #[derive(Default)]
-struct Script(Mutex<VecDeque<(&'static str, EffectKind, Scripted)>>);
+pub(super) struct Script(Mutex<VecDeque<(&'static str, EffectKind, Scripted)>>);
 
 #[derive(Clone)]
-enum Scripted {
+pub(super) enum Scripted {
     Refuse,
+    /// No answer, because of the environment.
     Unknown,
+    /// An answer that asking again does not change.
+    Broken,
     /// The participant hangs this long before it is asked.
     Slow(Duration),
 }
 
 impl Script {
-    fn then(self, step: &'static str, kind: EffectKind, times: usize, what: &Scripted) -> Self {
+    pub(super) fn then(self, step: &'static str, kind: EffectKind, times: usize, what: &Scripted) -> Self {
         self.0.lock().extend(std::iter::repeat_n((step, kind, what.clone()), times));
         self
     }
@@ -57,11 +60,14 @@ impl Intercept for Script {
             let at = script.iter().position(|(step, kind, _)| *step == call.step && *kind == call.kind);
             at.and_then(|at| script.remove(at)).map(|(_, _, what)| what)
         };
-        let cause = Cause::new("down", "the participant is down");
+        let cause = match scripted {
+            Some(Scripted::Broken) => Cause::permanent("broken", "the participant has a mistake"),
+            _ => Cause::environment("down", "the participant is down"),
+        };
         match scripted {
             None => perform().await,
             Some(Scripted::Refuse) => Conclusion::Acted(Outcome::Refused(Refusal::new("declined", "no"))),
-            Some(Scripted::Unknown) => match call.kind {
+            Some(Scripted::Unknown | Scripted::Broken) => match call.kind {
                 EffectKind::Act => Conclusion::Acted(Outcome::Unknown(cause)),
                 EffectKind::Compensate => Conclusion::Compensated(Undo::NotYet(cause)),
                 EffectKind::Close => Conclusion::Closed(crate::Closed::NotYet(cause)),
@@ -74,16 +80,16 @@ impl Intercept for Script {
     }
 }
 
-struct World {
-    books: Books,
-    notes: Notes,
-    journal: Memory,
-    clock: Arc<TokioClock>,
+pub(super) struct World {
+    pub(super) books: Books,
+    pub(super) notes: Notes,
+    pub(super) journal: Memory,
+    pub(super) clock: Arc<TokioClock>,
     ids: Arc<SeededIds>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let notes = Notes::default();
         Self {
             books: Books::with_delay(Duration::from_millis(10)),
@@ -94,11 +100,16 @@ impl World {
         }
     }
 
-    async fn engine(&self, script: Script) -> Engine<Memory> {
+    pub(super) async fn engine(&self, script: Script) -> Engine<Memory> {
         self.engine_of(trip(&self.books), script, Config::default()).await
     }
 
-    async fn engine_of(&self, definition: Definition<Trip>, script: Script, config: Config) -> Engine<Memory> {
+    pub(super) async fn engine_of(
+        &self,
+        definition: Definition<Trip>,
+        script: Script,
+        config: Config,
+    ) -> Engine<Memory> {
         let engine = Engine::builder(Arc::new(self.journal.clone()))
             .clock(Arc::<TokioClock>::clone(&self.clock))
             .ids(Arc::<SeededIds>::clone(&self.ids))
@@ -111,14 +122,14 @@ impl World {
         engine
     }
 
-    fn new_trip(&self) -> NewSaga<Trip> {
+    pub(super) fn new_trip(&self) -> NewSaga<Trip> {
         let id = SagaId::new(self.ids.next_id());
         let trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         NewSaga { id, state: TripState { id: Some(id), ..TripState::default() }, subject: "a trip".into(), trace }
     }
 }
 
-async fn until(condition: impl Fn() -> bool) {
+pub(super) async fn until(condition: impl Fn() -> bool) {
     for _ in 0..100_000 {
         if condition() {
             return;
@@ -134,7 +145,7 @@ fn ann() -> Operator {
 
 const LONG: Duration = Duration::from_hours(1);
 
-async fn settled(engine: &Engine<Memory>, id: SagaId) -> Status {
+pub(super) async fn settled(engine: &Engine<Memory>, id: SagaId) -> Status {
     match engine.handle(id).settled(LONG).await {
         Waited::Settled(snapshot) => snapshot.status,
         Waited::Running(snapshot) => panic!("still running: {snapshot:?}"),
@@ -288,7 +299,7 @@ async fn what_cannot_be_undone_is_parked_until_a_human_helps() {
         "book_flight",
         EffectKind::Compensate,
         80,
-        &Scripted::Unknown,
+        &Scripted::Broken,
     );
     let engine = world.engine(script).await;
     let handle = engine.start(world.new_trip()).await.unwrap();
@@ -297,7 +308,7 @@ async fn what_cannot_be_undone_is_parked_until_a_human_helps() {
     let listed = engine.list(&Filter { status: Some(Status::Parked), ..Filter::default() }).await.unwrap();
     assert_eq!(listed.rows.iter().map(|row| row.id).collect::<Vec<_>>(), [handle.id()]);
     assert_eq!(listed.rows[0].step.as_deref(), Some("book_flight"));
-    assert_eq!(listed.rows[0].parked.as_ref().unwrap().code, "down");
+    assert_eq!(listed.rows[0].parked.as_ref().unwrap().code, "broken");
 
     // Retried, and as bad as before.
     assert_eq!(engine.retry(handle.id(), ann()).await.unwrap(), Requested::Accepted);
@@ -510,18 +521,18 @@ impl Journal for Wire {
         replica: &ReplicaId,
         lease: Duration,
         known: &[DefinitionId],
-        now: amends_primitives::Timestamp,
     ) -> Result<Heartbeat, JournalError> {
-        forward!(self, self.inner.heartbeat(replica, lease, known, now))
+        forward!(self, self.inner.heartbeat(replica, lease, known))
     }
     async fn claim(
         &self,
         replica: &ReplicaId,
         known: &[DefinitionId],
         limit: u32,
+        believed: amends_primitives::Timestamp,
         now: amends_primitives::Timestamp,
     ) -> Result<Claimed, JournalError> {
-        let claimed = forward!(self, self.inner.claim(replica, known, limit, now));
+        let claimed = forward!(self, self.inner.claim(replica, known, limit, believed, now));
         if self.lose_claim.swap(false, Ordering::SeqCst) {
             Err(JournalError::Unavailable("cut".into()))
         } else {

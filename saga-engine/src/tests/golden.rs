@@ -14,7 +14,7 @@ use crate::{
 fn every_event() -> Vec<Event> {
     let at = Timestamp::from_micros(1_700_000_000_250_000);
     let step = || "charge_card".to_owned();
-    let cause = || Cause::new("timeout", "no answer within 500 ms");
+    let cause = || Cause::environment("timeout", "no answer within 500 ms");
     let by = || Operator { who: "ann".into(), why: "the bank confirmed it by phone".into() };
     vec![
         Event::Resumed { replica: "0198c0de-0000-7000-8000-000000000001".into(), fence: 2 },
@@ -97,7 +97,7 @@ fn events_are_written_and_read_as_ever() {
 #[test]
 fn an_attempt_that_was_not_sent_is_written_as_ever() {
     let at = Timestamp::from_micros(1_700_000_000_250_000);
-    let cause = Cause::new("circuit_open", "the circuit breaker is open");
+    let cause = Cause::environment("circuit_open", "the circuit breaker is open");
     let event = Event::StepUnknown { step: "charge_card".into(), attempt: 1, cause, retry_at: at, not_sent: true };
     let record = Record { at: Timestamp::from_micros(1_700_000_000_000_001), event };
     let text = serde_json::to_string_pretty(&serde_json::to_value(&record).unwrap()).unwrap() + "\n";

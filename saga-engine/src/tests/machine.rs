@@ -67,6 +67,8 @@ enum Fate {
     Refuses,
     EffectUnknown,
     NothingUnknown,
+    /// Nothing happens, and the answer says that asking again will not help.
+    Broken,
     NotSent,
 }
 
@@ -76,6 +78,7 @@ fn fates() -> impl Strategy<Value = Vec<(Fate, u8)>> {
         1 => Just(Fate::Refuses),
         1 => Just(Fate::EffectUnknown),
         1 => Just(Fate::NothingUnknown),
+        1 => Just(Fate::Broken),
         1 => Just(Fate::NotSent),
     ];
     // The number: below 8 another replica takes over, and forgets what was not journaled; 8 cancels; 9 lets much time pass.
@@ -125,12 +128,15 @@ impl World<'_> {
     fn perform(&mut self, effect: Effect, fate: Fate) -> Conclusion {
         let committed = self.state.is_committed(self.shape);
         let book = self.books.entry(effect.step).or_default();
-        let cause = Cause::new("unknown", "who knows");
+        let cause = match fate {
+            Fate::Broken => Cause::permanent("broken", "a mistake"),
+            _ => Cause::environment("unknown", "who knows"),
+        };
         match effect.kind {
             EffectKind::Act => {
                 assert!(!self.unwinding_journaled, "an action after the decision to unwind");
                 match fate {
-                    Fate::NothingUnknown => return Conclusion::Acted(Outcome::Unknown(cause)),
+                    Fate::NothingUnknown | Fate::Broken => return Conclusion::Acted(Outcome::Unknown(cause)),
                     Fate::NotSent => return Conclusion::Acted(Outcome::NotSent(cause)),
                     _ => {}
                 }
@@ -153,7 +159,7 @@ impl World<'_> {
                 assert!(self.unwinding_journaled, "a compensation before the decision to unwind was journaled");
                 let pivot_done = self.shape.pivot().is_some_and(|pivot| self.books.get(&pivot) == Some(&Book::Done));
                 assert!(!pivot_done, "a compensation although the pivot is done");
-                if matches!(fate, Fate::NothingUnknown | Fate::NotSent | Fate::Refuses) {
+                if matches!(fate, Fate::NothingUnknown | Fate::Broken | Fate::NotSent | Fate::Refuses) {
                     return Conclusion::Compensated(Undo::NotYet(cause));
                 }
                 self.books.insert(effect.step, Book::Buried);
@@ -164,7 +170,7 @@ impl World<'_> {
             }
             EffectKind::Close => {
                 assert!(self.unwinding_journaled, "a close before the decision to unwind was journaled");
-                if matches!(fate, Fate::NothingUnknown | Fate::NotSent | Fate::Refuses) {
+                if matches!(fate, Fate::NothingUnknown | Fate::Broken | Fate::NotSent | Fate::Refuses) {
                     return Conclusion::Closed(Closed::NotYet(cause));
                 }
                 if *book == Book::Done {
@@ -310,7 +316,7 @@ fn a_step_that_gave_up_acting_is_undone_before_anybody_is_called() {
     let shape = one_step(policy);
     let now = Timestamp::from_millis(0);
     let mut state = State::started(&shape, now);
-    let (cause, step) = (Cause::new("unknown", "who knows"), || "s0".to_owned());
+    let (cause, step) = (Cause::permanent("unknown", "who knows"), || "s0".to_owned());
     for attempt in 1..=2 {
         let begun = Event::StepStarted { step: step(), attempt };
         let ended = Event::StepUnknown { step: step(), attempt, cause: cause.clone(), retry_at: now, not_sent: false };
@@ -330,7 +336,7 @@ fn what_an_earlier_version_compensates_although_nothing_was_sent_can_be_read() {
     let shape = one_step(Policy::default().attempts(1));
     let now = Timestamp::from_millis(0);
     let mut state = State::started(&shape, now);
-    let (cause, step) = (Cause::new("circuit_open", "the circuit breaker is open"), || "s0".to_owned());
+    let (cause, step) = (Cause::environment("circuit_open", "the circuit breaker is open"), || "s0".to_owned());
     let events = |state: &mut State, events: Vec<Event>| {
         for event in events {
             apply(&shape, state, &Record { at: now, event }).unwrap();

@@ -1,6 +1,7 @@
 //! Tests of the engine as a whole; rules have theirs beside them.
 
 mod barrier;
+mod clocks;
 mod conformance;
 mod databases;
 mod engine;
@@ -10,6 +11,7 @@ mod ill_store;
 mod local;
 mod machine;
 mod model;
+mod parking;
 mod retention;
 mod sample;
 mod simulation;

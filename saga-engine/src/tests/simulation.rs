@@ -1,5 +1,6 @@
-//! Whole engines in a bad world: several replicas that crash, freeze and are cut off from the journal, participants behind a network
-//! that loses, repeats and delays, all drawn from one seed and in virtual time. Afterwards every saga has ended and the books balance.
+//! Whole engines in a bad world: several replicas that crash, freeze and are cut off from the journal, clocks that are set forward and
+//! back (each replica's and the store's), participants behind a network that loses, repeats and delays, all drawn from one seed and in
+//! virtual time. Afterwards every saga has ended and the books balance.
 //!
 //! `AMENDS_SIMULATION_SEEDS=from..to` runs others than the fixed ones. A hundred thousand take about a minute in a release build:
 //! `AMENDS_SIMULATION_SEEDS=0..100000 cargo test --release -p saga-engine --lib simulation -- --nocapture`.
@@ -67,7 +68,11 @@ impl Intercept for Weather {
         if self.calm.load(Ordering::SeqCst) {
             return perform().await;
         }
-        let cause = || Cause::new("weather", "nobody knows");
+        let broken = self.draw(6) == 0;
+        let cause = || match broken {
+            true => Cause::permanent("weather", "asking again does not help"),
+            false => Cause::environment("weather", "no answer"),
+        };
         let unknown = match call.kind {
             EffectKind::Act => Conclusion::Acted(Outcome::Unknown(cause())),
             EffectKind::Compensate => Conclusion::Compensated(Undo::NotYet(cause())),
@@ -96,7 +101,7 @@ impl Intercept for Weather {
             38..44 if call.kind == EffectKind::Act => {
                 Conclusion::Acted(Outcome::Refused(Refusal::new("no", "a bad day")))
             }
-            44..48 if call.kind == EffectKind::Act => Conclusion::Acted(Outcome::NotSent(cause())),
+            44..48 if call.kind == EffectKind::Act => Conclusion::Acted(Outcome::not_sent("weather", "a storm")),
             48..54 => {
                 tokio::time::sleep(self.millis(900)).await;
                 perform().await
@@ -115,7 +120,7 @@ async fn simulate(seed: u64, metrics: &EngineMetrics) {
     let ids = Arc::new(SeededIds::new(seed));
     let replica = || {
         let wire = Wire::to(journal.clone());
-        let jitter = Arc::clone(&weather);
+        let (jitter, clock) = (Arc::clone(&weather), Arc::new(clock.of_another_machine()));
         let engine = Engine::builder(Arc::clone(&wire))
             .clock(Arc::<TokioClock>::clone(&clock))
             .ids(Arc::<SeededIds>::clone(&ids))
@@ -125,7 +130,7 @@ async fn simulate(seed: u64, metrics: &EngineMetrics) {
             .config(Config { sweep: Duration::from_secs(5), ..Config::default() })
             .register(trip(&books))
             .start();
-        (wire, engine)
+        (wire, engine, clock)
     };
     let mut replicas: Vec<_> = (0..REPLICAS).map(|_| replica()).collect();
     let mut sagas = Vec::new();
@@ -134,7 +139,7 @@ async fn simulate(seed: u64, metrics: &EngineMetrics) {
     for _ in 0..40 {
         tokio::time::sleep(weather.millis(1500)).await;
         let at = usize::try_from(weather.draw(3)).unwrap();
-        match weather.draw(10) {
+        match weather.draw(12) {
             0..4 if sagas.len() < SAGAS => {
                 let id = SagaId::new(ids.next_id());
                 let state = TripState { id: Some(id), ..TripState::default() };
@@ -153,6 +158,11 @@ async fn simulate(seed: u64, metrics: &EngineMetrics) {
                 }
                 replicas[at] = replica();
             }
+            9 => {
+                let (store, step) = (weather.draw(3) == 0, Duration::from_secs(u64::from(weather.draw(7200))));
+                let clock = if store { journal.clock() } else { &*replicas[at].2 };
+                if weather.draw(2) == 0 { clock.step_back(step) } else { clock.step_forward(step) }
+            }
             _ => {
                 if let Some(id) = sagas.last() {
                     let _asked = replicas[at].1.cancel(*id, operator.clone()).await;
@@ -162,7 +172,7 @@ async fn simulate(seed: u64, metrics: &EngineMetrics) {
     }
 
     weather.calm.store(true, Ordering::SeqCst);
-    for (wire, _) in &replicas {
+    for (wire, _, _) in &replicas {
         wire.down.store(false, Ordering::SeqCst);
     }
     for round in 0.. {
@@ -177,7 +187,7 @@ async fn simulate(seed: u64, metrics: &EngineMetrics) {
         assert!(round < ROUNDS_MAX, "seed {seed}: does not end: {rows:#?}");
     }
     // What is still on its way arrives, when nobody is there to set it right.
-    for (_, engine) in replicas {
+    for (_, engine, _) in replicas {
         engine.kill();
     }
     tokio::time::sleep(LATE_MAX).await;

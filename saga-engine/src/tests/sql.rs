@@ -292,7 +292,10 @@ async fn a_saga_that_cannot_be_read_keeps_nobody_from_the_others() {
             sqlx::query(sqlx::AssertSqlSafe(sql)).execute(world.database.writer()).await.unwrap();
         }
 
-        let claimed = journal.claim(&ReplicaId::new("alive"), &[definition], 10, at).await.unwrap();
+        let claimed = journal
+            .claim(&ReplicaId::new("alive"), &[definition], 10, Timestamp::from_micros(i64::MAX), at)
+            .await
+            .unwrap();
         let whole: Vec<_> = claimed.sagas.iter().map(|stored| stored.row.id).collect();
         let torn: HashSet<_> = claimed.unreadable.iter().map(|(id, _)| *id).collect();
         assert_eq!((whole, torn), (vec![ids[0]], HashSet::from([ids[1], ids[2]])));

@@ -1,8 +1,9 @@
-//! Our own token towards other services: OAuth 2.0 `client_credentials`, kept until shortly before it ends.
+//! Our own token towards other services: OAuth 2.0 `client_credentials`, kept until shortly before it ends. Its life is counted from when
+//! it was asked for, on the clock that no one can set.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use amends_primitives::{Clock, Timestamp};
+use amends_primitives::{Clock, Moment};
 use parking_lot::RwLock;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -75,8 +76,8 @@ pub enum ServiceTokenError {
 
 struct Held {
     token: Arc<str>,
-    obtained: Timestamp,
-    expires: Timestamp,
+    obtained: Moment,
+    expires: Moment,
 }
 
 struct Inner {
@@ -85,7 +86,7 @@ struct Inner {
     client: reqwest::Client,
     held: RwLock<Option<Held>>,
     /// Held while asking, so that a crowd waits for one answer. Remembers the last failure.
-    asking: Mutex<Option<(Timestamp, ServiceTokenError)>>,
+    asking: Mutex<Option<(Moment, ServiceTokenError)>>,
 }
 
 /// Our token. Clones share it.
@@ -120,7 +121,7 @@ impl ServiceToken {
     /// # Errors
     /// When there is none and none can be had within two seconds.
     pub async fn bearer(&self) -> Result<Arc<str>, ServiceTokenError> {
-        let now = self.0.clock.now();
+        let now = self.0.clock.moment();
         let held = self.0.held.read().as_ref().and_then(|held| {
             let good = held.expires > now + MARGIN;
             let ageing = now.since(held.obtained) >= held.expires.since(held.obtained) * 3 / 4;
@@ -157,9 +158,9 @@ impl ServiceToken {
     }
 
     /// Asks for a new token, unless somebody has got one that is newer than `old`, or failed just now.
-    async fn ask(&self, old: Option<Timestamp>) -> Result<Arc<str>, ServiceTokenError> {
+    async fn ask(&self, old: Option<Moment>) -> Result<Arc<str>, ServiceTokenError> {
         let mut last = self.0.asking.lock().await;
-        let now = self.0.clock.now();
+        let now = self.0.clock.moment();
         if let Some(held) = self.0.held.read().as_ref()
             && old.is_none_or(|old| held.obtained > old)
             && held.expires > now + MARGIN
@@ -182,7 +183,7 @@ impl ServiceToken {
             }
             Err(error) => {
                 tracing::warn!(%error, client_id = self.0.config.client_id, "no service token");
-                *last = Some((self.0.clock.now(), error.clone()));
+                *last = Some((self.0.clock.moment(), error.clone()));
                 Err(error)
             }
         }

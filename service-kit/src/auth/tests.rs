@@ -1,5 +1,6 @@
 //! The verifier against an issuer that can do anything: rotate, vanish, lie.
 
+mod clocks;
 mod layers;
 mod service_token;
 mod support;

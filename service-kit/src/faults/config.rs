@@ -26,6 +26,8 @@ pub struct FaultsConfig {
     /// Out of a hundred calls, so many have their connection cut, and with it every other call on it: half of them before they
     /// take effect, half after.
     pub reset_pct: u8,
+    /// Out of a hundred calls, so many fail with INTERNAL before they take effect, as by a mistake that asking again does not mend.
+    pub internal_pct: u8,
     /// All of the above goes wrong with so many calls, and then stops. 0: until it is switched off.
     pub next_calls: u64,
     /// What is refused for business reasons, under its step key and for good: payment methods (declined), or SKUs (no stock).
@@ -45,6 +47,7 @@ impl Default for FaultsConfig {
             rate_limit_pct: 0,
             hang_pct: 0,
             reset_pct: 0,
+            internal_pct: 0,
             next_calls: 0,
             refuse: Vec::new(),
             refuse_commit_skus: Vec::new(),
@@ -61,7 +64,12 @@ impl FaultsConfig {
 
     /// Whether anything goes wrong with calls as such.
     pub(super) const fn touches_calls(&self) -> bool {
-        self.delay_ms > 0 || self.error_pct > 0 || self.rate_limit_pct > 0 || self.hang_pct > 0 || self.reset_pct > 0
+        self.delay_ms > 0
+            || self.error_pct > 0
+            || self.rate_limit_pct > 0
+            || self.hang_pct > 0
+            || self.reset_pct > 0
+            || self.internal_pct > 0
     }
 
     /// Without what goes wrong with calls as such.
@@ -88,6 +96,7 @@ impl FaultsConfig {
             ("rate_limit_pct", self.rate_limit_pct),
             ("hang_pct", self.hang_pct),
             ("reset_pct", self.reset_pct),
+            ("internal_pct", self.internal_pct),
         ] {
             check(share <= 100, key, "must be at most 100");
         }

@@ -16,7 +16,7 @@ use crate::problem::{ErrorKind, Problem};
 /// `Retry-After` has whole seconds.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Lets a request in, or not, and its answer out, or not: 429 with `Retry-After`, 503, a connection that is cut.
+/// Lets a request in, or not, and its answer out, or not: 429 with `Retry-After`, 503, 500, a connection that is cut.
 ///
 /// # Errors
 /// With what goes wrong on purpose.
@@ -28,6 +28,9 @@ pub async fn inject(State(faults): State<Faults>, request: Request, next: Next) 
             Err(problem.retry_after(AGAIN_AFTER))
         }
         Err(Injected::Unavailable) => Err(unavailable()),
+        Err(Injected::Internal) => {
+            Err(Problem::new(ErrorKind::Bug, "internal", "something went wrong on our side (injected)"))
+        }
     }
 }
 

@@ -28,9 +28,12 @@ fn shares_are_shares_of_a_hundred() {
     assert_eq!(drawn(&config, &[50, 20, 9, 50]), (0, Fault::Reset { late: true }));
     assert_eq!(drawn(&config, &[50, 20, 10, 29, 49]), (0, Fault::Error { late: false }));
     assert_eq!(drawn(&config, &[50, 20, 10, 29, 50]), (0, Fault::Error { late: true }));
-    assert_eq!(drawn(&config, &[50, 20, 10, 30]), (0, Fault::None));
+    assert_eq!(drawn(&config, &[50, 20, 10, 30, 0]), (0, Fault::None));
+    let broken = FaultsConfig { internal_pct: 30, ..off() };
+    assert_eq!(drawn(&broken, &[0, 0, 0, 0, 29]), (0, Fault::Internal));
+    assert_eq!(drawn(&broken, &[0, 0, 0, 0, 30]), (0, Fault::None));
     let some = FaultsConfig { delay_ms: 7, delay_pct: 40, ..off() };
-    assert_eq!((drawn(&some, &[39, 0, 0, 0, 0]).0, drawn(&some, &[40, 0, 0, 0, 0]).0), (7, 0));
+    assert_eq!((drawn(&some, &[39, 0, 0, 0, 0, 0]).0, drawn(&some, &[40, 0, 0, 0, 0, 0]).0), (7, 0));
     assert_eq!(drawn(&off(), &[]), (0, Fault::None), "nothing is drawn where nothing goes wrong");
 }
 

@@ -4,7 +4,7 @@ mod layer;
 
 use std::time::Duration;
 
-use amends_primitives::Timestamp;
+use amends_primitives::Moment;
 
 use super::BreakerConfig;
 
@@ -48,7 +48,7 @@ struct Slice {
 #[derive(Debug)]
 enum State {
     Closed { slices: Box<[Slice; SLICES]>, in_a_row: u32 },
-    Open { until: Timestamp },
+    Open { until: Moment },
     HalfOpen { probing: u32, good: u32, limited: u32 },
 }
 
@@ -99,7 +99,7 @@ impl Breaker {
     }
 
     /// Leave to call, or the time to wait before asking again.
-    pub(super) fn ask(&mut self, now: Timestamp) -> Result<Leave, Duration> {
+    pub(super) fn ask(&mut self, now: Moment) -> Result<Leave, Duration> {
         if let State::Open { until } = self.state {
             if now < until {
                 return Err(until.since(now));
@@ -117,7 +117,7 @@ impl Breaker {
     }
 
     /// How long calls will still be refused; `None` when the next one would be let through. Changes nothing, takes up no probe.
-    pub(super) fn refuses_for(&self, now: Timestamp) -> Option<Duration> {
+    pub(super) fn refuses_for(&self, now: Moment) -> Option<Duration> {
         match self.state {
             State::Open { until } if now < until => Some(until.since(now)),
             State::HalfOpen { probing, good, .. } if probing + good >= self.config.probes => {
@@ -128,7 +128,7 @@ impl Breaker {
     }
 
     /// Takes note of what a call came to.
-    pub(super) fn note(&mut self, leave: Leave, outcome: Outcome, now: Timestamp) {
+    pub(super) fn note(&mut self, leave: Leave, outcome: Outcome, now: Moment) {
         if leave.epoch != self.epoch {
             return;
         }
@@ -183,7 +183,7 @@ impl Breaker {
 }
 
 /// Counts a call in its slice. The calls within the window, this one included.
-fn count(slices: &mut [Slice; SLICES], config: &BreakerConfig, now: Timestamp, outcome: Outcome) -> Slice {
+fn count(slices: &mut [Slice; SLICES], config: &BreakerConfig, now: Moment, outcome: Outcome) -> Slice {
     let slice_micros = i64::try_from(config.window_ms.saturating_mul(1000)).unwrap_or(i64::MAX) / SLICES_I64;
     let number = now.as_micros().div_euclid(slice_micros.max(1));
     let slot = usize::try_from(number.rem_euclid(SLICES_I64)).unwrap_or(0);
@@ -215,7 +215,7 @@ mod tests {
     /// Returns the state after each step.
     fn check(script: &str) -> String {
         let mut breaker = Breaker::new(BreakerConfig::default());
-        let mut now = Timestamp::from_millis(1_700_000_000_000);
+        let mut now = Moment::default();
         let mut seen = Vec::new();
         for step in script.split(' ') {
             if let Some(secs) = step.strip_prefix('+') {
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn an_outcome_counts_only_for_the_state_it_was_asked_in() {
         let mut breaker = Breaker::new(BreakerConfig::default());
-        let now = Timestamp::from_millis(0);
+        let now = Moment::default();
         let late = breaker.ask(now).unwrap();
         for _ in 0..5 {
             let leave = breaker.ask(now).unwrap();
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn says_how_long_to_wait() {
         let mut breaker = Breaker::new(BreakerConfig::default());
-        let now = Timestamp::from_millis(0);
+        let now = Moment::default();
         for _ in 0..5 {
             let leave = breaker.ask(now).unwrap();
             breaker.note(leave, Outcome::Bad, now);

@@ -21,5 +21,5 @@ pub use restock::Restock;
 /// What a saga's state lacks, though an earlier step records it. Cannot be: steps run in order, and their outputs are journaled. It
 /// is answered as "not known", never as a refusal, because nothing may be concluded from a broken state.
 fn missing(what: &'static str) -> saga_engine::Cause {
-    saga_engine::Cause::new("missing_output", format!("the saga's state has no {what}"))
+    saga_engine::Cause::permanent("missing_output", format!("the saga's state has no {what}"))
 }

@@ -247,6 +247,35 @@ impl WebhookStore for MongoStore {
         Ok(updated.matched_count)
     }
 
+    async fn rebase(&self, endpoint: &str, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let now = now.as_micros();
+        let ahead = doc! {
+            "endpoint": endpoint, "state": DeliveryState::Pending.name(), "due_at": { "$gt": now },
+            "$or": [
+                { "tries": 0_i64, "began_at": { "$gt": now } },
+                { "tries": { "$gt": 0_i64 }, "attempted_at": { "$gt": now } },
+            ],
+        };
+        let found: Vec<DeliveryDocument> = self
+            .bounded(async {
+                self.deliveries.find(ahead).limit(i64::from(limit)).max_time(self.bound).await?.try_collect().await
+            })
+            .await?;
+        let mut moved = 0;
+        for delivery in found {
+            let wait = delivery.attempted_at.filter(|_| delivery.tries > 0).map(|at| (delivery.due_at - at).max(0));
+            let mut set = doc! { "due_at": now + wait.unwrap_or(0) };
+            if wait.is_some() {
+                set.insert("attempted_at", now);
+            }
+            // Unless somebody has claimed, settled or moved it meanwhile.
+            let same = doc! { "_id": delivery.id, "due_at": delivery.due_at, "attempts": delivery.attempts };
+            let update = self.deliveries.update_one(same, doc! { "$set": set });
+            moved += self.bounded(update.into_future()).await?.matched_count;
+        }
+        Ok(moved)
+    }
+
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let old = doc! { "done_at": { "$lt": before.as_micros() } };
         let ids = self.ids(old.clone(), limit).await?;

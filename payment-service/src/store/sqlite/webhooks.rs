@@ -268,6 +268,22 @@ impl WebhookStore for SqliteStore {
         Ok(updated.rows_affected())
     }
 
+    async fn rebase(&self, endpoint: &str, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let sql = "UPDATE webhook_deliveries SET \
+                   due_at = CASE WHEN tries = 0 THEN $2 ELSE $2 + MAX(due_at - attempted_at, 0) END, \
+                   attempted_at = CASE WHEN tries = 0 THEN attempted_at ELSE $2 END \
+                   WHERE delivery_id IN (SELECT delivery_id FROM webhook_deliveries WHERE endpoint = $1 \
+                   AND state = 'pending' AND due_at > $2 AND CASE WHEN tries = 0 THEN began_at ELSE attempted_at END > $2 LIMIT $3)";
+        let moved = self
+            .database
+            .bounded(async {
+                let query = sqlx::query(sql).bind(endpoint.to_owned()).bind(now.as_micros()).bind(i64::from(limit));
+                query.execute(self.database.writer()).await.map_err(SqlError::from)
+            })
+            .await?;
+        Ok(moved.rows_affected())
+    }
+
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let sql = "DELETE FROM webhook_deliveries WHERE delivery_id IN \
                    (SELECT delivery_id FROM webhook_deliveries WHERE done_at < $1 LIMIT $2)";

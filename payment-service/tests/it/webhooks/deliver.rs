@@ -62,6 +62,60 @@ pub(super) async fn each_endpoint_is_told_what_it_wants_in_signed_calls(place: &
     assert_eq!(shop.received().len(), 4);
 }
 
+const STEP: Duration = Duration::from_hours(1);
+
+pub(super) async fn a_clock_set_back_prolongs_no_pause(place: &Place) {
+    let clock = Arc::new(ManualClock::default());
+    let shop = Receiver::start(&clock).await;
+    let process = Process::start(place, &clock, vec![endpoint("shop", &shop.url)]).await;
+    process.payments.charge(&charge_of(500, "pm_ok")).await.unwrap();
+    // In the outbox; on its way, and not attempted; waiting for its second attempt; leased by a process that is gone.
+    clock.step_back(STEP);
+    shop.answers(Answers::With(503));
+    process.webhooks.relay().await.unwrap();
+    clock.step_back(STEP);
+    process.webhooks.deliver_due("shop").await.unwrap();
+    let waiting = process.delivery().await;
+    assert_eq!((waiting.attempts, waiting.leased), (1, false), "the first attempt waits for nothing: {waiting:?}");
+    clock.step_back(STEP);
+    process.webhooks.deliver_due("shop").await.unwrap();
+    let pause = process.delivery().await.due_at.since(clock.now());
+    assert!(pause <= Duration::from_secs(10), "{pause:?}");
+    clock.advance(pause);
+    shop.answers(Answers::With(204));
+    process.webhooks.deliver_due("shop").await.unwrap();
+    assert_eq!(process.states().await, [DeliveryState::Delivered]);
+
+    process.payments.charge(&charge_of(700, "pm_ok")).await.unwrap();
+    process.webhooks.relay().await.unwrap();
+    let store = &process.opened.webhooks;
+    let leased = store.claim_due("shop", clock.now(), clock.now() + Duration::from_secs(45)).await.unwrap();
+    assert!(leased.is_some(), "it is due");
+    clock.step_back(STEP);
+    process.webhooks.deliver_due("shop").await.unwrap();
+    assert_eq!(shop.received().len(), 2, "its lease has not ended");
+    clock.advance(Duration::from_secs(45));
+    process.webhooks.deliver_due("shop").await.unwrap();
+    assert_eq!(process.states().await, [DeliveryState::Delivered; 2]);
+}
+
+pub(super) async fn a_clock_set_forward_loses_no_webhook(place: &Place) {
+    let clock = Arc::new(ManualClock::default());
+    let shop = Receiver::start(&clock).await;
+    let process = Process::start(place, &clock, vec![endpoint("shop", &shop.url)]).await;
+    process.payments.charge(&charge_of(500, "pm_ok")).await.unwrap();
+    shop.answers(Answers::With(503));
+    process.tell("shop").await;
+    clock.step_forward(STEP);
+    process.webhooks.deliver_due("shop").await.unwrap();
+    let waiting = process.delivery().await;
+    assert_eq!((waiting.state, waiting.attempts), (DeliveryState::Pending, 2), "{waiting:?}");
+    clock.step_back(STEP);
+    process.webhooks.deliver_due("shop").await.unwrap();
+    let pause = process.delivery().await.due_at.since(clock.now());
+    assert!(pause <= Duration::from_secs(20), "{pause:?}");
+}
+
 pub(super) async fn an_endpoint_that_was_down_is_told_once_it_is_up(place: &Place) {
     let clock = Arc::new(ManualClock::default());
     let shop = Receiver::start(&clock).await;

@@ -139,7 +139,6 @@ impl<A: ApplyLocal> Journal for SqlJournal<A> {
         replica: &ReplicaId,
         lease: Duration,
         known: &[DefinitionId],
-        _now: Timestamp,
     ) -> Result<Heartbeat, JournalError> {
         self.ownership.bounded(ownership::heartbeat(&self.ownership, replica, lease, known)).await
     }
@@ -149,9 +148,10 @@ impl<A: ApplyLocal> Journal for SqlJournal<A> {
         replica: &ReplicaId,
         known: &[DefinitionId],
         limit: u32,
+        believed: Timestamp,
         now: Timestamp,
     ) -> Result<Claimed, JournalError> {
-        self.ownership.bounded(ownership::claim(&self.ownership, replica, known, limit, now)).await
+        self.ownership.bounded(ownership::claim(&self.ownership, replica, known, limit, believed, now)).await
     }
 
     fn is_exclusive(&self) -> bool {

@@ -1,4 +1,5 @@
-//! Who runs what: heartbeats, claims, hand-over. Leases are compared by the database's own clock, so replicas' clocks may differ.
+//! Who runs what: heartbeats, claims, hand-over. Leases are compared by the database's own clock, so replicas' clocks may differ; and
+//! that clock may be set, so a lease is never believed to be longer than a lease is, nor to have ended before `believed`.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// Microseconds since the epoch, by the database.
-const fn now(dialect: Dialect) -> &'static str {
+pub(super) const fn now(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS BIGINT)",
         Dialect::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
@@ -29,12 +30,20 @@ fn is_known(first: usize, known: &[DefinitionId]) -> String {
     format!("({})", (0..known.len()).map(one).collect::<Vec<_>>().join(" OR "))
 }
 
-/// Active sagas whose owner is gone.
-fn orphaned(dialect: Dialect) -> String {
+/// The earlier of the database's time and a number of ours.
+fn now_or(dialect: Dialect, at: Timestamp) -> String {
+    let earlier = match dialect {
+        Dialect::Sqlite => "MIN",
+        Dialect::Postgres => "LEAST",
+    };
+    format!("{earlier}({}, {})", now(dialect), at.as_micros())
+}
+
+/// Active sagas whose owner's lease had ended at `now`.
+fn orphaned(now: &str) -> String {
     format!(
         "s.status IN ('running', 'unwinding') AND (s.owner IS NULL OR NOT EXISTS \
-         (SELECT 1 FROM saga_replicas r WHERE r.id = s.owner AND r.expires_at > {}))",
-        now(dialect)
+         (SELECT 1 FROM saga_replicas r WHERE r.id = s.owner AND r.expires_at > {now}))"
     )
 }
 
@@ -48,8 +57,8 @@ pub(super) async fn heartbeat(
     lease: Duration,
     known: &[DefinitionId],
 ) -> Result<Heartbeat, JournalError> {
-    let (dialect, now) = (database.dialect(), now(database.dialect()));
-    let (orphaned, known_too) = (orphaned(dialect), is_known(3, known));
+    let now = now(database.dialect());
+    let (orphaned, known_too) = (orphaned(now), is_known(3, known));
     // Subqueries see the table as it was before this statement, and so perhaps this replica as gone: it does not claim from itself.
     let sql = format!(
         "INSERT INTO saga_replicas (id, expires_at, beats) VALUES ($1, {now} + $2, 1)
@@ -59,21 +68,47 @@ pub(super) async fn heartbeat(
                    OR EXISTS (SELECT 1 FROM sagas s WHERE {WANTED} AND {known_too}) THEN 1 ELSE 0 END,
             CASE WHEN EXISTS (SELECT 1 FROM sagas s WHERE s.request IS NOT NULL AND s.owner = $1
                    AND s.status IN ('running', 'unwinding')) THEN 1 ELSE 0 END,
-            (SELECT CAST(MIN(r.expires_at) - {now} AS BIGINT) FROM saga_replicas r WHERE r.id <> $1 AND r.expires_at > {now})"
+            (SELECT CAST(MIN(r.expires_at) - {now} AS BIGINT) FROM saga_replicas r WHERE r.id <> $1 AND r.expires_at > {now}),
+            CASE WHEN EXISTS (SELECT 1 FROM saga_replicas r WHERE r.id <> $1 AND r.expires_at > {now} + $2) THEN 1 ELSE 0 END,
+            {now}"
     );
-    let mut query = sqlx::query_as::<_, (i64, i64, i64, Option<i64>)>(sqlx::AssertSqlSafe(sql))
+    let mut query = sqlx::query_as::<_, (i64, i64, i64, Option<i64>, i64, i64)>(sqlx::AssertSqlSafe(sql))
         .bind(replica.as_str().to_owned())
-        .bind(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX));
+        .bind(micros(lease));
     for definition in known {
         query = query.bind(definition.name.clone()).bind(i64::from(definition.version));
     }
-    let (beats, claimable, requests, next_expiry) = query.fetch_one(database.writer()).await.map_err(SqlError::from)?;
+    let (beats, claimable, requests, next_expiry, overlong, store_now) =
+        query.fetch_one(database.writer()).await.map_err(SqlError::from)?;
+    if overlong != 0 {
+        cut_leases(database, replica, lease).await?;
+    }
     Ok(Heartbeat {
         lapsed: beats == 1,
         claimable: claimable != 0,
         requests: requests != 0,
         next_expiry: next_expiry.map(|micros| Duration::from_micros(u64::try_from(micros).unwrap_or(0))),
+        store_now: Timestamp::from_micros(store_now),
     })
+}
+
+/// The database's clock was set back, and what was a lease is one and that step. Cut to a lease from now, it ends for a replica that is
+/// gone, and not too early for one that is not.
+async fn cut_leases(database: &Database, replica: &ReplicaId, lease: Duration) -> Result<(), JournalError> {
+    let now = now(database.dialect());
+    let sql = format!("UPDATE saga_replicas SET expires_at = {now} + $2 WHERE id <> $1 AND expires_at > {now} + $2");
+    let cut = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(replica.as_str().to_owned())
+        .bind(micros(lease))
+        .execute(database.writer())
+        .await
+        .map_err(SqlError::from)?;
+    tracing::warn!(replicas = cut.rows_affected(), "the database's clock was set back: leases are cut to their length");
+    Ok(())
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Sagas are taken by one statement, a transaction of its own: a replica that is frozen has either taken them over, and then loses them
@@ -83,9 +118,11 @@ pub(super) async fn claim(
     replica: &ReplicaId,
     known: &[DefinitionId],
     limit: u32,
+    believed: Timestamp,
     at: Timestamp,
 ) -> Result<Claimed, JournalError> {
-    let mut taken = take(database, &orphaned(database.dialect()), replica, known, limit, at).await?;
+    let now = now_or(database.dialect(), believed);
+    let mut taken = take(database, &orphaned(&now), replica, known, limit, at).await?;
     let left = limit.saturating_sub(u32::try_from(taken.len()).unwrap_or(limit));
     if left > 0 {
         match take(database, WANTED, replica, known, left, at).await {
@@ -99,7 +136,7 @@ pub(super) async fn claim(
         return Ok(Claimed::default());
     }
     let claimed = with_events(database, &taken).await?;
-    if let Err(error) = forget_the_gone(database).await {
+    if let Err(error) = forget_the_gone(database, &now).await {
         tracing::debug!(%error, "replicas that are gone could not be forgotten; the next claim tries again");
     }
     Ok(claimed)
@@ -156,11 +193,10 @@ fn stored(row: &AnyRow, texts: &[String]) -> Result<Stored, JournalError> {
 }
 
 /// Forgets replicas that are gone for good. Living ones that come back late write themselves in again.
-async fn forget_the_gone(database: &Database) -> Result<(), JournalError> {
+async fn forget_the_gone(database: &Database, now: &str) -> Result<(), JournalError> {
     let sql = format!(
-        "DELETE FROM saga_replicas WHERE expires_at < {} - 60000000 AND NOT EXISTS
-            (SELECT 1 FROM sagas s WHERE s.owner = saga_replicas.id AND s.status IN ('running', 'unwinding'))",
-        now(database.dialect())
+        "DELETE FROM saga_replicas WHERE expires_at < {now} - 60000000 AND NOT EXISTS
+            (SELECT 1 FROM sagas s WHERE s.owner = saga_replicas.id AND s.status IN ('running', 'unwinding'))"
     );
     sqlx::query(sqlx::AssertSqlSafe(sql)).execute(database.writer()).await.map_err(SqlError::from)?;
     Ok(())

@@ -1,12 +1,12 @@
 //! Reading and housekeeping: what waiting callers and operators ask.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 use amends_primitives::{SagaId, Timestamp};
 use amends_sql::{Database, SqlError};
 
 use super::{
-    ownership::events_of,
+    ownership::{events_of, now},
     rows::{self, COLUMNS, placeholders, write_json},
 };
 use crate::{
@@ -133,22 +133,17 @@ pub(super) async fn stats(database: &Database, at: Timestamp) -> Result<Stats, J
         ORDER BY 1, 2, 3";
     let found: Vec<(String, i64, String, i64, i64)> =
         sqlx::query_as(sql).fetch_all(database.reader()).await.map_err(SqlError::from)?;
-    let (replicas,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM saga_replicas WHERE expires_at > $1")
-        .bind(at.as_micros())
-        .fetch_one(database.reader())
-        .await
-        .map_err(SqlError::from)?;
+    // Leases are by the database's clock.
+    let sql = format!("SELECT COUNT(*) FROM saga_replicas WHERE expires_at > {}", now(database.dialect()));
+    let (replicas,): (i64,) =
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(database.reader()).await.map_err(SqlError::from)?;
     let mut stats = Stats { replicas: u64::try_from(replicas).unwrap_or(0), ..Stats::default() };
-    let mut oldest: Option<Duration> = None;
     for (name, version, status, count, created_at) in found {
         let status: Status = status.parse().map_err(|_| rows::corrupt("stats", "status"))?;
         let version = u32::try_from(version).map_err(|_| rows::corrupt("stats", "version"))?;
-        if status.is_active() {
-            oldest = oldest.max(Some(at.since(Timestamp::from_micros(created_at))));
-        }
         let count = u64::try_from(count).unwrap_or(0);
-        stats.counts.push(StatsRow { definition: DefinitionId { name, version }, status, count });
+        let oldest = at.since(Timestamp::from_micros(created_at));
+        stats.counts.push(StatsRow { definition: DefinitionId { name, version }, status, count, oldest });
     }
-    stats.oldest_active = oldest;
     Ok(stats)
 }

@@ -42,7 +42,7 @@ impl<J: Journal> Saga<J> {
 
     /// Makes what is pending and `events` durable, together with the host's change.
     pub(super) async fn write(&mut self, events: Vec<Event>, local: Option<J::Local>) -> Result<LocalOutcome, Stop> {
-        let at = self.core.now();
+        let at = self.now();
         let after = self.after(&events, at)?;
         let entry = Arc::new(self.entry(&after, events, local, at, false));
         let written_from = tokio::time::Instant::now();
@@ -147,7 +147,8 @@ impl<J: Journal> Saga<J> {
 
     /// Leaves the saga to another replica, with what is known about it. If that fails, the keeper's retiring does it.
     pub(super) async fn give_up(&mut self) {
-        let entry = Arc::new(self.entry(&self.state, Vec::new(), None, self.core.now(), true));
+        let at = self.now();
+        let entry = Arc::new(self.entry(&self.state, Vec::new(), None, at, true));
         if let Ok(Appended::Written(_)) = self.core.journal.append(entry).await {
             self.durable = self.active.records.lock().len();
         }

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::Bug;
 use crate::{
-    Backoff, Cause, Closed, Failure, FailureKind, Journaling, Outcome, Persistence, Policy, Refusal, Status, Undo,
+    Backoff, Cause, CauseKind, Closed, Failure, FailureKind, Journaling, Outcome, Persistence, Policy, Refusal, Status,
+    Undo,
     event::{Event, Record},
     journal::{Operator, OperatorRequest, Wish},
     plan::{self, Conclusion, Effect, EffectKind, Next},
@@ -64,7 +65,7 @@ pub(super) enum Learnt {
     Yes,
     /// Refused; of a close: it was done.
     No,
-    /// Nothing in time.
+    /// Nothing in time, or nothing that says anything.
     Nothing,
     /// That it was never sent. No answer says so.
     NotSent,
@@ -100,6 +101,8 @@ struct Moves {
 pub(super) struct Machine {
     pub(super) shape: Shape,
     bug: Bug,
+    /// What an attempt is ended by whose outcome is not learnt.
+    pub(super) nothing: CauseKind,
     states: Vec<State>,
     known: HashMap<String, Id>,
     moves: Vec<Moves>,
@@ -108,8 +111,8 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) const START: Id = Id(0);
 
-    pub(super) fn new(shape: Shape, bug: Bug) -> Self {
-        let mut machine = Self { shape, bug, states: Vec::new(), known: HashMap::new(), moves: Vec::new() };
+    pub(super) fn new(shape: Shape, bug: Bug, nothing: CauseKind) -> Self {
+        let mut machine = Self { shape, bug, nothing, states: Vec::new(), known: HashMap::new(), moves: Vec::new() };
         machine.intern(State::started(&machine.shape, NOW));
         while machine.moves.len() < machine.states.len() {
             let moves = machine.explore(&machine.states[machine.moves.len()].clone());
@@ -225,7 +228,14 @@ impl Machine {
         for effect in &in_flight {
             let not_sent = (effect.kind == EffectKind::Act).then_some(Learnt::NotSent);
             for learnt in Learnt::ANSWERS.into_iter().chain(not_sent) {
-                let event = plan::concluded(&self.shape, state, *effect, conclusion(effect.kind, learnt), NOW, 0.0);
+                let event = plan::concluded(
+                    &self.shape,
+                    state,
+                    *effect,
+                    conclusion(effect.kind, learnt, self.nothing),
+                    NOW,
+                    0.0,
+                );
                 concluded[effect.step.position()][learnt as usize] = self.after(state, [event]);
             }
         }
@@ -257,7 +267,7 @@ fn operator() -> Operator {
 fn under_way(shape: &Shape, state: &State, step: StepIndex) -> Option<Effect> {
     match state.step(step) {
         StepState::Acting { attempt, .. } => Some(Effect { kind: EffectKind::Act, step, attempt: *attempt }),
-        StepState::Undoing { attempt } => {
+        StepState::Undoing { attempt, .. } => {
             let kind = if plan::is_pivot(shape, step) { EffectKind::Close } else { EffectKind::Compensate };
             Some(Effect { kind, step, attempt: *attempt })
         }
@@ -265,19 +275,18 @@ fn under_way(shape: &Shape, state: &State, step: StepIndex) -> Option<Effect> {
     }
 }
 
-fn conclusion(kind: EffectKind, learnt: Learnt) -> Conclusion {
+fn conclusion(kind: EffectKind, learnt: Learnt, nothing: CauseKind) -> Conclusion {
+    let cause = || Cause { kind: nothing, ..Cause::environment("", "") };
     match (kind, learnt) {
         (EffectKind::Act, Learnt::Yes) => Conclusion::Acted(Outcome::Done(Value::Null)),
         (EffectKind::Act, Learnt::No) => Conclusion::Acted(Outcome::Refused(Refusal::new("", ""))),
-        (EffectKind::Act, Learnt::Nothing) => Conclusion::Acted(Outcome::Unknown(Cause::new("", ""))),
-        (EffectKind::Act, Learnt::NotSent) => Conclusion::Acted(Outcome::NotSent(Cause::new("", ""))),
+        (EffectKind::Act, Learnt::Nothing) => Conclusion::Acted(Outcome::Unknown(cause())),
+        (EffectKind::Act, Learnt::NotSent) => Conclusion::Acted(Outcome::NotSent(Cause::environment("", ""))),
         (EffectKind::Compensate, Learnt::Yes) => Conclusion::Compensated(Undo::Undone),
-        (EffectKind::Compensate, _) => Conclusion::Compensated(Undo::NotYet(Cause::new("", ""))),
+        (EffectKind::Compensate, _) => Conclusion::Compensated(Undo::NotYet(cause())),
         (EffectKind::Close, Learnt::Yes) => Conclusion::Closed(Closed::Closed),
         (EffectKind::Close, Learnt::No) => Conclusion::Closed(Closed::WasDone(Value::Null)),
-        (EffectKind::Close, Learnt::Nothing | Learnt::NotSent) => {
-            Conclusion::Closed(Closed::NotYet(Cause::new("", "")))
-        }
+        (EffectKind::Close, Learnt::Nothing | Learnt::NotSent) => Conclusion::Closed(Closed::NotYet(cause())),
     }
 }
 
@@ -289,15 +298,17 @@ fn without_words(state: &mut State) {
         Phase::Running | Phase::Completed => {}
         Phase::Unwinding { failure: words } | Phase::Unwound { failure: words } => *words = failure(),
         Phase::Parked { cause, unwinding } => {
-            *cause = Cause::new("", "");
+            *cause = Cause::environment("", "");
             if let Some(words) = unwinding {
                 *words = failure();
             }
         }
     }
     for step in &mut state.steps {
-        if let StepState::Retrying { cause, .. } | StepState::UndoRetrying { cause, .. } = step {
-            *cause = Cause::new("", "");
+        if let StepState::Retrying { attempts, cause, .. } | StepState::UndoRetrying { attempts, cause, .. } = step {
+            *cause = Cause::environment("", "");
+            // What may not give up does not count them, only those of its budget.
+            *attempts = (*attempts).min(ATTEMPTS_MAX);
         }
     }
 }

@@ -24,7 +24,10 @@ use self::{
     properties::MONEY_LAW,
     world::{Left, Saga},
 };
-use crate::shape::Role::{self, Compensable, Pivot, Retriable};
+use crate::{
+    CauseKind,
+    shape::Role::{self, Compensable, Pivot, Retriable},
+};
 
 /// A mistake that somebody might make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +65,9 @@ const TWO_DISRUPTIONS: Left = Left { disruptions: Some(2), cancels: 1, retries: 
 /// Enough to find a mistake.
 const ONE_DISRUPTION: Left = Left { disruptions: Some(1), cancels: 0, retries: 0 };
 
+/// Calls without an answer use up the budget before parking here, so that it is used up.
 fn saga(stages: Stages, replicas: usize, left: Left, bug: Bug) -> Saga {
-    Saga { machine: Machine::new(machine::shape(stages), bug), bug, replicas, left }
+    Saga { machine: Machine::new(machine::shape(stages), bug, CauseKind::Permanent), bug, replicas, left }
 }
 
 /// Explores everything, and says how much that was.
@@ -89,6 +93,14 @@ fn in_any_weather_the_money_law_holds() {
 #[test]
 fn in_any_weather_two_compensations_obey_it_too() {
     prove("compensable, compensable, pivot", saga(TWO_TO_COMPENSATE, 2, ANY_WEATHER_ALONE, Bug::None));
+}
+
+/// However often and for however long calls have no answer, because of the environment.
+#[test]
+fn what_the_environment_does_parks_no_saga() {
+    let machine = Machine::new(machine::shape(TWO_TO_COMPENSATE), Bug::None, CauseKind::Environment);
+    let saga = Saga { machine, bug: Bug::None, replicas: 2, left: ANY_WEATHER_ALONE };
+    prove("compensable, compensable, pivot, never parked", saga);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{
     machine::{Learnt, Todo},
     world::{Action, Saga, Sent, World},
 };
-use crate::Status;
+use crate::{CauseKind, Status};
 
 /// A completed saga has each effect once, an unwound one has none: also after every message that is still on its way has arrived.
 pub(super) const MONEY_LAW: &str = "the money law";
@@ -27,7 +27,10 @@ pub(super) fn all(saga: &Saga) -> Vec<Property<Saga>> {
         Property::always(COMES_TO_REST, comes_to_rest),
         Property::sometimes("a saga completes", |_, world: &World| world.ended == Some(Status::Completed)),
         Property::sometimes("a saga unwinds", |_, world: &World| world.ended == Some(Status::Unwound)),
-        Property::sometimes("a saga is parked", |saga: &Saga, world: &World| saga.status(world) == Status::Parked),
+        match saga.machine.nothing {
+            CauseKind::Permanent => Property::sometimes("a saga is parked", is_parked),
+            CauseKind::Environment => Property::always("no saga is parked", |saga, world| !is_parked(saga, world)),
+        },
         Property::sometimes("a saga unwinds of which nothing was ever sent", |_, world: &World| {
             world.ended == Some(Status::Unwound) && world.sent == Sent::default()
         }),
@@ -50,6 +53,10 @@ fn money_law(saga: &Saga, world: &World) -> bool {
     };
     let steps = saga.machine.shape.steps.len();
     world.participants[..steps].iter().all(|participant| participant.effects == expected)
+}
+
+fn is_parked(saga: &Saga, world: &World) -> bool {
+    saga.status(world) == Status::Parked
 }
 
 fn once(_saga: &Saga, world: &World) -> bool {

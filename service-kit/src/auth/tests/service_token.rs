@@ -124,6 +124,31 @@ async fn an_ageing_token_is_replaced_beside_its_users() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_neither_hurries_nor_delays_renewal() {
+    let hour = Duration::from_hours(1);
+    for set in [ManualClock::step_back, ManualClock::step_forward] {
+        let world = World::new().await;
+        world.mine.bearer().await.unwrap();
+        set(&world.clock, hour);
+        world.clock.advance(Duration::from_secs(449));
+        assert_eq!(&*world.mine.bearer().await.unwrap(), "token-1");
+        assert_eq!(world.asked(), 1);
+        world.clock.advance(Duration::from_secs(1));
+        while &*world.mine.bearer().await.unwrap() == "token-1" {
+            tokio::task::yield_now().await;
+        }
+        // Nor is the pause after a failure longer than it is.
+        world.sts.answer.store(503, Ordering::SeqCst);
+        world.mine.forget("token-2");
+        world.mine.bearer().await.unwrap_err();
+        set(&world.clock, hour);
+        world.sts.answer.store(0, Ordering::SeqCst);
+        world.clock.advance(Duration::from_millis(250));
+        world.mine.bearer().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_failure_is_shared_for_a_moment_and_then_tried_again() {
     let world = World::new().await;
     world.sts.answer.store(503, Ordering::SeqCst);

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use amends_primitives::{Clock, Timestamp};
+use amends_primitives::{Clock, Moment};
 use futures::future::Either;
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
@@ -33,8 +33,8 @@ struct Shared {
 
 impl Shared {
     /// Asks or tells the rules, and reports where that changed the state.
-    fn with_rules<T>(&self, act: impl FnOnce(&mut Breaker, Timestamp) -> T) -> T {
-        let now = self.clock.now();
+    fn with_rules<T>(&self, act: impl FnOnce(&mut Breaker, Moment) -> T) -> T {
+        let now = self.clock.moment();
         let (result, before, after) = {
             let mut rules = self.rules.lock();
             let before = rules.state();
@@ -75,7 +75,7 @@ impl BreakerLayer {
     /// How long calls will still be refused; `None` when the next one would be let through. Unlike [`BreakerLayer::state`], which says
     /// "open" until somebody calls, it knows when an open breaker is due to let a probe through.
     pub fn refuses_for(&self) -> Option<Duration> {
-        self.0.rules.lock().refuses_for(self.0.clock.now())
+        self.0.rules.lock().refuses_for(self.0.clock.moment())
     }
 }
 

@@ -68,6 +68,18 @@ async fn an_open_breaker_answers_in_no_time_without_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_neither_closes_it_nor_keeps_it_open() {
+    let hour = Duration::from_hours(1);
+    for set in [ManualClock::step_back, ManualClock::step_forward] {
+        let world = World::opened().await;
+        set(&world.clock, hour);
+        assert_eq!(world.layer.refuses_for(), Some(Duration::from_secs(30)));
+        world.clock.advance(Duration::from_secs(30));
+        assert_eq!(world.layer.refuses_for(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn half_open_lets_three_probes_through_and_no_more() {
     let world = World::opened().await;
     world.clock.advance(Duration::from_secs(30));
