@@ -5,6 +5,7 @@
 //!
 //! Must not know: any table, any service.
 
+pub mod checks;
 mod database;
 mod error;
 mod migrate;
