@@ -35,7 +35,7 @@ pub(super) struct Plan {
     pub(super) statements: BTreeMap<&'static str, Vec<String>>,
     /// The codes, sorted, by order or by kind and id.
     pub(super) expected: BTreeMap<String, Vec<&'static str>>,
-    ids: u32,
+    pub(super) ids: u32,
 }
 
 impl Plan {
