@@ -38,7 +38,7 @@ async fn main() {
         begun.elapsed().as_micros() / u128::from(orders.max(1))
     );
     println!("peak resident memory: {before} MB before, {} MB after", peak_megabytes());
-    let codes: Vec<&str> = report.findings.iter().map(|finding| finding.discrepancy.code()).collect();
+    let codes: Vec<&str> = report.findings.iter().map(|finding| finding.law.code()).collect();
     assert_eq!((report.orders, codes), (orders, vec!["not_charged"]));
 }
 
@@ -49,6 +49,8 @@ async fn fill(dir: &Path, orders: u64) {
         Database::connect_lazy(&url, &Options::administration()).unwrap()
     };
     let (order, payment, inventory) = (open("order.db"), open("payment.db"), open("inventory.db"));
+    let item = "INSERT INTO items (sku, name, price_minor, currency, on_hand, updated_at) VALUES ('espresso-1kg', 'Espresso', 1850, 'EUR', 1, 0)";
+    execute(&inventory, item).await;
     let mut from = 0;
     while from < orders {
         let to = (from + CHUNK).min(orders);
@@ -69,12 +71,30 @@ async fn fill(dir: &Path, orders: u64) {
         )
         .await;
         execute(
+            &order,
+            &format!(
+                "INSERT INTO order_lines (order_id, line_no, sku, quantity, unit_price_minor)
+                 SELECT {id}, 1, 'espresso-1kg', 1, 1850 {series}"
+            ),
+        )
+        .await;
+        execute(
+            &payment,
+            &format!(
+                "INSERT INTO simulated_processor (idempotency_key, version, line)
+                 SELECT {id} || '/charge_payment', 1,
+                    '{{\"fate\":\"captured\",\"amount\":{{\"amount_minor\":1850,\"currency\":\"EUR\"}},\"method\":\"pm_ok\",\"refunds\":[]}}'
+                 {series} WHERE n <> {UNPAID}"
+            ),
+        )
+        .await;
+        execute(
             &payment,
             &format!(
                 "INSERT INTO payments (step_key, kind, payment_id, version, created_at, updated_at, fingerprint, order_id, customer_id,
                     payment_method, amount_minor, currency, status, receipt, captured_at, captured_minor, refunded_minor, refunds)
                  SELECT {id} || '/charge_payment', 'payment', {id}, 2, {at}, {at}, printf('%064x', n), {id}, 'customer', 'pm_ok', 1850,
-                    'EUR', 'captured', 'receipt', {at}, 1850, 0, '[]' {series} WHERE n <> {UNPAID}"
+                    'EUR', 'captured', 'sim-charge-' || {id} || '/charge_payment', {at}, 1850, 0, '[]' {series} WHERE n <> {UNPAID}"
             ),
         )
         .await;

@@ -1,16 +1,23 @@
 //! Where the stores are, and how tools open them: by the same configuration keys as the services.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use amends_sql::{Database, Options, sqlite_url};
+use anyhow::Context as _;
 use inventory_service::store::Store as InventoryStore;
 use order_service::saga::Journal;
-use payment_service::{OpenedStore, store::webhooks::WebhookStore, webhooks::config::WebhooksConfig};
+use payment_service::{
+    OpenedStore, config::ProcessorKind, processor::http::statement::Statement, store::webhooks::WebhookStore,
+    webhooks::config::WebhooksConfig,
+};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 use service_kit::config::{Sources, load_from};
 
-use crate::audit::books::Books;
+use crate::audit::{
+    bank::Source,
+    books::{Books, Kept},
+};
 
 /// Names the SQLite files of a data directory, below everything `sources` say.
 ///
@@ -45,7 +52,13 @@ fn merge(into: &mut Map<String, Value>, from: Value) {
     }
 }
 
-/// Opens the three stores that the audit compares. Connects lazily; changes nothing, and makes no file that is missing.
+/// How long one statement of the audit may run: a sum over a whole table takes seconds where a service's statements take
+/// milliseconds.
+const AUDIT_STATEMENT_MAX: Duration = Duration::from_mins(5);
+
+/// Opens what the audit compares: the three stores, and the bank's books where the payment service has its processor. Connects lazily;
+/// changes nothing, and makes no file that is missing. To leave the bank out, as for a copy of the stores that is older than its
+/// statement, set [`Books::bank`] to [`Source::LeftOut`].
 ///
 /// # Errors
 /// With every mistake in the sections of the three services.
@@ -53,13 +66,25 @@ pub async fn open(sources: &Sources) -> anyhow::Result<Books> {
     let order: order_service::Config = load_from("order", sources)?;
     let payment: payment_service::Config = load_from("payment", sources)?;
     let inventory: inventory_service::Config = load_from("inventory", sources)?;
+    let options = Options { connections_max: 2, statement_timeout: AUDIT_STATEMENT_MAX, ..Options::looking() };
+    let bank = match payment.processor.kind {
+        ProcessorKind::Simulated => Source::Ledger,
+        ProcessorKind::Http => {
+            Source::Acquirer(Statement::new(&payment.processor.http).context("payment.processor.http")?)
+        }
+    };
+    let days = |days: u64| (days > 0).then(|| Duration::from_hours(24 * days));
     Ok(Books {
-        orders: Database::connect_lazy(order.database.url.expose_secret(), &Options::looking())?,
-        payments: OpenedStore::open_existing(&payment.database).await?.payments,
-        inventory: InventoryStore::new(Database::connect_lazy(
-            inventory.database.url.expose(),
-            &Options { may_create: false, ..inventory.database.options() },
-        )?),
+        orders: Database::connect_lazy(order.database.url.expose_secret(), &options)?,
+        payments: OpenedStore::open_existing(&payment.database).await?.audit,
+        inventory: InventoryStore::new(Database::connect_lazy(inventory.database.url.expose(), &options)?),
+        bank,
+        kept: Kept {
+            keys: Duration::from_hours(order.limits.idempotency_hours),
+            events: Duration::from_hours(order.limits.outbox_hours),
+            sagas: days(order.saga.kept_days),
+            steps: days(inventory.sweeper.keys_kept_days),
+        },
     })
 }
 

@@ -22,6 +22,6 @@ pub mod store;
 #[cfg(test)]
 mod testkit;
 
-pub use audit::{AuditView, audit_page, journal, known_orders};
+pub use audit::{journal, shapes};
 pub use build::{Addresses, App, SERVICE, build, build_with, participants, schemas};
 pub use config::Config;

@@ -30,7 +30,9 @@ use crate::{
         http::HttpProcessor,
         simulated::{Ledger, SimulatedProcessor},
     },
-    store::{PaymentStore, StoreError, mongo::MongoStore, sqlite::SqliteStore, webhooks::WebhookStore},
+    store::{
+        PaymentStore, StoreError, audit::AuditStore, mongo::MongoStore, sqlite::SqliteStore, webhooks::WebhookStore,
+    },
     webhooks::{Webhooks, outbox::Outbox},
 };
 
@@ -75,6 +77,8 @@ pub struct OpenedStore {
     pub ledger: Arc<dyn Ledger>,
     /// What others are told.
     pub webhooks: Arc<dyn WebhookStore>,
+    /// All of it, for reconciliation.
+    pub audit: Arc<dyn AuditStore>,
 }
 
 impl std::fmt::Debug for OpenedStore {
@@ -84,8 +88,13 @@ impl std::fmt::Debug for OpenedStore {
 }
 
 impl OpenedStore {
-    fn of<S: PaymentStore + Ledger + WebhookStore + Clone>(store: S) -> Self {
-        Self { payments: Arc::new(store.clone()), ledger: Arc::new(store.clone()), webhooks: Arc::new(store) }
+    fn of<S: PaymentStore + Ledger + WebhookStore + AuditStore + Clone>(store: S) -> Self {
+        Self {
+            payments: Arc::new(store.clone()),
+            ledger: Arc::new(store.clone()),
+            webhooks: Arc::new(store.clone()),
+            audit: Arc::new(store),
+        }
     }
 
     /// Opens the store that the configuration names, without asking whether it is there.

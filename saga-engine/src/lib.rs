@@ -6,6 +6,7 @@
 //! Must not know: orders, payments, transports, configuration files.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
+pub mod audit;
 mod config;
 mod context;
 mod definition;

@@ -70,7 +70,45 @@ pub struct Shape {
     pub journaling: Journaling,
 }
 
+/// One step in few words, see [`Shape::outlined`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outline {
+    name: &'static str,
+    role: Role,
+    local: bool,
+}
+
+impl Outline {
+    /// A participant's step.
+    pub const fn new(name: &'static str, role: Role) -> Self {
+        Self { name, role, local: false }
+    }
+
+    /// A change to the host's own tables.
+    pub const fn local(name: &'static str, role: Role) -> Self {
+        Self { name, role, local: true }
+    }
+}
+
 impl Shape {
+    /// A definition known by its steps alone, one a stage, with default limits: enough to fold its events, without the ports that its
+    /// code needs. More than [`STEPS_MAX`] steps are not told apart.
+    pub fn outlined(name: &'static str, version: u32, steps: &[Outline]) -> Self {
+        let step = |(stage, step): (usize, &Outline)| {
+            let Outline { name, role, local } = *step;
+            StepShape { name, role, local, policy: Policy::default(), stage }
+        };
+        Self {
+            name,
+            version,
+            steps: steps.iter().enumerate().map(step).collect(),
+            stages: (0..steps.len()).map(|position| vec![StepIndex::at(position)]).collect(),
+            commit_stage: steps.iter().position(|step| step.role == Role::Pivot).map(|pivot| pivot + 1),
+            deadline: None,
+            journaling: Journaling::Decisions,
+        }
+    }
+
     /// One step.
     pub fn step(&self, index: StepIndex) -> &StepShape {
         &self.steps[index.position()]

@@ -9,6 +9,7 @@
 //! Must not know: any table, any service.
 
 mod check;
+pub mod checks;
 mod classes;
 mod connection;
 mod database;

@@ -1,99 +1,155 @@
-//! The operator's audit against stores that somebody has tampered with: one discrepancy of each kind, each planted by SQL in an order of
-//! its own, past everything that keeps our own programs from writing such a thing.
+//! The operator's audit against stores that somebody has tampered with: each invariant broken once, by SQL, past everything that keeps
+//! our own programs from writing such a thing, in an order of its own. Each is found, and nothing else.
 
-use std::collections::BTreeMap;
+mod goods;
+mod money;
+mod orders;
+mod plan;
+mod servers;
 
-use amends::client::{Client, order_of};
+use std::collections::{BTreeMap, BTreeSet};
+
+use amends::audit::laws::Law;
 use amends_sql::{Database, Options};
 use amends_tests::{check::key, platform::Platform};
 use anyhow::{Context, Result, ensure};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
+use self::plan::{Order, Plan};
 use crate::orders::order_in_location;
 
-const NEW_ID: &str = "0198c0de-0000-7000-8000-00000000000";
+pub(crate) use servers::planted_on_servers_it_is_found;
 
-pub(crate) async fn ten_planted_discrepancies_are_found(platform: &mut Platform) -> Result<()> {
+/// Orders placed at once: as many as a caller may.
+const AT_ONCE: usize = 8;
+/// As many as are planted in.
+const CONFIRMED: usize = 40;
+const DECLINED: usize = 6;
+const REFUNDED: usize = 7;
+
+pub(crate) async fn every_planted_discrepancy_is_found(platform: &mut Platform) -> Result<()> {
+    let confirmed = place(platform, "case-confirmed", "pm_ok", CONFIRMED).await?;
+    let declined = place(platform, "case-declined", "pm_declined", DECLINED).await?;
+    let refunded = place(platform, amends::catalogue::REFUSED_AT_PIVOT, "pm_ok", REFUNDED).await?;
     let demo = platform.demo().await?;
-    let confirmed = async || Ok::<_, anyhow::Error>(place(&demo, "case-confirmed", "pm_ok").await?);
-    let (twice, unpaid, amount, currency, stuck) =
-        (confirmed().await?, confirmed().await?, confirmed().await?, confirmed().await?, confirmed().await?);
-    let declined = place(&demo, "case-declined", "pm_declined").await?;
-    let holding = place(&demo, "case-declined", "pm_declined").await?;
-    let refund_missing = place(&demo, amends::catalogue::REFUSED_AT_PIVOT, "pm_ok").await?;
-    let over_refunded = place(&demo, amends::catalogue::REFUSED_AT_PIVOT, "pm_ok").await?;
-    let untouched = confirmed().await?;
+    let cancelled =
+        order_in_location(&demo.place(&key(), &amends::client::order_of("case-cancel", 1, "pm_ok")).await?)?;
+    demo.post(&format!("/v1/orders/{cancelled}/cancel")).await?;
     platform.settled().await?;
     platform.audit().await.context("before anything is planted")?;
+    a_bank_that_does_not_answer_is_no_clean_bank(platform).await?;
     // Nobody mends anything meanwhile.
     platform.kill("amends").await?;
 
-    let copy = |of: &str, number: u8, order: &str| {
-        format!(
-            "CREATE TEMP TABLE one AS SELECT * FROM payments WHERE order_id = '{of}';
-             UPDATE one SET step_key = '{NEW_ID}{number}/charge_payment', payment_id = '{NEW_ID}{number}', order_id = '{order}';
-             INSERT INTO payments SELECT * FROM one;
-             DROP TABLE one"
-        )
+    let mut plan = Plan {
+        confirmed: read(platform, &confirmed).await?,
+        declined: read(platform, &declined).await?,
+        refunded: read(platform, &refunded).await?,
+        ..Plan::default()
     };
-    let orphan = format!("{NEW_ID}9");
-    let payments = [
-        copy(&twice, 1, &twice),
-        copy(&untouched, 2, &declined),
-        format!(
-            "UPDATE payments SET status = 'captured', refunded_minor = 0, refunds = '[]' WHERE order_id = '{refund_missing}'"
-        ),
-        format!(
-            "UPDATE payments SET refunded_minor = amount_minor + 100,
-                refunds = json_set(refunds, '$[0].amount_minor', amount_minor + 100) WHERE order_id = '{over_refunded}'"
-        ),
-        format!("DELETE FROM payments WHERE order_id = '{unpaid}'"),
-        format!("UPDATE payments SET captured_minor = captured_minor - 1 WHERE order_id = '{amount}'"),
-        format!("UPDATE payments SET currency = 'USD' WHERE order_id = '{currency}'"),
-        copy(&untouched, 3, &orphan),
-    ];
-    plant(platform, "payment", &payments).await?;
-    let held = format!("UPDATE reservations SET state = 'held' WHERE order_id = '{holding}'");
-    plant(platform, "inventory", &[held]).await?;
-    plant(platform, "order", &[format!("UPDATE orders SET status = 'pending', updated_at = 0 WHERE id = '{stuck}'")])
-        .await?;
-
-    let report = platform.amends(&["audit", "--json"]).await?.expect_err("the audit saw nothing");
-    let report: Value = serde_json::Deserializer::from_str(&report).into_iter().next().context("no report")??;
-    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for finding in report["discrepancies"].as_array().context("no discrepancies")? {
-        let text = |field: &str| finding[field].as_str().unwrap_or_default().to_owned();
-        ensure!(!text("advice").is_empty() && !text("detail").is_empty(), "{finding} does not say what to do");
-        found.entry(text("order_id")).or_default().push(text("code"));
+    money::plant(&mut plan);
+    goods::plant(&mut plan);
+    orders::plant(&mut plan);
+    for (store, statements) in &plan.statements {
+        execute(&platform.embedded_database(store), statements).await?;
     }
-    let expected = [
-        (twice, "charged_twice"),
-        (declined, "charged_for_nothing"),
-        (refund_missing, "charged_for_nothing"),
-        (over_refunded, "over_refunded"),
-        (holding, "goods_held"),
-        (unpaid, "not_charged"),
-        (amount, "wrong_amount"),
-        (currency, "wrong_currency"),
-        (orphan, "orphan_payment"),
-        (stuck, "saga_stuck"),
-    ];
-    let expected: BTreeMap<String, Vec<String>> =
-        expected.into_iter().map(|(order, code)| (order, vec![code.to_owned()])).collect();
-    ensure!(found == expected, "found {found:#?}, planted {expected:#?}");
+
+    let planted: BTreeSet<&str> = plan.expected.values().flatten().copied().collect();
+    let missing: Vec<&str> = Law::ALL.iter().map(|law| law.code()).filter(|code| !planted.contains(code)).collect();
+    ensure!(missing.is_empty(), "no planting breaks {missing:?}");
+    let found = found(platform, &["audit", "--json"]).await?;
+    let (expected, mut wrong) = (plan.expected, Vec::new());
+    for subject in expected.keys().chain(found.keys()).collect::<BTreeSet<_>>() {
+        let (found, planted) =
+            (found.get(subject).cloned().unwrap_or_default(), expected.get(subject).cloned().unwrap_or_default());
+        if found != planted.iter().map(|code| (*code).to_owned()).collect::<Vec<_>>() {
+            wrong.push(format!("{subject}: planted {planted:?}, found {found:?}"));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
-async fn place(demo: &Client, sku: &str, method: &str) -> Result<String> {
-    order_in_location(&demo.place(&key(), &order_of(sku, 1, method)).await?)
+/// Nothing is wrong, but not everything could be checked: that is said, and is not success, unless it is asked for.
+async fn a_bank_that_does_not_answer_is_no_clean_bank(platform: &Platform) -> Result<()> {
+    let nowhere = [
+        "--set",
+        "payment.processor.kind=http",
+        "--set",
+        "payment.processor.http.url=http://127.0.0.1:1",
+        "--set",
+        "payment.processor.http.secret=a-secret-of-16-or-more",
+    ];
+    let report = platform.amends(&[&["audit"][..], &nowhere].concat()).await?.expect_err("the bank is not there");
+    ensure!(report.contains("! not checked: the bank's books") && !report.contains('✗'), "{report}");
+    let report =
+        platform.amends(&[&["audit", "--without-bank"][..], &nowhere].concat()).await?.map_err(anyhow::Error::msg)?;
+    ensure!(report.contains("- left out: the bank's books"), "{report}");
+    Ok(())
 }
 
-async fn plant(platform: &Platform, service: &str, statements: &[String]) -> Result<()> {
-    let database = Database::connect_lazy(&platform.embedded_database(service), &Options::default())?;
-    sqlx::query("PRAGMA ignore_check_constraints = ON").execute(database.writer()).await?;
-    for statement in statements.iter().flat_map(|statements| statements.split(';')) {
-        let done = sqlx::query(sqlx::AssertSqlSafe(statement.trim().to_owned())).execute(database.writer()).await;
-        done.with_context(|| statement.to_owned())?;
+/// What an audit that must find something finds: the codes, sorted, by order; by kind and id where no order is concerned.
+async fn found(platform: &Platform, arguments: &[&str]) -> Result<BTreeMap<String, Vec<String>>> {
+    let report = platform.amends(arguments).await?.expect_err("the audit saw nothing");
+    let report: Value = serde_json::Deserializer::from_str(&report).into_iter().next().context("no report")??;
+    ensure!(report["not_checked"] == serde_json::json!([]), "not checked: {}", report["not_checked"]);
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for finding in report["discrepancies"].as_array().context("no discrepancies")? {
+        let text = |pointer: &str| finding.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        ensure!(!text("/advice").is_empty() && !text("/detail").is_empty(), "{finding} does not say what to do");
+        let order = text("/order_id");
+        let subject =
+            if order.is_empty() { format!("{} {}", text("/subject/kind"), text("/subject/id")) } else { order };
+        found.entry(subject).or_default().push(text("/code"));
+    }
+    found.values_mut().for_each(|codes| codes.sort());
+    Ok(found)
+}
+
+async fn place(platform: &Platform, sku: &str, method: &str, count: usize) -> Result<Vec<String>> {
+    let demo = platform.demo().await?;
+    let placed = stream::iter(0..count).map(|_| async {
+        let answer = demo.place(&key(), &amends::client::order_of(sku, 1, method)).await?;
+        order_in_location(&answer)
+    });
+    placed.buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// What the embedded stores know of each order.
+async fn read(platform: &Platform, ids: &[String]) -> Result<Vec<Order>> {
+    let open = |store: &str| Database::connect_lazy(&platform.embedded_database(store), &Options::default());
+    let (orders, payments, inventory) = (open("order")?, open("payment")?, open("inventory")?);
+    let one = async |database: &Database, sql: &str, id: &str| {
+        let query = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(sql.to_owned())).bind(id.to_owned());
+        query.fetch_one(database.reader()).await.with_context(|| format!("{sql} {id}"))
+    };
+    let mut read = Vec::with_capacity(ids.len());
+    for id in ids {
+        read.push(Order {
+            id: id.clone(),
+            saga: one(&orders, "SELECT saga_id FROM orders WHERE id = $1", id).await?,
+            payment: one(&payments, "SELECT payment_id FROM payments WHERE order_id = $1", id).await?,
+            reservation: one(&inventory, "SELECT id FROM reservations WHERE order_id = $1", id).await?,
+            placed_at: one(&orders, "SELECT CAST(created_at AS TEXT) FROM orders WHERE id = $1", id).await?.parse()?,
+        });
+    }
+    Ok(read)
+}
+
+/// Runs statements that no constraint stops.
+async fn execute(url: &str, statements: &[String]) -> Result<()> {
+    let database = Database::connect_lazy(url, &Options::default())?;
+    if url.starts_with("sqlite:") {
+        for pragma in ["PRAGMA ignore_check_constraints = ON", "PRAGMA foreign_keys = OFF"] {
+            sqlx::query(pragma).execute(database.writer()).await?;
+        }
+    }
+    for statement in statements {
+        let done = sqlx::query(sqlx::AssertSqlSafe(statement.clone())).execute(database.writer()).await;
+        let done = done.with_context(|| statement.clone())?;
+        let of_rows = ["INSERT", "UPDATE", "DELETE"].iter().any(|verb| statement.starts_with(verb));
+        ensure!(!of_rows || done.rows_affected() > 0, "changes nothing: {statement}");
     }
     database.close().await;
     Ok(())

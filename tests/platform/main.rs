@@ -124,7 +124,16 @@ async fn operators_help_parked_sagas() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_audit_finds_what_was_planted() {
     let mut platform = Platform::embedded().await.unwrap();
-    audit::ten_planted_discrepancies_are_found(&mut platform).await.unwrap();
+    audit::every_planted_discrepancy_is_found(&mut platform).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_audit_finds_what_was_planted_on_servers() {
+    if let Some(mut platform) = Platform::distributed().await.unwrap() {
+        if let Err(error) = audit::planted_on_servers_it_is_found(&mut platform).await {
+            panic!("{error:#}\n\n{}", platform.logs());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -147,6 +147,18 @@ impl Platform {
         self.order_database.replace("/order.db", &format!("/{service}.db"))
     }
 
+    /// A service's SQL store, or the acquirer's, where each is a process of its own. Payments are in MongoDB.
+    ///
+    /// # Errors
+    /// Where everything is one process.
+    pub fn store_url(&self, service: &str) -> Result<String> {
+        ensure!(self.acquirer.is_some(), "everything is one process: see embedded_database");
+        Ok(match service {
+            "acquirer" => format!("sqlite://{}?mode=rwc", self.dir.path().join("acquirer.db").display()),
+            service => self.order_database.replace("/amends_order_", &format!("/amends_{service}_")),
+        })
+    }
+
     /// Runs the operator's command line on this platform's stores. What it printed; as an error, when it did not exit with 0.
     ///
     /// # Errors

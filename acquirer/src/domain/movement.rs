@@ -46,6 +46,21 @@ pub struct Movement {
 }
 
 impl Entry {
+    /// All that moved under this key, in order.
+    pub fn movements(&self) -> Vec<Movement> {
+        let Fate::Captured { asked, capture, refunds } = &self.fate else { return Vec::new() };
+        let taken = Fate::Captured { asked: asked.clone(), capture: capture.clone(), refunds: Vec::new() };
+        let capture = Self { key: self.key.clone(), fate: taken, version: self.version }.newest_movement();
+        let refund = |(key, amount): &(Key, Money)| Movement {
+            kind: MovementKind::Refund,
+            key: key.clone(),
+            charge: self.key.clone(),
+            amount: *amount,
+            receipt: Self::refund_receipt(key),
+        };
+        capture.into_iter().chain(refunds.iter().map(refund)).collect()
+    }
+
     /// What moved when this line was written. A line is written once for each movement, so it is its newest; lines that hold,
     /// decline or void move nothing.
     pub fn newest_movement(&self) -> Option<Movement> {

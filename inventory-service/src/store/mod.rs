@@ -6,7 +6,9 @@
 //! **No deadlock:** locks are taken in one order everywhere: the step key's barrier row, then reservations, then items in SKU
 //! order. The sweeper takes several reservations at once, but skips those that somebody else holds.
 
+pub mod audit;
 mod catalogue;
+pub mod checks;
 mod close_commit;
 mod commit;
 mod expire;

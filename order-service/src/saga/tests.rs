@@ -213,6 +213,21 @@ async fn a_charge_that_arrives_after_it_was_given_up_takes_nothing() {
 }
 
 #[test]
+fn the_audit_folds_by_the_steps_that_sagas_have() {
+    let world = World::new("pm_ok");
+    let (placing, cancelling) = (world.placing(), world.cancelling());
+    for (outlined, real) in crate::shapes().iter().zip([placing.shape(), cancelling.shape()]) {
+        let steps = |shape: &saga_engine::shape::Shape| {
+            let step = |step: &saga_engine::shape::StepShape| (step.name, step.role, step.local, step.stage);
+            shape.steps.iter().map(step).collect::<Vec<_>>()
+        };
+        assert_eq!((outlined.name, outlined.version), (real.name, real.version));
+        assert_eq!((steps(outlined), &outlined.stages), (steps(real), &real.stages));
+        assert_eq!(outlined.commit_stage, real.commit_stage);
+    }
+}
+
+#[test]
 fn every_refusal_of_a_participant_has_a_name_for_customers() {
     use saga_engine::{Failure, FailureKind};
     let check = |kind, code: &str, expected: &str, key_back: bool| {

@@ -1,51 +1,282 @@
-//! Orders read for reconciliation: all of them, whoever's they are.
+//! Orders read for reconciliation: all of them, whoever's they are, as they are stored. Nothing is parsed that a hand in the database
+//! could have spoilt: a row that cannot be read as an order must not keep the audit from the others.
+//!
+//! Must not know: what is right.
 
-use amends_primitives::OrderId;
-use amends_sql::{Database, SqlError};
+use std::collections::HashMap;
+
+use amends_primitives::{Money, Timestamp};
+use amends_sql::{
+    Database, SqlError,
+    checks::{Breach, Slice},
+};
+use serde_json::Value;
 use sqlx::{AssertSqlSafe, Row as _, any::AnyRow};
 
-use super::orders::{HEAD, read_row};
-use crate::domain::Order;
+use super::{
+    Subject,
+    orders::{HEAD, read_row},
+    outbox::payload_of,
+};
+use crate::domain::{Event, Line, Order, Quantity, Sku, State};
 
-/// An order without its lines, and the key it was placed under.
-#[derive(Debug, Clone)]
-pub struct AuditRow {
-    /// The order; its `lines` are empty.
-    pub order: Order,
-    /// The key it was placed under.
-    pub idempotency_key: String,
+/// An order as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditOrder {
+    /// Its id.
+    pub id: String,
+    /// Who ordered.
+    pub customer: String,
+    /// Where it stands: the stored word.
+    pub status: String,
+    /// Counts its changes.
+    pub version: i64,
+    /// What it costs, in minor units.
+    pub total_minor: i64,
+    /// In which currency.
+    pub currency: String,
+    /// The payment it names.
+    pub payment: Option<String>,
+    /// The reservation it names.
+    pub reservation: Option<String>,
+    /// The saga that placed it.
+    pub place_saga: String,
+    /// The saga that cancels it, if one does.
+    pub cancel_saga: Option<String>,
+    /// Where the latest of the two is, if the journal has it.
+    pub saga_status: Option<String>,
+    /// When it was settled.
+    pub settled_at: Option<Timestamp>,
+    /// Its last change.
+    pub updated_at: Timestamp,
+    /// What was ordered.
+    pub lines: Vec<AuditLine>,
 }
 
-/// All orders by id, for reconciliation.
+/// A line of an order as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AuditLine {
+    /// Which article.
+    pub sku: String,
+    /// Units.
+    pub quantity: i64,
+    /// Per unit, in minor units of the order's currency.
+    pub unit_price_minor: i64,
+}
+
+const SELECT: &str = "SELECT o.id, o.customer_id, o.status, o.version, o.total_minor, o.currency, o.payment_id, o.reservation_id, \
+    o.saga_id, o.cancel_saga_id, s.status AS saga_status, o.settled_at, o.updated_at \
+    FROM orders o LEFT JOIN sagas s ON s.id = COALESCE(o.cancel_saga_id, o.saga_id)";
+
+/// A page of orders by id, after `after`; an empty page is the end.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn audit(database: &Database, after: Option<OrderId>, limit: u16) -> Result<Vec<AuditRow>, SqlError> {
-    let sql = format!("SELECT {HEAD} FROM orders WHERE id > $1 ORDER BY id LIMIT $2");
+pub async fn orders_after(database: &Database, after: &str, limit: u16) -> Result<Vec<AuditOrder>, SqlError> {
     let work = async {
-        let rows = sqlx::query(AssertSqlSafe(sql))
-            .bind(after.map(|id| id.to_string()).unwrap_or_default())
-            .bind(i64::from(limit))
-            .fetch_all(database.reader())
-            .await?;
-        let read =
-            |row: &AnyRow| Ok(AuditRow { order: read_row(row)?, idempotency_key: row.try_get("idempotency_key")? });
-        rows.iter().map(read).collect()
+        let sql = format!("{SELECT} WHERE o.id > $1 ORDER BY o.id LIMIT $2");
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(after.to_owned()).bind(i64::from(limit));
+        read_orders(database, &query.fetch_all(database.reader()).await?).await
     };
     database.bounded(work).await
 }
 
-/// Which of these orders there are.
+/// Those of these orders that there are. As many as a page has: each is a parameter of one statement.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn known(database: &Database, ids: &[OrderId]) -> Result<Vec<OrderId>, SqlError> {
-    let places: Vec<String> = (1..=ids.len()).map(|number| format!("${number}")).collect();
-    let sql = format!("SELECT id FROM orders WHERE id IN ({})", places.join(", "));
-    let mut query = sqlx::query_as::<_, (String,)>(AssertSqlSafe(sql));
-    for id in ids {
-        query = query.bind(id.to_string());
+pub async fn orders_of(database: &Database, ids: &[String]) -> Result<Vec<AuditOrder>, SqlError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
-    let rows = database.bounded(async { query.fetch_all(database.reader()).await.map_err(SqlError::from) }).await?;
-    rows.iter().map(|(id,)| id.parse().map_err(|_| SqlError::Corrupt { what: "orders.id" })).collect()
+    let work = async {
+        let sql = format!("{SELECT} WHERE o.id IN ({}) ORDER BY o.id", places(ids.len()));
+        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, id| query.bind(id.clone()));
+        read_orders(database, &query.fetch_all(database.reader()).await?).await
+    };
+    database.bounded(work).await
+}
+
+/// Which of these orders there are. As many as a page has: each is a parameter of one statement.
+///
+/// # Errors
+/// When the store fails.
+pub async fn known(database: &Database, ids: &[String]) -> Result<Vec<String>, SqlError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!("SELECT id FROM orders WHERE id IN ({})", places(ids.len()));
+    let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(sql)), |query, id| query.bind(id.clone()));
+    database.bounded(async { query.fetch_all(database.reader()).await.map_err(SqlError::from) }).await
+}
+
+fn places(count: usize) -> String {
+    let places: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
+    places.join(", ")
+}
+
+async fn read_orders(database: &Database, rows: &[AnyRow]) -> Result<Vec<AuditOrder>, SqlError> {
+    let mut orders = Vec::with_capacity(rows.len());
+    for row in rows {
+        let text = |column: &str| row.try_get::<String, _>(column);
+        let some = |column: &str| row.try_get::<Option<String>, _>(column);
+        orders.push(AuditOrder {
+            id: text("id")?,
+            customer: text("customer_id")?,
+            status: text("status")?,
+            version: row.try_get("version")?,
+            total_minor: row.try_get("total_minor")?,
+            currency: text("currency")?,
+            payment: some("payment_id")?,
+            reservation: some("reservation_id")?,
+            place_saga: text("saga_id")?,
+            cancel_saga: some("cancel_saga_id")?,
+            saga_status: some("saga_status")?,
+            settled_at: row.try_get::<Option<i64>, _>("settled_at")?.map(Timestamp::from_micros),
+            updated_at: Timestamp::from_micros(row.try_get("updated_at")?),
+            lines: Vec::new(),
+        });
+    }
+    // Lines are written with their order and never change.
+    let ids: Vec<&str> = orders.iter().map(|order| order.id.as_str()).collect();
+    let mut lines = lines_of(database, &ids).await?;
+    for order in &mut orders {
+        order.lines = lines.remove(&order.id).unwrap_or_default();
+    }
+    Ok(orders)
+}
+
+async fn lines_of(database: &Database, orders: &[&str]) -> Result<HashMap<String, Vec<AuditLine>>, SqlError> {
+    let mut lines: HashMap<String, Vec<AuditLine>> = HashMap::new();
+    if orders.is_empty() {
+        return Ok(lines);
+    }
+    let sql = format!(
+        "SELECT order_id, sku, quantity, unit_price_minor FROM order_lines WHERE order_id IN ({}) ORDER BY order_id, line_no",
+        places(orders.len())
+    );
+    let query = orders.iter().fold(sqlx::query_as(AssertSqlSafe(sql)), |query, order| query.bind(String::from(*order)));
+    let rows: Vec<(String, String, i64, i64)> = query.fetch_all(database.reader()).await?;
+    for (order, sku, quantity, unit_price_minor) in rows {
+        lines.entry(order).or_default().push(AuditLine { sku, quantity, unit_price_minor });
+    }
+    Ok(lines)
+}
+
+/// Events of the outbox that do not say what their order says, for a page of orders after `after`; and where the next page begins,
+/// nothing at the end.
+///
+/// # Errors
+/// When the store fails.
+pub async fn payloads_after(
+    database: &Database,
+    after: &str,
+    limit: u16,
+) -> Result<(Vec<Breach>, Option<String>), SqlError> {
+    let slice = async {
+        let sql = "SELECT id FROM orders WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2";
+        let query = sqlx::query_scalar::<_, String>(sql).bind(after.to_owned()).bind(i64::from(limit.max(1)) - 1);
+        Ok::<_, SqlError>(Slice { after: after.to_owned(), upto: query.fetch_optional(database.reader()).await? })
+    };
+    let slice = database.bounded(slice).await?;
+    let columns = HEAD.replace(", ", ", o.");
+    let upto = if slice.upto.is_some() { " AND o.id <= $2" } else { "" };
+    let sql = format!(
+        "SELECT o.{columns}, e.order_version AS event_version, e.payload AS payload, e.created_at AS event_at \
+         FROM outbox e JOIN orders o ON o.id = e.order_id WHERE o.id > $1{upto} ORDER BY o.id, e.order_version"
+    );
+    let work = async {
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(slice.after.clone());
+        if let Some(upto) = &slice.upto {
+            query = query.bind(upto.clone());
+        }
+        let rows = query.fetch_all(database.reader()).await?;
+        let mut ids: Vec<String> = Vec::new();
+        for row in &rows {
+            let id: String = row.try_get("id")?;
+            if ids.last() != Some(&id) {
+                ids.push(id);
+            }
+        }
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let lines = lines_of(database, &ids).await?;
+        let mut breaches = Vec::new();
+        for row in &rows {
+            breaches.extend(payload_breach(row, &lines)?);
+        }
+        Ok::<_, SqlError>(breaches)
+    };
+    Ok((database.bounded(work).await?, slice.upto))
+}
+
+fn payload_breach(row: &AnyRow, lines: &HashMap<String, Vec<AuditLine>>) -> Result<Option<Breach>, SqlError> {
+    let (id, version): (String, i64) = (row.try_get("id")?, row.try_get("event_version")?);
+    // What is no order, and an event of a version that it never had, other checks find.
+    let Ok(order) = read_row(row) else { return Ok(None) };
+    let Some(event) = event_of(&order, version, lines.get(&id).map_or(&[], Vec::as_slice)) else { return Ok(None) };
+    let at = match (version, &order.state) {
+        (1, _) => order.head.created_at,
+        (2, _) => row.try_get::<Option<i64>, _>("settled_at")?.map_or(order.updated_at, Timestamp::from_micros),
+        (_, _) if version == order.version => order.updated_at,
+        // Between two changes whose times are known: only the event itself says when.
+        _ => Timestamp::from_micros(row.try_get("event_at")?),
+    };
+    let subject = Subject {
+        id: order.head.id,
+        version,
+        customer: order.head.customer.as_str().to_owned(),
+        total: order.head.total,
+        at,
+    };
+    let (expected, text): (Value, String) = (payload_of(&subject, &event), row.try_get("payload")?);
+    let stored: Value = serde_json::from_str(&text).unwrap_or_default();
+    let Some(field) = differing_field(&expected, &stored) else { return Ok(None) };
+    let detail = format!(
+        "its event of version {version} says {field} {}, the order {}",
+        stored.get(&field).unwrap_or(&Value::Null),
+        expected.get(&field).unwrap_or(&Value::Null)
+    );
+    Ok(Some(Breach { code: "outbox_payload_differs", about: "order", subject: id.clone(), order: id, detail }))
+}
+
+fn differing_field(expected: &Value, stored: &Value) -> Option<String> {
+    let names = |value: &Value| value.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default();
+    let (expected_names, stored_names): (Vec<String>, Vec<String>) = (names(expected), names(stored));
+    expected_names.into_iter().chain(stored_names).find(|name| expected.get(name) != stored.get(name))
+}
+
+/// What happened to the order when it came to this version.
+fn event_of(order: &Order, version: i64, lines: &[AuditLine]) -> Option<Event> {
+    let by = match &order.state {
+        State::Cancelling { by, .. } | State::Cancelled { by, .. } => Some(*by),
+        _ => None,
+    };
+    match (version, &order.state) {
+        (1, _) => {
+            let currency = order.head.total.currency();
+            let line = |line: &AuditLine| {
+                Some(Line {
+                    sku: Sku::try_new(line.sku.clone()).ok()?,
+                    quantity: Quantity::try_new(line.quantity).ok()?,
+                    unit_price: Money::new(line.unit_price_minor, currency),
+                })
+            };
+            let lines = lines.iter().map(line).collect::<Option<Vec<_>>>()?;
+            Some(Event::Placed { lines, total: order.head.total })
+        }
+        (2, State::Failed { failure, refunded, at }) => {
+            Some(Event::Failed { failure: failure.clone(), refunded: *refunded, at: *at })
+        }
+        (
+            2,
+            State::Confirmed { receipt, at }
+            | State::Shipped { receipt, confirmed_at: at }
+            | State::Cancelling { receipt, confirmed_at: at, .. }
+            | State::Cancelled { receipt, confirmed_at: at, .. },
+        ) => Some(Event::Confirmed { receipt: *receipt, at: *at }),
+        (3, State::Shipped { .. }) => Some(Event::Shipped),
+        (3, _) => by.map(|by| Event::CancellationBegun { by }),
+        (4, State::Cancelled { .. }) => by.map(|by| Event::Cancelled { by }),
+        _ => None,
+    }
 }

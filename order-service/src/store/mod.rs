@@ -3,7 +3,8 @@
 //! Must not know: HTTP, gRPC, participants, how a saga runs. It only lets somebody add to its transaction
 //! ([`SagaStart`](crate::ports::SagaStart)) so that an order and its saga begin together or not at all.
 
-mod audit;
+pub mod audit;
+pub mod checks;
 mod idempotency;
 mod orders;
 mod outbox;
@@ -12,7 +13,6 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use audit::{AuditRow, audit, known};
 pub use orders::{SqlOrders, change_in_tx};
 pub use outbox::{Subject, payload_of};
 pub use schema::SCHEMA;

@@ -252,17 +252,39 @@ async fn the_audit_sees_every_order_once(world: World) {
     for n in 1..=5 {
         world.begin(n, "demo").await;
     }
-    let mut seen = Vec::new();
-    let mut after = None;
+    let (mut seen, mut after) = (Vec::new(), String::new());
     loop {
-        let rows = audit(&world.database, after, 2).await.unwrap();
-        let Some(last) = rows.last() else { break };
-        after = Some(last.order.head.id);
-        seen.extend(rows.iter().map(|row| row.idempotency_key.clone()));
+        let page = audit::orders_after(&world.database, &after, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.id);
+        seen.extend(page);
     }
-    assert_eq!(seen, ["k1", "k2", "k3", "k4", "k5"]);
-    let view = crate::audit_page(&world.database, None, 1).await.unwrap().remove(0);
-    assert_eq!((view.status, view.total.amount_minor(), view.latest_saga_status), (Status::Pending, 5550, None));
+    let ids: Vec<String> = (1..=5).map(|n| OrderId::new(id(n)).to_string()).collect();
+    assert_eq!(seen.iter().map(|order| order.id.clone()).collect::<Vec<_>>(), ids);
+    let first = &seen[0];
+    assert_eq!((first.status.as_str(), first.total_minor, first.lines.len()), ("pending", 5550, 2));
+    assert_eq!(audit::orders_of(&world.database, &ids[1..3]).await.unwrap(), seen[1..3]);
+}
+
+async fn events_say_what_their_orders_say(world: World) {
+    let order = world.begin(1, "demo").await;
+    let _ = world.change(order, Command::Confirm { receipt: receipt() }, false).await.unwrap();
+    world.begin(2, "demo").await;
+    let breaches = async || {
+        let (mut all, mut after) = (Vec::new(), Some(String::new()));
+        while let Some(from) = after {
+            let (found, next) = audit::payloads_after(&world.database, &from, 1).await.unwrap();
+            all.extend(found.into_iter().map(|breach| breach.detail));
+            after = next;
+        }
+        all
+    };
+    assert_eq!(breaches().await, Vec::<String>::new());
+    let spoilt = "UPDATE outbox SET payload = replace(payload, '5550', '1') WHERE order_version = 2";
+    sqlx::query(spoilt).execute(world.database.writer()).await.unwrap();
+    let found = breaches().await;
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("its event of version 2 says total {\"amount_minor\":1,"), "{found:?}");
 }
 
 async fn what_is_past_its_time_goes(world: World) {
@@ -353,6 +375,7 @@ async fn conforms<F: Future<Output = Database>>(fresh: impl Fn() -> F) {
         a_key_that_is_given_back_may_be_used_anew,
         pages_are_newest_first_and_filtered,
         the_audit_sees_every_order_once,
+        events_say_what_their_orders_say,
         what_is_past_its_time_goes,
         a_dead_database_is_an_error_in_time,
     );

@@ -10,6 +10,7 @@ use crate::{
     webhooks::event::Outgoing,
 };
 
+pub mod audit;
 mod document;
 pub mod mongo;
 pub mod sqlite;

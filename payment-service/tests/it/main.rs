@@ -15,5 +15,6 @@ mod mongo;
 mod processor;
 mod service;
 mod sqlite;
+mod statement;
 mod support;
 mod webhooks;

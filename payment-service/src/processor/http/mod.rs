@@ -15,6 +15,7 @@
 //! Must not know: payments, their states, how the acquirer works inside.
 
 mod client;
+pub mod statement;
 mod wire;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //!
 //! Must not know: when a payment may change.
 
+mod audit;
 mod error;
 mod schema;
 mod webhooks;

@@ -2,6 +2,7 @@
 //!
 //! Must not know: when a payment may change.
 
+mod audit;
 mod rows;
 mod schema;
 mod webhooks;

@@ -91,11 +91,16 @@ fn hold_json(state: &StateFields) -> Result<Option<String>, StoreError> {
 
 /// The record a row stands for.
 pub(super) fn read_row(row: &AnyRow) -> Result<Record, StoreError> {
+    read_document(row)?.try_into()
+}
+
+/// The document a row stands for, which need not be a record.
+pub(super) fn read_document(row: &AnyRow) -> Result<Document, StoreError> {
     let (asked, state) = match row.try_get::<Option<String>, _>("status").map_err(SqlError::from)? {
         None => (None, None),
         Some(status) => (Some(read_asked(row)?), Some(read_state(row, status)?)),
     };
-    let document = Document {
+    Ok(Document {
         step_key: column(row, "step_key")?,
         kind: column(row, "kind")?,
         payment_id: column(row, "payment_id")?,
@@ -105,8 +110,7 @@ pub(super) fn read_row(row: &AnyRow) -> Result<Record, StoreError> {
         closed_at: column(row, "closed_at")?,
         asked,
         state,
-    };
-    document.try_into()
+    })
 }
 
 fn read_asked(row: &AnyRow) -> Result<AskedFields, StoreError> {

@@ -1,6 +1,7 @@
 //! The journal in SQL: one text for SQLite and PostgreSQL, and a writer that puts concurrent sagas' entries into one commit.
 
 mod append;
+pub mod audit;
 mod batch;
 mod ownership;
 mod queries;

@@ -1,0 +1,195 @@
+//! The bank's books, as far as it shows them: the simulated processor's ledger beside the payments, or an acquirer's statement.
+//!
+//! Must not know: what the books should say.
+
+mod spool;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use acquirer::domain::{Fate, MovementKind};
+use anyhow::Context as _;
+use payment_service::{
+    processor::http::statement::Statement,
+    store::audit::{AuditStore, LedgerLine},
+};
+use tokio::time::Instant;
+
+use self::spool::Spool;
+use super::laws::{Found, Law};
+
+/// A statement of some ten million movements takes that long over a network.
+const STATEMENT_MAX: Duration = Duration::from_mins(15);
+
+/// Where the bank's books are.
+#[derive(Clone)]
+pub enum Source {
+    /// Beside the payments: the processor is simulated.
+    Ledger,
+    /// At an acquirer, which is asked for its statement.
+    Acquirer(Statement),
+    /// Not to be looked at, and why.
+    LeftOut(String),
+}
+
+/// What a bank knows under one key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The key of the charge or the authorization.
+    pub key: String,
+    /// What it took: once at the most, unless its books are wrong.
+    pub captures: Vec<Movement>,
+    /// What it gave back.
+    pub refunds: Vec<Movement>,
+    /// What it holds, in minor units, and in which currency. A statement does not say.
+    pub held: Option<(i64, String)>,
+    /// Why it cannot be read.
+    pub unreadable: Option<String>,
+}
+
+/// Money that moved at the bank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Movement {
+    /// The key of the request that moved it.
+    pub key: String,
+    /// How much, in minor units.
+    pub amount_minor: i64,
+    /// In which currency.
+    pub currency: String,
+    /// The bank's reference.
+    pub receipt: String,
+}
+
+impl From<LedgerLine> for Account {
+    fn from(line: LedgerLine) -> Self {
+        let mut account = Self { key: line.key, ..Self::default() };
+        match line.entry {
+            Err(why) => account.unreadable = Some(why),
+            Ok(entry) => {
+                if let Fate::Held { asked } = &entry.fate {
+                    account.held = Some((asked.amount.amount_minor(), asked.amount.currency().code().to_owned()));
+                }
+                for moved in entry.movements() {
+                    let movement = Movement {
+                        key: moved.key.to_string(),
+                        amount_minor: moved.amount.amount_minor(),
+                        currency: moved.amount.currency().code().to_owned(),
+                        receipt: moved.receipt,
+                    };
+                    match moved.kind {
+                        MovementKind::Capture => account.captures.push(movement),
+                        MovementKind::Refund => account.refunds.push(movement),
+                    }
+                }
+            }
+        }
+        account
+    }
+}
+
+/// The bank's books, ready to be read in the order of keys.
+pub struct Bank {
+    ledger: Arc<dyn AuditStore>,
+    statement: Option<(Statement, Spool)>,
+}
+
+impl Bank {
+    /// Opens the books. A statement is in the order of time, so it is first copied to a temporary file: memory stays bounded however
+    /// long it is. What is wrong with it as a whole is added to `found`.
+    ///
+    /// # Errors
+    /// When the statement cannot be had.
+    pub async fn open(
+        source: &Source,
+        ledger: Arc<dyn AuditStore>,
+        found: &mut Vec<Found>,
+    ) -> anyhow::Result<Option<Self>> {
+        let statement = match source {
+            Source::LeftOut(_) => return Ok(None),
+            Source::Ledger => None,
+            Source::Acquirer(statement) => {
+                let mut spool = Spool::create().await.context("no room for a copy of the statement")?;
+                read_on(statement, &mut spool, found).await?;
+                Some((statement.clone(), spool))
+            }
+        };
+        Ok(Some(Self { ledger, statement }))
+    }
+
+    /// How many movements a statement has.
+    pub fn movements(&self) -> u64 {
+        self.statement.as_ref().map_or(0, |(_, spool)| spool.movements())
+    }
+
+    /// Accounts by key, after `after` and not after `upto`, about `limit` of them; none at the end. Payments made by an earlier,
+    /// simulated processor are in its ledger still, so that is read beside a statement too.
+    pub async fn accounts(&self, after: &str, upto: Option<&str>, limit: u32) -> anyhow::Result<Vec<Account>> {
+        let lines = self.ledger.ledger(after, upto, limit).await.context("the simulated processor's ledger")?;
+        let full = lines.len() == limit as usize;
+        let end = lines.last().filter(|_| full).map(|line| line.key.clone());
+        let mut accounts: BTreeMap<String, Account> =
+            lines.into_iter().map(|line| (line.key.clone(), Account::from(line))).collect();
+        let Some((_, spool)) = &self.statement else { return Ok(accounts.into_values().collect()) };
+        let posted = spool.accounts(after, end.as_deref().or(upto), limit).await?;
+        let end = posted.last().filter(|_| posted.len() == limit as usize).map(|account| account.key.clone());
+        if let Some(end) = end {
+            accounts.retain(|key, _| *key <= end);
+        }
+        for account in posted {
+            merge(&mut accounts, account);
+        }
+        Ok(accounts.into_values().collect())
+    }
+
+    /// The account of one key as it is now: what has moved since the statement was copied is on it.
+    pub async fn account_now(&mut self, key: &str) -> anyhow::Result<Option<Account>> {
+        let line = self.ledger.ledger_line(key).await.context("the simulated processor's ledger")?;
+        let mut accounts: BTreeMap<String, Account> =
+            line.into_iter().map(|line| (line.key.clone(), Account::from(line))).collect();
+        if let Some((statement, spool)) = &mut self.statement {
+            // What is wrong with the rest of it was found, or will be at the next audit.
+            read_on(statement, spool, &mut Vec::new()).await?;
+            if let Some(account) = spool.account(key).await? {
+                merge(&mut accounts, account);
+            }
+        }
+        Ok(accounts.into_values().next())
+    }
+}
+
+fn merge(accounts: &mut BTreeMap<String, Account>, account: Account) {
+    match accounts.get_mut(&account.key) {
+        None => {
+            accounts.insert(account.key.clone(), account);
+        }
+        Some(known) => {
+            known.captures.extend(account.captures);
+            known.refunds.extend(account.refunds);
+        }
+    }
+}
+
+/// Copies what the statement has gained.
+async fn read_on(statement: &Statement, spool: &mut Spool, found: &mut Vec<Found>) -> anyhow::Result<()> {
+    let until = Instant::now() + STATEMENT_MAX;
+    loop {
+        anyhow::ensure!(Instant::now() < until, "it was not read within {} minutes", STATEMENT_MAX.as_secs() / 60);
+        let page = statement.page(spool.next()).await?;
+        let mut place = spool.next();
+        for line in &page.movements {
+            place += 1;
+            if line.seq != place {
+                let detail = format!("place {place} should come next on the statement, {} does", line.seq);
+                found.push(Found::new(Law::BankStatementMalformed, detail));
+                place = line.seq;
+            }
+            if line.amount.amount_minor() < 1 || !["capture", "refund"].contains(&line.kind.as_str()) {
+                let detail = format!("place {} of the statement is a {} of {}", line.seq, line.kind, line.amount);
+                found.push(Found::new(Law::BankStatementMalformed, detail));
+            }
+        }
+        spool.add(&page).await.context("the copy of the statement")?;
+        if !page.more {
+            return Ok(());
+        }
+    }
+}

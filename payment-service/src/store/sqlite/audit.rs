@@ -1,0 +1,165 @@
+//! What the audit reads of SQLite, and what must never be true of the tables beside the payments.
+
+use amends_sql::{
+    SqlError,
+    checks::{Breach, Check, Slice},
+};
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, Row as _, any::AnyRow};
+
+use super::{
+    SqliteStore,
+    rows::{COLUMNS, read_document},
+};
+use crate::store::{
+    StoreError,
+    audit::{AuditPayment, AuditStore, LedgerLine, Start},
+};
+
+/// The keys of refunds and endings against the payments that have them, and what others were told against what became of payments.
+const CHECKS: [Check; 4] = [
+    Check {
+        code: "effect_key_differs",
+        about: "payment",
+        sql: "SELECT p.payment_id, p.order_id, 'refund ' || json_extract(r.value, '$.key') || ' is registered for ' \
+                || COALESCE('the payment of ' || k.step_key, 'no payment') \
+              FROM payments p JOIN json_each(CASE WHEN json_valid(p.refunds) THEN p.refunds ELSE '[]' END) r \
+                LEFT JOIN payment_effect_keys k ON k.kind = 'refund' AND k.effect_key = json_extract(r.value, '$.key') \
+              WHERE {range:p.step_key} AND p.kind = 'payment' AND p.refunds <> '[]' AND (k.step_key IS NULL OR k.step_key <> p.step_key)",
+    },
+    Check {
+        code: "effect_key_differs",
+        about: "payment",
+        sql: "SELECT p.payment_id, p.order_id, 'the end of its hold, ' || json_extract(e.value, '$.key') || ', is registered for ' \
+                || COALESCE('the payment of ' || k.step_key, 'no payment') \
+              FROM payments p JOIN json_each(CASE WHEN json_valid(p.hold) THEN p.hold ELSE '{}' END, '$.endings') e \
+                LEFT JOIN payment_effect_keys k ON k.kind = 'ending' AND k.effect_key = json_extract(e.value, '$.key') \
+              WHERE {range:p.step_key} AND p.kind = 'payment' AND p.hold IS NOT NULL \
+                AND (k.step_key IS NULL OR k.step_key <> p.step_key)",
+    },
+    Check {
+        code: "webhook_unfounded",
+        about: "webhook",
+        sql: "SELECT d.delivery_id, d.order_id, d.kind || ' is told of payment ' || d.payment_id || ', which ' \
+                || CASE WHEN p.payment_id IS NULL THEN 'does not exist' WHEN p.order_id <> d.order_id THEN 'is for order ' || p.order_id \
+                   ELSE 'is ' || p.status END \
+              FROM webhook_deliveries d LEFT JOIN payments p ON p.payment_id = d.payment_id AND p.kind = 'payment' \
+              WHERE {range:d.delivery_id} AND (p.payment_id IS NULL OR p.order_id <> d.order_id OR NOT CASE d.kind \
+                WHEN 'payment.captured' THEN p.captured_minor > 0 WHEN 'payment.refunded' THEN p.refunded_minor > 0 \
+                ELSE p.status = 'declined' END)",
+    },
+    Check {
+        code: "webhook_unfounded",
+        about: "webhook",
+        sql: "SELECT d.event_id, d.order_id, d.kind || ' is to be told of payment ' || d.payment_id || ', which ' \
+                || CASE WHEN p.payment_id IS NULL THEN 'does not exist' WHEN p.order_id <> d.order_id THEN 'is for order ' || p.order_id \
+                   ELSE 'is ' || p.status END \
+              FROM webhook_outbox d LEFT JOIN payments p ON p.payment_id = d.payment_id AND p.kind = 'payment' \
+              WHERE {range:d.event_id} AND (p.payment_id IS NULL OR p.order_id <> d.order_id OR NOT CASE d.kind \
+                WHEN 'payment.captured' THEN p.captured_minor > 0 WHEN 'payment.refunded' THEN p.refunded_minor > 0 \
+                ELSE p.status = 'declined' END)",
+    },
+];
+
+/// The table that a check walks along, and its key.
+const TABLES: [(&str, &str); 4] = [
+    ("payments", "step_key"),
+    ("payments", "step_key"),
+    ("webhook_deliveries", "delivery_id"),
+    ("webhook_outbox", "event_id"),
+];
+
+impl SqliteStore {
+    async fn audited(&self, condition: &str, values: &[&str], limit: u32) -> Result<Vec<AuditPayment>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM payments WHERE {condition} LIMIT {limit}");
+        let rows = self
+            .database
+            .bounded(async {
+                let query =
+                    values.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, value| query.bind((*value).to_owned()));
+                query.fetch_all(self.database.reader()).await.map_err(SqlError::from)
+            })
+            .await?;
+        rows.iter().map(audited).collect()
+    }
+}
+
+fn audited(row: &AnyRow) -> Result<AuditPayment, StoreError> {
+    match read_document(row) {
+        Ok(document) => Ok(document.into()),
+        Err(error) => {
+            let text = |column: &str| row.try_get::<Option<String>, _>(column).ok().flatten().unwrap_or_default();
+            let (id, order) = (text("payment_id"), text("order_id"));
+            Ok(AuditPayment { id, order, ..AuditPayment::unreadable(text("step_key"), error.to_string()) })
+        }
+    }
+}
+
+#[async_trait]
+impl AuditStore for SqliteStore {
+    async fn by_order(&self, from: Start<'_>, upto: Option<&str>, limit: u32) -> Result<Vec<AuditPayment>, StoreError> {
+        let (mut condition, mut values) = match from {
+            Start::AfterOrder(order) => ("order_id > $1".to_owned(), vec![order]),
+            Start::Order(order) => ("order_id >= $1".to_owned(), vec![order]),
+            Start::After { order, payment } => ("(order_id, payment_id) > ($1, $2)".to_owned(), vec![order, payment]),
+        };
+        if let Some(upto) = upto {
+            values.push(upto);
+            condition += &format!(" AND order_id <= ${}", values.len());
+        }
+        condition += " AND kind = 'payment' ORDER BY order_id, payment_id";
+        self.audited(&condition, &values, limit).await
+    }
+
+    async fn by_key(&self, after: &str, limit: u32) -> Result<Vec<AuditPayment>, StoreError> {
+        self.audited("step_key > $1 ORDER BY step_key", &[after], limit).await
+    }
+
+    async fn of_key(&self, key: &str) -> Result<Option<AuditPayment>, StoreError> {
+        Ok(self.audited("step_key = $1", &[key], 1).await?.pop())
+    }
+
+    async fn ledger(&self, after: &str, upto: Option<&str>, limit: u32) -> Result<Vec<LedgerLine>, StoreError> {
+        let to = if upto.is_some() { " AND idempotency_key <= $3" } else { "" };
+        let sql = format!(
+            "SELECT idempotency_key, version, line FROM simulated_processor WHERE idempotency_key > $1{to} \
+             ORDER BY idempotency_key LIMIT $2"
+        );
+        let rows: Vec<(String, i64, String)> = self
+            .database
+            .bounded(async {
+                let mut query = sqlx::query_as(AssertSqlSafe(sql)).bind(after.to_owned()).bind(i64::from(limit));
+                if let Some(upto) = upto {
+                    query = query.bind(upto.to_owned());
+                }
+                query.fetch_all(self.database.reader()).await.map_err(SqlError::from)
+            })
+            .await?;
+        Ok(rows.into_iter().map(|(key, version, line)| LedgerLine::read(key, version, &line)).collect())
+    }
+
+    async fn ledger_line(&self, key: &str) -> Result<Option<LedgerLine>, StoreError> {
+        let sql = "SELECT version, line FROM simulated_processor WHERE idempotency_key = $1";
+        let row: Option<(i64, String)> = self
+            .database
+            .bounded(async {
+                let query = sqlx::query_as(sql).bind(key.to_owned());
+                query.fetch_optional(self.database.reader()).await.map_err(SqlError::from)
+            })
+            .await?;
+        Ok(row.map(|(version, line)| LedgerLine::read(key.to_owned(), version, &line)))
+    }
+
+    async fn breaches(&self) -> Result<Vec<Breach>, StoreError> {
+        let mut found = Vec::new();
+        for (check, (table, key)) in CHECKS.iter().zip(TABLES) {
+            let mut after = Some(String::new());
+            while let Some(from) = after {
+                let slice: Slice = self.database.slice(table, key, &from).await?;
+                found.extend(self.database.breaches(check, &slice, 0).await?);
+                after = slice.upto;
+            }
+        }
+        Ok(found)
+    }
+}
