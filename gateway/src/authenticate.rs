@@ -2,6 +2,8 @@
 //!
 //! Must not know: Pingora, upstreams.
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, header};
 use service_kit::{
     auth::{Claims, Verifier},
@@ -17,13 +19,13 @@ const CHALLENGE: &str = r#"Bearer realm="amends""#;
 const CHALLENGE_MALFORMED: &str =
     r#"Bearer realm="amends", error="invalid_token", error_description="the token is malformed""#;
 
-/// Verifies the caller's token.
+/// Verifies the token of a caller at that address.
 ///
 /// # Errors
-/// 401 without a good token; 503 when nobody can say whether it is good.
-pub(crate) async fn authenticate(verifier: &Verifier, headers: &HeaderMap) -> Result<Claims, Refusal> {
+/// 401 without a good token; 429 when too many bad ones came from there; 503 when its signature or revocation cannot be checked.
+pub(crate) async fn authenticate(verifier: &Verifier, from: IpAddr, headers: &HeaderMap) -> Result<Claims, Refusal> {
     let token = bearer(headers)?;
-    verifier.verify(token).await.map_err(|error| Problem::from(error).into())
+    verifier.verify_from(from, token).await.map_err(|error| Problem::from(error).into())
 }
 
 /// Whether the token's scopes allow what the route asks for.

@@ -36,6 +36,19 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How often a caller may ask.
     pub rate_limit: RateLimits,
+    /// What callers without a token may ask about the services behind.
+    pub probes: Probes,
+}
+
+/// What callers without a token may ask the services behind, over gRPC. Off unless set: who is well, and what there is to call, is no
+/// business of the whole world. `amends up` sets both. `/healthz` and `/readyz` are about the gateway itself, and always there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Probes {
+    /// Passes `grpc.health.v1.Health` on to the order service.
+    pub health: bool,
+    /// Passes `grpc.reflection` (v1 and v1alpha) on to the order service.
+    pub reflection: bool,
 }
 
 /// The certificate callers see.
@@ -67,8 +80,26 @@ pub struct Upstreams {
 pub struct Limits {
     /// Connections at once; more are answered 503 and closed. One costs about 25 KiB while idle.
     pub connections: usize,
-    /// Requests at once, over all connections; more are answered 503.
+    /// Connections at once from one address (an IPv6 address counts as its /64; addresses in `trusted_proxies` are exempt). For one
+    /// more, the one that has been idle longest is closed; where none is idle, the answer is 503. Enough for the many callers behind
+    /// one NAT, and an eighth of what there is.
+    pub connections_per_address: usize,
+    /// Requests being answered at once, over all connections; more are answered 503. Streams are counted apart.
     pub requests: usize,
+    /// Requests being answered at once for one address, of callers without a token; more are answered 429. They log in, mostly, and
+    /// the token service answers fewer at once than this.
+    pub requests_per_address: usize,
+    /// Requests being answered at once for one token subject, from any number of addresses; more are answered 429. A back office that
+    /// orders for thousands still gets 2,000 answers a second at 128 ms each; and one subject alone cannot take what one order service
+    /// lets wait (1,024).
+    pub requests_per_subject: usize,
+    /// Streams of answers open at once: `WatchOrder`, health and reflection.
+    pub open_streams: usize,
+    /// Streams open at once for one address, of callers without a token; more are answered 429. One load balancer watches health with
+    /// one; a few people behind one address look at reflection.
+    pub open_streams_per_address: usize,
+    /// Streams open at once for one token subject; more are answered 429. A quarter of what one order service serves (256).
+    pub open_streams_per_subject: usize,
     /// Requests at once on one HTTP/2 connection.
     pub streams: u32,
     /// Bytes of a request's head. Two tokens fit in; more is refused with 431.
@@ -77,8 +108,21 @@ pub struct Limits {
     pub headers: usize,
     /// Bytes of the request target; more is refused with 414.
     pub target_bytes: usize,
-    /// Bytes of a request's body; more is refused with 413. Does not hold for gRPC streams of requests, which none of ours has.
+    /// Bytes of a request's body; more is refused with 413.
     pub body_bytes: u64,
+    /// Bytes a second that a body must bring on average, once `timeouts.body_ms` have passed; a slower one is refused with 408. A
+    /// telephone with one bar is faster.
+    pub body_bytes_per_second: u64,
+    /// Bytes of bodies that are still arriving, of all callers, counted as at least 4 KiB each. A body of up to 64 KiB is read whole
+    /// before anything else is taken for its request; more than this at once is answered 503.
+    pub waiting_bytes: usize,
+    /// The same for one caller: one subject, or one address of callers without a token; more is answered 429. That is 1,024 half-sent
+    /// requests, where an honest caller has a handful for a moment.
+    pub waiting_bytes_per_caller: usize,
+    /// Bodies longer than 64 KiB at once, which are passed on while they arrive. No service of ours takes such a body.
+    pub long_bodies: usize,
+    /// The same for one caller.
+    pub long_bodies_per_caller: usize,
 }
 
 /// How long things may take, in milliseconds.
@@ -89,8 +133,10 @@ pub struct Timeouts {
     pub head_ms: u64,
     /// How long a connection may be idle between requests.
     pub idle_ms: u64,
-    /// How long a body may pause.
+    /// How long a body may pause, and how long it may be slower than `limits.body_bytes_per_second`.
     pub body_ms: u64,
+    /// How long a whole body may take to arrive, at whatever rate; a later one is refused with 408.
+    pub body_whole_ms: u64,
     /// How long a caller may take to read what we have for it.
     pub write_ms: u64,
     /// How long connecting to an upstream may take.
@@ -101,7 +147,9 @@ pub struct Timeouts {
     pub identity_ms: u64,
     /// A whole question to the order service: more than it waits for a saga (`Prefer: wait`).
     pub answer_ms: u64,
-    /// A whole stream of answers.
+    /// A whole stream of answers, after which the caller is told to open another (gRPC `UNAVAILABLE`): longer than the order service
+    /// lets one last, and short enough that a forgotten stream is given back. A stream in which the service behind speaks just before
+    /// ends when it speaks again, or as much later.
     pub stream_ms: u64,
     /// How long requests may take to end once shutdown has begun.
     pub drain_ms: u64,
@@ -117,6 +165,9 @@ pub struct RateLimits {
     pub subject: Rate,
     /// Per address, for requests without a valid token. An IPv6 address counts as its /64.
     pub address: Rate,
+    /// Per address, for questions about health and about what is served (see `gateway.probes`): what watches asks once in a second or
+    /// two, and keeps streams open.
+    pub probe: Rate,
 }
 
 /// A token bucket.
@@ -141,6 +192,7 @@ impl Default for Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             rate_limit: RateLimits::default(),
+            probes: Probes::default(),
         }
     }
 }
@@ -159,12 +211,23 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 8192,
+            connections_per_address: 1024,
             requests: 4096,
+            requests_per_address: 256,
+            requests_per_subject: 256,
+            open_streams: 1024,
+            open_streams_per_address: 16,
+            open_streams_per_subject: 64,
             streams: 100,
             head_bytes: 16 * 1024,
             headers: 100,
             target_bytes: 8 * 1024,
             body_bytes: 1024 * 1024,
+            body_bytes_per_second: 1024,
+            waiting_bytes: 64 * 1024 * 1024,
+            waiting_bytes_per_caller: 4 * 1024 * 1024,
+            long_bodies: 64,
+            long_bodies_per_caller: 4,
         }
     }
 }
@@ -175,12 +238,13 @@ impl Default for Timeouts {
             head_ms: 10_000,
             idle_ms: 60_000,
             body_ms: 15_000,
+            body_whole_ms: 30_000,
             write_ms: 30_000,
             connect_ms: 1_000,
             upstream_idle_ms: 10_000,
             identity_ms: 10_000,
             answer_ms: 35_000,
-            stream_ms: 3_600_000,
+            stream_ms: 900_000,
             drain_ms: 10_000,
         }
     }
@@ -192,6 +256,7 @@ impl Default for RateLimits {
             enabled: true,
             subject: Rate { per_second: 2_000, burst: 4_000 },
             address: Rate { per_second: 200, burst: 400 },
+            probe: Rate { per_second: 10, burst: 40 },
         }
     }
 }
@@ -230,18 +295,37 @@ impl Section for Config {
         }
         for (key, is_zero) in [
             ("limits.connections", limits.connections == 0),
+            ("limits.connections_per_address", limits.connections_per_address == 0),
             ("limits.requests", limits.requests == 0),
+            ("limits.requests_per_address", limits.requests_per_address == 0),
+            ("limits.requests_per_subject", limits.requests_per_subject == 0),
+            ("limits.open_streams", limits.open_streams == 0),
+            ("limits.open_streams_per_address", limits.open_streams_per_address == 0),
+            ("limits.open_streams_per_subject", limits.open_streams_per_subject == 0),
             ("limits.streams", limits.streams == 0),
             ("limits.body_bytes", limits.body_bytes == 0),
+            ("limits.body_bytes_per_second", limits.body_bytes_per_second == 0),
+            ("limits.long_bodies", limits.long_bodies == 0),
+            ("limits.long_bodies_per_caller", limits.long_bodies_per_caller == 0),
         ] {
             if is_zero {
                 wrong(key, "must be at least 1");
+            }
+        }
+        for (key, bytes) in [
+            ("limits.waiting_bytes", limits.waiting_bytes),
+            ("limits.waiting_bytes_per_caller", limits.waiting_bytes_per_caller),
+        ] {
+            // One body that is read first, and what its request costs besides.
+            if bytes < 128 * 1024 {
+                wrong(key, "must be at least 131072");
             }
         }
         for (key, value) in [
             ("timeouts.head_ms", timeouts.head_ms),
             ("timeouts.idle_ms", timeouts.idle_ms),
             ("timeouts.body_ms", timeouts.body_ms),
+            ("timeouts.body_whole_ms", timeouts.body_whole_ms),
             ("timeouts.write_ms", timeouts.write_ms),
             ("timeouts.connect_ms", timeouts.connect_ms),
             ("timeouts.upstream_idle_ms", timeouts.upstream_idle_ms),
@@ -253,7 +337,11 @@ impl Section for Config {
                 wrong(key, "must be between 1 and 86400000 (one day)");
             }
         }
-        for (key, rate) in [("rate_limit.subject", rate_limit.subject), ("rate_limit.address", rate_limit.address)] {
+        for (key, rate) in [
+            ("rate_limit.subject", rate_limit.subject),
+            ("rate_limit.address", rate_limit.address),
+            ("rate_limit.probe", rate_limit.probe),
+        ] {
             if !(1..=1_000_000).contains(&rate.per_second) || !(1..=1_000_000).contains(&rate.burst) {
                 wrong(key, "per_second and burst must be between 1 and 1000000");
             }
@@ -292,6 +380,8 @@ mod tests {
             .set("gateway.upstreams.identity", "nowhere")
             .set("gateway.limits.headers", 7)
             .set("gateway.timeouts.head_ms", 0)
+            .set("gateway.limits.requests_per_subject", 0)
+            .set("gateway.limits.waiting_bytes_per_caller", 4096)
             .set("gateway.rate_limit.subject", r#"{"per_second":0,"burst":1}"#)
             .set("gateway.redis_url", "http://x")
             .set("gateway.nonsense", 1);
@@ -299,6 +389,8 @@ mod tests {
         let keys: Vec<&str> = errors.0.iter().map(|error| error.key.as_str()).collect();
         for key in [
             "gateway.limits.headers",
+            "gateway.limits.requests_per_subject",
+            "gateway.limits.waiting_bytes_per_caller",
             "gateway.nonsense",
             "gateway.rate_limit.subject",
             "gateway.redis_url",

@@ -1,4 +1,4 @@
-//! Connections: accepted up to a bound, told apart by their first bytes, judged head by head, closed with care.
+//! Connections: accepted up to a bound and a share, told apart by their first bytes, judged head by head, closed with care.
 //!
 //! Pingora's own accept loop waits for HTTP/2's preface without a bound, and its read timeout is per read, so a caller that
 //! sends one byte now and then holds a connection for ever. So the loop is ours: it waits for the first bytes and for each
@@ -13,28 +13,35 @@ use std::{
 };
 
 use amends_primitives::IdSource;
+use http::StatusCode;
 use pingora_core::{
     apps::{HttpServerApp as _, ServerApp as _},
-    protocols::{SocketDigest, UniqueIDType, http::ServerSession, l4::socket::SocketAddr as PeerAddr},
+    protocols::{
+        SocketDigest, UniqueIDType, http::ServerSession, l4::socket::SocketAddr as PeerAddr, raw_connect::ProxyDigest,
+    },
     server::ShutdownWatch,
 };
+use pingora_http::ResponseHeader;
 use pingora_proxy::HttpProxy;
-use service_kit::{context::Correlation, problem::Problem};
+use service_kit::context::Correlation;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, oneshot},
+    sync::oneshot,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admission::connections_full,
     config::{Config, millis},
+    crowd::{Crowd, Member},
     hygiene::{self, Flaw, Framing, HeadLimits, HeadScanner, Opening},
     observe::{Observer, Summary},
     proxy::Gateway,
     refusal::Refusal,
+    shares::{self, Owner, Shares},
     stream::{Guarded, Transport},
 };
 
@@ -42,6 +49,8 @@ use crate::{
 const EMPTY_LINES_MAX: usize = 2;
 /// Callers that came when there was no room, told so at once. Beyond these, connections are just closed.
 const TURNED_AWAY_AT_ONCE_MAX: usize = 64;
+/// Those from one address, so that others still hear why.
+const TURNED_AWAY_PER_ADDRESS_MAX: usize = 16;
 /// After our last byte a caller may still be sending. Closing at once would reset the connection, and the caller would lose
 /// the answer that says why.
 const LINGER_MAX: Duration = Duration::from_secs(2);
@@ -58,7 +67,8 @@ pub(crate) struct Front {
     head: Duration,
     idle: Duration,
     write: Duration,
-    connections_max: usize,
+    crowd: Arc<Crowd>,
+    lobby: Shares,
 }
 
 impl Front {
@@ -70,6 +80,9 @@ impl Front {
         config: &Config,
     ) -> Self {
         let limits = &config.limits;
+        let (total, per_address) = (TURNED_AWAY_AT_ONCE_MAX, TURNED_AWAY_PER_ADDRESS_MAX);
+        let turned_away = shares::Limits { total, per_address, per_subject: 0 };
+        let held = observer.held("turned_away");
         Self {
             app,
             observer,
@@ -79,7 +92,12 @@ impl Front {
             head: millis(config.timeouts.head_ms),
             idle: millis(config.timeouts.idle_ms),
             write: millis(config.timeouts.write_ms),
-            connections_max: limits.connections,
+            crowd: Arc::new(Crowd::new(
+                limits.connections,
+                limits.connections_per_address,
+                config.trusted_proxies.clone(),
+            )),
+            lobby: Shares::new(turned_away, held),
         }
     }
 
@@ -88,8 +106,6 @@ impl Front {
         let (tell, shutdown) = tokio::sync::watch::channel(false);
         let cut = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let room = Arc::new(Semaphore::new(self.connections_max));
-        let lobby = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE_MAX));
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -106,16 +122,16 @@ impl Front {
                 }
             };
             let front = Arc::clone(&self);
-            if let Ok(permit) = Arc::clone(&room).try_acquire_owned() {
+            if let Some(place) = self.crowd.enter(peer.ip()) {
                 let (shutdown, cut) = (shutdown.clone(), cut.clone());
                 tasks.spawn(async move {
                     tokio::select! {
-                        () = front.connection(socket, peer, shutdown) => {}
+                        () = front.connection(socket, peer, shutdown, place.member()) => {}
                         () = cut.cancelled() => {}
                     }
-                    drop(permit);
+                    drop(place);
                 });
-            } else if let Ok(permit) = Arc::clone(&lobby).try_acquire_owned() {
+            } else if let Ok(permit) = self.lobby.take(&Owner::from(peer.ip()), 1) {
                 tasks.spawn(async move {
                     front.turn_away(socket, peer).await;
                     drop(permit);
@@ -134,16 +150,16 @@ impl Front {
         self.app.cleanup().await;
     }
 
-    async fn connection(&self, socket: TcpStream, peer: SocketAddr, shutdown: ShutdownWatch) {
+    async fn connection(&self, socket: TcpStream, peer: SocketAddr, shutdown: ShutdownWatch, member: &Arc<Member>) {
         let _connected = self.observer.connected();
         // Answers are written whole; waiting to fill a segment only delays them.
         let _ = socket.set_nodelay(true);
         let id = socket.as_raw_fd();
         let Some(tls) = &self.tls else {
-            return self.exchange(Box::new(socket), id, peer, shutdown).await;
+            return self.exchange(Box::new(socket), id, peer, shutdown, member).await;
         };
         match timeout(self.head, tls.accept(socket)).await {
-            Ok(Ok(stream)) => self.exchange(Box::new(stream), id, peer, shutdown).await,
+            Ok(Ok(stream)) => self.exchange(Box::new(stream), id, peer, shutdown, member).await,
             Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
             Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
         }
@@ -156,12 +172,17 @@ impl Front {
         id: UniqueIDType,
         peer: SocketAddr,
         mut shutdown: ShutdownWatch,
+        member: &Arc<Member>,
     ) {
         let digest = SocketDigest::from_raw_fd(id);
         let _ = digest.peer_addr.set(Some(PeerAddr::Inet(peer)));
-        let (mut stream, mut returned) = Guarded::new(transport, id, Arc::new(digest), SystemTime::now());
+        let connection = match ResponseHeader::build(StatusCode::OK, None) {
+            Ok(unused) => ProxyDigest::new(Box::new(unused), Some(Box::new(Arc::clone(member)))),
+            Err(error) => return tracing::error!(%error, "Pingora makes no empty header"),
+        };
+        let (mut stream, mut returned) = Guarded::new(transport, id, Arc::new(digest), SystemTime::now(), connection);
         for number in 0..REQUESTS_PER_CONNECTION_MAX {
-            match self.read_head(&mut stream, number == 0, &mut shutdown).await {
+            match self.read_head(&mut stream, number == 0, &mut shutdown, member).await {
                 Ok(Arrived::Http1 { head, framing }) => {
                     stream.admit(head, framing);
                     let mut session = ServerSession::new_http1(Box::new(stream));
@@ -182,7 +203,7 @@ impl Front {
                 }
                 Ok(Arrived::Http2) => {
                     stream.open();
-                    self.app.process_new(Box::new(stream), &shutdown).await;
+                    self.serve_h2(stream, shutdown, member).await;
                     return self.linger(&mut returned).await;
                 }
                 Ok(Arrived::Nothing) => return,
@@ -195,12 +216,27 @@ impl Front {
         }
     }
 
+    /// Serves requests over HTTP/2 until the connection is over. Told to stop, or to give way, it sends GOAWAY and lets streams end.
+    async fn serve_h2(&self, stream: Guarded, mut shutdown: ShutdownWatch, member: &Arc<Member>) {
+        let (tell, told_here) = tokio::sync::watch::channel(*shutdown.borrow());
+        let served = self.app.process_new(Box::new(stream), &told_here);
+        tokio::pin!(served);
+        tokio::select! {
+            _ = &mut served => return,
+            () = told(&mut shutdown) => {}
+            () = member.gives_way() => {}
+        }
+        let _ = tell.send(true);
+        served.await;
+    }
+
     /// Waits for the head of the next request, whole, and judges it.
     async fn read_head(
         &self,
         stream: &mut Guarded,
         is_first: bool,
         shutdown: &mut ShutdownWatch,
+        member: &Arc<Member>,
     ) -> Result<Arrived, Flaw> {
         let mut scanner = HeadScanner::default();
         let mut is_h1 = !is_first;
@@ -240,6 +276,7 @@ impl Front {
                 arrived = timeout_at(deadline, stream.receive()) => arrived,
                 // Between requests nobody loses anything; a request that has begun may still arrive.
                 () = told(shutdown), if !has_begun => return Ok(Arrived::Nothing),
+                () = member.gives_way() => return Ok(Arrived::Nothing),
             };
             match arrived {
                 Ok(Ok(0) | Err(_)) => return Ok(Arrived::Nothing),
@@ -282,8 +319,7 @@ impl Front {
 
     /// There is no room for this connection.
     async fn turn_away(&self, mut socket: TcpStream, peer: SocketAddr) {
-        let problem = Problem::new(service_kit::problem::ErrorKind::Unavailable, "overloaded", "too many connections");
-        let refusal = Refusal::from(problem.retry_after(Duration::from_secs(1)));
+        let refusal = connections_full();
         let correlation = Correlation::fresh(&*self.ids);
         self.note(peer, &refusal, &correlation);
         if self.tls.is_none() {

@@ -52,6 +52,8 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
     "trailer",
     "http2-settings",
+    // Met by us: the body is here, or on its way, before the upstream hears of the request.
+    "expect",
 ];
 
 /// Removes what may not go on. `is_grpc` keeps `te: trailers`, without which gRPC servers may refuse to answer.

@@ -4,10 +4,12 @@
 //! A request's way is in [`proxy`], phase by phase. Must not know: orders, payments, stock, how tokens are made.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
+mod admission;
 mod authenticate;
 mod client;
 pub mod config;
 mod connection;
+mod crowd;
 mod headers;
 mod health;
 mod hygiene;
@@ -16,6 +18,7 @@ mod observe;
 mod proxy;
 mod refusal;
 mod routes;
+mod shares;
 mod stream;
 mod tls;
 mod upstream;
@@ -35,14 +38,14 @@ use service_kit::{
     auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
     kv::Redis,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 
 pub use client::{Network, NotANetwork};
 pub use config::Config;
 
 use crate::{
-    config::millis, connection::Front, health::Health, limits::Limiter, observe::Observer, proxy::Gateway,
-    upstream::Places,
+    admission::Admission, config::millis, connection::Front, health::Health, limits::Limiter, observe::Observer,
+    proxy::Gateway, upstream::Places,
 };
 
 /// Where the gateway listens, ports resolved.
@@ -121,7 +124,7 @@ pub async fn build_with(
         observer: observer.clone(),
         health: Health::new(runtime.readiness.clone(), runtime.shutdown.clone()),
         ids: Arc::clone(&runtime.ids),
-        places_left: Arc::new(Semaphore::new(config.limits.requests)),
+        admission: Admission::new(&config.limits, &observer),
         config,
     };
     let app = Arc::new(pingora(gateway, &front_config));

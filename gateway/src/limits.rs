@@ -11,7 +11,10 @@ use amends_primitives::Clock;
 use parking_lot::Mutex;
 use service_kit::kv::{Redis, Unavailable};
 
-use crate::config::{Rate, RateLimits};
+use crate::{
+    client::network,
+    config::{Rate, RateLimits},
+};
 
 /// More locks than there are cores, so that they seldom meet.
 const SHARDS: usize = 16;
@@ -25,6 +28,8 @@ pub(crate) enum Caller<'a> {
     Subject(&'a str),
     /// Nobody we know, from there.
     Address(IpAddr),
+    /// A question about health, or about what is served, from there.
+    Probe(IpAddr),
 }
 
 /// Whether there was a token in the bucket.
@@ -88,6 +93,7 @@ impl Limiter {
         let (rate, key) = match caller {
             Caller::Subject(subject) => (self.rates.subject, format!("s:{subject}")),
             Caller::Address(address) => (self.rates.address, format!("a:{}", network(address))),
+            Caller::Probe(address) => (self.rates.probe, format!("p:{}", network(address))),
         };
         match &self.buckets {
             Buckets::Local { clock, shards, hasher } => {
@@ -139,14 +145,6 @@ fn take_local(buckets: &mut HashMap<Box<str>, i64>, key: String, rate: Rate, now
     Taken::Yes
 }
 
-/// Who counts as one: with IPv6 everybody has a /64 to themselves.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(std::net::Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use amends_primitives::ManualClock;
@@ -155,7 +153,7 @@ mod tests {
 
     fn rates(per_second: u32, burst: u32) -> RateLimits {
         let rate = Rate { per_second, burst };
-        RateLimits { enabled: true, subject: rate, address: rate }
+        RateLimits { enabled: true, subject: rate, address: rate, probe: rate }
     }
 
     #[tokio::test]

@@ -17,6 +17,9 @@ use service_kit::{
 /// How the gateway calls itself.
 pub(crate) const SERVICE: &str = "gateway";
 
+/// The code of a stream that ended because of its age, which is no failure.
+pub(crate) const STREAM_EXPIRED: &str = "stream_expired";
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamLabels {
     service: &'static str,
@@ -39,6 +42,11 @@ struct ProtocolLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HeldLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RetryLabels {
     peer_service: &'static str,
 }
@@ -51,6 +59,7 @@ pub(crate) struct Observer {
     refusals: Family<RefusalLabels, Counter>,
     retries: Family<RetryLabels, Counter>,
     active: Family<ProtocolLabels, Gauge>,
+    held: Family<HeldLabels, Gauge>,
     connections: Gauge,
 }
 
@@ -102,8 +111,14 @@ impl Observer {
             refusals: metrics.counter("gateway_refusals_total", "Requests the gateway refused itself, by code"),
             retries: metrics.counter("gateway_upstream_retries_total", "Requests sent again on another connection"),
             active: metrics.gauge("gateway_active_requests", "Requests being answered"),
+            held: metrics.gauge("gateway_held", "What requests hold of what there is, by kind (see gateway.limits)"),
             connections: metrics.get_or_register("gateway_connections", "Open connections of callers", Gauge::default),
         }
+    }
+
+    /// How much of one kind of finite thing is held.
+    pub(crate) fn held(&self, kind: &'static str) -> Gauge {
+        self.held.get_or_create_owned(&HeldLabels { kind })
     }
 
     /// Counts a connection while the returned value lives.
@@ -161,7 +176,8 @@ impl Observer {
         if let Some(code) = summary.refused {
             self.refusals.get_or_create(&RefusalLabels { code: code.to_owned() }).inc();
         }
-        let failed = summary.status >= 500 || summary.grpc_code.is_some_and(is_fault);
+        let is_expired = summary.refused == Some(STREAM_EXPIRED);
+        let failed = summary.status >= 500 || (summary.grpc_code.is_some_and(is_fault) && !is_expired);
         // One event, two levels: a macro per level is what tracing asks for.
         macro_rules! line {
             ($level:ident) => {

@@ -1,10 +1,11 @@
 //! The request's way through the gateway, phase by phase, in the order in which they run:
-//! refuse the ambiguous, find the route, authenticate, limit, choose an upstream, clean, pass on, and say what happened.
+//! refuse the ambiguous, find the route, authenticate, limit, receive, choose an upstream, clean, pass on, and say what happened.
 
 mod admit;
 mod answer;
 mod ctx;
 mod head;
+mod receive;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,11 +19,16 @@ use pingora_core::{
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use service_kit::{auth::Verifier, context::CORRELATION_HEADER};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use self::{answer::judge, ctx::Ctx, head::origin_form};
+use self::{
+    answer::{judge, stream_expired},
+    ctx::Ctx,
+    head::origin_form,
+};
 use crate::{
+    admission::Admission,
     config::{Config, millis},
     headers,
     health::Health,
@@ -45,8 +51,8 @@ pub(crate) struct Gateway {
     pub(crate) observer: Observer,
     pub(crate) health: Health,
     pub(crate) ids: Arc<dyn IdSource>,
-    /// Places for requests being answered.
-    pub(crate) places_left: Arc<Semaphore>,
+    /// What callers may hold at once.
+    pub(crate) admission: Admission,
 }
 
 impl Gateway {
@@ -90,20 +96,24 @@ impl ProxyHttp for Gateway {
         let span = ctx.span.clone();
         let context = ctx.context.clone();
         let admitted = context.scope(self.admit(session, ctx).instrument(span)).await;
-        match admitted {
-            Ok(Route { target: Target::Forward(_), .. }) => {
-                origin_form(session.req_header_mut())?;
-                Ok(false)
+        let refusal = match admitted {
+            Ok((route @ Route { target: Target::Forward(_), .. }, owner)) => {
+                match self.receive(session, ctx, route, &owner).await? {
+                    Ok(()) => {
+                        origin_form(session.req_header_mut())?;
+                        return Ok(false);
+                    }
+                    Err(refusal) => refusal,
+                }
             }
-            Ok(route) => {
+            Ok((route, _)) => {
                 self.answer_health(session, ctx, route.target).await?;
-                Ok(true)
+                return Ok(true);
             }
-            Err(refusal) => {
-                self.refuse(session, ctx, &refusal).await?;
-                Ok(true)
-            }
-        }
+            Err(refusal) => refusal,
+        };
+        self.refuse(session, ctx, &refusal).await?;
+        Ok(true)
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
@@ -113,13 +123,19 @@ impl ProxyHttp for Gateway {
             Ok((address, addresses)) => {
                 ctx.addresses = addresses;
                 ctx.asked = Some(Instant::now());
+                // Each attempt sends the body from its beginning.
+                ctx.body_bytes = 0;
                 if !ctx.tried.is_empty() {
                     self.observer.retried(upstream.name());
                     ctx.span.record("retry.attempt", ctx.tried.len());
                 }
                 ctx.tried.push(address);
                 ctx.span.record("peer.service", upstream.name());
-                Ok(self.places.peer(upstream, address, ctx.left()))
+                let mut left = ctx.left();
+                if ctx.body_since.is_some() {
+                    left = left.min(millis(self.config.timeouts.body_whole_ms));
+                }
+                Ok(self.places.peer(upstream, address, left))
             }
             Err(error) => Err(Error::because(ErrorType::ConnectNoRoute, "no address", error).into_up()),
         }
@@ -162,7 +178,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_end: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
         ctx.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
@@ -171,10 +187,10 @@ impl ProxyHttp for Gateway {
             return Err(Error::explain(ErrorType::HTTPStatus(413), "the body is too large").into_down());
         }
         if ctx.is_late() {
-            ctx.pending = Some(Flaw::BodyTooSlow.into());
+            ctx.pending = Some(if ctx.has_stream_age() { stream_expired() } else { Flaw::BodyTooSlow.into() });
             return Err(Error::explain(ErrorType::ReadTimedout, "the body took too long").into_down());
         }
-        Ok(())
+        self.check_pace(ctx, is_end)
     }
 
     async fn upstream_response_filter(
@@ -239,7 +255,7 @@ impl ProxyHttp for Gateway {
         self.attempt_ended(ctx, Outcome::Broken);
         let mut error = error.more_context(format!("upstream {peer}"));
         let may_repeat = ctx.tried.len() < ADDRESSES_MAX
-            && session.response_written().is_none()
+            && session.response_written().is_none_or(|written| written.status.is_informational())
             && !session.as_ref().retry_buffer_truncated()
             && is_repeatable(session.req_header(), ctx)
             && !ctx.is_late();
@@ -327,7 +343,8 @@ impl ProxyHttp for Gateway {
 fn is_repeatable(head: &RequestHeader, ctx: &Ctx) -> bool {
     if ctx.is_grpc {
         // Creating and cancelling are idempotent too, but only the order service can read whether the key is there.
-        return matches!(ctx.route, Some(Route { access: Access::Public | Access::AnyScope(["orders:read", ..]), .. }));
+        let reads = Access::AnyScope(&["orders:read", "orders:admin"]);
+        return ctx.route.is_some_and(|Route { access, .. }| access == reads || matches!(access, Access::Probe(_)));
     }
     head.method.is_idempotent() || head.headers.contains_key("idempotency-key")
 }

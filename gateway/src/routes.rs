@@ -44,10 +44,21 @@ pub(crate) enum Target {
 pub(crate) enum Access {
     /// Anybody.
     Public,
+    /// Any caller, where the configuration lets such questions through.
+    Probe(Probe),
     /// Whoever has a token.
     Token,
     /// Whoever has a token with one of these scopes.
     AnyScope(&'static [&'static str]),
+}
+
+/// A question about the services behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// Whether they are well.
+    Health,
+    /// What there is to call.
+    Reflection,
 }
 
 /// How long a request may take.
@@ -57,8 +68,17 @@ pub(crate) enum Patience {
     Short,
     /// One question, one answer: `POST /v1/orders` waits for a saga.
     Answer,
-    /// A stream the caller reads for as long as it likes.
+    /// One question, and a stream of answers the caller reads for as long as it likes.
     Stream,
+    /// Questions and answers in turn, for as long as the caller likes: the request's body ends last.
+    Dialogue,
+}
+
+impl Patience {
+    /// Whether it is a stream, which is counted apart.
+    pub(crate) const fn is_stream(self) -> bool {
+        matches!(self, Self::Stream | Self::Dialogue)
+    }
 }
 
 /// What is known about a request before it is passed on.
@@ -78,6 +98,8 @@ pub(crate) struct Route {
 const READ: Access = Access::AnyScope(&["orders:read", "orders:admin"]);
 const WRITE: Access = Access::AnyScope(&["orders:write"]);
 const ITEMS: Access = Access::AnyScope(&["items:read"]);
+const HEALTH: Access = Access::Probe(Probe::Health);
+const REFLECTION: Access = Access::Probe(Probe::Reflection);
 
 /// The methods that ask for nothing to change.
 const READS: &[Method] = &[Method::GET, Method::HEAD, Method::OPTIONS];
@@ -127,10 +149,10 @@ const GRPC: &[Rule] = &[
     grpc("/amends.orders.v1.OrderService/WatchOrder", READ, Patience::Stream),
     // A method of a newer order service: it decides.
     grpc("/amends.orders.v1.OrderService", Access::Token, Patience::Answer),
-    grpc("/grpc.health.v1.Health/Watch", Access::Public, Patience::Stream),
-    grpc("/grpc.health.v1.Health", Access::Public, Patience::Answer),
-    grpc("/grpc.reflection.v1.ServerReflection", Access::Public, Patience::Stream),
-    grpc("/grpc.reflection.v1alpha.ServerReflection", Access::Public, Patience::Stream),
+    grpc("/grpc.health.v1.Health/Watch", HEALTH, Patience::Stream),
+    grpc("/grpc.health.v1.Health", HEALTH, Patience::Answer),
+    grpc("/grpc.reflection.v1.ServerReflection", REFLECTION, Patience::Dialogue),
+    grpc("/grpc.reflection.v1alpha.ServerReflection", REFLECTION, Patience::Dialogue),
 ];
 
 /// The route of a request, if there is one.
@@ -204,7 +226,10 @@ mod tests {
         assert_eq!(find("/amends.orders.v1.OrderService/CreateOrder"), Some((WRITE, Patience::Answer)));
         assert_eq!(find("/amends.orders.v1.OrderService/WatchOrder"), Some((READ, Patience::Stream)));
         assert_eq!(find("/amends.orders.v1.OrderService/New"), Some((Access::Token, Patience::Answer)));
-        assert_eq!(find("/grpc.health.v1.Health/Check"), Some((Access::Public, Patience::Answer)));
+        assert_eq!(find("/grpc.health.v1.Health/Check"), Some((HEALTH, Patience::Answer)));
+        assert_eq!(find("/grpc.health.v1.Health/Watch"), Some((HEALTH, Patience::Stream)));
+        let dialogue = find("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+        assert_eq!(dialogue, Some((REFLECTION, Patience::Dialogue)));
         assert_eq!(find("/amends.payments.v1.PaymentService/Charge"), None);
         assert_eq!(find("/v1/orders"), None);
         assert!(is_grpc_path("/amends.orders.v1.OrderService/CreateOrder") && !is_grpc_path("/v1/orders"));

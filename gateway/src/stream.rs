@@ -34,8 +34,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug> Transpor
 const WRITE_BUFFER_BYTES: usize = 4096;
 /// Read at once while waiting for a head: what an idle connection keeps.
 const HEAD_BUFFER_BYTES: usize = 2 * 1024;
-/// Read at once of a body.
-const READ_BUFFER_BYTES: usize = 16 * 1024;
+/// Read at once of a body, at most.
+pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Which of the bytes that arrive may be read now.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ pub(crate) struct Guarded {
     since: SystemTime,
     id: UniqueIDType,
     socket: Arc<SocketDigest>,
+    /// The connection, where requests find it: Pingora hands this to each of them, and we are behind no CONNECT proxy.
+    connection: Arc<ProxyDigest>,
     /// Gets the transport back when Pingora drops the stream, so that it can be closed with care.
     returns_to: Option<oneshot::Sender<Box<dyn Transport>>>,
 }
@@ -71,6 +73,7 @@ impl Guarded {
         id: UniqueIDType,
         socket: Arc<SocketDigest>,
         since: SystemTime,
+        connection: ProxyDigest,
     ) -> (Self, oneshot::Receiver<Box<dyn Transport>>) {
         let (returns_to, returned) = oneshot::channel();
         let guarded = Self {
@@ -80,6 +83,7 @@ impl Guarded {
             since,
             id,
             socket,
+            connection: Arc::new(connection),
             returns_to: Some(returns_to),
         };
         (guarded, returned)
@@ -129,7 +133,7 @@ impl Guarded {
 
     /// How many of the received bytes may be read now; `None` where the request is over.
     fn readable(&mut self, room: usize) -> io::Result<Option<usize>> {
-        let offered = self.received.len().min(room);
+        let offered = self.received.len().min(room).min(READ_BUFFER_BYTES);
         match &mut self.window {
             Window::Shut | Window::Length { head: 0, body: 0 } => Ok(None),
             Window::Open => Ok(Some(offered)),
@@ -269,7 +273,7 @@ impl GetTimingDigest for Guarded {
 
 impl GetProxyDigest for Guarded {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
+        Some(Arc::clone(&self.connection))
     }
 }
 

@@ -33,7 +33,7 @@ use crate::{
 pub const SERVICE: &str = "order-service";
 
 /// An order of 100 lines is below 20 KiB; nothing asked of this service is larger.
-const MESSAGE_BYTES_MAX: usize = http::BODY_BYTES_MAX;
+pub(crate) const MESSAGE_BYTES_MAX: usize = http::BODY_BYTES_MAX;
 
 /// Where it listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

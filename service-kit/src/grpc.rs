@@ -1,6 +1,7 @@
 //! Serving and calling gRPC. Servers are axum routers underneath, so limits, draining, spans and metrics are those of HTTP.
 
 mod channel;
+mod explain;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -127,6 +128,7 @@ impl Server {
         }
         let router = self.routes.routes().prepare().into_axum_router();
         let router = router.layer(CatchPanicLayer::custom(|panic| http::panicked_grpc(&panic)));
+        let router = router.layer(axum::middleware::from_fn(explain::explain));
         let router = match self.verifier {
             Some(verifier) => router.layer(AuthLayer::new(verifier)),
             None => router,

@@ -2,6 +2,7 @@
 
 mod json;
 mod server;
+mod strict;
 
 use std::{any::Any, time::Duration};
 
@@ -30,7 +31,7 @@ pub const IN_FLIGHT_MAX: usize = 2048;
 const BODY_IDLE_MAX: Duration = Duration::from_secs(15);
 
 /// Puts around a service's routes what all of ours have: context, span and RED metrics; 404 and 405 as problems; a limit on
-/// bodies; 503 when there is too much to do; panics as 500 problems.
+/// bodies; 415 for coded ones; 503 when there is too much to do; panics as 500 problems.
 pub fn app(router: Router, service: &'static str, runtime: &Runtime) -> Router {
     router
         .fallback(|| async { Problem::new(ErrorKind::NotFound, "not_found", "there is nothing at this path") })
@@ -38,6 +39,7 @@ pub fn app(router: Router, service: &'static str, runtime: &Runtime) -> Router {
             Problem::new(ErrorKind::MethodNotAllowed, "method_not_allowed", "this path does not know that method")
         })
         .layer(CatchPanicLayer::custom(|panic| panicked(&panic).into_response()))
+        .layer(axum::middleware::from_fn(strict::refuse_coded))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE_MAX))
         .layer(ShedLayer::new(service, IN_FLIGHT_MAX, &runtime.metrics))

@@ -181,6 +181,8 @@ pub fn base(
     let operator_scopes = ["orders:admin", "orders:read", "payments:read", "inventory:read", "inventory:write"];
     let client = |id: &str, secret: &SecretString, scopes: &[&str]| json!({"client_id": id, "client_secret": secret.expose_secret(), "scopes": scopes, "grant_types": ["client_credentials"]});
     let decided = json!({
+        // One process is for trying things out: callers may see what there is.
+        "gateway": {"probes": {"health": true, "reflection": true}},
         "inventory": {"seed": seed, "faults": {"refuse_commit_skus": [catalogue::REFUSED_AT_PIVOT]}},
         "identity": {
             "key_encryption_key": secrets.key_encryption_key.expose_secret(),

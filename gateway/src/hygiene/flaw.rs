@@ -32,6 +32,7 @@ pub(crate) enum Flaw {
     EncodingInOldVersion,
     AuthorizationRepeated,
     ChunkInvalid,
+    Expectation,
 }
 
 impl Flaw {
@@ -41,6 +42,7 @@ impl Flaw {
             Self::MethodNotAllowed => 405,
             Self::HeadTooSlow | Self::BodyTooSlow => 408,
             Self::TargetTooLong => 414,
+            Self::Expectation => 417,
             Self::HeadTooLarge => 431,
             Self::Version => 505,
             _ => 400,
@@ -88,6 +90,7 @@ impl Flaw {
             Self::EncodingInOldVersion => "HTTP/1.0 has no Transfer-Encoding",
             Self::AuthorizationRepeated => "there is more than one Authorization header",
             Self::ChunkInvalid => "the chunked body is not framed as RFC 9112 has it",
+            Self::Expectation => "the only expectation met here is 100-continue",
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Everything that is decided before anybody behind us hears of a request: is it clear, is there a route, who asks, may they, how often.
+//! Everything that a request's head decides, before its body is read: is it clear, is there a route, who asks, may they, how often.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use http::{Method, Version, header};
 use pingora_http::RequestHeader;
@@ -13,7 +13,7 @@ use tracing::field::Empty;
 
 use super::{
     Ctx, Gateway,
-    head::{declared_length, is_grpc, path_of},
+    head::{declared_length, expects_continue, is_coded, is_grpc, path_of},
 };
 use crate::{
     authenticate::{authenticate, authorize},
@@ -23,7 +23,8 @@ use crate::{
     limits::{Caller, Taken},
     observe::{SERVICE, known_method},
     refusal::Refusal,
-    routes::{self, Access, Patience, Route, Target},
+    routes::{self, Access, Patience, Probe, Route, Target},
+    shares::Owner,
 };
 
 /// The upstream knows the caller's gRPC deadline too, and its answer says more than ours: let it come first.
@@ -62,8 +63,8 @@ impl Gateway {
             ctx.span.in_scope(service_kit::context::current_trace_id).unwrap_or_else(|| ctx.context.trace_id());
     }
 
-    /// Everything that is decided before anybody behind us hears of the request.
-    pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Route, Refusal> {
+    /// Everything that the head alone decides: the route, and on whose account the request goes.
+    pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Ctx) -> Result<(Route, Owner), Refusal> {
         let head = session.req_header();
         let method = head.method.clone();
         if matches!(method, Method::CONNECT | Method::TRACE) {
@@ -73,49 +74,70 @@ impl Gateway {
             return Err(Flaw::AuthorizationRepeated.into());
         }
         hygiene::check_path(&ctx.path)?;
+        expects_continue(head)?;
         if ctx.is_grpc && !ctx.is_http2 {
             return Err(Refusal::new(ErrorKind::Malformed, "bad_request", "gRPC needs HTTP/2"));
         }
-        let Some(route) = routes::find(&method, &ctx.path, ctx.is_grpc) else {
+        let Some(route) = routes::find(&method, &ctx.path, ctx.is_grpc).filter(|route| self.is_served(*route)) else {
             return Err(self.unmatched(&method, ctx).await);
         };
         ctx.route = Some(route);
         ctx.span.record("http.route", route.name);
         ctx.span.record("otel.name", format!("{} {}", known_method(&ctx.method), route.name));
-        ctx.deadline = ctx.began + self.patience(route, session.req_header());
+        let (patience, is_callers) = self.patience(route, session.req_header());
+        ctx.deadline = ctx.began + patience;
+        ctx.is_callers_deadline = is_callers;
 
-        if matches!(route.target, Target::Forward(_)) {
-            ctx.place = Arc::clone(&self.places_left).try_acquire_owned().ok();
-            if ctx.place.is_none() {
-                let problem = Problem::new(ErrorKind::Unavailable, "overloaded", "too many requests at once");
-                return Err(problem.retry_after(Duration::from_secs(1)).into());
-            }
-        }
-        match route.access {
+        let address = ctx.address();
+        let owner = match route.access {
             // Whoever watches over us must hear from us, however many ask and whether or not they can be counted.
-            Access::Public if !matches!(route.target, Target::Forward(_)) => {}
-            Access::Public => self.limit(Caller::Address(ctx.address())).await?,
+            Access::Public if !matches!(route.target, Target::Forward(_)) => Owner::from(address),
+            Access::Public => {
+                self.limit(Caller::Address(address)).await?;
+                Owner::from(address)
+            }
+            Access::Probe(_) => {
+                self.limit(Caller::Probe(address)).await?;
+                Owner::from(address)
+            }
             access => {
-                let verified = authenticate(&self.verifier, &session.req_header().headers).await;
+                let verified = authenticate(&self.verifier, address, &session.req_header().headers).await;
                 match verified {
                     Ok(claims) => {
                         ctx.subject = Some(claims.sub.clone());
                         self.limit(Caller::Subject(&claims.sub)).await?;
                         authorize(&claims, access)?;
+                        Owner::of(&claims.sub)
                     }
                     Err(refusal) => {
                         // Whoever sends no good token is counted by address, so that guessing has a price. Good tokens from
                         // the same address are not: many honest callers share one.
-                        self.limit(Caller::Address(ctx.address())).await?;
+                        self.limit(Caller::Address(address)).await?;
                         return Err(refusal);
                     }
                 }
             }
+        };
+        let head = session.req_header();
+        if is_coded(&head.headers) {
+            let detail = "the body is coded; send it as it is";
+            // RFC 9110, section 15.5.16: what would be read.
+            return Err(Refusal::new(ErrorKind::UnsupportedMediaType, "unsupported_media_type", detail)
+                .header(header::ACCEPT_ENCODING, "identity"));
         }
-        if declared_length(session.req_header()).is_some_and(|length| length > self.config.limits.body_bytes) {
+        if declared_length(head).is_some_and(|length| length > self.config.limits.body_bytes) {
             return Err(self.too_large());
         }
-        Ok(route)
+        Ok((route, owner))
+    }
+
+    /// Whether the configuration lets requests take that route.
+    fn is_served(&self, route: Route) -> bool {
+        match route.access {
+            Access::Probe(Probe::Health) => self.config.probes.health,
+            Access::Probe(Probe::Reflection) => self.config.probes.reflection,
+            Access::Public | Access::Token | Access::AnyScope(_) => true,
+        }
     }
 
     /// Says what is wrong with a request no route takes. Counted too: looking for open doors has the price of knocking.
@@ -155,14 +177,18 @@ impl Gateway {
         }
     }
 
-    fn patience(&self, route: Route, head: &RequestHeader) -> Duration {
+    /// How long a request may take, and whether that is the caller's own wish.
+    fn patience(&self, route: Route, head: &RequestHeader) -> (Duration, bool) {
         let timeouts = &self.config.timeouts;
         let ours = millis(match route.patience {
             Patience::Short => timeouts.identity_ms,
             Patience::Answer => timeouts.answer_ms,
-            Patience::Stream => timeouts.stream_ms,
+            Patience::Stream | Patience::Dialogue => timeouts.stream_ms,
         });
-        grpc_timeout(&head.headers).map_or(ours, |theirs| ours.min(theirs.saturating_add(DEADLINE_GRACE)))
+        match grpc_timeout(&head.headers).map(|theirs| theirs.saturating_add(DEADLINE_GRACE)) {
+            Some(theirs) if theirs < ours => (theirs, true),
+            _ => (ours, false),
+        }
     }
 
     pub(super) fn too_large(&self) -> Refusal {

@@ -13,7 +13,7 @@ use service_kit::{
 };
 
 use super::{Ctx, Gateway};
-use crate::{hygiene::Flaw, refusal::Refusal, routes::Target, stream::FramingError};
+use crate::{hygiene::Flaw, observe::STREAM_EXPIRED, refusal::Refusal, routes::Target, stream::FramingError};
 
 impl Gateway {
     /// Answers with a refusal, in the caller's language.
@@ -70,6 +70,11 @@ pub(super) fn judge(error: &Error, ctx: &Ctx) -> Option<Refusal> {
             Some(Refusal::new(ErrorKind::Malformed, "bad_request", "the request's headers contradict each other"))
         }
         (ErrorSource::Downstream, _) => None,
+        // What we wait for is the caller.
+        (ErrorSource::Upstream, E::ReadTimedout | E::WriteTimedout) if ctx.body_since.is_some() => {
+            Some(Flaw::BodyTooSlow.into())
+        }
+        (ErrorSource::Upstream, E::ReadTimedout | E::WriteTimedout) if ctx.has_stream_age() => Some(stream_expired()),
         (ErrorSource::Upstream, E::ReadTimedout | E::WriteTimedout) => {
             timeout("the service behind did not answer in time")
         }
@@ -94,6 +99,13 @@ pub(super) fn judge(error: &Error, ctx: &Ctx) -> Option<Refusal> {
         ),
         (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Problem::bug(error).into()),
     }
+}
+
+/// A stream has lasted as long as one may. Neither a deadline of the caller's nor a fault: a caller that still wants to know asks again.
+pub(super) fn stream_expired() -> Refusal {
+    Problem::new(ErrorKind::Unavailable, STREAM_EXPIRED, "this stream has lasted as long as one may; open another")
+        .retry_after(Duration::from_secs(1))
+        .into()
 }
 
 async fn write(session: &mut Session, ctx: &Ctx, answer: ResponseHeader, body: Bytes) -> Result<()> {

@@ -7,13 +7,15 @@ use std::{
 
 use amends_primitives::IdSource;
 use service_kit::context::RequestContext;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::{
+    crowd::Busy,
     observe::Counted,
     refusal::Refusal,
     routes::{Route, Target, Upstream},
+    shares::Share,
 };
 
 /// What is known about one request. Filled phase by phase.
@@ -29,8 +31,12 @@ pub(crate) struct Ctx {
     pub(super) is_http2: bool,
     pub(super) route: Option<Route>,
     pub(super) deadline: Instant,
+    /// The deadline is the caller's own, sooner than ours.
+    pub(super) is_callers_deadline: bool,
     pub(super) subject: Option<String>,
     pub(super) body_bytes: u64,
+    /// When a body began that is passed on while it arrives; `None` once it has ended, or was read first.
+    pub(super) body_since: Option<Instant>,
     pub(super) tried: Vec<SocketAddr>,
     /// How many addresses the upstream has.
     pub(super) addresses: usize,
@@ -41,7 +47,9 @@ pub(crate) struct Ctx {
     pub(super) pending: Option<Refusal>,
     pub(super) refused: Option<String>,
     /// Its place among the requests being answered.
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) place: Option<Share>,
+    /// Keeps its connection from being closed for another.
+    pub(super) busy: Option<Busy>,
     /// Set once the request is known; counts it as active.
     pub(super) active: Option<Counted>,
 }
@@ -61,8 +69,10 @@ impl Ctx {
             is_http2: false,
             route: None,
             deadline: now + patience,
+            is_callers_deadline: false,
             subject: None,
             body_bytes: 0,
+            body_since: None,
             tried: Vec::new(),
             addresses: 0,
             asked: None,
@@ -70,6 +80,7 @@ impl Ctx {
             pending: None,
             refused: None,
             place: None,
+            busy: None,
             active: None,
         }
     }
@@ -92,6 +103,11 @@ impl Ctx {
 
     pub(super) fn is_late(&self) -> bool {
         Instant::now() >= self.deadline
+    }
+
+    /// Whether this is a stream, bounded by our own rule and not by the caller's.
+    pub(super) fn has_stream_age(&self) -> bool {
+        !self.is_callers_deadline && self.route.is_some_and(|route| route.patience.is_stream())
     }
 
     pub(super) fn protocol(&self) -> &'static str {

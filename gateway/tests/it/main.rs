@@ -2,10 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::allow_attributes)]
 
 mod auth;
+mod bodies;
+mod forgers;
+mod forms;
 mod grpc;
 mod hygiene;
 mod lifecycle;
 mod limits;
 mod routing;
+mod shares;
+mod streams;
 mod support;
 mod upstream;

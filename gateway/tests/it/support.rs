@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use service_kit::Runtime;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 use tonic::Status;
@@ -123,6 +123,21 @@ impl World {
         Raw(TcpStream::connect(self.address).await.unwrap())
     }
 
+    /// A connection from another of the loopback's addresses.
+    pub(crate) async fn connect_from(&self, address: [u8; 4]) -> Raw {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        Raw(socket.connect(self.address).await.unwrap())
+    }
+
+    /// Waits until at least so much of one kind of finite thing is held.
+    pub(crate) async fn until_held(&self, kind: &str, amount: usize) {
+        let label = format!("kind=\"{kind}\"");
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let enough = || self.metric("gateway_held{", &[&label]).unwrap_or(0.0) >= amount as f64;
+        until(|| std::future::ready(enough())).await;
+    }
+
     /// Sends bytes on a connection of their own and reads to its end.
     pub(crate) async fn raw(&self, request: impl AsRef<[u8]>) -> String {
         let mut connection = self.connect().await;
@@ -144,6 +159,16 @@ impl Drop for World {
     fn drop(&mut self) {
         self.runtime.shutdown.trigger();
     }
+}
+
+/// Asks again until the answer is yes.
+pub(crate) async fn until<F: Future<Output = bool>>(mut ask: impl FnMut() -> F) {
+    let asking = async {
+        while !ask().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.expect("it never comes true");
 }
 
 fn client() -> reqwest::ClientBuilder {
@@ -218,7 +243,15 @@ async fn serve_grpc() -> SocketAddr {
 
 pub(crate) fn serve_grpc_on(listener: TcpListener) {
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    let server = tonic::transport::Server::builder().add_service(OrderServiceServer::new(Double));
+    let (_, health) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(amends_protos::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .unwrap();
+    let server = tonic::transport::Server::builder()
+        .add_service(OrderServiceServer::new(Double))
+        .add_service(health)
+        .add_service(reflection);
     tokio::spawn(server.serve_with_incoming(incoming));
 }
 

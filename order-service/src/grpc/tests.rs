@@ -10,23 +10,30 @@ use amends_protos::{
         order_service_client::OrderServiceClient, order_service_server::OrderServiceServer,
     },
 };
-use axum::extract::Request as HttpRequest;
+use axum::{Router, body::Body, extract::Request as HttpRequest};
 use service_kit::grpc::Server;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
+use tower::ServiceExt as _;
 
 use super::OrdersGrpc;
 use crate::testkit::{Fault, Platform, claims};
 
-/// The server of a platform. The caller is whom the metadata `x-test-sub` and `x-test-scope` say: the token's place is taken by
+/// The router of a platform. The caller is whom the metadata `x-test-sub` and `x-test-scope` say: the token's place is taken by
 /// what a verified token says.
-async fn serve(platform: &Platform) -> OrderServiceClient<Channel> {
-    let router = Server::new("order-service", &platform.runtime)
-        .add_service(OrderServiceServer::new(OrdersGrpc::new(platform.api.clone())))
+async fn router(platform: &Platform) -> Router {
+    let orders = OrderServiceServer::new(OrdersGrpc::new(platform.api.clone()));
+    Server::new("order-service", &platform.runtime)
+        .add_service(orders.max_decoding_message_size(crate::build::MESSAGE_BYTES_MAX))
         .router()
         .await
         .unwrap()
-        .layer(axum::middleware::map_request(|request: HttpRequest| std::future::ready(with_claims(request))));
+        .layer(axum::middleware::map_request(|request: HttpRequest| std::future::ready(with_claims(request))))
+}
+
+/// The server of a platform.
+async fn serve(platform: &Platform) -> OrderServiceClient<Channel> {
+    let router = router(platform).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let limits = service_kit::http::Limits { http2_only: true, ..service_kit::http::Limits::default() };
@@ -114,6 +121,73 @@ async fn refusals_carry_the_same_codes_as_rest() {
     let away = check(order("3", "cup", 1, "pm_ok"), "Unavailable DEPENDENCY_UNAVAILABLE").await;
     assert!(away.get_details_retry_info().is_some());
     platform.finish().await;
+}
+
+/// What is answered to bytes that a client library would not send, and the codings the answer offers.
+async fn answer_to(router: &Router, method: &str, headers: &[(&str, &str)], body: Vec<u8>) -> (String, String) {
+    let mut request = HttpRequest::post(format!("/amends.orders.v1.OrderService/{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let codings = response.headers().get("grpc-accept-encoding").map_or("", |value| value.to_str().unwrap()).to_owned();
+    assert!(response.headers().contains_key("x-correlation-id"));
+    (refusal(&Status::from_header_map(response.headers()).unwrap()), codings)
+}
+
+/// A message as gRPC frames it, of which `sent` bytes are sent.
+fn frame(flag: u8, length: usize, sent: usize) -> Vec<u8> {
+    let mut frame = vec![flag];
+    frame.extend(u32::try_from(length).unwrap().to_be_bytes());
+    frame.extend(std::iter::repeat_n(0xff, sent));
+    frame
+}
+
+#[tokio::test]
+async fn messages_that_cannot_be_read_are_refused_with_details() {
+    let platform = Platform::new().await;
+    let router = router(&platform).await;
+    let too_long = "InvalidArgument PAYLOAD_TOO_LARGE message";
+    let unreadable = "InvalidArgument BAD_REQUEST message";
+    let max = crate::build::MESSAGE_BYTES_MAX;
+    // (what is odd, the body, the answer)
+    let table = [
+        ("a message above the limit", frame(0, max + 1, max + 1), too_long),
+        ("a promise of one, and nothing after it", frame(0, max + 1, 0), too_long),
+        ("four gigabytes promised", frame(0, u32::MAX as usize, 4), too_long),
+        ("a message at the limit that is none", frame(0, max, max), unreadable),
+        ("bytes that are no message", frame(0, 3, 3), unreadable),
+        ("less than was promised", frame(0, 10, 2), unreadable),
+        ("half a prefix", vec![0, 0], unreadable),
+        ("no message at all", vec![], unreadable),
+        ("compressed, but not said how", frame(1, 3, 3), unreadable),
+        ("a flag that does not exist", frame(7, 0, 0), unreadable),
+    ];
+    for method in ["CreateOrder", "GetOrder", "WatchOrder"] {
+        for (what, body, expected) in &table {
+            let (answer, _) = answer_to(&router, method, &[], body.clone()).await;
+            assert_eq!(answer, *expected, "{method}: {what}");
+        }
+    }
+    for coding in ["gzip", "deflate", "nonsense"] {
+        let (answer, codings) = answer_to(&router, "CreateOrder", &[("grpc-encoding", coding)], frame(1, 0, 0)).await;
+        assert_eq!(
+            (answer.as_str(), codings.as_str()),
+            ("Unimplemented UNSUPPORTED_MEDIA_TYPE", "identity"),
+            "{coding}"
+        );
+    }
+    assert_eq!(answer_to(&router, "NoSuchMethod", &[], frame(0, 0, 0)).await.0, "Unimplemented NOT_FOUND");
+    let (answer, _) = answer_to(&router, "CreateOrder", &[("grpc-encoding", "identity")], frame(0, 0, 0)).await;
+    assert_eq!(answer, "InvalidArgument MISSING_IDEMPOTENCY_KEY idempotency_key", "what can be read is answered by us");
+    for odd in ["soon", "", "S", "-1S", "123456789S", "1.5S", "1h"] {
+        let (answer, _) = answer_to(&router, "CreateOrder", &[("grpc-timeout", odd)], frame(0, 0, 0)).await;
+        assert!(answer.contains("MISSING_IDEMPOTENCY_KEY"), "a deadline that is none is none: {odd:?}: {answer}");
+    }
+    assert_eq!(platform.finish().await.len(), 0);
 }
 
 #[tokio::test]

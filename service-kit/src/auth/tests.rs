@@ -221,7 +221,7 @@ async fn old_keys_are_refreshed_beside_the_requests() {
     world.source.fetched(2).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_address_that_keeps_failing_is_refused_before_anything_is_looked_at() {
     let issuer = Issuer::ed25519("k1");
     let world = World::with(&issuer);
@@ -230,10 +230,65 @@ async fn an_address_that_keeps_failing_is_refused_before_anything_is_looked_at()
         assert_eq!(refused(world.verifier.verify_from(bad, "x.y.z").await), "malformed");
     }
     let token = issuer.token(&world);
-    assert!(matches!(world.verifier.verify_from(bad, &token).await, Err(AuthError::Throttled { .. })));
-    world.verifier.verify_from(good, &token).await.unwrap();
-    world.clock.advance(Duration::from_secs(10));
+    let wait = match world.verifier.verify_from(bad, &token).await {
+        Err(AuthError::Throttled { retry_after }) => retry_after,
+        other => panic!("{other:?}"),
+    };
+    world.verifier.verify_from(good, &issuer.token(&world)).await.unwrap();
+    world.verifier.verify(&issuer.token(&world)).await.unwrap();
+    tokio::time::advance(wait).await;
     world.verifier.verify_from(bad, &token).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn forged_tokens_are_throttled_before_their_signature() {
+    let (issuer, forger) = (Issuer::es256("k1"), Issuer::es256("k1"));
+    let world = World::with(&issuer);
+    let address: IpAddr = "2001:db8::1".parse().unwrap();
+    let known = issuer.token(&world);
+    world.verifier.verify_from(address, &known).await.unwrap();
+    let mut refusals = std::collections::BTreeMap::<&str, u32>::new();
+    for n in 0..500_u128 {
+        // All of one /64, as a forger has.
+        let from = IpAddr::V6(std::net::Ipv6Addr::from_bits((0x2001_0db8 << 96) + n));
+        let said = match world.verifier.verify_from(from, &forger.token(&world)).await {
+            Err(AuthError::Invalid(InvalidToken::Signature)) => "signature",
+            Err(AuthError::Throttled { .. }) => "throttled",
+            other => panic!("{other:?}"),
+        };
+        *refusals.entry(said).or_default() += 1;
+    }
+    assert_eq!(refusals.into_iter().collect::<Vec<_>>(), [("signature", 50), ("throttled", 450)]);
+
+    // Who has shown a good token from there is not held back, remembered or not.
+    world.verifier.verify_from(address, &known).await.unwrap();
+    world.clock.advance(Duration::from_secs(61));
+    world.verifier.verify_from(address, &known).await.unwrap();
+    // Who has not gets in when the next failure is forgotten.
+    let unknown = issuer.token(&world);
+    assert!(matches!(world.verifier.verify_from(address, &unknown).await, Err(AuthError::Throttled { .. })));
+    tokio::time::advance(Duration::from_millis(200)).await;
+    world.verifier.verify_from(address, &unknown).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn expired_and_revoked_tokens_are_no_attack() {
+    let issuer = Issuer::ed25519("k1");
+    let world = World::with(&issuer);
+    let address: IpAddr = "192.0.2.1".parse().unwrap();
+    let old = issuer.token(&world);
+    world.clock.advance(Duration::from_hours(2));
+    for _ in 0..100 {
+        assert_eq!(refused(world.verifier.verify_from(address, &old).await), "expired");
+    }
+    let revoked = issuer.token(&world);
+    world.revocations.revoke("jti-1");
+    for _ in 0..100 {
+        assert_eq!(refused(world.verifier.verify_from(address, &revoked).await), "revoked");
+    }
+    world.revocations.pardon("jti-1");
+    let unknown = issuer.token_with(&world, &json!({}), &json!({"jti": "jti-2"}));
+    world.verifier.verify_from(address, &unknown).await.unwrap();
 }
 
 #[tokio::test]

@@ -48,13 +48,18 @@ pub struct VerifierConfig {
     pub jwks_stale_max_secs: u64,
     /// Seconds between two fetches caused by unknown keys or failures.
     pub jwks_refetch_min_secs: u64,
-    /// Bad tokens that one address may send in ten seconds.
+    /// Bad tokens from one address (an IPv6 address counts as its /64) in ten seconds whose signatures are looked at; the rest are
+    /// refused before, with 429. Good tokens that were seen before are not affected. Where the caller's address is known: at the gateway.
     pub failures_max: u32,
 }
 
 /// Longer, and a key that was taken away would be honoured for longer than anybody would guess.
 const CACHE_SECS_MAX: u64 = 60;
 const THROTTLE_WINDOW: Duration = Duration::from_secs(10);
+/// Tokens known to have been good, at about 100 bytes each: 10 MB. More callers than one gateway serves.
+const KNOWN_MAX: u64 = 100_000;
+/// The longest life of an access token; longer, and a token is looked at as a new one is.
+const KNOWN_FOR: Duration = Duration::from_mins(15);
 
 impl Default for VerifierConfig {
     fn default() -> Self {
@@ -116,6 +121,9 @@ struct Inner {
     good: Cache<[u8; 32], Seen>,
     /// Signatures that were bad: the same bad token is refused again without cryptography.
     bad: Cache<[u8; 32], u64>,
+    /// Signatures that were good, for longer than they are believed: callers who have shown one are not throttled for what others at
+    /// their address send, although its signature is looked at again.
+    known: Cache<[u8; 32], ()>,
     throttle: Throttle,
     results: Family<ResultLabels, Counter>,
 }
@@ -157,6 +165,7 @@ impl Verifier {
         let good =
             Cache::builder().max_capacity(config.cache_bytes_max).weigher(weigh).time_to_live(remembered).build();
         let bad = Cache::builder().max_capacity(10_000).time_to_live(THROTTLE_WINDOW).build();
+        let known = Cache::builder().max_capacity(KNOWN_MAX).time_to_live(KNOWN_FOR).build();
         Self(Arc::new(Inner {
             keys: Arc::new(Keys::new(Box::new(source), Arc::clone(&clock), pace)),
             throttle: Throttle::new(config.failures_max, THROTTLE_WINDOW),
@@ -166,18 +175,34 @@ impl Verifier {
             revocations,
             good,
             bad,
+            known,
         }))
     }
 
-    /// Verifies a token.
+    /// Verifies a token, wherever it came from: for services whose callers come through a gateway, which is one address for all of
+    /// them and has throttled them already.
     ///
     /// # Errors
     /// See [`AuthError`]; never [`AuthError::Throttled`] or [`AuthError::InsufficientScope`].
     pub async fn verify(&self, token: &str) -> Result<Claims, AuthError> {
-        let result = self.check(token).await;
+        self.judge(token, None).await
+    }
+
+    /// Verifies a token that came from an address. Past `failures_max`, unknown tokens from there are refused before their signature is
+    /// looked at, but for one now and then; tokens that were good before are not held back.
+    ///
+    /// # Errors
+    /// See [`AuthError`]; never [`AuthError::InsufficientScope`].
+    pub async fn verify_from(&self, address: IpAddr, token: &str) -> Result<Claims, AuthError> {
+        self.judge(token, Some(address)).await
+    }
+
+    async fn judge(&self, token: &str, from: Option<IpAddr>) -> Result<Claims, AuthError> {
+        let result = self.check(token, from).await;
         let label = match &result {
             Ok(_) => "ok",
             Err(AuthError::Invalid(reason)) => reason.label(),
+            Err(AuthError::Throttled { .. }) => "throttled",
             Err(_) => "unavailable",
         };
         self.0.results.get_or_create(&ResultLabels { result: label }).inc();
@@ -187,33 +212,16 @@ impl Verifier {
         result
     }
 
-    /// Verifies a token that came from an address; addresses that send too many bad ones are refused for a while.
-    ///
-    /// # Errors
-    /// See [`AuthError`]; never [`AuthError::InsufficientScope`].
-    pub async fn verify_from(&self, address: IpAddr, token: &str) -> Result<Claims, AuthError> {
-        if let Some(retry_after) = self.0.throttle.refuses(address, self.0.clock.moment()) {
-            return Err(AuthError::Throttled { retry_after });
-        }
-        let result = self.verify(token).await;
-        // An expired token is what an honest client sends before it asks for a new one.
-        if let Err(AuthError::Invalid(reason)) = &result
-            && *reason != InvalidToken::Expired
-        {
-            self.0.throttle.failed(address, self.0.clock.moment());
-        }
-        result
-    }
-
-    async fn check(&self, token: &str) -> Result<Claims, AuthError> {
+    async fn check(&self, token: &str, from: Option<IpAddr>) -> Result<Claims, AuthError> {
         if token.len() > token::TOKEN_BYTES_MAX {
+            self.failed(from);
             return Err(InvalidToken::TooLong.into());
         }
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         let claims = match self.remembered(&hash) {
             Some(claims) => claims,
-            None => self.check_signature(token, hash).await?,
+            None => self.check_unknown(token, hash, from).await?,
         };
         self.check_claims(&claims)?;
         match self.0.revocations.is_revoked(&claims.jti).await {
@@ -235,6 +243,34 @@ impl Verifier {
         })
     }
 
+    /// Looks at a token that is not remembered, unless its caller's address has used up its failures.
+    async fn check_unknown(
+        &self,
+        token: &str,
+        hash: [u8; 32],
+        from: Option<IpAddr>,
+    ) -> Result<Arc<RawClaims>, AuthError> {
+        // Another caller at that address sends the bad ones.
+        let from = if self.0.known.contains_key(&hash) { None } else { from };
+        if let Some(retry_after) = from.and_then(|address| self.0.throttle.refuses(address)) {
+            return Err(AuthError::Throttled { retry_after });
+        }
+        let result = self.check_signature(token, hash, from).await;
+        // A bad signature is counted where it is found. An expired token is what an honest client sends before it asks for a new one.
+        if let Err(AuthError::Invalid(reason)) = &result
+            && !matches!(reason, InvalidToken::Expired | InvalidToken::Signature)
+        {
+            self.failed(from);
+        }
+        result
+    }
+
+    fn failed(&self, from: Option<IpAddr>) {
+        if let Some(address) = from {
+            self.0.throttle.failed(address);
+        }
+    }
+
     fn remembered(&self, hash: &[u8; 32]) -> Option<Arc<RawClaims>> {
         let generation = self.0.keys.generation()?;
         let seen = self.0.good.get(hash)?;
@@ -243,17 +279,29 @@ impl Verifier {
         fresh.then_some(seen.claims)
     }
 
-    async fn check_signature(&self, token: &str, hash: [u8; 32]) -> Result<Arc<RawClaims>, AuthError> {
+    async fn check_signature(
+        &self,
+        token: &str,
+        hash: [u8; 32],
+        from: Option<IpAddr>,
+    ) -> Result<Arc<RawClaims>, AuthError> {
         let parsed = token::parse(token)?;
         // What fails without cryptography fails before it.
         self.check_claims(&parsed.claims)?;
         let (key, generation) = self.0.keys.get(&parsed.kid).await?;
+        let throttled = |retry_after| AuthError::Throttled { retry_after };
+        let advance = from.map(|address| self.0.throttle.advance(address)).transpose().map_err(throttled)?;
         if self.0.bad.get(&hash) == Some(generation) {
             return Err(InvalidToken::Signature.into());
         }
         if let Err(reason) = key.verify(parsed.algorithm, parsed.signed, &parsed.signature) {
             self.0.bad.insert(hash, generation);
+            self.0.known.invalidate(&hash);
             return Err(reason.into());
+        }
+        if let Some(advance) = advance {
+            advance.forgive();
+            self.0.known.insert(hash, ());
         }
         let claims = Arc::new(parsed.claims);
         if self.0.config.cache_secs > 0 {

@@ -19,7 +19,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            let detail = "the body must be JSON: content-type: application/json";
+            let detail = "the body must be JSON in UTF-8: content-type: application/json";
             return Err(Problem::new(ErrorKind::UnsupportedMediaType, "unsupported_media_type", detail));
         }
         let body = Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
@@ -35,11 +35,21 @@ fn unreadable(rejection: &BytesRejection) -> Problem {
     }
 }
 
-/// `application/json` and `application/…+json`; parameters do not matter, as JSON is UTF-8 by definition.
+/// One `Content-Type`: `application/json` or `application/…+json`, in UTF-8, as JSON is by definition (RFC 8259, section 8.1). Parameters
+/// that say nothing about that do not matter.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(Ok(text)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else { return false };
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(Ok(text)), None) = (types.next().map(|value| value.to_str()), types.next()) else { return false };
+    let mut parts = text.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let is_subtype = |name: &str| name.strip_suffix("+json").is_some_and(|name| !name.is_empty());
+    let is_json = essence.strip_prefix("application/").is_some_and(|name| name == "json" || is_subtype(name));
+    is_json
+        && parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+            let charset = value.trim().trim_matches('"');
+            !name.trim().eq_ignore_ascii_case("charset")
+                || ["utf-8", "utf8", "us-ascii"].iter().any(|good| charset.eq_ignore_ascii_case(good))
+        })
 }
 
 /// Reads a JSON object, or says which field is wrong.
@@ -113,6 +123,84 @@ mod tests {
     struct Item {
         #[expect(dead_code, reason = "only read")]
         quantity: u32,
+    }
+
+    #[test]
+    fn json_is_told_by_one_content_type_in_utf_8() {
+        let check = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::CONTENT_TYPE, line.parse().unwrap());
+            }
+            is_json(&headers)
+        };
+        for good in [
+            "application/json",
+            "Application/JSON",
+            "application/json ; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+            "application/json; charset=us-ascii",
+            "application/json; profile=x",
+            "application/merge-patch+json",
+        ] {
+            assert!(check(&[good]), "{good}");
+        }
+        for bad in [
+            &[][..],
+            &[""],
+            &["text/json"],
+            &["text/plain"],
+            &["application/jsonx"],
+            &["application/+json"],
+            &["application/json/x"],
+            &["json"],
+            &["application/json;charset=latin1"],
+            &["application/json; Charset=\"utf-16\""],
+            &["application/json; charset=utf-8; charset=utf-16"],
+            &["application/json", "application/json"],
+            &["application/x-www-form-urlencoded"],
+        ] {
+            assert!(!check(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn odd_json_is_refused_and_does_not_exhaust_the_stack() {
+        let check = |body: &[u8]| {
+            let problem = read_json::<Order>(body).unwrap_err();
+            let field = problem.errors().first().map(|e| e.field.clone()).unwrap_or_default();
+            format!("{} {} {field}", problem.kind().http_status().as_u16(), problem.code())
+        };
+        let deep = |open: &str, close: &str| {
+            let (open, close) = (open.repeat(30_000), close.repeat(30_000));
+            format!("{{\"items\":[{open}1{close}]}}")
+        };
+        // (what is odd, the body, the answer)
+        let table: [(&str, Vec<u8>, &str); 14] = [
+            ("a byte order mark", b"\xef\xbb\xbf{\"items\":[]}".to_vec(), "400 invalid_json "),
+            ("UTF-16", b"\xff\xfe{\0}\0".to_vec(), "400 invalid_json "),
+            ("a lone surrogate", br#"{"\ud800":1}"#.to_vec(), "400 invalid_json "),
+            ("a key twice", br#"{"items":[],"items":[]}"#.to_vec(), "422 invalid_request body"),
+            (
+                "a nested key twice",
+                br#"{"items":[{"quantity":1,"quantity":2}]}"#.to_vec(),
+                "422 invalid_request items[0]",
+            ),
+            ("NaN", br#"{"items":[{"quantity":NaN}]}"#.to_vec(), "400 invalid_json "),
+            ("Infinity", br#"{"items":[{"quantity":-Infinity}]}"#.to_vec(), "400 invalid_json "),
+            ("a leading zero", br#"{"items":[{"quantity":01}]}"#.to_vec(), "400 invalid_json "),
+            ("a plus sign", br#"{"items":[{"quantity":+1}]}"#.to_vec(), "400 invalid_json "),
+            ("a huge exponent", br#"{"items":[{"quantity":1e999}]}"#.to_vec(), "400 invalid_json "),
+            ("a comment", br#"{"items":[]/**/}"#.to_vec(), "400 invalid_json "),
+            ("a trailing comma", br#"{"items":[],}"#.to_vec(), "400 invalid_json "),
+            ("deep arrays", deep("[", "]").into(), "422 invalid_request items[0][0]"),
+            ("deep objects", deep("{\"quantity\":", "}").into(), "422 invalid_request items[0].quantity"),
+        ];
+        let answers: Vec<(&str, String)> = table.iter().map(|(what, body, _)| (*what, check(body))).collect();
+        let expected: Vec<(&str, String)> =
+            table.iter().map(|(what, _, answer)| (*what, (*answer).to_owned())).collect();
+        assert_eq!(answers, expected);
+        assert!(read_json::<serde_json::Value>(deep("[", "]").as_bytes()).is_err(), "nothing of that depth is read");
     }
 
     #[test]

@@ -117,6 +117,34 @@ async fn bodies_have_a_limit_and_a_type() {
 }
 
 #[tokio::test]
+async fn coded_bodies_are_refused_on_every_path() {
+    let served = Served::with(routes().route("/any", post(|| async { "taken" })), Limits::default()).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for path in ["/orders", "/any", "/nowhere"] {
+        for coding in ["gzip", "br", "identity, deflate", "x"] {
+            let request = client.post(format!("{}{path}", served.url)).header("content-encoding", coding).body("{}");
+            let answer = request.header("content-type", "application/json").send().await.unwrap();
+            assert_eq!(
+                (answer.status().as_u16(), &answer.headers()["accept-encoding"]),
+                (415, &"identity".parse().unwrap())
+            );
+            assert_eq!(answer.json::<Value>().await.unwrap()["code"], "unsupported_media_type", "{path} {coding}");
+        }
+    }
+    let plain = client.post(format!("{}/any", served.url)).header("content-encoding", "identity").body("{}");
+    assert_eq!(plain.send().await.unwrap().status(), 200);
+    let mut raw = TcpStream::connect(served.address).await.unwrap();
+    raw.write_all(
+        b"POST /any HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\nconnection: close\r\n\r\n0\r\n\r\n",
+    )
+    .await
+    .unwrap();
+    let mut answer = String::new();
+    raw.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("bad_request"), "{answer}");
+}
+
+#[tokio::test]
 async fn headers_must_come_in_time_and_in_bounds() {
     let limits = Limits { header_read_max: Duration::from_millis(100), ..Limits::default() };
     let served = Served::with(routes(), limits).await;

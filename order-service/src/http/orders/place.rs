@@ -170,4 +170,6 @@ fn refused(order: &crate::domain::Order, failure: &crate::domain::Failure) -> Re
 #[cfg(test)]
 mod commits;
 #[cfg(test)]
+mod forms;
+#[cfg(test)]
 mod tests;
