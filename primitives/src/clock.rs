@@ -1,18 +1,26 @@
 //! Where time and identity come from. Rules take them as arguments, so that a run can be replayed and tests never sleep.
 
 use std::{
-    sync::atomic::{AtomicI64, AtomicU64, Ordering},
-    time::{Duration, SystemTime},
+    sync::{
+        LazyLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
 };
 
 use uuid::Uuid;
 
-use crate::Timestamp;
+use crate::{Moment, Timestamp};
 
-/// Tells the time.
+/// Tells the time, in two ways. A machine's wall clock is set by people and by other machines, forwards and backwards; its monotonic
+/// clock is not. So what only this process measures (a wait, an age, a rate) takes [`moment`](Self::moment), and only what other
+/// machines or people see (a token's end, an order's date, a row that must survive a restart) takes [`now`](Self::now).
 pub trait Clock: Send + Sync + 'static {
-    /// Now.
+    /// Now, by the wall clock. The next answer may be earlier.
     fn now(&self) -> Timestamp;
+
+    /// Now, by the monotonic clock. The next answer is never earlier.
+    fn moment(&self) -> Moment;
 }
 
 /// Makes identifiers.
@@ -25,9 +33,16 @@ pub trait IdSource: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
+/// Where this process's moments begin: when the first one was asked for.
+static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::from_beginning(BEGINNING.elapsed())
     }
 }
 
@@ -44,18 +59,33 @@ impl IdSource for RandomIds {
 
 /// A clock that moves only when told to.
 #[derive(Debug)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    /// Microseconds since the Unix epoch.
+    wall: AtomicI64,
+    /// Microseconds since the clock was made.
+    passed: AtomicU64,
+}
 
 impl ManualClock {
     /// Starts at `at`.
     pub const fn new(at: Timestamp) -> Self {
-        Self(AtomicI64::new(at.as_micros()))
+        Self { wall: AtomicI64::new(at.as_micros()), passed: AtomicU64::new(0) }
     }
 
-    /// Moves on by `duration`.
+    /// Time passes: `duration` on both clocks.
     pub fn advance(&self, duration: Duration) {
-        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-        self.0.fetch_add(micros, Ordering::SeqCst);
+        self.passed.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.step_forward(duration);
+    }
+
+    /// The wall clock is set forward by `step`, in no time.
+    pub fn step_forward(&self, step: Duration) {
+        self.wall.fetch_add(i64::try_from(step.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
+
+    /// The wall clock is set back by `step`, in no time.
+    pub fn step_back(&self, step: Duration) {
+        self.wall.fetch_sub(i64::try_from(step.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 }
 
@@ -68,7 +98,11 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+        Timestamp::from_micros(self.wall.load(Ordering::SeqCst))
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::from_beginning(Duration::from_micros(self.passed.load(Ordering::SeqCst)))
     }
 }
 
@@ -96,10 +130,37 @@ impl<T: Clock + ?Sized> Clock for std::sync::Arc<T> {
     fn now(&self) -> Timestamp {
         (**self).now()
     }
+
+    fn moment(&self) -> Moment {
+        (**self).moment()
+    }
 }
 
 impl<T: IdSource + ?Sized> IdSource for std::sync::Arc<T> {
     fn next_id(&self) -> Uuid {
         (**self).next_id()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_of_the_wall_clock_is_no_time_passed() {
+        let (clock, hour) = (ManualClock::default(), Duration::from_hours(1));
+        let (wall, moment) = (clock.now(), clock.moment());
+        clock.step_back(hour);
+        assert_eq!((clock.now(), clock.moment()), (wall - hour, moment));
+        clock.step_forward(hour * 2);
+        assert_eq!((clock.now(), clock.moment()), (wall + hour, moment));
+        clock.advance(hour);
+        assert_eq!((clock.now(), clock.moment().since(moment)), (wall + hour * 2, hour));
+    }
+
+    #[test]
+    fn the_machines_moments_never_go_back() {
+        let earlier = SystemClock.moment();
+        assert!(SystemClock.moment() >= earlier);
     }
 }

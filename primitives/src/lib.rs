@@ -6,11 +6,15 @@
 mod clock;
 mod currency;
 mod ids;
+mod moment;
 mod money;
+mod steady;
 mod timestamp;
 
 pub use clock::{Clock, IdSource, ManualClock, RandomIds, SeededIds, SystemClock};
 pub use currency::{Currency, InvalidCurrency};
 pub use ids::{InvalidId, OrderId, PaymentId, ReservationId, SagaId};
+pub use moment::Moment;
 pub use money::{Money, MoneyError};
+pub use steady::SteadyTime;
 pub use timestamp::Timestamp;
