@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use amends_primitives::{Clock, Timestamp};
+use amends_primitives::{Clock, Moment};
 use async_trait::async_trait;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -150,7 +150,7 @@ struct KeySet {
     keys: HashMap<String, Key>,
     /// Changes when a key is taken away or replaced: what was verified by an earlier generation is verified again.
     generation: u64,
-    fetched: Option<Timestamp>,
+    fetched: Option<Moment>,
 }
 
 /// Bounds on asking the issuer.
@@ -171,7 +171,7 @@ pub(super) struct Keys {
     pace: Pace,
     current: RwLock<Arc<KeySet>>,
     /// Held while fetching, so that a crowd waits for one fetch. Holds when the last attempt ended, and whether well.
-    fetching: Mutex<Option<(Timestamp, bool)>>,
+    fetching: Mutex<Option<(Moment, bool)>>,
 }
 
 impl Keys {
@@ -210,7 +210,7 @@ impl Keys {
     fn usable(self: &Arc<Self>) -> Option<Arc<KeySet>> {
         let set = Arc::clone(&self.current.read());
         let fetched = set.fetched?;
-        let age = self.clock.now().since(fetched);
+        let age = self.clock.moment().since(fetched);
         if age > self.pace.stale_max {
             return None;
         }
@@ -221,12 +221,12 @@ impl Keys {
         Some(set)
     }
 
-    fn may_fetch(&self, last: Option<(Timestamp, bool)>) -> bool {
-        last.is_none_or(|(ended, _)| self.clock.now().since(ended) >= self.pace.refetch_min)
+    fn may_fetch(&self, last: Option<(Moment, bool)>) -> bool {
+        last.is_none_or(|(ended, _)| self.clock.moment().since(ended) >= self.pace.refetch_min)
     }
 
     /// Fetches, unless somebody has done so since `seen`, or just now. Whether the last fetch went well.
-    async fn fetch(&self, seen: Option<Timestamp>) -> bool {
+    async fn fetch(&self, seen: Option<Moment>) -> bool {
         let mut last = self.fetching.lock().await;
         let newer = self.current.read().fetched.is_some_and(|fetched| seen.is_none_or(|seen| fetched > seen));
         if newer {
@@ -236,7 +236,7 @@ impl Keys {
             return last.is_some_and(|(_, well)| well);
         }
         let result = self.source.fetch().await;
-        let now = self.clock.now();
+        let now = self.clock.moment();
         *last = Some((now, result.is_ok()));
         match result {
             Ok(jwks) => {
@@ -250,7 +250,7 @@ impl Keys {
         }
     }
 
-    fn replace(&self, jwks: &Jwks, now: Timestamp) {
+    fn replace(&self, jwks: &Jwks, now: Moment) {
         let mut keys = HashMap::new();
         for jwk in jwks.keys.iter().take(KEYS_MAX) {
             if let (Some(kid), Some(key)) = (&jwk.kid, Key::from_jwk(jwk)) {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use amends_primitives::Timestamp;
+use amends_primitives::Moment;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) struct Throttle {
 }
 
 struct Window {
-    began: Timestamp,
+    began: Moment,
     failures: u32,
 }
 
@@ -35,14 +35,14 @@ impl Throttle {
     }
 
     /// How long this address must wait, if it must.
-    pub(super) fn refuses(&self, address: IpAddr, now: Timestamp) -> Option<Duration> {
+    pub(super) fn refuses(&self, address: IpAddr, now: Moment) -> Option<Duration> {
         let entry = self.windows.get(&network_of(address))?;
         let window = entry.lock();
         let end = window.began + self.window;
         (window.failures >= self.failures_max && now < end).then(|| end.since(now))
     }
 
-    pub(super) fn failed(&self, address: IpAddr, now: Timestamp) {
+    pub(super) fn failed(&self, address: IpAddr, now: Moment) {
         let fresh = || Arc::new(Mutex::new(Window { began: now, failures: 0 }));
         let entry = self.windows.get_with(network_of(address), fresh);
         let mut window = entry.lock();
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn an_address_that_fails_too_often_waits_for_the_window_to_end() {
         let throttle = Throttle::new(2, Duration::from_secs(10));
-        let start = Timestamp::from_millis(1_000);
+        let start = Moment::from_beginning(Duration::from_secs(1));
         let (bad, good): (IpAddr, IpAddr) = ("2001:db8::1".parse().unwrap(), "192.0.2.1".parse().unwrap());
         throttle.failed(bad, start);
         assert_eq!(throttle.refuses(bad, start), None);

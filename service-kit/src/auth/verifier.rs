@@ -6,7 +6,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use amends_primitives::{Clock, Timestamp};
+use amends_primitives::{Clock, Moment, Timestamp};
 use aws_lc_rs::digest::{SHA256, digest};
 use moka::sync::Cache;
 use prometheus_client::{
@@ -16,7 +16,8 @@ use prometheus_client::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AuthError, BearerToken, Claims, HttpKeys, InvalidToken, KeySource, Revocations, Scopes,
+    AuthError, BearerToken, Claims, HttpKeys, InvalidToken, KeySource, Revocable, Revocations,
+    Scopes,
     jwks::{Keys, Pace},
     throttle::Throttle,
     token::{self, RawClaims},
@@ -105,7 +106,7 @@ struct ResultLabels {
 struct Seen {
     claims: Arc<RawClaims>,
     generation: u64,
-    at: Timestamp,
+    at: Moment,
 }
 
 struct Inner {
@@ -192,7 +193,7 @@ impl Verifier {
     /// # Errors
     /// See [`AuthError`]; never [`AuthError::InsufficientScope`].
     pub async fn verify_from(&self, address: IpAddr, token: &str) -> Result<Claims, AuthError> {
-        if let Some(retry_after) = self.0.throttle.refuses(address, self.0.clock.now()) {
+        if let Some(retry_after) = self.0.throttle.refuses(address, self.0.clock.moment()) {
             return Err(AuthError::Throttled { retry_after });
         }
         let result = self.verify(token).await;
@@ -200,7 +201,7 @@ impl Verifier {
         if let Err(AuthError::Invalid(reason)) = &result
             && *reason != InvalidToken::Expired
         {
-            self.0.throttle.failed(address, self.0.clock.now());
+            self.0.throttle.failed(address, self.0.clock.moment());
         }
         result
     }
@@ -216,7 +217,7 @@ impl Verifier {
             None => self.check_signature(token, hash).await?,
         };
         self.check_claims(&claims)?;
-        match self.0.revocations.is_revoked(&claims.jti).await {
+        match self.0.revocations.is_revoked(Revocable { jti: &claims.jti, sid: claims.sid.as_deref() }).await {
             Ok(false) => {}
             Ok(true) => return Err(InvalidToken::Revoked.into()),
             Err(error) => {
@@ -229,6 +230,7 @@ impl Verifier {
             client_id: claims.client_id.clone(),
             scope: Scopes::parse(claims.scope.as_deref().unwrap_or_default()),
             jti: claims.jti.clone(),
+            sid: claims.sid.clone(),
             iat: Timestamp::from_micros(claims.iat.0),
             exp: Timestamp::from_micros(claims.exp.0),
             token: BearerToken::new(token),
@@ -238,7 +240,7 @@ impl Verifier {
     fn remembered(&self, hash: &[u8; 32]) -> Option<Arc<RawClaims>> {
         let generation = self.0.keys.generation()?;
         let seen = self.0.good.get(hash)?;
-        let age = self.0.clock.now().since(seen.at);
+        let age = self.0.clock.moment().since(seen.at);
         let fresh = age <= Duration::from_secs(self.0.config.cache_secs) && seen.generation == generation;
         fresh.then_some(seen.claims)
     }
@@ -257,7 +259,7 @@ impl Verifier {
         }
         let claims = Arc::new(parsed.claims);
         if self.0.config.cache_secs > 0 {
-            self.0.good.insert(hash, Seen { claims: Arc::clone(&claims), generation, at: self.0.clock.now() });
+            self.0.good.insert(hash, Seen { claims: Arc::clone(&claims), generation, at: self.0.clock.moment() });
         }
         Ok(claims)
     }
