@@ -17,7 +17,9 @@ pub(crate) mod tokens;
 
 use std::sync::Arc;
 
-use amends_primitives::{Clock, IdSource, Timestamp};
+use amends_primitives::{Clock, IdSource, Moment, SteadyTime, Timestamp};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::{
     crypto::{
@@ -39,6 +41,12 @@ pub(crate) struct Core {
     pub sharing: Option<Arc<dyn Sharing>>,
     /// Revocations this process knows of.
     pub known: KnownRevocations,
+    /// Woken when a revocation is stored and could not be shared.
+    pub unshared: Notify,
+    /// The time by which things are deleted.
+    pub steady: Mutex<SteadyTime>,
+    /// When all of them were shared last, by both clocks.
+    pub shared_at: Mutex<Option<(Moment, Timestamp)>>,
     /// Signing keys.
     pub keys: Keys,
     /// Key encryption keys.

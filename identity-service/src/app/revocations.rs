@@ -1,4 +1,4 @@
-//! Revoked tokens this process knows of. In one process this is all there is to ask; between processes Redis is asked.
+//! What is revoked, tokens and sessions, as far as this process knows. In one process this is all there is to ask; between processes Redis is asked.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,19 +6,19 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 
 use amends_primitives::Timestamp;
-use service_kit::auth::{Revocations, RevocationsUnavailable};
+use service_kit::auth::{Revocable, Revocations, RevocationsUnavailable};
 
-use crate::ports::TokenName;
+use crate::ports::Revocation;
 
-/// Names of revoked tokens that have not expired. Clones share them. Bounded by what was issued within a token's life.
+/// Names that are revoked, until no token that they are about can be accepted. Clones share them. A session is one name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct KnownRevocations(Arc<RwLock<HashMap<String, Timestamp>>>);
 
 impl KnownRevocations {
     /// These are revoked.
-    pub(crate) fn add(&self, tokens: &[TokenName]) {
-        if !tokens.is_empty() {
-            self.0.write().extend(tokens.iter().map(|token| (token.jti.clone(), token.expires_at)));
+    pub(crate) fn add(&self, revoked: &[Revocation]) {
+        if !revoked.is_empty() {
+            self.0.write().extend(revoked.iter().map(|revoked| (revoked.name.clone(), revoked.expires_at)));
         }
     }
 
@@ -27,15 +27,16 @@ impl KnownRevocations {
         self.0.write().retain(|_, expires_at| *expires_at > now);
     }
 
-    /// Whether this token is revoked.
-    pub(crate) fn contains(&self, jti: &str) -> bool {
-        self.0.read().contains_key(jti)
+    /// Whether this token or its session is revoked.
+    pub(crate) fn contains(&self, token: Revocable<'_>) -> bool {
+        let known = self.0.read();
+        token.names().any(|name| known.contains_key(name.as_ref()))
     }
 }
 
 #[async_trait]
 impl Revocations for KnownRevocations {
-    async fn is_revoked(&self, jti: &str) -> Result<bool, RevocationsUnavailable> {
-        Ok(self.contains(jti))
+    async fn is_revoked(&self, token: Revocable<'_>) -> Result<bool, RevocationsUnavailable> {
+        Ok(self.contains(token))
     }
 }

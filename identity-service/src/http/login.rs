@@ -9,7 +9,7 @@ use service_kit::{
     problem::{ErrorKind, Problem},
 };
 
-use super::{HttpState, address::CallerAddress, problem, token::TokenResponse};
+use super::{HttpState, address::CallerPlace, problem, token::TokenResponse};
 use crate::{
     app::{TokenError, login::Login},
     domain::scope::ScopeSet,
@@ -27,7 +27,7 @@ pub(super) struct LoginBody {
 
 pub(super) async fn handle(
     State(state): State<HttpState>,
-    address: CallerAddress,
+    address: CallerPlace,
     JsonBody(body): JsonBody<LoginBody>,
 ) -> Result<impl IntoResponse, Problem> {
     let requested = match body.scope.as_deref().filter(|scope| !scope.is_empty()).map(ScopeSet::parse).transpose() {
@@ -35,7 +35,7 @@ pub(super) async fn handle(
         Err(error) => return Err(Problem::invalid("scope", error.to_string())),
     };
     let core = &state.core;
-    let login = Login { username: body.username, password: body.password, requested, address: address.0 };
+    let login = Login { username: body.username, password: body.password, requested, place: address.0 };
     let done = match core.login_client().await {
         Ok(client) => core.login(login, &client, "login").await,
         Err(error) => Err(error),
