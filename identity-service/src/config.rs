@@ -11,11 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{
-        keyring::KEY_LEN,
-        password::HashCost,
-        turns::TurnLimits,
-    },
+    crypto::{keyring::KEY_LEN, password::HashCost, turns::TurnLimits},
     domain::{key_schedule::RotationPolicy, principal::Grant, refresh::RefreshPolicy, throttle::ThrottlePolicy},
 };
 

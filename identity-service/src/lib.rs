@@ -28,7 +28,11 @@ use amends_primitives::SteadyTime;
 use amends_sql::Database;
 use service_kit::{Runtime, auth::Revocations, kv::Redis, readiness::Readiness};
 
-use app::{Core, Settings, keys::Keys, revocations::KnownRevocations};
+use app::{
+    Core, Settings,
+    keys::Keys,
+    revocations::{KnownRevocations, Singles},
+};
 use crypto::{keyring::Keyring, password::Passwords};
 use http::HttpState;
 use metrics::Metrics;
@@ -128,6 +132,7 @@ fn build_core(config: &Config, database: &Database, runtime: &Runtime) -> anyhow
         store: Arc::new(SqlStore::new(database.clone())),
         sharing,
         known: KnownRevocations::default(),
+        singles: Singles::default(),
         unshared: tokio::sync::Notify::new(),
         steady: parking_lot::Mutex::new(SteadyTime::new(CLOCK_PATIENCE)),
         shared_at: parking_lot::Mutex::default(),

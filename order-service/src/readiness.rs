@@ -49,7 +49,10 @@ struct Probe {
 }
 
 impl Probe {
-    fn new(clock: &Arc<dyn Clock>, ask: impl Fn() -> BoxFuture<'static, Standing> + Send + Sync + 'static) -> Arc<Self> {
+    fn new(
+        clock: &Arc<dyn Clock>,
+        ask: impl Fn() -> BoxFuture<'static, Standing> + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self { clock: Arc::clone(clock), ask: Box::new(ask), kept: Mutex::new(None) })
     }
 
@@ -211,7 +214,8 @@ mod tests {
             post(move || {
                 let n = count.fetch_add(1, Ordering::SeqCst);
                 let code = StatusCode::from_u16(status.load(Ordering::SeqCst)).unwrap();
-                let good = json!({"access_token": format!("t{n}"), "token_type": "Bearer", "expires_in": 600, "scope": scope});
+                let good =
+                    json!({"access_token": format!("t{n}"), "token_type": "Bearer", "expires_in": 600, "scope": scope});
                 let body = if code.is_success() { good } else { json!({"error": "invalid_client"}) };
                 std::future::ready((code, Json(body)))
             }),

@@ -8,6 +8,7 @@
 //! The only place that reads the process's environment.
 
 mod lists;
+mod text;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +20,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 pub use lists::NamedList;
+use text::{join, segment, spelt, unknown_field};
 
 /// The environment's prefix: `AMENDS_ORDER__HTTP__LISTEN` is `order.http.listen`.
 pub const ENV_PREFIX: &str = "AMENDS_";
@@ -248,13 +250,7 @@ impl Tree {
         }
     }
 
-    fn add_env(
-        &mut self,
-        section: &str,
-        sources: &Sources,
-        aliases: &[(&str, &str)],
-        errors: &mut Vec<ConfigError>,
-    ) {
+    fn add_env(&mut self, section: &str, sources: &Sources, aliases: &[(&str, &str)], errors: &mut Vec<ConfigError>) {
         for (name, value) in &sources.env {
             let key = env_key(name)
                 .or_else(|| aliases.iter().find(|(alias, _)| alias == name).map(|(_, key)| (*key).to_owned()));
@@ -388,33 +384,6 @@ impl Tree {
         }
         message
     }
-}
-
-/// A field's name, or an element's number as `[n]` glued on by [`join`].
-fn segment(segment: &serde_path_to_error::Segment) -> Option<String> {
-    use serde_path_to_error::Segment;
-    match segment {
-        Segment::Map { key } => Some(key.clone()),
-        Segment::Seq { index } => Some(format!("[{index}]")),
-        Segment::Enum { .. } | Segment::Unknown => None,
-    }
-}
-
-fn join(section: &str, path: &[String]) -> String {
-    path.iter().fold(section.to_owned(), |key, part| if part.starts_with('[') { key + part } else { key + "." + part })
-}
-
-fn unknown_field(message: &str) -> Option<&str> {
-    message.strip_prefix("unknown field `")?.split('`').next()
-}
-
-/// What a text spells: JSON, or a TOML value. Never text again.
-fn spelt(text: &str) -> Option<Value> {
-    let value = serde_json::from_str(text).ok().or_else(|| {
-        let table: toml::Table = format!("value = {text}").parse().ok()?;
-        serde_json::to_value(table.get("value")?).ok()
-    })?;
-    (!value.is_string()).then_some(value)
 }
 
 #[cfg(test)]

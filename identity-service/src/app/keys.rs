@@ -94,7 +94,8 @@ impl Keys {
     pub(crate) fn read(&self, token: &str, expected: Expected<'_>, now: Timestamp) -> Option<AccessClaims> {
         let loaded = self.snapshot();
         let published = key_schedule::published(&times(&loaded), now);
-        let find = |kid: &str| published.into_iter().map(|index| &loaded[index].key).find(|key| key.public().kid == kid);
+        let find =
+            |kid: &str| published.into_iter().map(|index| &loaded[index].key).find(|key| key.public().kid == kid);
         signing::read(token, expected, now, find)
     }
 

@@ -127,6 +127,7 @@ impl Core {
             created_at: now,
             expires_at: self.settings.refresh.expires_at(now, now),
             revoked: false,
+            password_of: Some(user.password_changed_at),
             access: Some(draft.issued(&scopes)),
         };
         self.store.begin_family(&family).await?;

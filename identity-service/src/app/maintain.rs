@@ -31,7 +31,10 @@ impl Core {
             tracing::warn!(error = &error as &dyn std::error::Error, "signing keys could not be refreshed");
         }
         if let Err(error) = self.catch_up().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "revocations of another release could not be completed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "revocations of another release could not be completed"
+            );
         }
         if let Err(error) = self.learn_revocations().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "revocations could not be loaded");
@@ -44,6 +47,7 @@ impl Core {
         }
         let now = self.steady.lock().now(now, self.clock.moment());
         self.known.forget(now);
+        self.singles.forget(self.clock.moment());
     }
 
     /// Learns what other replicas revoked.

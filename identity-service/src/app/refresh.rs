@@ -34,7 +34,7 @@ impl Core {
             return Err(BAD_TOKEN);
         }
         let user = self.store.user(&family.username).await?.ok_or(BAD_TOKEN)?;
-        if user.disabled || family.created_at < user.password_changed_at {
+        if user.disabled || !family.is_of_password(user.password_changed_at) {
             return Err(BAD_TOKEN);
         }
         // Before the rotation: a request that asks too much must not use the token up.
@@ -54,12 +54,8 @@ impl Core {
             now,
         );
         let drafted = claims.issued(&scopes);
-        let rotation = Rotation {
-            presented,
-            client_id: &client.client_id,
-            access: &drafted,
-            revoked_until: session_over_at(now),
-        };
+        let rotation =
+            Rotation { presented, client_id: &client.client_id, access: &drafted, revoked_until: session_over_at(now) };
         let (generation, access) = match self.store.rotate(rotation, &self.settings.refresh, now).await? {
             Rotated::Current { generation, access, .. } => (generation, access),
             Rotated::Reused(revoked) => {

@@ -2,6 +2,7 @@
 //! has it first; telling others comes after, and is made up for when it fails.
 
 use amends_primitives::Timestamp;
+use service_kit::auth::Revocable;
 
 use super::{
     Core, TokenError,
@@ -41,6 +42,10 @@ impl Core {
                 return Err(TokenError::UnauthorizedClient);
             }
             let revoked = claims.revocation();
+            if !self.known.contains(Revocable::token(&claims.jti)) {
+                let added = self.singles.add(&claims.sub, self.clock.moment());
+                added.map_err(TokenError::TooManyRevocations)?;
+            }
             self.store.revoke(&revoked, now).await?;
             tracing::info!(sub = claims.sub, jti = claims.jti, "revoked an access token");
             revoked

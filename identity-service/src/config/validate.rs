@@ -70,7 +70,11 @@ impl Section for Config {
             "former_key_encryption_keys",
             key_form,
         );
-        check((60..=ACCESS_LIFE_MAX.as_secs()).contains(&self.token.access_seconds), "token.access_seconds", "must be from 60 to 3600");
+        check(
+            (60..=ACCESS_LIFE_MAX.as_secs()).contains(&self.token.access_seconds),
+            "token.access_seconds",
+            "must be from 60 to 3600",
+        );
         check(
             self.refresh.idle_seconds > 0 && self.refresh.idle_seconds <= self.refresh.age_seconds,
             "refresh.idle_seconds",

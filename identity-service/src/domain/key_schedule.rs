@@ -80,9 +80,7 @@ pub(crate) fn signing(keys: &[KeyTimes], now: Timestamp) -> Option<usize> {
         keys.iter().enumerate().filter(|(_, key)| usable(key)).max_by_key(|(_, key)| key.sequence)
     };
     let oldest = || keys.iter().enumerate().min_by_key(|(_, key)| key.sequence);
-    latest(&|key| key.active_from <= now && !is_withdrawn(key, now))
-        .or_else(oldest)
-        .map(|(index, _)| index)
+    latest(&|key| key.active_from <= now && !is_withdrawn(key, now)).or_else(oldest).map(|(index, _)| index)
 }
 
 /// Indices of the keys in the key set at `now`, the newest first: verifiers that read only the beginning of a long set miss the oldest.

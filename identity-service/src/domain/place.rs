@@ -55,6 +55,9 @@ mod tests {
         assert_ne!(at("2001:db8:1:2::1"), at("2001:db8:1:3::1"));
         assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
         assert_eq!(at("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
-        assert_eq!((at("192.0.2.1").to_string().as_str(), Place::of(None).to_string().as_str()), ("192.0.2.1", "unknown"));
+        assert_eq!(
+            (at("192.0.2.1").to_string().as_str(), Place::of(None).to_string().as_str()),
+            ("192.0.2.1", "unknown")
+        );
     }
 }

@@ -65,6 +65,8 @@ pub(crate) struct Family {
     pub expires_at: Timestamp,
     /// Logged out, or found out.
     pub revoked: bool,
+    /// `password_changed_at` of the user when it began: the password it was begun with. None where a release began it that did not keep it.
+    pub password_of: Option<Timestamp>,
     /// Issued with the newest generation; none where a release made that which did not keep it.
     pub access: Option<IssuedAccess>,
 }
@@ -73,6 +75,12 @@ impl Family {
     /// What tokens call their session. No secret: a refresh token is more than this.
     pub(crate) fn sid(&self) -> String {
         self.family_id.to_string()
+    }
+
+    /// Whether it was begun with the password that the user has now. By which it was, not by when: a clock that was set back calls every
+    /// session older than the password.
+    pub(crate) fn is_of_password(&self, changed_at: Timestamp) -> bool {
+        self.password_of.map_or(self.created_at >= changed_at, |began_with| began_with == changed_at)
     }
 
     /// The access token of the newest generation, while it is good for anything.
@@ -171,6 +179,7 @@ mod tests {
             created_at: at(0),
             expires_at: at(200),
             revoked: false,
+            password_of: None,
             access: None,
         }
     }
@@ -197,7 +206,18 @@ mod tests {
         assert_eq!(check(-3500), Decision::Reused);
         let strict = RefreshPolicy { grace: Duration::ZERO, ..POLICY };
         assert_eq!(decide(&family(), 2, "web", &strict, at(91)), Decision::Reused);
-        assert!(matches!(decide(&family(), 3, "web", &POLICY, at(-3500)), Decision::Rotate { .. }), "the newest is good");
+        assert!(
+            matches!(decide(&family(), 3, "web", &POLICY, at(-3500)), Decision::Rotate { .. }),
+            "the newest is good"
+        );
+    }
+
+    #[test]
+    fn a_session_is_of_the_password_it_began_with() {
+        let began_with = |password_of| Family { password_of, ..family() };
+        assert!(began_with(Some(at(50))).is_of_password(at(50)), "whatever the clock said in between");
+        assert!(!began_with(Some(at(50))).is_of_password(at(-20)));
+        assert!(began_with(None).is_of_password(at(0)) && !began_with(None).is_of_password(at(1)));
     }
 
     #[test]

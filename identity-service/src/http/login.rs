@@ -51,11 +51,12 @@ fn refused(error: TokenError) -> Problem {
         TokenError::Throttled(wait) => problem::throttled(wait),
         TokenError::InvalidScope => Problem::invalid("scope", error.to_string()),
         TokenError::Failed(failure) => problem::problem_of(&failure),
-        // About clients and forms, which this endpoint has none of.
+        // About clients, forms and revocations, which this endpoint has none of.
         TokenError::InvalidRequest(_)
         | TokenError::InvalidClient
         | TokenError::UnauthorizedClient
         | TokenError::UnsupportedGrantType
-        | TokenError::InvalidTarget => Problem::bug(format_args!("log-in: {error}")),
+        | TokenError::InvalidTarget
+        | TokenError::TooManyRevocations(_) => Problem::bug(format_args!("log-in: {error}")),
     }
 }

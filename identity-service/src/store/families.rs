@@ -21,8 +21,9 @@ pub(super) const PURGE: &str = "DELETE FROM refresh_families WHERE family_id IN
 pub(super) const PURGE_ACCESS: &str = "DELETE FROM family_access_tokens WHERE jti IN
     (SELECT jti FROM family_access_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 
-const SELECT: &str = "SELECT family_id, username, client_id, scopes, generation, rotated_at, created_at, expires_at, revoked_at,
-        access_generation, access_jti, access_iat, access_exp, access_scopes
+const SELECT: &str =
+    "SELECT family_id, username, client_id, scopes, generation, rotated_at, created_at, expires_at, revoked_at,
+        password_of, access_generation, access_jti, access_iat, access_exp, access_scopes
     FROM refresh_families WHERE family_id = $1";
 
 #[derive(sqlx::FromRow)]
@@ -36,6 +37,7 @@ struct FamilyRow {
     created_at: i64,
     expires_at: i64,
     revoked_at: Option<i64>,
+    password_of: Option<i64>,
     access_generation: Option<i64>,
     access_jti: Option<String>,
     access_iat: Option<i64>,
@@ -47,8 +49,8 @@ pub(super) async fn begin(database: &Database, family: &Family) -> Result<(), Sq
     let mut tx = database.begin().await?;
     sqlx::query(
         "INSERT INTO refresh_families
-             (family_id, username, client_id, scopes, generation, rotated_at, created_at, expires_at, revoked_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL)",
+             (family_id, username, client_id, scopes, generation, rotated_at, created_at, expires_at, revoked_at, password_of)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, $9)",
     )
     .bind(family.family_id.to_string())
     .bind(&family.username)
@@ -58,6 +60,7 @@ pub(super) async fn begin(database: &Database, family: &Family) -> Result<(), Sq
     .bind(family.rotated_at.as_micros())
     .bind(family.created_at.as_micros())
     .bind(family.expires_at.as_micros())
+    .bind(family.password_of.map(Timestamp::as_micros))
     .execute(&mut *tx)
     .await?;
     if let Some(access) = &family.access {
@@ -134,12 +137,7 @@ async fn lock_in_tx(database: &Database, tx: &mut Tx, family_id: Uuid) -> Result
 }
 
 /// One row, however many tokens the session has.
-async fn revoke_in_tx(
-    tx: &mut Tx,
-    family: &Family,
-    until: Timestamp,
-    now: Timestamp,
-) -> Result<Revocation, SqlError> {
+async fn revoke_in_tx(tx: &mut Tx, family: &Family, until: Timestamp, now: Timestamp) -> Result<Revocation, SqlError> {
     sqlx::query("UPDATE refresh_families SET revoked_at = COALESCE(revoked_at, $1) WHERE family_id = $2")
         .bind(now.as_micros())
         .bind(family.family_id.to_string())
@@ -191,6 +189,7 @@ fn from_row(row: FamilyRow) -> Result<Family, SqlError> {
         created_at: Timestamp::from_micros(row.created_at),
         expires_at: Timestamp::from_micros(row.expires_at),
         revoked: row.revoked_at.is_some(),
+        password_of: row.password_of.map(Timestamp::from_micros),
         access,
     })
 }

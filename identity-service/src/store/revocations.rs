@@ -66,10 +66,8 @@ const ENDED: &str = "family_id IN (SELECT family_id FROM refresh_families WHERE 
 /// Access tokens without a session's name, of sessions that ended: a batch of them, out of the table in which their release put them.
 pub(super) async fn add_tokens(database: &Database, now: Timestamp, limit: u32) -> Result<u64, SqlError> {
     let select = format!("SELECT jti FROM family_access_tokens WHERE {ENDED} ORDER BY jti LIMIT $1");
-    let names: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(select))
-        .bind(i64::from(limit))
-        .fetch_all(database.reader())
-        .await?;
+    let names: Vec<(String,)> =
+        sqlx::query_as(sqlx::AssertSqlSafe(select)).bind(i64::from(limit)).fetch_all(database.reader()).await?;
     let Some((last,)) = names.last() else { return Ok(0) };
     let mut tx = database.begin().await?;
     let insert = format!(
@@ -115,7 +113,10 @@ pub(super) async fn unshared(database: &Database, now: Timestamp, limit: u32) ->
 pub(super) async fn mark_shared(database: &Database, revoked: &[Revocation]) -> Result<(), SqlError> {
     let mut tx = database.begin().await?;
     for revoked in revoked {
-        sqlx::query("UPDATE revoked_tokens SET shared = 1 WHERE jti = $1").bind(&revoked.name).execute(&mut *tx).await?;
+        sqlx::query("UPDATE revoked_tokens SET shared = 1 WHERE jti = $1")
+            .bind(&revoked.name)
+            .execute(&mut *tx)
+            .await?;
     }
     tx.commit().await?;
     Ok(())

@@ -33,7 +33,11 @@ async fn a_user_gets_tokens() {
     );
     let another = world.login().await.claims();
     assert!(another["jti"] != claims["jti"] && another["sid"] != claims["sid"]);
-    assert_eq!(world.refresh(reply.text("refresh_token")).await.claims()["sid"], claims["sid"], "one session, one name");
+    assert_eq!(
+        world.refresh(reply.text("refresh_token")).await.claims()["sid"],
+        claims["sid"],
+        "one session, one name"
+    );
 }
 
 #[tokio::test]

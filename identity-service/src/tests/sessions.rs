@@ -255,6 +255,24 @@ async fn a_session_of_many_old_tokens_ends_at_once() {
 }
 
 #[tokio::test]
+async fn revoking_tokens_one_by_one_has_a_share_and_a_session_none() {
+    let world = World::new().await;
+    let login = world.login().await;
+    let core = &world.app.core;
+    while core.singles.add("ann", core.clock.moment()).is_ok() {}
+    let refused = world.form("/oauth2/revoke", None, &[("token", login.text("access_token"))]).await;
+    assert_eq!(refused.error(), "429 rate_limited");
+    assert_eq!(refused.headers["retry-after"], "3900");
+    assert!(world.is_active(login.text("access_token")).await);
+    let own = world.token(SHOP, &[("grant_type", "client_credentials")]).await;
+    let other = world.form("/oauth2/revoke", SHOP, &[("token", own.text("access_token"))]).await;
+    assert_eq!(other.status, StatusCode::OK, "others have their own");
+    let session = world.form("/oauth2/revoke", None, &[("token", login.text("refresh_token"))]).await;
+    assert_eq!(session.status, StatusCode::OK);
+    assert!(!world.is_active(login.text("access_token")).await);
+}
+
+#[tokio::test]
 async fn an_exchanged_token_ends_with_its_subjects_session() {
     let world = World::new().await;
     let login = world.login().await;
@@ -281,6 +299,12 @@ async fn a_clock_set_back_keeps_sessions_usable() {
     assert_eq!(refreshed.status, StatusCode::OK);
     assert_eq!(refreshed.claims()["iat"], world.now().as_secs());
     assert!(world.is_active(refreshed.text("access_token")).await);
+    let anew = world.login().await;
+    assert_eq!(
+        world.refresh(anew.text("refresh_token")).await.error(),
+        "200 -",
+        "older than the password by the clock only"
+    );
     world.advance(31);
     assert_eq!(world.refresh(login.text("refresh_token")).await.error(), "400 invalid_grant", "the grace is over");
     assert!(!world.is_active(refreshed.text("access_token")).await);

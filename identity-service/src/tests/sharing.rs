@@ -17,7 +17,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::support::{Reply, World, config};
 use crate::{
-    app::{Core, Failure, TokenError, authenticate::Presented, keys::Keys},
+    app::{Core, Failure, TokenError, authenticate::Presented, keys::Keys, revocations::Singles},
     ports::{Revocation, ShareError, Sharing},
 };
 
@@ -90,6 +90,7 @@ async fn replica(world: &World, place: &Arc<Place>) -> Arc<Core> {
         store: Arc::clone(&core.store),
         sharing: Some(Arc::new(At(Arc::clone(place)))),
         known: core.known.clone(),
+        singles: Singles::default(),
         unshared: Notify::new(),
         steady: Mutex::new(SteadyTime::new(Duration::from_hours(1))),
         shared_at: Mutex::default(),

@@ -75,6 +75,7 @@ fn family() -> Family {
         created_at: start(),
         expires_at: secs(1000),
         revoked: false,
+        password_of: Some(secs(1)),
         access: None,
     }
 }
@@ -318,7 +319,8 @@ async fn what_the_release_before_left_is_revoked_in_batches() {
             assert!(is_revoked(store, &format!("{id}-{n}")).await && !is_revoked(store, &format!("{other}-{n}")).await);
         }
         assert!(!is_revoked(store, "over").await);
-        let mark = format!("UPDATE refresh_families SET revoked_at = {} WHERE family_id = '{other}'", secs(4).as_micros());
+        let mark =
+            format!("UPDATE refresh_families SET revoked_at = {} WHERE family_id = '{other}'", secs(4).as_micros());
         old_release(place, &mark).await;
         assert!(is_session_revoked(store, other).await, "introspection sees that at once");
         assert_eq!([catch_up().await, catch_up().await, catch_up().await], [5, 1, 0]);
@@ -337,11 +339,13 @@ async fn the_release_before_can_go_on_with_this_schema() {
         rotate(store, id, 1, &access("ours", 200), secs(60)).await;
         // As it begins and rotates: without the columns it does not know.
         let begun = Uuid::from_u128(7);
-        let columns = "family_id, username, client_id, scopes, generation, rotated_at, created_at, expires_at, revoked_at";
+        let columns =
+            "family_id, username, client_id, scopes, generation, rotated_at, created_at, expires_at, revoked_at";
         let at = |secs: Timestamp| secs.as_micros();
         let values = format!("'{begun}', 'ann', 'web', 'a b', 1, {0}, {0}, {1}, NULL", at(start()), at(secs(1000)));
         old_release(place, &format!("INSERT INTO refresh_families ({columns}) VALUES ({values})")).await;
-        assert_eq!(store.family(begun).await.unwrap().unwrap().access, None);
+        let read = store.family(begun).await.unwrap().unwrap();
+        assert_eq!((read.access, read.password_of), (None, None));
         let rotation = format!("generation = 3, rotated_at = {}, expires_at = {}", at(secs(61)), at(secs(1061)));
         old_release(place, &format!("UPDATE refresh_families SET {rotation} WHERE family_id = '{id}'")).await;
         assert_eq!(store.family(id).await.unwrap().unwrap().access, None, "that one was of the generation before");

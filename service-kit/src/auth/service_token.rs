@@ -180,11 +180,7 @@ impl ServiceToken {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(ServiceTokenError::Refused(format!(
-            "the token of {} lacks {}",
-            self.0.config.client_id,
-            missing.join(" ")
-        )))
+        Err(ServiceTokenError::Refused(format!("the token of {} lacks {}", self.0.config.client_id, missing.join(" "))))
     }
 
     /// Forgets the token: it was refused, so it may have been revoked, or its key taken away.
@@ -216,8 +212,7 @@ impl ServiceToken {
                 let scopes = Scopes::parse(answer.scope.as_deref().unwrap_or(&self.0.config.scope));
                 // Counted from before we asked: the issuer's clock started then at the latest.
                 let expires = moment + Duration::from_secs(answer.expires_in);
-                let held =
-                    Held { token: Arc::clone(&token), scopes, obtained: moment, expires, obtained_at: now };
+                let held = Held { token: Arc::clone(&token), scopes, obtained: moment, expires, obtained_at: now };
                 *self.0.held.write() = Some(held);
                 *last = None;
                 Ok(token)

@@ -16,8 +16,7 @@ use prometheus_client::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AuthError, BearerToken, Claims, HttpKeys, InvalidToken, KeySource, Revocable, Revocations,
-    Scopes,
+    AuthError, BearerToken, Claims, HttpKeys, InvalidToken, KeySource, Revocable, Revocations, Scopes,
     jwks::{Keys, Pace},
     throttle::Throttle,
     token::{self, RawClaims},

@@ -135,7 +135,8 @@ mod tests {
     fn named_entries_are_merged_and_others_stay() {
         let below = json!({"a": {"people": [{"name": "ann", "word": "w", "scopes": ["x", "y"]}, {"name": "bob"}]}});
         let above = json!({"a": {"people": [{"name": "eve"}, {"name": "ann", "scopes": ["x"]}]}});
-        let expected = json!({"a": {"people": [{"name": "eve"}, {"name": "ann", "word": "w", "scopes": ["x"]}, {"name": "bob"}]}});
+        let expected =
+            json!({"a": {"people": [{"name": "eve"}, {"name": "ann", "word": "w", "scopes": ["x"]}, {"name": "bob"}]}});
         assert_eq!(check(below.clone(), above), (expected, vec![]));
         assert_eq!(check(below.clone(), json!({"a": {"people": []}})), (below, vec![]), "an empty list adds nothing");
     }

@@ -43,7 +43,14 @@ impl Default for Limits {
 impl Default for Shop {
     fn default() -> Self {
         let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 8082));
-        Self { listen, limits: Limits::default(), password: None, names: Vec::new(), redis_url: None, people: Vec::new() }
+        Self {
+            listen,
+            limits: Limits::default(),
+            password: None,
+            names: Vec::new(),
+            redis_url: None,
+            people: Vec::new(),
+        }
     }
 }
 
@@ -187,9 +194,10 @@ fn a_list_of_named_entries_adds_to_what_is_there() {
     let people: Vec<String> = shop.people.iter().map(|person| format!("{} {}", person.name, person.age)).collect();
     assert_eq!(people, ["bob 9", "ann 8", "eve 0"]);
     assert_eq!(shop.names, ["file"], "a list without names replaces");
-    assert!(defaults::<Shop>("shop").ends_with(
-        "# shop.people: entries of the same name are merged key by key, and those of others stay.\n"
-    ));
+    assert!(
+        defaults::<Shop>("shop")
+            .ends_with("# shop.people: entries of the same name are merged key by key, and those of others stay.\n")
+    );
 }
 
 #[test]
