@@ -17,7 +17,9 @@ pub(crate) mod tokens;
 
 use std::sync::Arc;
 
-use amends_primitives::{Clock, IdSource, Timestamp};
+use amends_primitives::{Clock, IdSource, Moment, SteadyTime, Timestamp};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::{
     crypto::{
@@ -29,7 +31,10 @@ use crate::{
     ports::{ShareError, Sharing, Store, StoreError},
 };
 
-use {keys::Keys, revocations::KnownRevocations};
+use {
+    keys::Keys,
+    revocations::{KnownRevocations, Singles},
+};
 
 /// What every use case works with.
 pub(crate) struct Core {
@@ -39,6 +44,14 @@ pub(crate) struct Core {
     pub sharing: Option<Arc<dyn Sharing>>,
     /// Revocations this process knows of.
     pub known: KnownRevocations,
+    /// How much of that is whose.
+    pub singles: Singles,
+    /// Woken when a revocation is stored and could not be shared.
+    pub unshared: Notify,
+    /// The time by which things are deleted.
+    pub steady: Mutex<SteadyTime>,
+    /// When all of them were shared last, by both clocks.
+    pub shared_at: Mutex<Option<(Moment, Timestamp)>>,
     /// Signing keys.
     pub keys: Keys,
     /// Key encryption keys.
@@ -131,6 +144,9 @@ pub(crate) enum TokenError {
     /// Too many wrong passwords.
     #[error("too many wrong passwords")]
     Throttled(std::time::Duration),
+    /// Too many tokens revoked one by one.
+    #[error("too many access tokens of this subject were revoked one by one; end their session instead")]
+    TooManyRevocations(std::time::Duration),
     /// None of the caller's business.
     #[error(transparent)]
     Failed(#[from] Failure),

@@ -11,10 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{
-        keyring::KEY_LEN,
-        password::{HashCost, PoolLimits},
-    },
+    crypto::{keyring::KEY_LEN, password::HashCost, turns::TurnLimits},
     domain::{key_schedule::RotationPolicy, principal::Grant, refresh::RefreshPolicy, throttle::ThrottlePolicy},
 };
 
@@ -23,6 +20,9 @@ pub use ip_range::IpRange;
 /// Verifiers accept a token this much longer than it says, at the most (the bound of `service_kit::auth::VerifierConfig`); keys and
 /// revocations are kept as long.
 pub const VERIFIER_LEEWAY_MAX: Duration = Duration::from_mins(5);
+
+/// No access token lives longer: the bound of `token.access_seconds`. Revocations of sessions are kept as long.
+pub const ACCESS_LIFE_MAX: Duration = Duration::from_hours(1);
 
 /// A configured secret. Neither `Debug` nor serialisation shows it.
 #[derive(Clone, Default, Deserialize)]
@@ -103,8 +103,9 @@ pub struct Config {
     pub password: PasswordConfig,
     /// Waits after wrong passwords.
     pub throttle: ThrottleConfig,
-    /// Callers whose `X-Forwarded-For` is believed, for the waits: the gateway's addresses or networks, `10.0.0.0/8`. A gateway that
-    /// is not among them makes all its callers one, and lets one of them slow down the others.
+    /// Callers whose `X-Forwarded-For` is believed, for the waits and the turns: the gateway's addresses or networks, `10.0.0.0/8`. A
+    /// gateway that is not among them makes all its callers one, and lets one of them hold up the others. A list here replaces the
+    /// default, the loopback addresses.
     pub trusted_proxies: Vec<IpRange>,
     /// The public client that `/auth/login` acts for.
     pub login_client_id: String,
@@ -179,7 +180,8 @@ pub struct PasswordConfig {
     pub lanes: u32,
     /// Hashes at once.
     pub concurrent_max: usize,
-    /// Log-ins that may wait for one; more are told to come back.
+    /// Log-ins that may wait for one; more are told to come back. Shared fairly by the addresses that they come from: an address that
+    /// has more waiting than others gives way to them, and none waits for another's queue.
     pub waiting_max: usize,
     /// And no longer than this.
     pub wait_ms_max: u64,
@@ -199,7 +201,8 @@ pub struct ThrottleConfig {
     pub forget_after_seconds: u64,
 }
 
-/// Users and clients written to the store at start, replacing those of the same name.
+/// Users and clients written to the store at start, replacing those of the same name. Sources of configuration add to each other here:
+/// entries of one name are merged key by key, and those of other names stay. What one does not want is `disabled`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Bootstrap {
@@ -319,6 +322,21 @@ impl Default for ThrottleConfig {
 }
 
 impl Config {
+    /// Believes the gateway that runs in the same process, whatever else is believed: it comes from the loopback interface, or from the
+    /// address that this service listens on.
+    pub fn trust_this_machine(&mut self) {
+        let mut own = vec![IpRange::LOOPBACK_V4, IpRange::LOOPBACK_V6];
+        let listen = self.http.listen.ip();
+        if !listen.is_unspecified() {
+            own.push(IpRange::one(listen));
+        }
+        for range in own {
+            if !self.trusted_proxies.contains(&range) {
+                self.trusted_proxies.push(range);
+            }
+        }
+    }
+
     /// How keys rotate.
     pub fn rotation_policy(&self) -> RotationPolicy {
         RotationPolicy {
@@ -359,8 +377,8 @@ impl Config {
     }
 
     /// Bounds of password hashing.
-    pub fn pool_limits(&self) -> PoolLimits {
-        PoolLimits {
+    pub fn turn_limits(&self) -> TurnLimits {
+        TurnLimits {
             concurrent_max: self.password.concurrent_max,
             waiting_max: self.password.waiting_max,
             patience: Duration::from_millis(self.password.wait_ms_max),

@@ -6,3 +6,4 @@ pub(crate) mod keyring;
 pub(crate) mod password;
 pub(crate) mod refresh_token;
 pub(crate) mod signing;
+pub(crate) mod turns;

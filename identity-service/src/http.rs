@@ -12,7 +12,7 @@ mod problem;
 mod revoke;
 mod token;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use axum::{
     Router,
@@ -32,6 +32,8 @@ pub(crate) struct HttpState {
     pub core: Arc<Core>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Arc<[IpRange]>,
+    /// Whether it was said that a proxy is not among them.
+    pub unnamed_proxy: Arc<AtomicBool>,
     /// `Cache-Control` of the key set.
     pub jwks_max_age_seconds: u64,
 }

@@ -24,10 +24,15 @@ use anyhow::Context as _;
 use axum::Router;
 use tokio::net::TcpListener;
 
+use amends_primitives::SteadyTime;
 use amends_sql::Database;
 use service_kit::{Runtime, auth::Revocations, kv::Redis, readiness::Readiness};
 
-use app::{Core, Settings, keys::Keys, revocations::KnownRevocations};
+use app::{
+    Core, Settings,
+    keys::Keys,
+    revocations::{KnownRevocations, Singles},
+};
 use crypto::{keyring::Keyring, password::Passwords};
 use http::HttpState;
 use metrics::Metrics;
@@ -43,6 +48,12 @@ pub const SERVICE: &str = "identity-service";
 
 /// How often the work of `app::maintain` is done. A replica learns of another's keys and revocations within this time.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// How soon a revocation that is stored and could not be shared is shared again.
+const SHARE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a clock that was set forward may be wrong and nothing be deleted for it.
+const CLOCK_PATIENCE: Duration = Duration::from_hours(1);
 
 /// How long requests and the maintenance in flight may take after shutdown began.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -121,11 +132,15 @@ fn build_core(config: &Config, database: &Database, runtime: &Runtime) -> anyhow
         store: Arc::new(SqlStore::new(database.clone())),
         sharing,
         known: KnownRevocations::default(),
+        singles: Singles::default(),
+        unshared: tokio::sync::Notify::new(),
+        steady: parking_lot::Mutex::new(SteadyTime::new(CLOCK_PATIENCE)),
+        shared_at: parking_lot::Mutex::default(),
         keys: Keys::new(config.rotation_policy()),
         keyring: Arc::new(
             Keyring::new(&key, &former).map_err(|_| anyhow::anyhow!("identity.key_encryption_key cannot be used"))?,
         ),
-        passwords: Passwords::new(config.hash_cost(), config.pool_limits()).context("identity.password")?,
+        passwords: Passwords::new(config.hash_cost(), config.turn_limits()).context("identity.password")?,
         clock: Arc::clone(&runtime.clock),
         ids: Arc::clone(&runtime.ids),
         metrics: Metrics::new(&runtime.metrics),
@@ -145,6 +160,7 @@ fn router(config: &Config, core: &Arc<Core>, runtime: &Runtime) -> Router {
     let state = HttpState {
         core: Arc::clone(core),
         trusted_proxies: config.trusted_proxies.clone().into(),
+        unnamed_proxy: Arc::default(),
         jwks_max_age_seconds: config.keys.jwks_max_age_seconds,
     };
     service_kit::http::app(http::router(state), SERVICE, runtime)
@@ -197,6 +213,16 @@ async fn maintain(core: Arc<Core>, shutdown: service_kit::shutdown::Shutdown) {
         tokio::select! {
             () = shutdown.triggered() => return,
             _ = ticks.tick() => core.maintain().await,
+            () = core.unshared.notified() => {
+                tokio::select! {
+                    () = shutdown.triggered() => return,
+                    () = tokio::time::sleep(SHARE_AGAIN_AFTER) => {}
+                }
+                if let Err(error) = core.share_revocations().await {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "revocations cannot be shared yet");
+                    core.unshared.notify_one();
+                }
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ impl Metrics {
             tokens_issued: registry.counter("tokens_issued", "Access tokens issued, by grant"),
             refresh_reuses: registry
                 .counter("refresh_reuses", "Sessions revoked because an old refresh token was used again"),
-            revocations: registry.counter("token_revocations", "Access tokens revoked"),
+            revocations: registry.counter("token_revocations", "Access tokens and sessions revoked"),
         }
     }
 
@@ -51,8 +51,8 @@ impl Metrics {
         self.refresh_reuses.get_or_create(&NoLabels {}).inc();
     }
 
-    /// Tokens were revoked.
-    pub(crate) fn revoked(&self, count: usize) {
-        self.revocations.get_or_create(&NoLabels {}).inc_by(count as u64);
+    /// A token or a session was revoked.
+    pub(crate) fn revoked(&self) {
+        self.revocations.get_or_create(&NoLabels {}).inc();
     }
 }

@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use amends_primitives::Timestamp;
+use service_kit::auth::Revocable;
 
 use crate::{
+    config::VERIFIER_LEEWAY_MAX,
     crypto::refresh_token::Presented,
     domain::{
         key_schedule::{KeyTimes, NewKey},
         principal::{Client, User},
-        refresh::{Family, RefreshPolicy, Refusal},
+        refresh::{Family, IssuedAccess, RefreshPolicy, Refusal},
         throttle::Failures,
     },
 };
@@ -34,13 +36,18 @@ impl From<amends_sql::SqlError> for StoreError {
     }
 }
 
-/// An access token by name, and when it stops to matter.
+/// What is revoked, by name, and when that stops to matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TokenName {
-    /// Its `jti`.
-    pub jti: String,
-    /// Its end; nothing about it is kept longer.
+pub(crate) struct Revocation {
+    /// An access token's `jti`, or a session's name ([`session_name`](service_kit::auth::session_name)).
+    pub name: String,
+    /// No token that it is about is accepted from then on, and nothing about it is kept longer.
     pub expires_at: Timestamp,
+}
+
+/// Until when verifiers may accept a token that ends at `exp`, in seconds since 1970: a little longer than it says.
+pub(crate) fn accepted_until(exp: i64) -> Timestamp {
+    Timestamp::from_millis(exp.saturating_mul(1000)) + VERIFIER_LEEWAY_MAX
 }
 
 /// A signing key as stored: its private half is sealed.
@@ -63,8 +70,10 @@ pub(crate) struct Rotation<'a> {
     pub presented: Presented,
     /// By whom.
     pub client_id: &'a str,
-    /// The access token that will be issued with the new generation.
-    pub access: &'a TokenName,
+    /// The access token to issue, unless the generation has one already.
+    pub access: &'a IssuedAccess,
+    /// Until then a revocation of the session is kept, if this turns out to be one.
+    pub revoked_until: Timestamp,
 }
 
 /// What became of a presented refresh token.
@@ -74,11 +83,13 @@ pub(crate) enum Rotated {
     Current {
         /// To hand out.
         generation: u32,
+        /// The generation's access token, to be handed out with it.
+        access: IssuedAccess,
         /// Whether a twin made it.
         repeated: bool,
     },
-    /// It was an old one, and the family is revoked now, with these access tokens.
-    Reused(Vec<TokenName>),
+    /// It was an old one, and the session is revoked now.
+    Reused(Revocation),
     /// It is no good.
     Refused(Refusal),
     /// The family is gone.
@@ -117,8 +128,8 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Replaces the sealed half of a key, after the key encryption key changed.
     async fn reseal_key(&self, kid: &str, sealed_private: &str) -> Result<(), StoreError>;
 
-    /// Begins a family together with its first access token.
-    async fn begin_family(&self, family: &Family, access: &TokenName) -> Result<(), StoreError>;
+    /// Begins a family.
+    async fn begin_family(&self, family: &Family) -> Result<(), StoreError>;
     /// A family by id.
     async fn family(&self, family_id: Uuid) -> Result<Option<Family>, StoreError>;
     /// Decides about a presented refresh token and carries the decision out, as one.
@@ -128,19 +139,30 @@ pub(crate) trait Store: Send + Sync + 'static {
         policy: &RefreshPolicy,
         now: Timestamp,
     ) -> Result<Rotated, StoreError>;
-    /// Revokes a family and the access tokens issued with it; returns those that still live.
-    async fn revoke_family(&self, family_id: Uuid, now: Timestamp) -> Result<Vec<TokenName>, StoreError>;
+    /// Revokes a session, until its last token has expired: at `until`, or later if the store knows better. One row, however many
+    /// tokens there are. `None` when there is no such session.
+    async fn revoke_family(
+        &self,
+        family_id: Uuid,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Revocation>, StoreError>;
+    /// Revokes what other releases left to do, at most `limit` rows of each kind: sessions that they ended, and access tokens of ended
+    /// sessions that name none. Returns how many there were.
+    async fn catch_up(&self, since: Timestamp, until: Timestamp, now: Timestamp, limit: u32)
+    -> Result<u64, StoreError>;
 
     /// Revokes an access token.
-    async fn revoke(&self, token: &TokenName, now: Timestamp) -> Result<(), StoreError>;
-    /// Whether an access token is revoked.
-    async fn is_revoked(&self, jti: &str) -> Result<bool, StoreError>;
-    /// Revocations that still matter, in the order of `jti`, from after `after`, at most `limit`.
-    async fn revocations(&self, now: Timestamp, after: Option<&str>, limit: u32) -> Result<Vec<TokenName>, StoreError>;
+    async fn revoke(&self, token: &Revocation, now: Timestamp) -> Result<(), StoreError>;
+    /// Whether an access token or its session is revoked.
+    async fn is_revoked(&self, token: Revocable<'_>) -> Result<bool, StoreError>;
+    /// Revocations that still matter, in the order of names, from after `after`, at most `limit`.
+    async fn revocations(&self, now: Timestamp, after: Option<&str>, limit: u32)
+    -> Result<Vec<Revocation>, StoreError>;
     /// Revocations not yet shared, at most `limit`.
-    async fn unshared(&self, now: Timestamp, limit: u32) -> Result<Vec<TokenName>, StoreError>;
+    async fn unshared(&self, now: Timestamp, limit: u32) -> Result<Vec<Revocation>, StoreError>;
     /// Notes that they are shared.
-    async fn mark_shared(&self, tokens: &[TokenName]) -> Result<(), StoreError>;
+    async fn mark_shared(&self, revoked: &[Revocation]) -> Result<(), StoreError>;
 
     /// Deletes what no longer matters, at most `limit` rows of each kind; returns how many rows went.
     async fn purge(&self, now: Timestamp, forget_failures_before: Timestamp, limit: u32) -> Result<u64, StoreError>;
@@ -151,11 +173,11 @@ pub(crate) trait Store: Send + Sync + 'static {
 #[error("revocations cannot be shared: {0}")]
 pub(crate) struct ShareError(pub String);
 
-/// Where other processes look for revoked tokens.
+/// Where other processes look for what is revoked.
 #[async_trait]
 pub(crate) trait Sharing: Send + Sync + 'static {
-    /// Tells that these tokens are revoked. Telling twice is fine.
-    async fn share(&self, tokens: &[TokenName], now: Timestamp) -> Result<(), ShareError>;
+    /// Tells that these are revoked. Telling twice is fine.
+    async fn share(&self, revoked: &[Revocation], now: Timestamp) -> Result<(), ShareError>;
     /// Whether what was shared may have been lost since the last [`remember`](Self::remember), as after a restart without its data.
     async fn has_forgotten(&self) -> Result<bool, ShareError>;
     /// Notes that everything is shared.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use amends_primitives::Timestamp;
 use service_kit::{auth::REVOKED_KEY_PREFIX, kv::Redis};
 
-use crate::ports::{ShareError, Sharing, TokenName};
+use crate::ports::{Revocation, ShareError, Sharing};
 
 /// There while nothing was lost.
 const MARKER: &str = "amends:revocations:complete";
@@ -33,11 +33,11 @@ fn failed(error: &service_kit::kv::Unavailable) -> ShareError {
 
 #[async_trait]
 impl Sharing for RedisSharing {
-    async fn share(&self, tokens: &[TokenName], now: Timestamp) -> Result<(), ShareError> {
-        for batch in tokens.chunks(BATCH) {
-            let writes = batch.iter().map(|token| async {
-                let key = format!("{REVOKED_KEY_PREFIX}{}", token.jti);
-                self.0.set(&key, "1", token.expires_at.since(now)).await
+    async fn share(&self, revoked: &[Revocation], now: Timestamp) -> Result<(), ShareError> {
+        for batch in revoked.chunks(BATCH) {
+            let writes = batch.iter().map(|revoked| async {
+                let key = format!("{REVOKED_KEY_PREFIX}{}", revoked.name);
+                self.0.set(&key, "1", revoked.expires_at.since(now)).await
             });
             futures::future::try_join_all(writes).await.map_err(|error| failed(&error))?;
         }

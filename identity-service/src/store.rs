@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use amends_primitives::Timestamp;
 use amends_sql::{Database, SqlError};
+use service_kit::auth::Revocable;
 
 use crate::{
     domain::{
@@ -20,7 +21,7 @@ use crate::{
         refresh::{Family, RefreshPolicy},
         throttle::Failures,
     },
-    ports::{Rotated, Rotation, Store, StoreError, StoredKey, TokenName},
+    ports::{Revocation, Rotated, Rotation, Store, StoreError, StoredKey},
 };
 
 pub use schema::SCHEMA;
@@ -92,8 +93,8 @@ impl Store for SqlStore {
         self.bounded(keys::reseal(&self.database, kid, sealed_private)).await
     }
 
-    async fn begin_family(&self, family: &Family, access: &TokenName) -> Result<(), StoreError> {
-        self.bounded(families::begin(&self.database, family, access)).await
+    async fn begin_family(&self, family: &Family) -> Result<(), StoreError> {
+        self.bounded(families::begin(&self.database, family)).await
     }
 
     async fn family(&self, family_id: Uuid) -> Result<Option<Family>, StoreError> {
@@ -109,28 +110,49 @@ impl Store for SqlStore {
         self.bounded(families::rotate(&self.database, rotation, policy, now)).await
     }
 
-    async fn revoke_family(&self, family_id: Uuid, now: Timestamp) -> Result<Vec<TokenName>, StoreError> {
-        self.bounded(families::revoke(&self.database, family_id, now)).await
+    async fn revoke_family(
+        &self,
+        family_id: Uuid,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Revocation>, StoreError> {
+        self.bounded(families::revoke(&self.database, family_id, until, now)).await
     }
 
-    async fn revoke(&self, token: &TokenName, now: Timestamp) -> Result<(), StoreError> {
+    async fn catch_up(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let sessions = self.bounded(revocations::add_sessions(&self.database, since, until, limit)).await?;
+        Ok(sessions + self.bounded(revocations::add_tokens(&self.database, now, limit)).await?)
+    }
+
+    async fn revoke(&self, token: &Revocation, now: Timestamp) -> Result<(), StoreError> {
         self.bounded(revocations::add(&self.database, token, now)).await
     }
 
-    async fn is_revoked(&self, jti: &str) -> Result<bool, StoreError> {
-        self.bounded(revocations::contains(&self.database, jti)).await
+    async fn is_revoked(&self, token: Revocable<'_>) -> Result<bool, StoreError> {
+        self.bounded(revocations::contains(&self.database, token)).await
     }
 
-    async fn revocations(&self, now: Timestamp, after: Option<&str>, limit: u32) -> Result<Vec<TokenName>, StoreError> {
+    async fn revocations(
+        &self,
+        now: Timestamp,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Revocation>, StoreError> {
         self.bounded(revocations::page(&self.database, now, after, limit)).await
     }
 
-    async fn unshared(&self, now: Timestamp, limit: u32) -> Result<Vec<TokenName>, StoreError> {
+    async fn unshared(&self, now: Timestamp, limit: u32) -> Result<Vec<Revocation>, StoreError> {
         self.bounded(revocations::unshared(&self.database, now, limit)).await
     }
 
-    async fn mark_shared(&self, tokens: &[TokenName]) -> Result<(), StoreError> {
-        self.bounded(revocations::mark_shared(&self.database, tokens)).await
+    async fn mark_shared(&self, revoked: &[Revocation]) -> Result<(), StoreError> {
+        self.bounded(revocations::mark_shared(&self.database, revoked)).await
     }
 
     async fn purge(&self, now: Timestamp, forget_failures_before: Timestamp, limit: u32) -> Result<u64, StoreError> {

@@ -7,5 +7,6 @@ mod login;
 mod secrecy;
 mod serving;
 mod sessions;
+mod sharing;
 mod store;
 mod support;

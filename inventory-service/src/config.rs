@@ -80,7 +80,7 @@ pub struct Config {
     pub sweeper: SweeperConfig,
     /// Faults injected on purpose. All off by default.
     pub faults: FaultsConfig,
-    /// Items created at start where they are missing.
+    /// Items created at start where they are missing. A list here replaces the built-in catalogue of a process that is all services.
     pub seed: Vec<SeedItem>,
 }
 
@@ -247,7 +247,10 @@ impl Section for Config {
         check(self.sweeper.sleep_max_ms >= 100, "sweeper.sleep_max_ms", "must be at least 100");
         let days = self.sweeper.keys_kept_days;
         check(days == 0 || (7..=36_500).contains(&days), "sweeper.keys_kept_days", "must be 0, or 7 to 36500");
+        let mut skus = std::collections::BTreeSet::new();
         for (index, item) in self.seed.iter().enumerate() {
+            // The second one would never be made, and whoever wrote it would not know.
+            check(skus.insert(&item.sku), &format!("seed[{index}].sku"), "is there twice");
             if let Err((field, message)) = item.item() {
                 check(false, &format!("seed[{index}].{field}"), &message);
             }
@@ -300,7 +303,9 @@ mod tests {
                 "redis_url",
                 "holds.default_secs",
                 "sweeper.batch",
+                "seed[1].sku",
                 "seed[1].currency",
+                "seed[2].sku",
                 "seed[2].amount_minor",
                 "auth.issuer",
                 "faults.error_pct",

@@ -85,7 +85,8 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
 pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn Revocations>) -> anyhow::Result<App> {
     let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
         .context("the token verifier cannot be made")?;
-    let (inventory, payments) = participants(&config, runtime)?;
+    let token = service_token(&config, runtime)?;
+    let (inventory, payments) = participants_as(&config, runtime, &token)?;
     let database = Database::connect_lazy(config.database.url.expose_secret(), &config.database_options())
         .context("order.database.url")?;
     let patience = Duration::from_secs(config.database.start_patience_secs);
@@ -115,6 +116,7 @@ pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn 
             Box::pin(async move { if ready { Ok(()) } else { Err("this replica does not hold its lease".to_owned()) } })
         }),
     );
+    crate::readiness::add(&runtime.readiness, &config, &token, &runtime.clock)?;
     let waits = Waits {
         default: Duration::from_millis(config.wait.default_ms),
         max: Duration::from_millis(config.wait.max_ms),
@@ -143,8 +145,19 @@ async fn bind(key: &'static str, address: SocketAddr) -> anyhow::Result<TcpListe
 /// # Errors
 /// When a URL is not one.
 pub fn participants(config: &Config, runtime: &Runtime) -> anyhow::Result<(Arc<dyn Inventory>, Arc<dyn Payments>)> {
-    let token = ServiceToken::new(config.service_token.clone(), Arc::clone(&runtime.clock))
-        .context("the client of the token service cannot be made")?;
+    participants_as(config, runtime, &service_token(config, runtime)?)
+}
+
+fn service_token(config: &Config, runtime: &Runtime) -> anyhow::Result<ServiceToken> {
+    ServiceToken::new(config.service_token.clone(), Arc::clone(&runtime.clock))
+        .context("the client of the token service cannot be made")
+}
+
+fn participants_as(
+    config: &Config,
+    runtime: &Runtime,
+    token: &ServiceToken,
+) -> anyhow::Result<(Arc<dyn Inventory>, Arc<dyn Payments>)> {
     let guard = |name: &'static str, config: &crate::config::ParticipantConfig| {
         Guard::new(name, &config.resilience, Arc::clone(&runtime.clock), &runtime.metrics)
     };
@@ -156,7 +169,7 @@ pub fn participants(config: &Config, runtime: &Runtime) -> anyhow::Result<(Arc<d
     let payments = GrpcPayments::new(
         grpc::channels(&config.payment.channel).context("order.payment.channel.url")?,
         guard("payment-service", &config.payment),
-        token,
+        token.clone(),
     );
     Ok((Arc::new(inventory), Arc::new(payments)))
 }

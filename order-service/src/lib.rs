@@ -17,6 +17,7 @@ pub mod http;
 mod metrics;
 pub mod ports;
 mod problem;
+mod readiness;
 pub mod saga;
 pub mod store;
 #[cfg(test)]

@@ -42,7 +42,8 @@ impl Section for Config {
 /// Serves until shutdown.
 ///
 /// `/healthz` says that the process runs; `/readyz` asks the checks and answers 503 while one fails or shutdown has begun,
-/// so that whoever routes stops sending work first.
+/// so that whoever routes stops sending work first. What other services cannot do at the moment stands there as `degraded` and
+/// changes nothing about the status.
 ///
 /// # Errors
 /// When the listener cannot be served.
@@ -69,7 +70,8 @@ pub fn router(runtime: &Runtime) -> Router {
 async fn ready(State((_, readiness, shutdown)): State<(Metrics, Readiness, Shutdown)>) -> impl IntoResponse {
     let mut checks: BTreeMap<String, String> = BTreeMap::new();
     let mut well = true;
-    for (name, result) in readiness.ask().await {
+    let (deciding, reported) = tokio::join!(readiness.ask(), readiness.ask_reported());
+    for (name, result) in deciding {
         well &= result.is_ok();
         checks.insert(name, result.map_or_else(|reason| reason, |()| "ok".to_owned()));
     }
@@ -78,5 +80,11 @@ async fn ready(State((_, readiness, shutdown)): State<(Metrics, Readiness, Shutd
         checks.insert("shutdown".to_owned(), "stopping".to_owned());
     }
     let (code, status) = if well { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
-    (code, Json(serde_json::json!({ "status": status, "checks": checks })))
+    let mut body = serde_json::json!({ "status": status, "checks": checks });
+    let degraded: BTreeMap<String, String> =
+        reported.into_iter().filter_map(|(name, result)| Some((name, result.err()?))).collect();
+    if !degraded.is_empty() {
+        body["degraded"] = serde_json::json!(degraded);
+    }
+    (code, Json(body))
 }

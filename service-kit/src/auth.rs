@@ -16,7 +16,9 @@ mod verifier;
 pub use claims::{BearerToken, Claims, Scopes};
 pub use error::{AuthError, InvalidToken};
 pub use jwks::{FetchError, HttpKeys, Jwk, Jwks, KeySource};
-pub use revocation::{NoRevocations, REVOKED_KEY_PREFIX, RedisRevocations, Revocations, RevocationsUnavailable};
+pub use revocation::{
+    NoRevocations, REVOKED_KEY_PREFIX, RedisRevocations, Revocable, Revocations, RevocationsUnavailable, session_name,
+};
 pub use service_token::{ServiceToken, ServiceTokenConfig, ServiceTokenError};
 pub use verifier::{Verifier, VerifierConfig};
 

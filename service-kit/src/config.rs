@@ -3,7 +3,12 @@
 //! Values from the environment and from flags are text. They become numbers, switches and lists where the field asks for
 //! one, and stay text where it asks for text, so that the password `12345` is not a number.
 //!
+//! Tables are merged key by key. A list replaces the one below it, unless its section calls it a [`NamedList`].
+//!
 //! The only place that reads the process's environment.
+
+mod lists;
+mod text;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,6 +18,9 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+
+pub use lists::NamedList;
+use text::{join, segment, spelt, unknown_field};
 
 /// The environment's prefix: `AMENDS_ORDER__HTTP__LISTEN` is `order.http.listen`.
 pub const ENV_PREFIX: &str = "AMENDS_";
@@ -24,6 +32,10 @@ const MISTAKES_MAX: usize = 100;
 pub trait Section: Serialize + DeserializeOwned + Default {
     /// Plain environment names and the full key each stands for: `("PAYMENT_DELAY_MS", "payment.faults.delay_ms")`.
     const ALIASES: &'static [(&'static str, &'static str)] = &[];
+
+    /// Lists that are merged by the names of their entries. All others replace what stands below them: an element of theirs has no
+    /// name, or a list of one's own is meant instead of the one there is.
+    const NAMED_LISTS: &'static [NamedList] = &[];
 
     /// Adds what types alone cannot say: ranges, fields that exclude each other. Keys are relative to the section.
     fn validate(&self, errors: &mut Vec<ConfigError>);
@@ -131,13 +143,13 @@ pub fn load<T: Section>(
 /// # Errors
 /// With every mistake there is in this section.
 pub fn load_from<T: Section>(section: &str, sources: &Sources) -> Result<T, ConfigErrors> {
-    let mut tree = Tree::default();
+    let mut tree = Tree { lists: T::NAMED_LISTS, ..Tree::default() };
     let mut errors = Vec::new();
     if let Some(Value::Object(base)) = sources.base.get(section) {
         tree.root.clone_from(base);
     }
     tree.add_file(section, sources, &mut errors);
-    tree.add_env(section, sources, T::ALIASES);
+    tree.add_env(section, sources, T::ALIASES, &mut errors);
     tree.add_sets(section, sources, &mut errors);
     let value = tree.read::<T>(section, &mut errors);
     if let Some(value) = &value {
@@ -188,8 +200,9 @@ pub fn unknown_sections(known: &[&str], sources: &Sources) -> Vec<ConfigError> {
 pub fn defaults<T: Section>(section: &str) -> String {
     let mut root = BTreeMap::new();
     root.insert(section, T::default());
-    toml::to_string(&root)
-        .unwrap_or_else(|error| format!("# [{section}] has a default that TOML cannot say: {error}\n"))
+    let text = toml::to_string(&root)
+        .unwrap_or_else(|error| format!("# [{section}] has a default that TOML cannot say: {error}\n"));
+    T::NAMED_LISTS.iter().fold(text, |text, list| text + &list.described(section))
 }
 
 /// `AMENDS_ORDER__HTTP__LISTEN` → `order.http.listen`.
@@ -204,24 +217,13 @@ fn read_toml(file: &Path) -> Result<Value, String> {
     serde_json::to_value(table).map_err(|error| error.to_string())
 }
 
-/// Tables are merged key by key; anything else is replaced.
-fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
-    for (key, value) in from {
-        match (into.get_mut(&key), value) {
-            (Some(Value::Object(inner)), Value::Object(outer)) => merge(inner, outer),
-            (_, value) => {
-                into.insert(key, value);
-            }
-        }
-    }
-}
-
 /// The merged values of one section, and where each came from.
 #[derive(Default)]
 struct Tree {
     root: Map<String, Value>,
     /// By full key: the source, for messages; only text sources may be read anew as another type.
     from: BTreeMap<String, From>,
+    lists: &'static [NamedList],
 }
 
 #[derive(Clone)]
@@ -236,8 +238,9 @@ impl Tree {
         match read_toml(file) {
             Ok(Value::Object(mut tables)) => match tables.remove(section) {
                 Some(Value::Object(table)) => {
-                    merge(&mut self.root, table);
                     self.from.insert(section.to_owned(), From::File(file.display().to_string()));
+                    let twice = lists::merge(&mut self.root, table, self.lists);
+                    self.name_repeated(section, twice, errors);
                 }
                 Some(_) => errors.push(ConfigError::new(section, "is not a table")),
                 None => {}
@@ -247,14 +250,14 @@ impl Tree {
         }
     }
 
-    fn add_env(&mut self, section: &str, sources: &Sources, aliases: &[(&str, &str)]) {
+    fn add_env(&mut self, section: &str, sources: &Sources, aliases: &[(&str, &str)], errors: &mut Vec<ConfigError>) {
         for (name, value) in &sources.env {
             let key = env_key(name)
                 .or_else(|| aliases.iter().find(|(alias, _)| alias == name).map(|(_, key)| (*key).to_owned()));
             if let Some(key) = key
                 && let Some(path) = key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'))
             {
-                self.put(section, path, value, format!("environment {name}"));
+                self.put(section, path, value, format!("environment {name}"), errors);
             }
         }
     }
@@ -264,13 +267,21 @@ impl Tree {
             if key == section {
                 errors.push(ConfigError::new(section, "is a section: name a key in it"));
             } else if let Some(path) = key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')) {
-                self.put(section, path, value, format!("--set {key}"));
+                self.put(section, path, value, format!("--set {key}"), errors);
             }
         }
     }
 
-    fn put(&mut self, section: &str, path: &str, text: &str, source: String) {
+    fn put(&mut self, section: &str, path: &str, text: &str, source: String, errors: &mut Vec<ConfigError>) {
         self.from.insert(format!("{section}.{path}"), From::Text(source));
+        // A text that is no list goes in as it is, and is refused where it is read.
+        if self.lists.iter().any(|list| list.path == path)
+            && let Some(list @ Value::Array(_)) = spelt(text)
+        {
+            let twice = lists::merge(&mut self.root, lists::nest(path, list), self.lists);
+            self.name_repeated(section, twice, errors);
+            return;
+        }
         let mut table = &mut self.root;
         let mut parts = path.split('.').peekable();
         while let Some(part) = parts.next() {
@@ -285,6 +296,14 @@ impl Tree {
             let Value::Object(inner) = entry else { return };
             table = inner;
         }
+    }
+
+    fn name_repeated(&self, section: &str, repeated: Vec<lists::Repeated>, errors: &mut Vec<ConfigError>) {
+        errors.extend(repeated.into_iter().map(|lists::Repeated { key, name }| {
+            let key = format!("{section}.{key}");
+            let list = key.split('[').next().unwrap_or_default();
+            ConfigError { message: self.blame(list, &format!("{name:?} is there twice")), key }
+        }));
     }
 
     /// Reads the tree as `T`. A key that cannot be read is reported and taken out, and the rest is read again.
@@ -365,33 +384,6 @@ impl Tree {
         }
         message
     }
-}
-
-/// A field's name, or an element's number as `[n]` glued on by [`join`].
-fn segment(segment: &serde_path_to_error::Segment) -> Option<String> {
-    use serde_path_to_error::Segment;
-    match segment {
-        Segment::Map { key } => Some(key.clone()),
-        Segment::Seq { index } => Some(format!("[{index}]")),
-        Segment::Enum { .. } | Segment::Unknown => None,
-    }
-}
-
-fn join(section: &str, path: &[String]) -> String {
-    path.iter().fold(section.to_owned(), |key, part| if part.starts_with('[') { key + part } else { key + "." + part })
-}
-
-fn unknown_field(message: &str) -> Option<&str> {
-    message.strip_prefix("unknown field `")?.split('`').next()
-}
-
-/// What a text spells: JSON, or a TOML value. Never text again.
-fn spelt(text: &str) -> Option<Value> {
-    let value = serde_json::from_str(text).ok().or_else(|| {
-        let table: toml::Table = format!("value = {text}").parse().ok()?;
-        serde_json::to_value(table.get("value")?).ok()
-    })?;
-    (!value.is_string()).then_some(value)
 }
 
 #[cfg(test)]

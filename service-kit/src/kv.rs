@@ -99,6 +99,15 @@ impl Redis {
         self.query(redis::cmd("EXISTS").arg(key)).await
     }
 
+    /// Whether there is any of these keys, in one round trip.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when there is no sensible answer within 300 ms.
+    pub async fn exists_any(&self, keys: &[String]) -> Result<bool, Unavailable> {
+        let count: u64 = self.query(redis::cmd("EXISTS").arg(keys)).await?;
+        Ok(count > 0)
+    }
+
     /// The value of a key.
     ///
     /// # Errors
@@ -268,6 +277,9 @@ mod tests {
             (redis.exists(&key).await.unwrap(), redis.get(&key).await.unwrap().as_deref()),
             (true, Some("value"))
         );
+        let absent = format!("{key}:absent");
+        assert!(redis.exists_any(&[absent.clone(), key.clone()]).await.unwrap());
+        assert!(!redis.exists_any(&[absent]).await.unwrap());
         let left: i64 = redis.query(redis::cmd("TTL").arg(&key)).await.unwrap();
         assert!((1..=60).contains(&left), "{left}");
         let script = redis::Script::new("return redis.call('DEL', KEYS[1])");

@@ -1,4 +1,8 @@
 //! Whether this process can take work: named checks, all asked at once, each within a bound.
+//!
+//! Not ready is what this process cannot do and waiting for others does not mend: its own store, its own configuration. What another
+//! service cannot do at the moment is reported beside it and takes no replica out of service: all replicas would go at once, with all
+//! that they can still do, and come back as late as the slowest probe.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -15,7 +19,13 @@ pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send +
 
 /// The checks of this process. Clones share them.
 #[derive(Clone, Default)]
-pub struct Readiness(Arc<RwLock<BTreeMap<String, Check>>>);
+pub struct Readiness(Arc<Checks>);
+
+#[derive(Default)]
+struct Checks {
+    deciding: RwLock<BTreeMap<String, Check>>,
+    reported: RwLock<BTreeMap<String, Check>>,
+}
 
 impl Readiness {
     /// No checks: ready.
@@ -25,7 +35,12 @@ impl Readiness {
 
     /// Adds a check, or replaces the one of that name.
     pub fn add(&self, name: impl Into<String>, check: Check) {
-        self.0.write().insert(name.into(), check);
+        self.0.deciding.write().insert(name.into(), check);
+    }
+
+    /// Adds a check that is reported and decides nothing, or replaces the one of that name.
+    pub fn report(&self, name: impl Into<String>, check: Check) {
+        self.0.reported.write().insert(name.into(), check);
     }
 
     /// From now on not ready, until [`Readiness::started`]: the process answers its operators before its services are built.
@@ -35,23 +50,32 @@ impl Readiness {
 
     /// The services are built and their listeners bound.
     pub fn started(&self) {
-        self.0.write().remove(STARTING);
+        self.0.deciding.write().remove(STARTING);
     }
 
     /// Asks all checks at once. The answer names each with its result, in the order of names.
     pub async fn ask(&self) -> Vec<(String, Result<(), String>)> {
-        let checks: Vec<(String, Check)> = self.0.read().iter().map(|(n, c)| (n.clone(), Arc::clone(c))).collect();
-        join_all(checks.into_iter().map(|(name, check)| async move {
-            let result = tokio::time::timeout(CHECK_BOUND, check()).await;
-            (name, result.unwrap_or_else(|_| Err(format!("no answer within {} s", CHECK_BOUND.as_secs()))))
-        }))
-        .await
+        ask_all(&self.0.deciding).await
     }
+
+    /// Asks the checks that decide nothing.
+    pub async fn ask_reported(&self) -> Vec<(String, Result<(), String>)> {
+        ask_all(&self.0.reported).await
+    }
+}
+
+async fn ask_all(checks: &RwLock<BTreeMap<String, Check>>) -> Vec<(String, Result<(), String>)> {
+    let checks: Vec<(String, Check)> = checks.read().iter().map(|(n, c)| (n.clone(), Arc::clone(c))).collect();
+    join_all(checks.into_iter().map(|(name, check)| async move {
+        let result = tokio::time::timeout(CHECK_BOUND, check()).await;
+        (name, result.unwrap_or_else(|_| Err(format!("no answer within {} s", CHECK_BOUND.as_secs()))))
+    }))
+    .await
 }
 
 impl fmt::Debug for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.read().keys()).finish()
+        f.debug_list().entries(self.0.deciding.read().keys()).entries(self.0.reported.read().keys()).finish()
     }
 }
 
@@ -66,6 +90,14 @@ mod tests {
         assert!(readiness.ask().await.iter().any(|(_, answer)| answer.is_err()));
         readiness.started();
         assert!(readiness.ask().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_only_reported_decides_nothing() {
+        let readiness = Readiness::new();
+        readiness.report("elsewhere", Arc::new(|| Box::pin(async { Err("away".to_owned()) })));
+        assert!(readiness.ask().await.is_empty());
+        assert_eq!(readiness.ask_reported().await, [("elsewhere".to_owned(), Err("away".to_owned()))]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -44,6 +44,7 @@ const CASES: &[Case] = cases![
     tokens::requests_without_a_valid_token_are_401,
     tokens::a_missing_scope_is_403,
     tokens::a_revoked_token_is_401,
+    tokens::a_revoked_sessions_tokens_are_401_at_once,
     tokens::identity_headers_from_outside_are_ignored,
     grpc::an_order_is_placed_and_read,
     grpc::refusals_are_statuses_with_error_info,

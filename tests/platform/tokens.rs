@@ -57,6 +57,40 @@ pub(crate) async fn a_revoked_token_is_401(platform: &Platform) -> Result<()> {
     .await
 }
 
+pub(crate) async fn a_revoked_sessions_tokens_are_401_at_once(platform: &Platform) -> Result<()> {
+    let anonymous = platform.anonymous()?;
+    let log_in = async || {
+        let body = serde_json::json!({"username": "leaver", "password": amends_tests::platform::PASSWORD});
+        anonymous.send(anonymous.request(Method::POST, "/auth/login").json(&body)).await
+    };
+    let refresh = async |token: &str| {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
+        anonymous.send(anonymous.request(Method::POST, "/oauth2/token").form(&form)).await
+    };
+    let (leaving, staying) = (log_in().await?, log_in().await?);
+    let rotated = refresh(leaving.text("/refresh_token")).await?;
+    let replayed = refresh(leaving.text("/refresh_token")).await?;
+    ensure!(replayed.status.is_success(), "{} {}", replayed.status, replayed.body);
+    ensure!(replayed.text("/refresh_token") == rotated.text("/refresh_token"), "a lost answer is given again");
+    let of_session = [&leaving, &rotated, &replayed].map(|answer| answer.text("/access_token").to_owned());
+    for token in &of_session {
+        ensure!(anonymous.with_token(token).get("/v1/orders").await?.status.is_success(), "the token works before");
+    }
+    platform.revoke(rotated.text("/refresh_token")).await?;
+    for token in &of_session {
+        let answer = anonymous.with_token(token).get("/v1/orders").await?;
+        expect(&answer, 401, "/code", "invalid_token")?;
+        // Also behind the gateway: every service asks for itself.
+        for order in &platform.orders {
+            let answer = amends::client::Client::new(*order)?.with_token(token).get("/v1/orders").await?;
+            expect(&answer, 401, "/code", "invalid_token")?;
+        }
+    }
+    let other = anonymous.with_token(staying.text("/access_token"));
+    ensure!(other.get("/v1/orders").await?.status.is_success(), "the user's other session goes on");
+    Ok(())
+}
+
 pub(crate) async fn identity_headers_from_outside_are_ignored(platform: &Platform) -> Result<()> {
     let demo = platform.demo().await?;
     let mut request = demo.request(Method::POST, "/v1/orders").header("idempotency-key", key());

@@ -7,6 +7,7 @@ use crate::{
     config::{Bootstrap, BootstrapClient, BootstrapUser},
     crypto::password::Checked,
     domain::{
+        place::Place,
         principal::{Client, Grant, GrantSet, User},
         scope::ScopeSet,
     },
@@ -118,7 +119,7 @@ impl Core {
         if user.password.is_empty() {
             return Ok(user.password_hash.expose() == existing.password_hash);
         }
-        let turn = self.passwords.turn().await?;
+        let turn = self.passwords.turn(Place::Own).await?;
         let password = user.password.to_secret_string();
         let (checked, _turn) = self.passwords.check(turn, password, Some(&existing.password_hash)).await?;
         Ok(matches!(checked, Checked::Right { .. }))
@@ -128,7 +129,7 @@ impl Core {
         if user.password.is_empty() {
             return Ok(user.password_hash.expose().to_owned());
         }
-        let turn = self.passwords.turn().await?;
+        let turn = self.passwords.turn(Place::Own).await?;
         Ok(self.passwords.hash(turn, user.password.to_secret_string()).await?)
     }
 }

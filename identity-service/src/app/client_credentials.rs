@@ -22,7 +22,8 @@ impl Core {
         let scopes = ScopeSet::narrow(&client.scopes, requested.as_ref()).ok_or(TokenError::InvalidScope)?;
         let now = self.now();
         let client_id = &client.client_id;
-        let draft = self.draft(Subject { sub: client_id, client_id, scopes: &scopes, act: None, not_after: None }, now);
+        let subject = Subject { sub: client_id, client_id, scopes: &scopes, sid: None, act: None, not_after: None };
+        let draft = self.draft(subject, now);
         let issued = self.sign(&draft, scopes, now)?;
         self.metrics.issued(Grant::ClientCredentials.label());
         Ok(issued)

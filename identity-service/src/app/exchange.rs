@@ -48,6 +48,8 @@ impl Core {
                 sub: &subject.sub,
                 client_id: &client.client_id,
                 scopes: &scopes,
+                // It ends with its subject's session.
+                sid: subject.sid,
                 act: Some(actor),
                 not_after: Some(subject.exp),
             },

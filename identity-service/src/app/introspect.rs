@@ -42,7 +42,7 @@ impl Core {
         let Some(presented) = refresh_token::read(&self.keyring, token) else { return Ok(Introspection::Inactive) };
         let Some(family) = self.store.family(presented.family_id).await? else { return Ok(Introspection::Inactive) };
         let user = self.store.user(&family.username).await?;
-        let good_user = user.is_some_and(|user| !user.disabled && family.created_at >= user.password_changed_at);
+        let good_user = user.is_some_and(|user| !user.disabled && family.is_of_password(user.password_changed_at));
         match decide(&family, presented.generation, &client.client_id, &self.settings.refresh, now) {
             Decision::Rotate { .. } if good_user => {
                 Ok(Introspection::Refresh { expires_at: family.expires_at, family })

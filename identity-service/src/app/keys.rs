@@ -65,11 +65,10 @@ impl Keys {
             }
             stored = store.keys().await?;
         }
-        let before = Arc::clone(&self.loaded.read());
+        let before = self.snapshot();
         let mut loaded = Vec::with_capacity(stored.len());
-        for key in
-            stored.into_iter().filter(|key| key_schedule::is_published(&key.times, now) || key.times.published_at > now)
-        {
+        // All of them, also those that are withdrawn: the clock may be set back before the store is read again.
+        for key in stored {
             let known = before.iter().find(|known| known.key.public().kid == key.kid);
             let signing_key = match known {
                 Some(known) => known.key.clone(),
@@ -87,34 +86,33 @@ impl Keys {
     /// When there is none or the library fails.
     pub(crate) fn sign(&self, claims: &AccessClaims, now: Timestamp) -> Result<String, KeysError> {
         let loaded = self.snapshot();
-        let times: Vec<KeyTimes> = loaded.iter().map(|loaded| loaded.times).collect();
-        let index = key_schedule::signing(&times, now).ok_or(KeysError::None)?;
+        let index = key_schedule::signing(&times(&loaded), now).ok_or(KeysError::None)?;
         Ok(loaded[index].key.sign(claims)?)
     }
 
     /// The claims of a token of ours that has not expired.
     pub(crate) fn read(&self, token: &str, expected: Expected<'_>, now: Timestamp) -> Option<AccessClaims> {
         let loaded = self.snapshot();
-        let find = |kid: &str| {
-            let known = loaded.iter().find(|loaded| loaded.key.public().kid == kid)?;
-            key_schedule::is_published(&known.times, now).then_some(&known.key)
-        };
+        let published = key_schedule::published(&times(&loaded), now);
+        let find =
+            |kid: &str| published.into_iter().map(|index| &loaded[index].key).find(|key| key.public().kid == kid);
         signing::read(token, expected, now, find)
     }
 
-    /// The key set, RFC 7517.
+    /// The key set, RFC 7517: whatever [`sign`](Self::sign) signs with is in it.
     pub(crate) fn public(&self, now: Timestamp) -> Vec<PublicKey> {
         let loaded = self.snapshot();
-        loaded
-            .iter()
-            .filter(|key| key_schedule::is_published(&key.times, now))
-            .map(|key| key.key.public().clone())
-            .collect()
+        let published = key_schedule::published(&times(&loaded), now);
+        published.into_iter().map(|index| loaded[index].key.public().clone()).collect()
     }
 
     fn snapshot(&self) -> Arc<Vec<Loaded>> {
         Arc::clone(&self.loaded.read())
     }
+}
+
+fn times(loaded: &[Loaded]) -> Vec<KeyTimes> {
+    loaded.iter().map(|loaded| loaded.times).collect()
 }
 
 /// Binds a sealed key to its name, so that rows of the store cannot be swapped.

@@ -3,7 +3,7 @@
 use super::{
     Core, TokenError,
     authenticate::{Accepts, Presented as PresentedClient, require},
-    tokens::{Issued, Subject},
+    tokens::{Issued, Subject, session_over_at},
 };
 use crate::{
     crypto::refresh_token,
@@ -34,7 +34,7 @@ impl Core {
             return Err(BAD_TOKEN);
         }
         let user = self.store.user(&family.username).await?.ok_or(BAD_TOKEN)?;
-        if user.disabled || family.created_at < user.password_changed_at {
+        if user.disabled || !family.is_of_password(user.password_changed_at) {
             return Err(BAD_TOKEN);
         }
         // Before the rotation: a request that asks too much must not use the token up.
@@ -42,13 +42,23 @@ impl Core {
         // What the user has lost since the log-in is lost here too.
         let scopes = granted.and(&self.grantable(&user, &client));
         let now = self.now();
-        let subject =
-            Subject { sub: &user.username, client_id: &client.client_id, scopes: &scopes, act: None, not_after: None };
-        let draft = self.draft(subject, now);
-        let rotation = Rotation { presented, client_id: &client.client_id, access: &draft.name };
-        let generation = match self.store.rotate(rotation, &self.settings.refresh, now).await? {
-            Rotated::Current { generation, .. } => generation,
-            Rotated::Reused(tokens) => {
+        let mut claims = self.draft(
+            Subject {
+                sub: &user.username,
+                client_id: &client.client_id,
+                scopes: &scopes,
+                sid: Some(family.sid()),
+                act: None,
+                not_after: None,
+            },
+            now,
+        );
+        let drafted = claims.issued(&scopes);
+        let rotation =
+            Rotation { presented, client_id: &client.client_id, access: &drafted, revoked_until: session_over_at(now) };
+        let (generation, access) = match self.store.rotate(rotation, &self.settings.refresh, now).await? {
+            Rotated::Current { generation, access, .. } => (generation, access),
+            Rotated::Reused(revoked) => {
                 tracing::warn!(
                     user = user.username,
                     client = client.client_id,
@@ -56,8 +66,10 @@ impl Core {
                     "an old refresh token was used again: the session is revoked"
                 );
                 self.metrics.reused();
-                // The store has them; what fails here, the next maintenance does.
-                let _ = self.spread(&tokens, now).await;
+                // The store has it; what fails here, the maintenance makes up for.
+                if let Err(error) = self.spread(revoked, now).await {
+                    tracing::warn!(%error, "the revocation is stored and will be shared");
+                }
                 return Err(BAD_TOKEN);
             }
             Rotated::Refused(refusal) => {
@@ -66,7 +78,11 @@ impl Core {
             }
             Rotated::Unknown => return Err(BAD_TOKEN),
         };
-        let mut issued = self.sign(&draft, scopes, now)?;
+        // A lost answer is given again with the token that was in it: never more than is asked for now, nor than was given then.
+        let scopes = access.scopes.and(&scopes);
+        claims.scope = scopes.to_string();
+        (claims.jti, claims.iat, claims.exp) = (access.jti, access.iat, access.exp);
+        let mut issued = self.sign(&claims, scopes, now)?;
         issued.refresh_token = Some(refresh_token::write(&self.keyring, presented.family_id, generation));
         self.metrics.issued(Grant::RefreshToken.label());
         Ok(issued)

@@ -1,15 +1,17 @@
-//! Ending tokens (RFC 7009): an access token by its name, a refresh token with its whole session.
+//! Ending tokens (RFC 7009): an access token by its name, a refresh token with its whole session, which is one name too. The store
+//! has it first; telling others comes after, and is made up for when it fails.
 
 use amends_primitives::Timestamp;
+use service_kit::auth::Revocable;
 
 use super::{
     Core, TokenError,
     authenticate::{Accepts, Presented},
-    tokens::name_of,
+    tokens::session_over_at,
 };
 use crate::{
     crypto::{refresh_token, signing::Expected},
-    ports::{ShareError, TokenName},
+    ports::{Revocation, ShareError},
 };
 
 impl Core {
@@ -27,7 +29,10 @@ impl Core {
             if family.client_id != client.client_id {
                 return Err(TokenError::UnauthorizedClient);
             }
-            let revoked = self.store.revoke_family(presented.family_id, now).await?;
+            let until = session_over_at(now);
+            let Some(revoked) = self.store.revoke_family(presented.family_id, until, now).await? else {
+                return Ok(());
+            };
             tracing::info!(user = family.username, client = client.client_id, "logged out");
             revoked
         } else {
@@ -36,28 +41,33 @@ impl Core {
             if claims.client_id != client.client_id {
                 return Err(TokenError::UnauthorizedClient);
             }
-            let name = name_of(&claims);
-            self.store.revoke(&name, now).await?;
+            let revoked = claims.revocation();
+            if !self.known.contains(Revocable::token(&claims.jti)) {
+                let added = self.singles.add(&claims.sub, self.clock.moment());
+                added.map_err(TokenError::TooManyRevocations)?;
+            }
+            self.store.revoke(&revoked, now).await?;
             tracing::info!(sub = claims.sub, jti = claims.jti, "revoked an access token");
-            vec![name]
+            revoked
         };
-        Ok(self.spread(&revoked, now).await?)
+        Ok(self.spread(revoked, now).await?)
     }
 
-    /// Makes stored revocations known in this process and, where configured, to the others.
+    /// Makes a stored revocation known in this process and, where configured, to the others.
     ///
     /// # Errors
-    /// When the others cannot be told now. They will be: the store remembers what is not shared.
-    pub(super) async fn spread(&self, tokens: &[TokenName], now: Timestamp) -> Result<(), ShareError> {
-        self.known.add(tokens);
-        self.metrics.revoked(tokens.len());
+    /// When the others cannot be told now. They will be, soon: the store remembers what is not shared, and the maintenance is woken.
+    pub(super) async fn spread(&self, revoked: Revocation, now: Timestamp) -> Result<(), ShareError> {
+        let revoked = [revoked];
+        self.known.add(&revoked);
+        self.metrics.revoked();
         let Some(sharing) = &self.sharing else { return Ok(()) };
-        if tokens.is_empty() {
-            return Ok(());
+        if let Err(error) = sharing.share(&revoked, now).await {
+            self.unshared.notify_one();
+            return Err(error);
         }
-        sharing.share(tokens, now).await?;
-        if let Err(error) = self.store.mark_shared(tokens).await {
-            tracing::debug!(%error, "shared revocations could not be marked; they are shared once more");
+        if let Err(error) = self.store.mark_shared(&revoked).await {
+            tracing::debug!(%error, "a shared revocation could not be marked; it is shared once more");
         }
         Ok(())
     }

@@ -4,12 +4,14 @@ use secrecy::SecretString;
 
 use amends_primitives::Timestamp;
 
+use service_kit::auth::Revocable;
+
 use super::{Core, keys::KeysError};
 use crate::{
-    config::VERIFIER_LEEWAY_MAX,
+    config::{ACCESS_LIFE_MAX, VERIFIER_LEEWAY_MAX},
     crypto::signing::{AccessClaims, Actor, Expected},
-    domain::scope::ScopeSet,
-    ports::TokenName,
+    domain::{refresh::IssuedAccess, scope::ScopeSet},
+    ports::{Revocation, accepted_until},
 };
 
 /// For whom and for what a token is.
@@ -21,6 +23,8 @@ pub(crate) struct Subject<'a> {
     pub client_id: &'a str,
     /// What it permits.
     pub scopes: &'a ScopeSet,
+    /// The session it belongs to.
+    pub sid: Option<String>,
     /// Who acts for the subject.
     pub act: Option<Actor>,
     /// It may not outlive this, in seconds since 1970.
@@ -40,41 +44,34 @@ pub(crate) struct Issued {
     pub refresh_token: Option<SecretString>,
 }
 
-/// A token that has a name but is not signed yet: the name is stored first.
-#[derive(Debug)]
-pub(crate) struct Draft {
-    /// What it will say.
-    pub claims: AccessClaims,
-    /// What it is called.
-    pub name: TokenName,
-}
-
 impl Core {
-    /// Drafts a token.
-    pub(crate) fn draft(&self, subject: Subject<'_>, now: Timestamp) -> Draft {
-        let iat = now.as_secs();
+    /// Drafts a token: what it will say. Of a session, that is stored before it is signed.
+    pub(crate) fn draft(&self, subject: Subject<'_>, now: Timestamp) -> AccessClaims {
         let end = (now + self.settings.access_life).as_secs();
-        let claims = AccessClaims {
+        AccessClaims {
             iss: self.settings.issuer.clone(),
             aud: self.settings.audience.clone(),
             sub: subject.sub.to_owned(),
             client_id: subject.client_id.to_owned(),
             scope: subject.scopes.to_string(),
             jti: self.ids.next_id().to_string(),
-            iat,
+            sid: subject.sid,
+            iat: now.as_secs(),
             exp: subject.not_after.map_or(end, |not_after| not_after.min(end)),
             act: subject.act,
-        };
-        Draft { name: name_of(&claims), claims }
+        }
     }
 
     /// Signs a draft.
     ///
     /// # Errors
     /// When there is no key.
-    pub(crate) fn sign(&self, draft: &Draft, scopes: ScopeSet, now: Timestamp) -> Result<Issued, KeysError> {
-        let access_token = self.keys.sign(&draft.claims, now)?.into();
-        Ok(Issued { access_token, expires_in: draft.claims.exp - draft.claims.iat, scopes, refresh_token: None })
+    pub(crate) fn sign(&self, claims: &AccessClaims, scopes: ScopeSet, now: Timestamp) -> Result<Issued, KeysError> {
+        let access_token = self.keys.sign(claims, now)?.into();
+        // Less than its whole life where a lost answer is given again; and what the clock says of one that it was set back before is not
+        // more than that.
+        let expires_in = (claims.exp - now.as_secs()).min(claims.exp - claims.iat);
+        Ok(Issued { access_token, expires_in, scopes, refresh_token: None })
     }
 
     /// The claims of one of our access tokens, if it has neither expired nor been revoked.
@@ -88,14 +85,31 @@ impl Core {
     ) -> Result<Option<AccessClaims>, crate::ports::StoreError> {
         let expected = Expected { issuer: &self.settings.issuer, audience: &self.settings.audience };
         match self.keys.read(token, expected, now) {
-            Some(claims) if !self.store.is_revoked(&claims.jti).await? => Ok(Some(claims)),
+            Some(claims) if !self.store.is_revoked(claims.revocable()).await? => Ok(Some(claims)),
             _ => Ok(None),
         }
     }
 }
 
-/// The name of a token and how long it matters: verifiers accept it a little longer than it says.
-pub(crate) fn name_of(claims: &AccessClaims) -> TokenName {
-    let end = Timestamp::from_millis(claims.exp.saturating_mul(1000));
-    TokenName { jti: claims.jti.clone(), expires_at: end + VERIFIER_LEEWAY_MAX }
+impl AccessClaims {
+    /// What the token is revoked by.
+    pub(super) fn revocable(&self) -> Revocable<'_> {
+        Revocable { jti: &self.jti, sid: self.sid.as_deref() }
+    }
+
+    /// What is stored of it with its session, so that it can be issued again.
+    pub(super) fn issued(&self, scopes: &ScopeSet) -> IssuedAccess {
+        IssuedAccess { jti: self.jti.clone(), iat: self.iat, exp: self.exp, scopes: scopes.clone() }
+    }
+
+    /// The revocation of the token alone.
+    pub(super) fn revocation(&self) -> Revocation {
+        Revocation { name: self.jti.clone(), expires_at: accepted_until(self.exp) }
+    }
+}
+
+/// Until when a session's revocation is kept, if it is revoked at `now`: longer than any of its tokens can be accepted, whatever their
+/// life was configured to be when they were issued.
+pub(super) fn session_over_at(now: Timestamp) -> Timestamp {
+    now + ACCESS_LIFE_MAX + VERIFIER_LEEWAY_MAX
 }

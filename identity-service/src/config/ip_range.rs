@@ -22,6 +22,12 @@ impl IpRange {
     /// `::1`
     pub const LOOPBACK_V6: Self = Self { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_bits: 128 };
 
+    /// That address alone.
+    pub fn one(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Self { address, prefix_bits: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
     /// Whether `address` is in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {

@@ -1,8 +1,8 @@
 //! What may stand in the configuration, said for all mistakes at once.
 
-use service_kit::config::{ConfigError, Section};
+use service_kit::config::{ConfigError, NamedList, Section};
 
-use super::{Bootstrap, Config, read_key};
+use super::{ACCESS_LIFE_MAX, Bootstrap, Config, read_key};
 use crate::{
     crypto::keyring::FORMER_KEYS_MAX,
     domain::{
@@ -18,6 +18,12 @@ const CLIENT_SECRET_LENGTH_MIN: usize = 16;
 const BOOTSTRAP_MAX: usize = 100;
 
 impl Section for Config {
+    /// Whoever adds a client of one's own does not mean to take away those that a composition of services needs.
+    const NAMED_LISTS: &'static [NamedList] = &[
+        NamedList { path: "bootstrap.users", name: "username", one_of: &["password", "password_hash"] },
+        NamedList { path: "bootstrap.clients", name: "client_id", one_of: &[] },
+    ];
+
     fn validate(&self, errors: &mut Vec<ConfigError>) {
         let mut check = |good: bool, key: &str, message: &str| {
             if !good {
@@ -64,7 +70,11 @@ impl Section for Config {
             "former_key_encryption_keys",
             key_form,
         );
-        check((60..=3600).contains(&self.token.access_seconds), "token.access_seconds", "must be from 60 to 3600");
+        check(
+            (60..=ACCESS_LIFE_MAX.as_secs()).contains(&self.token.access_seconds),
+            "token.access_seconds",
+            "must be from 60 to 3600",
+        );
         check(
             self.refresh.idle_seconds > 0 && self.refresh.idle_seconds <= self.refresh.age_seconds,
             "refresh.idle_seconds",

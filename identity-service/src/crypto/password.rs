@@ -1,23 +1,19 @@
 //! Passwords: Argon2id on threads of its own kind, few at a time.
 //!
-//! One hash takes some 20 ms and 19 MiB, so what arrives faster than it can be hashed waits in a short queue or is told to come
-//! back. The work is the same whether the user exists or not and whatever the password is, the empty one included; else the time
+//! One hash takes some 20 ms and 19 MiB, so what arrives faster than it can be hashed waits for its turn, by the place it comes
+//! from, or is told to come back. The work is the same whether the user exists or not and whatever the password is, the empty one included; else the time
 //! an answer takes would tell who has an account.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
 use argon2::{
     ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version,
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::turns::{Turn, TurnLimits, Turns};
+use crate::domain::place::Place;
 
 /// The allocator maps what is larger than its dynamic threshold, 32 MiB at the most, and gives it back when it is freed; what is
 /// smaller may stay with the thread that freed it, 19 MiB for each of the runtime's many blocking threads. So ask for more than
@@ -42,17 +38,6 @@ pub struct HashCost {
     pub lanes: u32,
 }
 
-/// How many hashes at a time, and how many may wait.
-#[derive(Debug, Clone, Copy)]
-pub struct PoolLimits {
-    /// At once; each needs a core and the memory of [`HashCost`].
-    pub concurrent_max: usize,
-    /// In the queue.
-    pub waiting_max: usize,
-    /// No longer in the queue than this.
-    pub patience: Duration,
-}
-
 /// Why a password could be neither confirmed nor refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PasswordError {
@@ -70,14 +55,9 @@ pub(crate) struct Passwords {
     params: Params,
     /// Checked for users that do not exist. Its password is random and forgotten.
     dummy: Arc<str>,
-    pool: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
-    limits: PoolLimits,
+    /// Each needs a core and the memory of [`HashCost`].
+    turns: Turns,
 }
-
-/// The right to hash one password.
-#[derive(Debug)]
-pub(crate) struct Turn(#[expect(dead_code, reason = "held until dropped")] OwnedSemaphorePermit);
 
 /// The answer about a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,32 +76,26 @@ impl Passwords {
     ///
     /// # Errors
     /// When Argon2 does not accept the cost.
-    pub(crate) fn new(cost: HashCost, limits: PoolLimits) -> Result<Self, argon2::Error> {
+    pub(crate) fn new(cost: HashCost, limits: TurnLimits) -> Result<Self, argon2::Error> {
         let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None)?;
         let mut random = [0_u8; 32];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| argon2::Error::OutOfMemory)?;
         let dummy = hash_now(&params, &random).ok_or(argon2::Error::OutOfMemory)?;
-        Ok(Self {
-            params,
-            dummy: dummy.into(),
-            pool: Arc::new(Semaphore::new(limits.concurrent_max)),
-            waiting: Arc::default(),
-            limits,
-        })
+        Ok(Self { params, dummy: dummy.into(), turns: Turns::new(limits) })
     }
 
-    /// Waits for a turn.
+    /// Waits for a turn, in the queue of the place that asks.
     ///
     /// # Errors
-    /// [`PasswordError::Overloaded`] when the queue is full or does not move.
-    pub(crate) async fn turn(&self) -> Result<Turn, PasswordError> {
-        if let Ok(permit) = Arc::clone(&self.pool).try_acquire_owned() {
-            return Ok(Turn(permit));
-        }
-        let place = Waiting::enter(&self.waiting, self.limits.waiting_max).ok_or(PasswordError::Overloaded)?;
-        let permit = tokio::time::timeout(self.limits.patience, Arc::clone(&self.pool).acquire_owned()).await;
-        drop(place);
-        permit.ok().and_then(Result::ok).map(Turn).ok_or(PasswordError::Overloaded)
+    /// [`PasswordError::Overloaded`] when that queue has its share of what may wait, or does not move.
+    pub(crate) async fn turn(&self, place: Place) -> Result<Turn, PasswordError> {
+        self.turns.take(place).await.map_err(|_| PasswordError::Overloaded)
+    }
+
+    /// How many wait for a turn.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.turns.waiting()
     }
 
     /// Checks `password` against `stored`, or against nothing at the same cost. The turn comes back, so that what follows from
@@ -207,42 +181,26 @@ async fn run<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work().map(|done| (done, turn))).await.map_err(|_| PasswordError::Failed)?
 }
 
-/// A place in the queue; leaving it, also by cancellation, frees it.
-struct Waiting(Arc<AtomicUsize>);
-
-impl Waiting {
-    fn enter(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
-        count
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| (waiting < max).then_some(waiting + 1))
-            .ok()
-            .map(|_| Self(Arc::clone(count)))
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const LIGHT: HashCost = HashCost { memory_kib: 8, passes: 1, lanes: 1 };
 
-    fn limits(concurrent_max: usize, waiting_max: usize) -> PoolLimits {
-        PoolLimits { concurrent_max, waiting_max, patience: Duration::from_millis(20) }
+    fn limits(concurrent_max: usize, waiting_max: usize) -> TurnLimits {
+        TurnLimits { concurrent_max, waiting_max, patience: Duration::from_millis(20) }
     }
 
     async fn check(passwords: &Passwords, password: &str, stored: Option<&str>) -> Checked {
-        passwords.check(passwords.turn().await.unwrap(), password.into(), stored).await.unwrap().0
+        passwords.check(passwords.turn(Place::Own).await.unwrap(), password.into(), stored).await.unwrap().0
     }
 
     #[tokio::test]
     async fn right_and_wrong_and_nobody() {
         let passwords = Passwords::new(LIGHT, limits(1, 1)).unwrap();
-        let hash = passwords.hash(passwords.turn().await.unwrap(), "hunter2".into()).await.unwrap();
+        let hash = passwords.hash(passwords.turn(Place::Own).await.unwrap(), "hunter2".into()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{hash}");
         assert_eq!(check(&passwords, "hunter2", Some(&hash)).await, Checked::Right { rehashed: None });
         for wrong in ["hunter3", "", "HUNTER2", "hunter2\0"] {
@@ -254,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn a_hash_at_another_cost_is_checked_at_that_cost_and_made_anew() {
         let old = Passwords::new(LIGHT, limits(1, 1)).unwrap();
-        let hash = old.hash(old.turn().await.unwrap(), "p".into()).await.unwrap();
+        let hash = old.hash(old.turn(Place::Own).await.unwrap(), "p".into()).await.unwrap();
         let today = Passwords::new(HashCost { memory_kib: 16, ..LIGHT }, limits(1, 1)).unwrap();
         let Checked::Right { rehashed: Some(new) } = check(&today, "p", Some(&hash)).await else {
             panic!("not rehashed")
@@ -267,24 +225,7 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_hash_is_an_error_and_not_a_wrong_password() {
         let passwords = Passwords::new(LIGHT, limits(1, 1)).unwrap();
-        let turn = passwords.turn().await.unwrap();
+        let turn = passwords.turn(Place::Own).await.unwrap();
         assert!(matches!(passwords.check(turn, "p".into(), Some("damaged")).await, Err(PasswordError::Failed)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_queue_is_bounded_in_length_and_time() {
-        let passwords = Passwords::new(LIGHT, limits(1, 1)).unwrap();
-        let working = passwords.turn().await.unwrap();
-        let waiting = tokio::spawn({
-            let passwords = passwords.clone();
-            async move { passwords.turn().await.is_ok() }
-        });
-        tokio::task::yield_now().await;
-        assert!(matches!(passwords.turn().await, Err(PasswordError::Overloaded)), "the queue is full");
-        drop(working);
-        assert!(waiting.await.unwrap(), "whoever waited is next");
-        let _working = passwords.turn().await.unwrap();
-        assert!(matches!(passwords.turn().await, Err(PasswordError::Overloaded)), "the wait has an end");
-        assert_eq!(passwords.waiting.load(Ordering::Acquire), 0);
     }
 }

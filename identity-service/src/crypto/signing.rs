@@ -32,6 +32,9 @@ pub(crate) struct AccessClaims {
     pub scope: String,
     /// Names this token, to revoke it.
     pub jti: String,
+    /// Names the session it belongs to, to revoke all of its tokens; none where a client acts for itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sid: Option<String>,
     /// Issued at, in seconds.
     pub iat: i64,
     /// Expires at, in seconds.
@@ -213,6 +216,7 @@ mod tests {
             client_id: "web".into(),
             scope: "a b".into(),
             jti: "1".into(),
+            sid: Some("s".into()),
             iat: 1000,
             exp: 1600,
             act: None,

@@ -1,8 +1,14 @@
 //! When signing keys are made, used and withdrawn.
 //!
-//! A key is published before it signs, so that verifiers have it by then, and stays published until the last token it signed
-//! has expired. Nothing here is done by a clock of its own: replicas call [`plan`] now and then and share the outcome in the
-//! store, where the sequence number is unique, so that two that plan the same key make one.
+//! A key is published as soon as it is made, a while before it signs, so that verifiers have it by then; and it stays published
+//! until the last token it can have signed has expired. Nothing here is done by a clock of its own: replicas call [`plan`] now and
+//! then and share the outcome in the store, where the sequence number is unique, so that two that plan the same key make one.
+//!
+//! Wall clocks are set, by people and by other machines, forwards and backwards, and replicas' clocks differ. Whatever `now` is:
+//! **the key that signs is published, and so is every key that may have signed a token which has not expired.** The first holds
+//! because [`published`] says so, the second because of three rules. No time keeps a key out of the set before it is withdrawn. It is
+//! withdrawn only after its successor took over *and* its own period is over, since until it had a successor no more than that can
+//! have passed. And a key signs only while no later one may.
 
 use std::time::Duration;
 
@@ -24,9 +30,9 @@ pub struct RotationPolicy {
 pub(crate) struct KeyTimes {
     /// Counts up from 1; unique.
     pub sequence: i64,
-    /// In the key set from here.
+    /// When it was made, by the clock of who made it. For people to read: it is published from then on, whatever the time is now.
     pub published_at: Timestamp,
-    /// Signs from here, until its successor does.
+    /// Signs from here, until a later one does.
     pub active_from: Timestamp,
     /// Out of the key set from here; unknown until it has a successor.
     pub retire_at: Option<Timestamp>,
@@ -41,61 +47,116 @@ pub(crate) struct NewKey {
     pub predecessor_retires_at: Option<Timestamp>,
 }
 
-/// The key to make now, if any.
+/// The key to make now, if any. One at a time: a clock that was set far forward makes one key, not all that were missed.
 pub(crate) fn plan(keys: &[KeyTimes], policy: &RotationPolicy, now: Timestamp) -> Option<NewKey> {
     let Some(newest) = keys.iter().max_by_key(|key| key.sequence) else {
         // The first key of all: nobody can have cached a set without it.
         let times = KeyTimes { sequence: 1, published_at: now, active_from: now, retire_at: None };
         return Some(NewKey { times, predecessor_retires_at: None });
     };
-    let due = newest.active_from + policy.period;
-    if due > now + policy.publish_ahead {
+    let signer = &keys[signing(keys, now)?];
+    let soonest = now + policy.publish_ahead;
+    let due = if signer.active_from > soonest {
+        // Made by a clock that is far ahead of ours. Its period would begin when we get there, and it would sign all the time until then.
+        now
+    } else {
+        signer.active_from + policy.period
+    };
+    let takes_over = due.max(soonest);
+    // Not the newest key's times but the next one's: a key made by a clock that was far ahead takes over from nobody for long.
+    let is_planned = keys.iter().any(|key| key.sequence > signer.sequence && key.active_from <= takes_over);
+    if due > soonest || is_planned {
         return None;
     }
-    let active_from = due.max(now + policy.publish_ahead);
     Some(NewKey {
-        times: KeyTimes { sequence: newest.sequence + 1, published_at: now, active_from, retire_at: None },
-        predecessor_retires_at: Some(active_from + policy.keep_after),
+        times: KeyTimes { sequence: newest.sequence + 1, published_at: now, active_from: takes_over, retire_at: None },
+        predecessor_retires_at: Some(takes_over.max(newest.active_from + policy.period) + policy.keep_after),
     })
 }
 
-/// Index of the key that signs at `now`: the newest that may. Else the oldest there is: a replica made it and its clock is a
-/// little ahead of ours.
+/// Index of the key that signs at `now`: the newest whose time has come. Else the oldest: it was made by a clock that is ahead of ours.
 pub(crate) fn signing(keys: &[KeyTimes], now: Timestamp) -> Option<usize> {
-    let usable = keys.iter().enumerate().filter(|(_, key)| key.active_from <= now && is_published(key, now));
+    let latest = |usable: &dyn Fn(&KeyTimes) -> bool| {
+        keys.iter().enumerate().filter(|(_, key)| usable(key)).max_by_key(|(_, key)| key.sequence)
+    };
     let oldest = || keys.iter().enumerate().min_by_key(|(_, key)| key.sequence);
-    usable.max_by_key(|(_, key)| key.sequence).or_else(oldest).map(|(index, _)| index)
+    latest(&|key| key.active_from <= now && !is_withdrawn(key, now)).or_else(oldest).map(|(index, _)| index)
 }
 
-/// Whether a key belongs in the key set at `now`.
-pub(crate) fn is_published(key: &KeyTimes, now: Timestamp) -> bool {
-    key.published_at <= now && key.retire_at.is_none_or(|retire_at| now < retire_at)
+/// Indices of the keys in the key set at `now`, the newest first: verifiers that read only the beginning of a long set miss the oldest.
+pub(crate) fn published(keys: &[KeyTimes], now: Timestamp) -> Vec<usize> {
+    let signer = signing(keys, now);
+    let mut published: Vec<usize> =
+        (0..keys.len()).filter(|index| Some(*index) == signer || !is_withdrawn(&keys[*index], now)).collect();
+    published.sort_by_key(|index| std::cmp::Reverse((Some(*index) == signer, keys[*index].sequence)));
+    published
+}
+
+fn is_withdrawn(key: &KeyTimes, now: Timestamp) -> bool {
+    key.retire_at.is_some_and(|retire_at| retire_at <= now)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const HOUR: Duration = Duration::from_hours(1);
     const POLICY: RotationPolicy =
         RotationPolicy { period: Duration::from_hours(24), publish_ahead: HOUR, keep_after: Duration::from_mins(15) };
+    /// Life of a token.
+    const LIFE: Duration = Duration::from_mins(10);
+
+    fn start() -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000)
+    }
+
+    /// Keys as the store keeps them, and what they signed.
+    #[derive(Default)]
+    struct World {
+        keys: Vec<KeyTimes>,
+        /// Sequence of the key, end of the token.
+        signed: Vec<(i64, Timestamp)>,
+    }
+
+    impl World {
+        fn plan(&mut self, now: Timestamp) -> bool {
+            let Some(new) = plan(&self.keys, &POLICY, now) else { return false };
+            if let (Some(retire_at), Some(newest)) = (new.predecessor_retires_at, self.keys.last_mut()) {
+                newest.retire_at = Some(retire_at);
+            }
+            self.keys.push(new.times);
+            true
+        }
+
+        fn sign(&mut self, now: Timestamp) -> KeyTimes {
+            let signer = self.keys[signing(&self.keys, now).unwrap()];
+            self.signed.push((signer.sequence, now + LIFE));
+            signer
+        }
+
+        fn check(&self, now: Timestamp) {
+            let published: Vec<i64> =
+                published(&self.keys, now).into_iter().map(|index| self.keys[index].sequence).collect();
+            let signer = self.keys[signing(&self.keys, now).unwrap()].sequence;
+            assert_eq!(published[0], signer, "the key that signs is published, first");
+            for (sequence, end) in &self.signed {
+                assert!(*end <= now || published.contains(sequence), "{sequence} signed until {end}, now {now}");
+            }
+        }
+    }
 
     /// Runs the schedule with a tick every ten minutes and checks what must hold at each.
     #[test]
     fn a_token_is_verifiable_from_its_first_second_to_its_last() {
-        let start = Timestamp::from_millis(1_700_000_000_000);
-        let mut keys: Vec<KeyTimes> = Vec::new();
+        let mut world = World::default();
         for tick in 0..1000_u32 {
-            let now = start + Duration::from_mins(10) * tick;
-            if let Some(new) = plan(&keys, &POLICY, now) {
-                if let Some(retire_at) = new.predecessor_retires_at {
-                    keys.last_mut().unwrap().retire_at = Some(retire_at);
-                }
-                keys.push(new.times);
-            }
-            keys.retain(|key| key.retire_at.is_none_or(|retire_at| now < retire_at));
-            let signer = keys[signing(&keys, now).unwrap()];
-            assert!(keys.len() <= 2, "{keys:?}");
+            let now = start() + Duration::from_mins(10) * tick;
+            world.plan(now);
+            world.check(now);
+            let signer = world.sign(now);
+            assert!(published(&world.keys, now).len() <= 2, "{:?}", world.keys);
             assert!(now.since(signer.active_from) < POLICY.period + HOUR, "an old key signs");
             if signer.sequence > 1 {
                 assert!(signer.active_from.since(signer.published_at) >= HOUR, "signs before verifiers cached it");
@@ -105,7 +166,7 @@ mod tests {
                 "withdrawn under a live token"
             );
         }
-        assert!(keys.last().unwrap().sequence >= 6);
+        assert_eq!(world.keys.last().unwrap().sequence, 7);
     }
 
     #[test]
@@ -122,5 +183,57 @@ mod tests {
         assert_eq!(signing(&[first, new.times], now), Some(0));
         assert_eq!(signing(&[first, new.times], now + HOUR), Some(1));
         assert_eq!(plan(&[first, new.times], &POLICY, now + HOUR), None);
+    }
+
+    #[test]
+    fn before_the_only_key_was_made_it_signs_and_is_published() {
+        let mut world = World::default();
+        world.plan(start());
+        for back in [Duration::from_secs(1), HOUR, Duration::from_hours(24 * 365)] {
+            world.check(start() - back);
+            assert_eq!(world.sign(start() - back).sequence, 1);
+        }
+        assert!(!world.plan(start() - HOUR), "a clock a little behind the other replica's makes no key");
+        assert!(world.plan(start() - HOUR * 2), "a key from the far future is replaced by one of today");
+        assert_eq!(world.sign(start() - HOUR).sequence, 2);
+        world.check(start() - HOUR);
+    }
+
+    #[test]
+    fn a_clock_set_far_forward_makes_one_key_and_set_back_none() {
+        let mut world = World::default();
+        world.plan(start());
+        let year = Duration::from_hours(24 * 365);
+        let made = (0..10).filter(|minute| world.plan(start() + year + Duration::from_mins(*minute))).count();
+        assert_eq!(made, 1);
+        assert!(!world.plan(start() + HOUR), "the first key's period is not over");
+        let due = start() + POLICY.period - HOUR;
+        assert!(world.plan(due), "nor does it wait for the clock to come by that year again");
+        assert!(!world.plan(due));
+        assert_eq!(world.sign(start() + POLICY.period).sequence, 3);
+        world.check(start() + POLICY.period);
+    }
+
+    proptest! {
+        /// Steps of a clock, in minutes, of one replica or of several whose clocks differ.
+        #[test]
+        fn whatever_the_clock_does_the_signer_is_published(
+            steps in prop::collection::vec(
+                prop_oneof![0_i64..20, -20_i64..0, -3_000_i64..3_000, -600_000_i64..600_000],
+                1..120,
+            )
+        ) {
+            let mut world = World::default();
+            let mut now = start();
+            for minutes in steps {
+                let step = Duration::from_mins(minutes.unsigned_abs());
+                now = if minutes < 0 { now - step } else { now + step };
+                let made_one = world.plan(now);
+                prop_assert!(!(made_one && world.plan(now)), "one step makes one key");
+                world.check(now);
+                world.sign(now);
+                world.check(now);
+            }
+        }
     }
 }

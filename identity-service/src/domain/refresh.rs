@@ -3,7 +3,8 @@
 //! An older one means that two parties hold tokens of this family, one of them a thief, so the family is revoked. With one
 //! exception: a client whose answer was lost asks again with the generation just before the newest. Within a short grace it is
 //! given the newest once more. It is the *same* newest token, so the family does not branch: if it was a thief who asked, the
-//! two now hold one token, and the next rotation but one gives them away.
+//! two now hold one token, and the next rotation but one gives them away. The access token is the same too (its name, its times):
+//! however often an answer is asked for again, a generation has one access token that lives.
 
 use std::time::Duration;
 
@@ -29,6 +30,19 @@ impl RefreshPolicy {
     }
 }
 
+/// An access token as far as it has to be issued again, should the answer with it get lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IssuedAccess {
+    /// `jti`.
+    pub jti: String,
+    /// `iat`, in seconds since 1970.
+    pub iat: i64,
+    /// `exp`, in seconds since 1970.
+    pub exp: i64,
+    /// What it permits.
+    pub scopes: ScopeSet,
+}
+
 /// What is stored of a family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_field_names, reason = "as its table calls it")]
@@ -51,6 +65,28 @@ pub(crate) struct Family {
     pub expires_at: Timestamp,
     /// Logged out, or found out.
     pub revoked: bool,
+    /// `password_changed_at` of the user when it began: the password it was begun with. None where a release began it that did not keep it.
+    pub password_of: Option<Timestamp>,
+    /// Issued with the newest generation; none where a release made that which did not keep it.
+    pub access: Option<IssuedAccess>,
+}
+
+impl Family {
+    /// What tokens call their session. No secret: a refresh token is more than this.
+    pub(crate) fn sid(&self) -> String {
+        self.family_id.to_string()
+    }
+
+    /// Whether it was begun with the password that the user has now. By which it was, not by when: a clock that was set back calls every
+    /// session older than the password.
+    pub(crate) fn is_of_password(&self, changed_at: Timestamp) -> bool {
+        self.password_of.map_or(self.created_at >= changed_at, |began_with| began_with == changed_at)
+    }
+
+    /// The access token of the newest generation, while it is good for anything.
+    pub(crate) fn living_access(&self, now: Timestamp) -> Option<&IssuedAccess> {
+        self.access.as_ref().filter(|access| now.as_secs() < access.exp)
+    }
 }
 
 /// What to do with a presented generation.
@@ -106,10 +142,16 @@ pub(crate) fn decide(
             Decision::Rotate { generation: next, expires_at: policy.expires_at(family.created_at, now) }
         }
         (Some(0), None) => Decision::Refused(Refusal::Expired),
-        (Some(1), _) if now.since(family.rotated_at) < policy.grace => Decision::Repeat,
+        (Some(1), _) if is_within_grace(family.rotated_at, policy.grace, now) => Decision::Repeat,
         (Some(_), _) => Decision::Reused,
         (None, _) => Decision::Refused(Refusal::FromTheFuture),
     }
+}
+
+/// A clock that was set back by more than the grace ends it: it cannot tell how much of it is left, and a grace that went on until
+/// the clock comes by again would keep the alarm off for as long.
+fn is_within_grace(rotated_at: Timestamp, grace: Duration, now: Timestamp) -> bool {
+    now.since(rotated_at) < grace && (rotated_at <= now || rotated_at.since(now) < grace)
 }
 
 #[cfg(test)]
@@ -137,6 +179,8 @@ mod tests {
             created_at: at(0),
             expires_at: at(200),
             revoked: false,
+            password_of: None,
+            access: None,
         }
     }
 
@@ -152,6 +196,36 @@ mod tests {
         assert_eq!(check(4, 101), Decision::Refused(Refusal::FromTheFuture));
         assert_eq!(check(3, 200), Decision::Refused(Refusal::Expired));
         assert_eq!(check(1, 200), Decision::Refused(Refusal::Expired));
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_prolong_the_grace() {
+        let check = |secs| decide(&family(), 2, "web", &POLICY, at(secs));
+        assert_eq!(check(91), Decision::Repeat, "replicas' clocks may differ a little");
+        assert_eq!(check(90), Decision::Reused);
+        assert_eq!(check(-3500), Decision::Reused);
+        let strict = RefreshPolicy { grace: Duration::ZERO, ..POLICY };
+        assert_eq!(decide(&family(), 2, "web", &strict, at(91)), Decision::Reused);
+        assert!(
+            matches!(decide(&family(), 3, "web", &POLICY, at(-3500)), Decision::Rotate { .. }),
+            "the newest is good"
+        );
+    }
+
+    #[test]
+    fn a_session_is_of_the_password_it_began_with() {
+        let began_with = |password_of| Family { password_of, ..family() };
+        assert!(began_with(Some(at(50))).is_of_password(at(50)), "whatever the clock said in between");
+        assert!(!began_with(Some(at(50))).is_of_password(at(-20)));
+        assert!(began_with(None).is_of_password(at(0)) && !began_with(None).is_of_password(at(1)));
+    }
+
+    #[test]
+    fn an_access_token_is_issued_again_only_while_it_lives() {
+        let access = IssuedAccess { jti: "1".into(), iat: 100, exp: 160, scopes: ScopeSet::default() };
+        let family = Family { access: Some(access.clone()), ..family() };
+        assert_eq!(family.living_access(at(159)), Some(&access));
+        assert_eq!(family.living_access(at(160)), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use service_kit::{
     problem::{ErrorKind, Problem},
 };
 
-use super::{HttpState, address::CallerAddress, problem, token::TokenResponse};
+use super::{HttpState, address::CallerPlace, problem, token::TokenResponse};
 use crate::{
     app::{TokenError, login::Login},
     domain::scope::ScopeSet,
@@ -27,7 +27,7 @@ pub(super) struct LoginBody {
 
 pub(super) async fn handle(
     State(state): State<HttpState>,
-    address: CallerAddress,
+    address: CallerPlace,
     JsonBody(body): JsonBody<LoginBody>,
 ) -> Result<impl IntoResponse, Problem> {
     let requested = match body.scope.as_deref().filter(|scope| !scope.is_empty()).map(ScopeSet::parse).transpose() {
@@ -35,7 +35,7 @@ pub(super) async fn handle(
         Err(error) => return Err(Problem::invalid("scope", error.to_string())),
     };
     let core = &state.core;
-    let login = Login { username: body.username, password: body.password, requested, address: address.0 };
+    let login = Login { username: body.username, password: body.password, requested, place: address.0 };
     let done = match core.login_client().await {
         Ok(client) => core.login(login, &client, "login").await,
         Err(error) => Err(error),
@@ -51,11 +51,12 @@ fn refused(error: TokenError) -> Problem {
         TokenError::Throttled(wait) => problem::throttled(wait),
         TokenError::InvalidScope => Problem::invalid("scope", error.to_string()),
         TokenError::Failed(failure) => problem::problem_of(&failure),
-        // About clients and forms, which this endpoint has none of.
+        // About clients, forms and revocations, which this endpoint has none of.
         TokenError::InvalidRequest(_)
         | TokenError::InvalidClient
         | TokenError::UnauthorizedClient
         | TokenError::UnsupportedGrantType
-        | TokenError::InvalidTarget => Problem::bug(format_args!("log-in: {error}")),
+        | TokenError::InvalidTarget
+        | TokenError::TooManyRevocations(_) => Problem::bug(format_args!("log-in: {error}")),
     }
 }

@@ -40,6 +40,10 @@ impl From<TokenError> for Refusal {
         match error {
             TokenError::Failed(failure) => Self::Problem(problem_of(&failure)),
             TokenError::Throttled(wait) => Self::Problem(throttled(wait)),
+            TokenError::TooManyRevocations(wait) => {
+                let problem = Problem::new(ErrorKind::RateLimited, "rate_limited", error.to_string());
+                Self::Problem(problem.retry_after(wait))
+            }
             other => Self::OAuth(other),
         }
     }
@@ -60,7 +64,7 @@ impl IntoResponse for Refusal {
             TokenError::InvalidScope => (StatusCode::BAD_REQUEST, "invalid_scope"),
             TokenError::InvalidTarget => (StatusCode::BAD_REQUEST, "invalid_target"),
             // Became problems above.
-            TokenError::Throttled(_) | TokenError::Failed(_) => {
+            TokenError::Throttled(_) | TokenError::TooManyRevocations(_) | TokenError::Failed(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
             }
         };

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     HttpState,
-    address::CallerAddress,
+    address::CallerPlace,
     form::Form,
     problem::{NO_STORE, Refusal},
 };
@@ -58,7 +58,7 @@ impl TokenResponse {
 
 pub(super) async fn handle(
     State(state): State<HttpState>,
-    address: CallerAddress,
+    address: CallerPlace,
     mut form: Form,
 ) -> Result<impl IntoResponse, Refusal> {
     let core = &state.core;
@@ -79,7 +79,7 @@ pub(super) async fn handle(
                 username: form.require("username", "username is missing")?.to_owned(),
                 password: form.get("password").unwrap_or_default().into(),
                 requested,
-                address: address.0,
+                place: address.0,
             };
             (core.login(login, &client, grant.label()).await?, None)
         }

@@ -8,9 +8,11 @@ use crate::{
     ports::StoredKey,
 };
 
-/// A key goes a day after it was withdrawn: nothing needs it by then, and until then a person can still see that it was there.
+/// The newest hundred stay, two years of them as keys rotate by default: a clock that is far ahead for a while must not take away keys
+/// that are needed when it is right again. Of the others a key goes a day after it was withdrawn.
 pub(super) const PURGE: &str = "DELETE FROM signing_keys WHERE kid IN
-    (SELECT kid FROM signing_keys WHERE retire_at < $1 - 86400000000 ORDER BY sequence LIMIT $2)";
+    (SELECT kid FROM signing_keys WHERE retire_at < $1 - 86400000000
+         AND sequence <= (SELECT MAX(sequence) FROM signing_keys) - 100 ORDER BY sequence LIMIT $2)";
 
 type KeyRow = (String, i64, String, String, i64, i64, Option<i64>);
 

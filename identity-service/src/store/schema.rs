@@ -5,7 +5,9 @@ use amends_sql::{Migration, Schema};
 /// The schema of this service's database.
 pub const SCHEMA: Schema = Schema { component: "identity", migrations: MIGRATIONS };
 
-const MIGRATIONS: &[Migration] = &[Migration {
+const MIGRATIONS: &[Migration] = &[FIRST, SESSIONS];
+
+const FIRST: Migration = Migration {
     version: 1,
     description: "users, clients, keys, families, revocations",
     sql: "
@@ -68,4 +70,22 @@ CREATE TABLE login_failures (
 );
 CREATE INDEX login_failures_by_age ON login_failures (last_at);
 ",
-}];
+};
+
+/// Which password a session began with, by `users.password_changed_at`; and the access token of the newest generation, so that a lost answer is given again as it was; all or none of it is there, and it counts
+/// only where `access_generation` is `generation`: a replica of the release before rotates without it. From here on tokens name their
+/// session, and a session is revoked by one row in `revoked_tokens`, whose `jti` is then the session's name. `family_access_tokens` is
+/// written no more; what is in it is about tokens of the release before, and a later release drops it.
+const SESSIONS: Migration = Migration {
+    version: 2,
+    description: "the access token of a session, and sessions by their revocation",
+    sql: "
+ALTER TABLE refresh_families ADD COLUMN password_of BIGINT;
+ALTER TABLE refresh_families ADD COLUMN access_generation BIGINT;
+ALTER TABLE refresh_families ADD COLUMN access_jti TEXT;
+ALTER TABLE refresh_families ADD COLUMN access_iat BIGINT;
+ALTER TABLE refresh_families ADD COLUMN access_exp BIGINT;
+ALTER TABLE refresh_families ADD COLUMN access_scopes TEXT;
+CREATE INDEX refresh_families_by_revocation ON refresh_families (revoked_at) WHERE revoked_at IS NOT NULL;
+",
+};

@@ -6,11 +6,16 @@ use std::{
 };
 
 use axum::http::header;
-use service_kit::kv::Redis;
+use service_kit::{
+    auth::{RedisRevocations, Revocable, Revocations as _},
+    kv::Redis,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
+
+use crate::domain::place::Place;
 
 use super::support::{PASSWORD, Reply, SHOP, TestDatabase, World, postgres, server};
 
@@ -45,7 +50,7 @@ async fn more_logins_than_can_be_hashed_are_told_to_come_back() {
         config.password.waiting_max = 0;
     })
     .await;
-    let busy = world.app.core.passwords.turn().await.unwrap();
+    let busy = world.app.core.passwords.turn(Place::Own).await.unwrap();
     // Each of these costs a hash, or the time would tell them apart.
     for (username, password) in [("nobody", ""), ("nobody", PASSWORD), ("", ""), ("ann", ""), ("ann", PASSWORD)] {
         let reply = world.login_from("192.0.2.1", username, password).await;
@@ -81,18 +86,31 @@ async fn redis_is_told_and_told_again_when_it_lost_its_data() {
     let world = World::with(|config| config.redis_url = url.as_str().into()).await;
     let login = world.login().await;
     let key = format!("amends:revoked:{}", login.claims()["jti"].as_str().unwrap());
-    assert!(!redis.exists(&key).await.unwrap());
+    let session = format!("amends:revoked:sid:{}", login.claims()["sid"].as_str().unwrap());
+    assert!(!redis.exists_any(&[key.clone(), session.clone()]).await.unwrap());
     let reply = world.form("/oauth2/revoke", None, &[("token", login.text("access_token"))]).await;
     assert_eq!(reply.status, 200);
-    assert!(redis.exists(&key).await.unwrap());
+    assert!(redis.exists(&key).await.unwrap() && !redis.exists(&session).await.unwrap());
     let ttl: i64 = redis.query(redis::cmd("TTL").arg(&key)).await.unwrap();
     assert!((895..=900).contains(&ttl), "{ttl}: the token's life and the verifiers' leeway");
+    world.form("/oauth2/revoke", None, &[("token", login.text("refresh_token"))]).await;
+    assert!(redis.exists(&session).await.unwrap());
     assert!(world.app.core.store.unshared(world.now(), 9).await.unwrap().is_empty());
-    for lost in [key.as_str(), "amends:revocations:complete"] {
+    let (jti, sid) = (login.claims()["jti"].clone(), login.claims()["sid"].clone());
+    let there = RedisRevocations::new(redis.clone());
+    for token in [
+        Revocable { jti: jti.as_str().unwrap(), sid: Some("another") },
+        Revocable { jti: "another", sid: sid.as_str() },
+    ] {
+        assert!(there.is_revoked(token).await.unwrap(), "{token:?}");
+    }
+    assert!(!there.is_revoked(Revocable { jti: "another", sid: Some("another") }).await.unwrap());
+    for lost in [key.as_str(), session.as_str(), "amends:revocations:complete"] {
         let _: i64 = redis.query(redis::cmd("DEL").arg(lost)).await.unwrap();
     }
     world.app.core.maintain().await;
-    assert!(redis.exists(&key).await.unwrap(), "a Redis that lost its data is told again");
+    let told = [redis.exists(&key).await.unwrap(), redis.exists(&session).await.unwrap()];
+    assert_eq!(told, [true, true], "a Redis that lost its data is told again");
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use axum::http::header;
+use axum::{
+    body::Body,
+    http::{Request, header},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::support::{Reply, SHOP, World, config, form, sqlite};
+use super::support::{Reply, SHOP, World, config, form, send, sqlite};
 use crate::build;
 
 fn kids(reply: &Reply) -> BTreeSet<String> {
@@ -73,6 +76,42 @@ async fn a_key_is_published_before_it_signs_and_kept_until_its_last_token_expire
     world.app.core.maintain().await;
     assert_eq!(set().await, BTreeSet::from([second.clone()]));
     assert_eq!(signer(&world).await, second);
+}
+
+#[tokio::test]
+async fn a_start_before_the_key_was_made_publishes_what_it_signs_with() {
+    let world = World::new().await;
+    world.clock.step_back(std::time::Duration::from_mins(1));
+    for hours in [0, 1, 24 * 365] {
+        world.clock.step_back(std::time::Duration::from_hours(hours));
+        let restarted = world.again(|_| ()).await;
+        let form = async |path: &str, fields: &[(&str, &str)]| form(&restarted.router, path, SHOP, fields).await;
+        let token = form("/oauth2/token", &[("grant_type", "client_credentials")]).await;
+        let kid = jsonwebtoken::decode_header(token.text("access_token")).unwrap().kid.unwrap();
+        let request = Request::get("/.well-known/jwks.json").body(Body::empty()).unwrap();
+        let set = send(&restarted.router, request).await;
+        assert!(kids(&set).contains(&kid), "{hours}: {set:?}");
+        let introspected = form("/oauth2/introspect", &[("token", token.text("access_token"))]).await;
+        assert_eq!(introspected.body["active"], true, "{hours}");
+    }
+    assert_eq!(world.app.core.store.keys().await.unwrap().len(), 2, "one more, for the key of next year");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_a_year_ahead_keeps_every_token_verifiable() {
+    let world = World::new().await;
+    let login = world.login().await;
+    let year = std::time::Duration::from_hours(24 * 365);
+    world.clock.step_forward(year);
+    for _ in 0..3 {
+        world.app.core.maintain().await;
+        world.advance(10);
+    }
+    world.clock.step_back(year);
+    assert!(world.is_active(login.text("access_token")).await, "before the store is read again");
+    world.app.core.maintain().await;
+    assert!(world.is_active(login.text("access_token")).await);
+    assert_eq!(world.app.core.store.keys().await.unwrap().len(), 2, "a year makes one key, not fifty-two");
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! `POST /auth/login`.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     http::{Request, StatusCode, header},
 };
 
 use super::support::{PASSWORD, World, form, from_peer, send};
-use crate::config::BootstrapUser;
+use crate::{config::BootstrapUser, domain::place::Place};
 
 #[tokio::test]
 async fn a_user_gets_tokens() {
@@ -21,15 +23,21 @@ async fn a_user_gets_tokens() {
     assert_eq!(header.typ.as_deref(), Some("at+jwt"));
     let now = world.now().as_secs();
     let claims = reply.claims();
-    let jti = claims["jti"].as_str().unwrap();
+    let (jti, sid) = (claims["jti"].as_str().unwrap(), claims["sid"].as_str().unwrap());
     assert_eq!(
         claims,
         serde_json::json!({
             "iss": "http://127.0.0.1:8081", "aud": "amends", "sub": "ann", "client_id": "amends-web",
-            "scope": "orders:read orders:write", "jti": jti, "iat": now, "exp": now + 600,
+            "scope": "orders:read orders:write", "jti": jti, "sid": sid, "iat": now, "exp": now + 600,
         })
     );
-    assert_ne!(world.login().await.claims()["jti"], claims["jti"]);
+    let another = world.login().await.claims();
+    assert!(another["jti"] != claims["jti"] && another["sid"] != claims["sid"]);
+    assert_eq!(
+        world.refresh(reply.text("refresh_token")).await.claims()["sid"],
+        claims["sid"],
+        "one session, one name"
+    );
 }
 
 #[tokio::test]
@@ -87,6 +95,58 @@ async fn guessing_slows_down_only_where_it_comes_from() {
     world.advance(2);
     assert_eq!(world.login_from("192.0.2.66", "ann", PASSWORD).await.status, StatusCode::OK);
     assert_eq!(guess().await.error(), "401 invalid_credentials", "a success forgets the failures");
+}
+
+#[tokio::test]
+async fn a_clock_set_back_makes_no_wait_longer() {
+    let world = World::new().await;
+    let guess = || world.login_from("192.0.2.66", "ann", "guess");
+    for _ in 0..6 {
+        assert_eq!(guess().await.error(), "401 invalid_credentials");
+    }
+    assert_eq!(guess().await.error(), "429 rate_limited");
+    world.clock.step_back(std::time::Duration::from_hours(1));
+    assert_eq!(guess().await.error(), "401 invalid_credentials", "how long ago it was nobody knows");
+    assert_eq!(guess().await.headers[header::RETRY_AFTER], "2", "it is counted all the same");
+    world.advance(2);
+    assert_eq!(world.login_from("192.0.2.66", "ann", PASSWORD).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_flood_from_one_address_stops_no_login_from_another() {
+    let world = World::with(|config| {
+        config.password.concurrent_max = 1;
+        config.password.waiting_max = 8;
+        config.password.wait_ms_max = 10_000;
+    })
+    .await;
+    let flooder = "2001:db8:bad::1";
+    let busy = world.app.core.passwords.turn(Place::of(Some(flooder.parse().unwrap()))).await.unwrap();
+    let world = Arc::new(world);
+    let mut flood = tokio::task::JoinSet::new();
+    for n in 0..100 {
+        let world = Arc::clone(&world);
+        // A name and an address of its own each; the network is one.
+        flood.spawn(async move { world.login_from(&format!("2001:db8:bad::{n:x}"), &format!("name-{n}"), "x").await });
+    }
+    for _ in 0..92 {
+        let reply = flood.join_next().await.unwrap().unwrap();
+        assert_eq!(reply.error(), "503 overloaded");
+        assert!(reply.headers.contains_key(header::RETRY_AFTER));
+    }
+    assert_eq!(world.app.core.passwords.waiting(), 8, "as many as may wait");
+    let owner = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.login_from("192.0.2.1", "ann", PASSWORD).await }
+    });
+    let displaced = flood.join_next().await.unwrap().unwrap();
+    assert_eq!(displaced.error(), "503 overloaded", "one of the flood gives way");
+    drop(busy);
+    assert_eq!(owner.await.unwrap().status, StatusCode::OK);
+    while let Some(reply) = flood.join_next().await {
+        assert_eq!(reply.unwrap().error(), "401 invalid_credentials", "and the rest is served, in turn");
+    }
+    assert_eq!(world.app.core.passwords.waiting(), 0);
 }
 
 #[tokio::test]

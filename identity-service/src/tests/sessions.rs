@@ -1,8 +1,9 @@
 //! Refreshing, revoking, introspecting.
 
 use axum::http::StatusCode;
+use service_kit::auth::Revocable;
 
-use super::support::{OTHER, SHOP, World, every_database, form};
+use super::support::{EXCHANGE, OTHER, SHOP, World, every_database, form, knows_revoked};
 
 #[tokio::test]
 async fn a_refresh_token_is_good_once() {
@@ -24,8 +25,7 @@ async fn a_refresh_token_is_good_once() {
     );
     assert!(!world.is_active(refreshed.text("access_token")).await, "access tokens go with their session");
     assert!(!world.is_active(login.text("access_token")).await);
-    let jti = refreshed.claims()["jti"].as_str().unwrap().to_owned();
-    assert!(world.app.revocations().is_revoked(&jti).await.unwrap());
+    assert!(world.is_known_revoked(&refreshed).await && world.is_known_revoked(&login).await);
     assert_eq!(world.login().await.status, StatusCode::OK, "only that session is over");
 }
 
@@ -37,6 +37,8 @@ async fn a_lost_answer_is_given_again() {
     world.advance(29);
     let again = world.refresh(login.text("refresh_token")).await;
     assert_eq!(again.text("refresh_token"), lost.text("refresh_token"), "the family does not branch");
+    assert_eq!(again.claims(), lost.claims(), "nor does it get another access token");
+    assert_eq!((&lost.body["expires_in"], &again.body["expires_in"]), (&600.into(), &571.into()));
     let next = world.refresh(again.text("refresh_token")).await;
     assert_eq!(next.status, StatusCode::OK);
     let too_old = world.refresh(login.text("refresh_token")).await;
@@ -62,7 +64,7 @@ async fn of_many_refreshes_at_once_one_progresses_the_session() {
         let next = answers[0].text("refresh_token");
         assert!(answers.iter().all(|answer| answer.text("refresh_token") == next), "one session, one newest token");
         let jtis: std::collections::BTreeSet<String> = answers.iter().map(|a| a.claims()["jti"].to_string()).collect();
-        assert_eq!(jtis.len(), 32);
+        assert_eq!(jtis.len(), 1, "and one access token");
         assert_eq!(world.refresh(next).await.status, StatusCode::OK);
         world.form("/oauth2/revoke", None, &[("token", next)]).await;
         for answer in &answers {
@@ -159,6 +161,173 @@ async fn logging_out_ends_the_session_and_its_tokens() {
     assert_eq!(again.status, StatusCode::OK, "asking twice is fine");
 }
 
+/// Rows of the identity store's table.
+async fn rows(world: &World, table: &str) -> i64 {
+    let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+    sqlx::query_scalar(count).fetch_one(world.app.database.reader()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_replay_within_the_grace_makes_no_more_tokens() {
+    for database in every_database().await {
+        let world = World::on(database, |config| config.refresh.grace_seconds = 300).await;
+        let login = world.login().await;
+        let spent = login.text("refresh_token");
+        let first = world.refresh(spent).await;
+        for n in 0..50 {
+            world.advance(5);
+            let again = world.refresh(spent).await;
+            assert_eq!(again.claims(), first.claims(), "replay {n}");
+            assert_eq!(again.text("refresh_token"), first.text("refresh_token"));
+        }
+        assert_eq!(rows(&world, "family_access_tokens").await, 0, "what was issued is not listed");
+        assert_eq!(rows(&world, "revoked_tokens").await, 0);
+        let elsewhere = world.login().await;
+        let reply = world.form("/oauth2/revoke", None, &[("token", first.text("refresh_token"))]).await;
+        assert_eq!(reply.status, StatusCode::OK);
+        assert_eq!(rows(&world, "revoked_tokens").await, 1, "one row, whatever the session has");
+        for token in [login.text("access_token"), first.text("access_token")] {
+            assert!(!world.is_active(token).await);
+        }
+        assert!(world.is_known_revoked(&login).await && world.is_known_revoked(&first).await);
+        assert!(world.is_active(elsewhere.text("access_token")).await && !world.is_known_revoked(&elsewhere).await);
+        assert_eq!(world.refresh(elsewhere.text("refresh_token")).await.status, StatusCode::OK, "other sessions go on");
+    }
+}
+
+#[tokio::test]
+async fn a_replay_after_the_token_is_over_gets_the_next_one() {
+    let world = World::with(|config| {
+        config.refresh.grace_seconds = 300;
+        config.token.access_seconds = 60;
+    })
+    .await;
+    let login = world.login().await;
+    let lost = world.refresh(login.text("refresh_token")).await;
+    world.advance(61);
+    let again = world.refresh(login.text("refresh_token")).await;
+    assert_ne!(again.claims()["jti"], lost.claims()["jti"], "a token that is over is of no use");
+    assert_eq!(again.body["expires_in"], 60);
+    world.advance(1);
+    assert_eq!(world.refresh(login.text("refresh_token")).await.claims(), again.claims(), "and that one is repeated");
+}
+
+#[tokio::test]
+async fn a_replay_is_never_given_more_than_it_asks_for() {
+    let world = World::new().await;
+    let login = world.login().await;
+    let refresh = async |scope: &str| {
+        let token = ("refresh_token", login.text("refresh_token"));
+        world.token(None, &[("grant_type", "refresh_token"), token, ("scope", scope)]).await
+    };
+    let first = refresh("orders:read").await;
+    let more = refresh("orders:read orders:write").await;
+    assert_eq!(more.claims()["scope"], "orders:read", "nor than was given first");
+    assert_eq!(more.claims()["jti"], first.claims()["jti"]);
+    assert_eq!(refresh("orders:write").await.claims()["scope"], "");
+}
+
+#[tokio::test]
+async fn a_session_of_many_old_tokens_ends_at_once() {
+    for database in every_database().await {
+        let world = World::on(database, |_| ()).await;
+        let login = world.login().await;
+        let sid = login.claims()["sid"].as_str().unwrap().to_owned();
+        // As the release before left them: a row for each access token.
+        let insert = format!(
+            "WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 30000)
+             INSERT INTO family_access_tokens SELECT 'old-' || n, '{sid}', {} FROM counted",
+            world.now().as_micros() + 500_000_000
+        );
+        sqlx::query(sqlx::AssertSqlSafe(insert)).execute(world.app.database.writer()).await.unwrap();
+        let reply = world.form("/oauth2/revoke", None, &[("token", login.text("refresh_token"))]).await;
+        assert_eq!(reply.status, StatusCode::OK);
+        assert!(!world.is_active(login.text("access_token")).await && world.is_known_revoked(&login).await);
+        assert_eq!(rows(&world, "revoked_tokens").await, 1, "the answer did not wait for the old ones");
+        world.app.core.maintain().await;
+        let left = rows(&world, "family_access_tokens").await;
+        assert!(left > 0 && left < 30_000, "a round does a part: {left}");
+        world.app.core.maintain().await;
+        assert_eq!(rows(&world, "family_access_tokens").await, 0);
+        assert_eq!(rows(&world, "revoked_tokens").await, 30_001);
+        assert!(world.app.core.known.contains(Revocable::token("old-30000")));
+    }
+}
+
+#[tokio::test]
+async fn revoking_tokens_one_by_one_has_a_share_and_a_session_none() {
+    let world = World::new().await;
+    let login = world.login().await;
+    let core = &world.app.core;
+    while core.singles.add("ann", core.clock.moment()).is_ok() {}
+    let refused = world.form("/oauth2/revoke", None, &[("token", login.text("access_token"))]).await;
+    assert_eq!(refused.error(), "429 rate_limited");
+    assert_eq!(refused.headers["retry-after"], "3900");
+    assert!(world.is_active(login.text("access_token")).await);
+    let own = world.token(SHOP, &[("grant_type", "client_credentials")]).await;
+    let other = world.form("/oauth2/revoke", SHOP, &[("token", own.text("access_token"))]).await;
+    assert_eq!(other.status, StatusCode::OK, "others have their own");
+    let session = world.form("/oauth2/revoke", None, &[("token", login.text("refresh_token"))]).await;
+    assert_eq!(session.status, StatusCode::OK);
+    assert!(!world.is_active(login.text("access_token")).await);
+}
+
+#[tokio::test]
+async fn an_exchanged_token_ends_with_its_subjects_session() {
+    let world = World::new().await;
+    let login = world.login().await;
+    let fields = [
+        ("grant_type", EXCHANGE),
+        ("subject_token", login.text("access_token")),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+    ];
+    let exchanged = world.token(SHOP, &fields).await;
+    assert_eq!(exchanged.claims()["sid"], login.claims()["sid"]);
+    assert!(world.is_active(exchanged.text("access_token")).await);
+    world.form("/oauth2/revoke", None, &[("token", login.text("refresh_token"))]).await;
+    assert!(!world.is_active(exchanged.text("access_token")).await && world.is_known_revoked(&exchanged).await);
+    let own = world.token(SHOP, &[("grant_type", "client_credentials")]).await;
+    assert!(own.claims().get("sid").is_none(), "a client that acts for itself has no session");
+}
+
+#[tokio::test]
+async fn a_clock_set_back_keeps_sessions_usable() {
+    let world = World::new().await;
+    let login = world.login().await;
+    world.clock.step_back(std::time::Duration::from_hours(1));
+    let refreshed = world.refresh(login.text("refresh_token")).await;
+    assert_eq!(refreshed.status, StatusCode::OK);
+    assert_eq!(refreshed.claims()["iat"], world.now().as_secs());
+    assert!(world.is_active(refreshed.text("access_token")).await);
+    let anew = world.login().await;
+    assert_eq!(
+        world.refresh(anew.text("refresh_token")).await.error(),
+        "200 -",
+        "older than the password by the clock only"
+    );
+    world.advance(31);
+    assert_eq!(world.refresh(login.text("refresh_token")).await.error(), "400 invalid_grant", "the grace is over");
+    assert!(!world.is_active(refreshed.text("access_token")).await);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_takes_no_revocation_away() {
+    let world = World::new().await;
+    let login = world.login().await;
+    world.form("/oauth2/revoke", None, &[("token", login.text("refresh_token"))]).await;
+    world.app.core.maintain().await;
+    let (year, minute) = (std::time::Duration::from_hours(365 * 24), std::time::Duration::from_mins(1));
+    world.clock.step_forward(year);
+    for _ in 0..5 {
+        world.app.core.maintain().await;
+        world.clock.advance(minute);
+    }
+    world.clock.step_back(year);
+    assert!(world.is_known_revoked(&login).await && !world.is_active(login.text("access_token")).await);
+    let restarted = world.again(|_| ()).await;
+    assert!(knows_revoked(&restarted, &login).await, "nor from the store");
+}
+
 #[tokio::test]
 async fn revoking_an_access_token() {
     let world = World::new().await;
@@ -171,10 +340,9 @@ async fn revoking_an_access_token() {
     let hinted = [("token", token), ("token_type_hint", "refresh_token")];
     assert_eq!(world.form("/oauth2/revoke", None, &hinted).await.status, StatusCode::OK);
     assert!(!world.is_active(token).await);
-    let jti = login.claims()["jti"].as_str().unwrap().to_owned();
-    assert!(world.app.revocations().is_revoked(&jti).await.unwrap());
+    assert!(world.is_known_revoked(&login).await);
     let elsewhere = world.again(|_| ()).await;
-    assert!(elsewhere.revocations().is_revoked(&jti).await.unwrap(), "also after a restart");
+    assert!(knows_revoked(&elsewhere, &login).await, "also after a restart");
     assert_eq!(world.refresh(login.text("refresh_token")).await.status, StatusCode::OK, "the session goes on");
     for nothing in ["nonsense", "amr_nonsense", "a.b.c"] {
         assert_eq!(world.form("/oauth2/revoke", None, &[("token", nothing)]).await.status, StatusCode::OK);
@@ -186,11 +354,12 @@ async fn revoking_an_access_token() {
     // A verifier's clock may be behind; only after that much more is a revocation forgotten.
     world.advance(600 + 299);
     world.app.core.maintain().await;
-    assert!(world.app.revocations().is_revoked(&jti).await.unwrap());
+    assert!(world.is_known_revoked(&login).await);
     world.advance(2);
     world.app.core.maintain().await;
-    assert!(!world.app.revocations().is_revoked(&jti).await.unwrap());
-    assert!(!world.app.core.store.is_revoked(&jti).await.unwrap());
+    assert!(!world.is_known_revoked(&login).await);
+    let jti = login.claims()["jti"].as_str().unwrap().to_owned();
+    assert!(!world.app.core.store.is_revoked(Revocable::token(&jti)).await.unwrap());
 }
 
 #[tokio::test]
@@ -198,13 +367,18 @@ async fn replicas_learn_of_each_others_revocations() {
     let world = World::new().await;
     let other = world.again(|_| ()).await;
     let login = world.login().await;
-    let jti = login.claims()["jti"].as_str().unwrap().to_owned();
     world.form("/oauth2/revoke", None, &[("token", login.text("access_token"))]).await;
-    assert!(!other.revocations().is_revoked(&jti).await.unwrap());
+    assert!(!knows_revoked(&other, &login).await);
     let asked = form(&other.router, "/oauth2/introspect", SHOP, &[("token", login.text("access_token"))]).await;
     assert_eq!(asked.body["active"], false, "introspection asks the store");
     other.core.maintain().await;
-    assert!(other.revocations().is_revoked(&jti).await.unwrap());
+    assert!(knows_revoked(&other, &login).await);
+    let elsewhere = world.login().await;
+    world.form("/oauth2/revoke", None, &[("token", elsewhere.text("refresh_token"))]).await;
+    let asked = form(&other.router, "/oauth2/introspect", SHOP, &[("token", elsewhere.text("access_token"))]).await;
+    assert_eq!(asked.body["active"], false, "a session too");
+    other.core.maintain().await;
+    assert!(knows_revoked(&other, &elsewhere).await);
 }
 
 #[tokio::test]

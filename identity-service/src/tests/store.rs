@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use amends_primitives::{Clock as _, IdSource as _, ManualClock, RandomIds, Timestamp};
 use amends_sql::Database;
+use service_kit::auth::{Revocable, session_name};
 use uuid::Uuid;
 
 use super::support::{TestDatabase, every_database};
@@ -12,11 +13,11 @@ use crate::{
     domain::{
         key_schedule::{KeyTimes, NewKey},
         principal::{Client, Grant, GrantSet, User},
-        refresh::{Family, RefreshPolicy, Refusal},
+        refresh::{Family, IssuedAccess, RefreshPolicy, Refusal},
         scope::ScopeSet,
         throttle::Failures,
     },
-    ports::{Rotated, Rotation, Store, StoreError, StoredKey, TokenName},
+    ports::{Revocation, Rotated, Rotation, Store, StoreError, StoredKey},
     store::{SCHEMA, SqlStore},
 };
 
@@ -28,7 +29,7 @@ const POLICY: RefreshPolicy = RefreshPolicy {
 
 struct Place {
     store: Arc<SqlStore>,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 async fn every_store() -> Vec<Place> {
@@ -36,7 +37,7 @@ async fn every_store() -> Vec<Place> {
     for test_database in every_database().await {
         let database = Database::connect_lazy(&test_database.url, &amends_sql::Options::default()).unwrap();
         database.migrate(&SCHEMA).await.unwrap();
-        places.push(Place { store: Arc::new(SqlStore::new(database)), _database: test_database });
+        places.push(Place { store: Arc::new(SqlStore::new(database)), database: test_database });
     }
     places
 }
@@ -49,8 +50,18 @@ fn secs(secs: u64) -> Timestamp {
     start() + Duration::from_secs(secs)
 }
 
-fn token(jti: &str, end: u64) -> TokenName {
-    TokenName { jti: jti.into(), expires_at: secs(end) }
+fn token(name: &str, end: u64) -> Revocation {
+    Revocation { name: name.into(), expires_at: secs(end) }
+}
+
+fn access(jti: &str, end: u64) -> IssuedAccess {
+    let scopes = ScopeSet::parse("a").unwrap();
+    IssuedAccess { jti: jti.into(), iat: start().as_secs(), exp: secs(end).as_secs(), scopes }
+}
+
+/// The revocation of a session, kept until then.
+fn session(id: Uuid, end: u64) -> Revocation {
+    token(&session_name(&id.to_string()), end)
 }
 
 fn family() -> Family {
@@ -64,16 +75,30 @@ fn family() -> Family {
         created_at: start(),
         expires_at: secs(1000),
         revoked: false,
+        password_of: Some(secs(1)),
+        access: None,
     }
 }
 
-async fn rotate(store: &SqlStore, family_id: Uuid, generation: u32, access: &TokenName, now: Timestamp) -> Rotated {
+/// How long the tests keep a session's revocation.
+const KEPT: u64 = 4000;
+
+async fn rotate(store: &SqlStore, family_id: Uuid, generation: u32, access: &IssuedAccess, now: Timestamp) -> Rotated {
     let presented = Presented { family_id, generation };
-    store.rotate(Rotation { presented, client_id: "web", access }, &POLICY, now).await.unwrap()
+    let rotation = Rotation { presented, client_id: "web", access, revoked_until: secs(KEPT) };
+    store.rotate(rotation, &POLICY, now).await.unwrap()
 }
 
-fn current(generation: u32, repeated: bool) -> Rotated {
-    Rotated::Current { generation, repeated }
+fn current(generation: u32, access: IssuedAccess, repeated: bool) -> Rotated {
+    Rotated::Current { generation, access, repeated }
+}
+
+async fn is_revoked(store: &SqlStore, jti: &str) -> bool {
+    store.is_revoked(Revocable::token(jti)).await.unwrap()
+}
+
+async fn is_session_revoked(store: &SqlStore, id: Uuid) -> bool {
+    store.is_revoked(Revocable { jti: "any", sid: Some(&id.to_string()) }).await.unwrap()
 }
 
 #[tokio::test]
@@ -148,43 +173,63 @@ async fn two_replicas_make_one_key() {
         assert_eq!(keys[1].times, two.times);
         store.reseal_key("k1", "anew").await.unwrap();
         assert_eq!(store.keys().await.unwrap()[0].sealed_private, "anew");
-        let day_after = secs(91 + 24 * 3600);
+        let a_year_ahead = secs(365 * 24 * 3600);
+        store.purge(a_year_ahead, start(), 10).await.unwrap();
+        assert_eq!(store.keys().await.unwrap().len(), 2, "a clock that is far ahead takes no key away");
+        for sequence in 3..=101 {
+            let plan = plan(sequence, 60, Some(secs(90)));
+            assert!(store.add_key(&key(&format!("k{sequence}"), plan.times), &plan).await.unwrap());
+        }
         store.purge(secs(91), start(), 10).await.unwrap();
-        assert_eq!(store.keys().await.unwrap().len(), 2, "kept a day after it was withdrawn");
-        store.purge(day_after, start(), 10).await.unwrap();
-        assert_eq!(store.keys().await.unwrap().len(), 1);
+        assert_eq!(store.keys().await.unwrap().len(), 101, "kept a day after it was withdrawn");
+        store.purge(secs(91 + 24 * 3600), start(), 10).await.unwrap();
+        let sequences: Vec<i64> = store.keys().await.unwrap().iter().map(|key| key.times.sequence).collect();
+        assert_eq!(sequences, (2..=101).collect::<Vec<_>>(), "but there are no more than a hundred for long");
     }
 }
 
 #[tokio::test]
 async fn a_family_rotates_repeats_and_is_revoked_on_reuse() {
     for Place { store, .. } in &every_store().await {
-        let family = family();
+        let family = Family { access: Some(access("a1", 100)), ..family() };
         let id = family.family_id;
-        store.begin_family(&family, &token("a1", 100)).await.unwrap();
+        store.begin_family(&family).await.unwrap();
         assert_eq!(store.family(id).await.unwrap(), Some(family));
-        assert_eq!(rotate(store, id, 1, &token("a2", 200), secs(60)).await, current(2, false));
-        assert_eq!(rotate(store, id, 1, &token("a3", 200), secs(65)).await, current(2, true));
+        let second = access("a2", 200);
+        assert_eq!(rotate(store, id, 1, &second, secs(60)).await, current(2, second.clone(), false));
+        assert_eq!(rotate(store, id, 1, &access("a3", 300), secs(65)).await, current(2, second.clone(), true));
         let rotated = store.family(id).await.unwrap().unwrap();
         assert_eq!((rotated.generation, rotated.rotated_at, rotated.expires_at), (2, secs(60), secs(1060)));
+        assert_eq!(rotated.access, Some(second));
         let foreign = Rotation {
             presented: Presented { family_id: id, generation: 1 },
             client_id: "thief",
-            access: &token("a4", 200),
+            access: &access("a4", 200),
+            revoked_until: secs(KEPT),
         };
         let refused = store.rotate(foreign, &POLICY, secs(80)).await.unwrap();
         assert_eq!(refused, Rotated::Refused(Refusal::OtherClient));
         assert!(!store.family(id).await.unwrap().unwrap().revoked, "a stranger ends nobody's session");
-        let reused = rotate(store, id, 1, &token("a5", 200), secs(110)).await;
-        assert_eq!(
-            reused,
-            Rotated::Reused(vec![token("a2", 200), token("a3", 200)]),
-            "a1 has expired, a4 and a5 never were"
-        );
-        assert!(store.is_revoked("a2").await.unwrap() && store.is_revoked("a3").await.unwrap());
-        assert!(!store.is_revoked("a1").await.unwrap() && !store.is_revoked("a5").await.unwrap());
-        assert_eq!(rotate(store, id, 2, &token("a6", 200), secs(111)).await, Rotated::Refused(Refusal::Revoked));
-        assert_eq!(rotate(store, Uuid::nil(), 1, &token("a7", 200), secs(111)).await, Rotated::Unknown);
+        assert!(!is_session_revoked(store, id).await);
+        let reused = rotate(store, id, 1, &access("a5", 200), secs(110)).await;
+        assert_eq!(reused, Rotated::Reused(session(id, KEPT)), "one name, whatever was issued");
+        assert!(is_session_revoked(store, id).await && !is_revoked(store, "a2").await);
+        assert_eq!(rotate(store, id, 2, &access("a6", 200), secs(111)).await, Rotated::Refused(Refusal::Revoked));
+        assert_eq!(rotate(store, Uuid::nil(), 1, &access("a7", 200), secs(111)).await, Rotated::Unknown);
+    }
+}
+
+#[tokio::test]
+async fn a_generation_has_one_living_access_token() {
+    for Place { store, .. } in &every_store().await {
+        let family = family();
+        let id = family.family_id;
+        store.begin_family(&family).await.unwrap();
+        let (short, next) = (access("short", 64), access("next", 70));
+        assert_eq!(rotate(store, id, 1, &short, secs(60)).await, current(2, short.clone(), false));
+        assert_eq!(rotate(store, id, 1, &access("x", 69), secs(63)).await, current(2, short, true));
+        assert_eq!(rotate(store, id, 1, &next, secs(64)).await, current(2, next.clone(), true), "the first is over");
+        assert_eq!(rotate(store, id, 1, &access("y", 75), secs(69)).await, current(2, next, true));
     }
 }
 
@@ -192,15 +237,19 @@ async fn a_family_rotates_repeats_and_is_revoked_on_reuse() {
 async fn of_many_rotations_at_once_one_progresses() {
     for Place { store, .. } in &every_store().await {
         let family = family();
-        store.begin_family(&family, &token("first", 100)).await.unwrap();
+        store.begin_family(&family).await.unwrap();
         let racers = (0..32).map(|n| {
             let (store, id) = (Arc::clone(store), family.family_id);
-            tokio::spawn(async move { rotate(&store, id, 1, &token(&format!("racer-{n}"), 100), secs(1)).await })
+            tokio::spawn(async move { rotate(&store, id, 1, &access(&format!("racer-{n}"), 100), secs(1)).await })
         });
-        let outcomes = futures::future::join_all(racers).await;
-        let fresh = outcomes.iter().filter(|outcome| *outcome.as_ref().unwrap() == current(2, false)).count();
-        let repeated = outcomes.iter().filter(|outcome| *outcome.as_ref().unwrap() == current(2, true)).count();
-        assert_eq!((fresh, repeated), (1, 31));
+        let outcomes = futures::future::join_all(racers).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+        let winner = outcomes.iter().find_map(|outcome| match outcome {
+            Rotated::Current { generation: 2, access, repeated: false } => Some(access.clone()),
+            _ => None,
+        });
+        let winner = winner.unwrap();
+        let repeated = outcomes.iter().filter(|outcome| **outcome == current(2, winner.clone(), true)).count();
+        assert_eq!(repeated, 31, "the others are given what the one was");
         assert_eq!(store.family(family.family_id).await.unwrap().unwrap().generation, 2);
     }
 }
@@ -211,24 +260,98 @@ async fn a_revocation_catches_every_token_of_a_race() {
         for round in 0..10 {
             let family = family();
             let id = family.family_id;
-            let name = |n: &str| token(&format!("{round}-{n}"), 100);
-            store.begin_family(&family, &name("first")).await.unwrap();
+            store.begin_family(&family).await.unwrap();
             let refreshing = {
-                let (store, access) = (Arc::clone(store), name("second"));
+                let (store, access) = (Arc::clone(store), access(&format!("{round}-second"), 100));
                 tokio::spawn(async move { rotate(&store, id, 1, &access, secs(1)).await })
             };
             let revoking = {
                 let store = Arc::clone(store);
-                tokio::spawn(async move { store.revoke_family(id, secs(1)).await.unwrap() })
+                tokio::spawn(async move { store.revoke_family(id, secs(KEPT), secs(1)).await.unwrap() })
             };
             let (rotated, revoked) = (refreshing.await.unwrap(), revoking.await.unwrap());
-            assert!(revoked.contains(&name("first")));
-            match rotated {
-                Rotated::Current { .. } => assert!(revoked.contains(&name("second")), "issued and not revoked"),
-                Rotated::Refused(Refusal::Revoked) => assert_eq!(revoked.len(), 1),
-                other => panic!("{other:?}"),
+            assert_eq!(revoked, Some(session(id, KEPT)));
+            assert!(matches!(rotated, Rotated::Current { .. } | Rotated::Refused(Refusal::Revoked)), "{rotated:?}");
+            assert!(is_session_revoked(store, id).await, "whatever was issued belongs to it");
+        }
+        assert_eq!(store.revoke_family(Uuid::nil(), secs(KEPT), secs(1)).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_sessions_revocation_outlives_its_last_token() {
+    for Place { store, .. } in &every_store().await {
+        let family = Family { access: Some(access("a", 9000)), ..family() };
+        store.begin_family(&family).await.unwrap();
+        let first = store.revoke_family(family.family_id, secs(KEPT), secs(1)).await.unwrap().unwrap();
+        assert_eq!(first.expires_at, secs(9000 + 300), "the clock was set back since it was issued");
+        assert_eq!(store.unshared(secs(2), 9).await.unwrap(), [first]);
+    }
+}
+
+/// What the release before does to a session: each access token is a row, and a session's end is a mark on its own.
+async fn old_release(store: &Place, statement: &str) {
+    let database = Database::connect_lazy(&store.database.url, &amends_sql::Options::default()).unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(database.writer()).await.unwrap();
+    database.close().await;
+}
+
+#[tokio::test]
+async fn what_the_release_before_left_is_revoked_in_batches() {
+    for place in &every_store().await {
+        let store = &place.store;
+        let (ours, theirs) = (family(), family());
+        let (id, other) = (ours.family_id, theirs.family_id);
+        let end = secs(500).as_micros();
+        for (session, family) in [(id, &ours), (other, &theirs)] {
+            store.begin_family(family).await.unwrap();
+            for n in 0..5 {
+                let insert = format!("INSERT INTO family_access_tokens VALUES ('{session}-{n}', '{session}', {end})");
+                old_release(place, &insert).await;
             }
         }
+        let over = format!("INSERT INTO family_access_tokens VALUES ('over', '{id}', {})", secs(1).as_micros());
+        old_release(place, &over).await;
+        store.revoke_family(id, secs(KEPT), secs(2)).await.unwrap().unwrap();
+        let catch_up = async || store.catch_up(start(), secs(KEPT), secs(3), 4).await.unwrap();
+        assert_eq!([catch_up().await, catch_up().await, catch_up().await], [4, 2, 0]);
+        for n in 0..5 {
+            assert!(is_revoked(store, &format!("{id}-{n}")).await && !is_revoked(store, &format!("{other}-{n}")).await);
+        }
+        assert!(!is_revoked(store, "over").await);
+        let mark =
+            format!("UPDATE refresh_families SET revoked_at = {} WHERE family_id = '{other}'", secs(4).as_micros());
+        old_release(place, &mark).await;
+        assert!(is_session_revoked(store, other).await, "introspection sees that at once");
+        assert_eq!([catch_up().await, catch_up().await, catch_up().await], [5, 1, 0]);
+        let names = store.revocations(secs(5), None, 99).await.unwrap();
+        assert!(names.contains(&session(other, KEPT)) && names.contains(&session(id, KEPT)));
+        assert_eq!(names.len(), 12);
+    }
+}
+
+#[tokio::test]
+async fn the_release_before_can_go_on_with_this_schema() {
+    for place in &every_store().await {
+        let (store, family) = (&place.store, family());
+        let id = family.family_id;
+        store.begin_family(&family).await.unwrap();
+        rotate(store, id, 1, &access("ours", 200), secs(60)).await;
+        // As it begins and rotates: without the columns it does not know.
+        let begun = Uuid::from_u128(7);
+        let columns =
+            "family_id, username, client_id, scopes, generation, rotated_at, created_at, expires_at, revoked_at";
+        let at = |secs: Timestamp| secs.as_micros();
+        let values = format!("'{begun}', 'ann', 'web', 'a b', 1, {0}, {0}, {1}, NULL", at(start()), at(secs(1000)));
+        old_release(place, &format!("INSERT INTO refresh_families ({columns}) VALUES ({values})")).await;
+        let read = store.family(begun).await.unwrap().unwrap();
+        assert_eq!((read.access, read.password_of), (None, None));
+        let rotation = format!("generation = 3, rotated_at = {}, expires_at = {}", at(secs(61)), at(secs(1061)));
+        old_release(place, &format!("UPDATE refresh_families SET {rotation} WHERE family_id = '{id}'")).await;
+        assert_eq!(store.family(id).await.unwrap().unwrap().access, None, "that one was of the generation before");
+        let again = access("again", 200);
+        assert_eq!(rotate(store, id, 2, &again, secs(62)).await, current(3, again.clone(), true));
+        assert_eq!(rotate(store, id, 2, &access("x", 200), secs(63)).await, current(3, again, true));
     }
 }
 
@@ -247,7 +370,7 @@ async fn revocations_are_listed_shared_and_forgotten() {
         assert_eq!(store.unshared(secs(0), 9).await.unwrap(), [token("t1", 10), token("t2", 20), token("t5", 50)]);
         assert_eq!(store.purge(secs(31), start(), 2).await.unwrap(), 2, "a bounded number at a time");
         assert_eq!(store.purge(secs(31), start(), 2).await.unwrap(), 1);
-        assert!(!store.is_revoked("t3").await.unwrap() && store.is_revoked("t4").await.unwrap());
+        assert!(!is_revoked(store, "t3").await && is_revoked(store, "t4").await);
     }
 }
 
@@ -255,10 +378,11 @@ async fn revocations_are_listed_shared_and_forgotten() {
 async fn what_is_over_is_deleted() {
     for Place { store, .. } in &every_store().await {
         let family = family();
-        store.begin_family(&family, &token("a", 100)).await.unwrap();
+        store.begin_family(&family).await.unwrap();
+        store.revoke(&token("a", 100), secs(1)).await.unwrap();
         store.add_failure("old", secs(1), start()).await.unwrap();
         store.add_failure("new", secs(900), start()).await.unwrap();
-        assert_eq!(store.purge(secs(999), secs(500), 10).await.unwrap(), 2, "the access token and the old failure");
+        assert_eq!(store.purge(secs(999), secs(500), 10).await.unwrap(), 2, "the revocation and the old failure");
         assert!(store.family(family.family_id).await.unwrap().is_some());
         assert_eq!(store.purge(secs(1001), secs(500), 10).await.unwrap(), 1);
         assert!(store.family(family.family_id).await.unwrap().is_none());

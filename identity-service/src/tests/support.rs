@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use amends_primitives::{Clock as _, ManualClock, RandomIds, Timestamp};
-use service_kit::Runtime;
+use service_kit::{Runtime, auth::Revocable};
 
 use crate::{
     App, Config, build,
@@ -219,11 +219,23 @@ impl World {
         self.token(None, &[("grant_type", "refresh_token"), ("refresh_token", token)]).await
     }
 
+    /// Whether verifiers in this process refuse the access token of an answer.
+    pub(super) async fn is_known_revoked(&self, reply: &Reply) -> bool {
+        knows_revoked(&self.app, reply).await
+    }
+
     pub(super) async fn is_active(&self, token: &str) -> bool {
         let reply = self.form("/oauth2/introspect", SHOP, &[("token", token)]).await;
         assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
         reply.body["active"].as_bool().unwrap()
     }
+}
+
+/// Whether verifiers in the process of `app` refuse the access token of an answer.
+pub(super) async fn knows_revoked(app: &App, reply: &Reply) -> bool {
+    let claims = reply.claims();
+    let token = Revocable { jti: claims["jti"].as_str().unwrap(), sid: claims["sid"].as_str() };
+    app.revocations().is_revoked(token).await.unwrap()
 }
 
 pub(super) async fn form(router: &Router, path: &str, client: Option<(&str, &str)>, fields: &[(&str, &str)]) -> Reply {

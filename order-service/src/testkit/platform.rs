@@ -36,6 +36,7 @@ pub(crate) fn claims(sub: &str, scope: &str) -> Claims {
         client_id: "test".to_owned(),
         scope: Scopes::parse(scope),
         jti: "test".to_owned(),
+        sid: None,
         iat: Timestamp::from_millis(0),
         exp: Timestamp::from_millis(i64::MAX / 1000),
         token: BearerToken::new("test"),

@@ -3,13 +3,14 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use amends_primitives::{Clock, Moment};
+use amends_primitives::{Clock, Moment, Timestamp};
 use parking_lot::RwLock;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
 
+use super::Scopes;
 use crate::{
     config::{ConfigError, Section},
     context::{self, RequestContext},
@@ -18,6 +19,8 @@ use crate::{
 const FETCH_BOUND: Duration = Duration::from_secs(2);
 /// A token this close to its end may end on its way.
 const MARGIN: Duration = Duration::from_secs(5);
+/// A wall clock set back by more makes tokens of before look as if their time had not come: verifiers allow five seconds.
+const STEP_MAX: Duration = Duration::from_secs(1);
 /// After a failure the issuer is left alone for this long; callers get the same error meanwhile.
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -76,8 +79,22 @@ pub enum ServiceTokenError {
 
 struct Held {
     token: Arc<str>,
+    /// What it is good for.
+    scopes: Scopes,
     obtained: Moment,
     expires: Moment,
+    /// When it was obtained, as the issuer's and everybody's wall clocks have it.
+    obtained_at: Timestamp,
+}
+
+impl Held {
+    /// Whether others will take it. Its life is measured on the monotonic clock; but who verifies it reads a wall clock, which calls
+    /// it expired after a step forward or a sleep of the machine, and not yet valid after a step back.
+    fn is_good(&self, moment: Moment, now: Timestamp) -> bool {
+        let life = self.expires.since(self.obtained);
+        let on_the_wall = self.obtained_at <= now + STEP_MAX && now + MARGIN < self.obtained_at + life;
+        self.expires > moment + MARGIN && on_the_wall
+    }
 }
 
 struct Inner {
@@ -98,6 +115,9 @@ struct Answer {
     access_token: String,
     token_type: String,
     expires_in: u64,
+    /// What was granted; as much as was asked for, where the issuer does not say (RFC 6749, section 5.1).
+    #[serde(default)]
+    scope: Option<String>,
 }
 
 impl ServiceToken {
@@ -121,11 +141,10 @@ impl ServiceToken {
     /// # Errors
     /// When there is none and none can be had within two seconds.
     pub async fn bearer(&self) -> Result<Arc<str>, ServiceTokenError> {
-        let now = self.0.clock.moment();
+        let (moment, now) = (self.0.clock.moment(), self.0.clock.now());
         let held = self.0.held.read().as_ref().and_then(|held| {
-            let good = held.expires > now + MARGIN;
-            let ageing = now.since(held.obtained) >= held.expires.since(held.obtained) * 3 / 4;
-            good.then(|| (Arc::clone(&held.token), held.obtained, ageing))
+            let ageing = moment.since(held.obtained) >= held.expires.since(held.obtained) * 3 / 4;
+            held.is_good(moment, now).then(|| (Arc::clone(&held.token), held.obtained, ageing))
         });
         match held {
             Some((token, _, false)) => Ok(token),
@@ -149,6 +168,22 @@ impl ServiceToken {
         }
     }
 
+    /// Whether we have a token, or can get one, that is good for all of `needed`. For readiness.
+    ///
+    /// # Errors
+    /// [`ServiceTokenError::Refused`] when the issuer does not know us, or grants less: waiting does not help.
+    /// [`ServiceTokenError::Unavailable`] when the issuer cannot be asked.
+    pub async fn covers(&self, needed: &Scopes) -> Result<(), ServiceTokenError> {
+        self.bearer().await?;
+        let held = self.0.held.read();
+        let Some(held) = held.as_ref() else { return Ok(()) }; // forgotten meanwhile: the next call asks anew
+        let missing: Vec<&str> = needed.iter().filter(|scope| !held.scopes.contains(scope)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(ServiceTokenError::Refused(format!("the token of {} lacks {}", self.0.config.client_id, missing.join(" "))))
+    }
+
     /// Forgets the token: it was refused, so it may have been revoked, or its key taken away.
     pub fn forget(&self, refused: &str) {
         let mut held = self.0.held.write();
@@ -160,24 +195,26 @@ impl ServiceToken {
     /// Asks for a new token, unless somebody has got one that is newer than `old`, or failed just now.
     async fn ask(&self, old: Option<Moment>) -> Result<Arc<str>, ServiceTokenError> {
         let mut last = self.0.asking.lock().await;
-        let now = self.0.clock.moment();
+        let (moment, now) = (self.0.clock.moment(), self.0.clock.now());
         if let Some(held) = self.0.held.read().as_ref()
             && old.is_none_or(|old| held.obtained > old)
-            && held.expires > now + MARGIN
+            && held.is_good(moment, now)
         {
             return Ok(Arc::clone(&held.token));
         }
         if let Some((at, error)) = &*last
-            && now.since(*at) < RETRY_MIN
+            && moment.since(*at) < RETRY_MIN
         {
             return Err(error.clone());
         }
         match self.fetch().await {
             Ok(answer) => {
                 let token: Arc<str> = answer.access_token.into();
+                let scopes = Scopes::parse(answer.scope.as_deref().unwrap_or(&self.0.config.scope));
                 // Counted from before we asked: the issuer's clock started then at the latest.
-                let expires = now + Duration::from_secs(answer.expires_in);
-                *self.0.held.write() = Some(Held { token: Arc::clone(&token), obtained: now, expires });
+                let expires = moment + Duration::from_secs(answer.expires_in);
+                let held = Held { token: Arc::clone(&token), scopes, obtained: moment, expires, obtained_at: now };
+                *self.0.held.write() = Some(held);
                 *last = None;
                 Ok(token)
             }

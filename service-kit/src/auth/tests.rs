@@ -109,6 +109,51 @@ async fn a_remembered_signature_is_all_that_is_remembered() {
 }
 
 #[tokio::test]
+async fn a_revoked_session_takes_all_its_tokens_with_it() {
+    let issuer = Issuer::ed25519("k1");
+    let world = World::with(&issuer);
+    let token = |jti: &str, more: serde_json::Value| {
+        let mut claims = more;
+        claims["jti"] = jti.into();
+        issuer.token_with(&world, &json!({}), &claims)
+    };
+    let of_session = [token("a", json!({"sid": "s-1"})), token("b", json!({"sid": "s-1"}))];
+    let others = [token("c", json!({"sid": "s-2"})), token("d", json!({}))];
+    for token in of_session.iter().chain(&others) {
+        world.verifier.verify(token).await.unwrap();
+    }
+    world.revocations.revoke(&session_name("s-1"));
+    for token in &of_session {
+        assert_eq!(refused(world.verifier.verify(token).await), "revoked", "also where its signature is remembered");
+    }
+    for token in &others {
+        world.verifier.verify(token).await.unwrap();
+    }
+    assert_eq!(world.verifier.verify(&others[0]).await.unwrap().sid.as_deref(), Some("s-2"));
+}
+
+#[tokio::test]
+async fn a_clock_set_back_prolongs_no_wait_of_the_verifier() {
+    let issuer = Issuer::ed25519("k1");
+    let world = World::with(&issuer);
+    let address: IpAddr = "192.0.2.1".parse().unwrap();
+    world.verifier.verify(&issuer.token(&world)).await.unwrap();
+    for _ in 0..50 {
+        assert_eq!(refused(world.verifier.verify_from(address, "x.y.z").await), "malformed");
+    }
+    world.clock.step_back(Duration::from_hours(1));
+    let token = issuer.token(&world);
+    assert!(matches!(world.verifier.verify_from(address, &token).await, Err(AuthError::Throttled { .. })));
+    world.clock.advance(Duration::from_secs(10));
+    world.verifier.verify_from(address, &token).await.unwrap();
+    // A new key is asked for, and the old ones are refreshed, when their time has come by the monotonic clock.
+    let new = Issuer::ed25519("k2");
+    world.source.publish(&[&issuer, &new]);
+    world.verifier.verify(&new.token(&world)).await.unwrap();
+    assert_eq!(world.source.fetches.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn a_key_that_is_taken_away_takes_its_tokens_with_it() {
     let (old, new) = (Issuer::ed25519("old"), Issuer::ed25519("new"));
     let world = World::with(&old);

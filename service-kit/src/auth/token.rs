@@ -63,6 +63,9 @@ pub(super) struct RawClaims {
     #[serde(default)]
     pub(super) scope: Option<String>,
     pub(super) jti: String,
+    /// The session (the registered claim of OpenID Connect's logout specifications; RFC 9068 allows more claims than its own).
+    #[serde(default, deserialize_with = "some_text")]
+    pub(super) sid: Option<String>,
     pub(super) iat: NumericDate,
     pub(super) exp: NumericDate,
     #[serde(default, deserialize_with = "some")]
@@ -84,7 +87,7 @@ impl RawClaims {
             Audience::Many(many) => many.iter().map(|one| one.len() + 24).sum(),
         };
         let text = self.iss.len() + self.sub.len() + self.client_id.len() + self.jti.len() + aud;
-        let scope = self.scope.as_ref().map_or(0, String::len);
+        let scope = [&self.scope, &self.sid].into_iter().flatten().map(String::len).sum::<usize>();
         // The struct, the entry and its key.
         u32::try_from(text + scope + 400).unwrap_or(u32::MAX)
     }
@@ -129,6 +132,11 @@ fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NumericDate
     NumericDate::deserialize(deserializer).map(Some)
 }
 
+/// As [`some`], of text.
+fn some_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
+}
+
 /// A compact JWS that reads well as such: whose, what for and what type it is has not been looked at.
 pub(super) struct Jws<'a> {
     pub(super) algorithm: Algorithm,
@@ -165,7 +173,8 @@ pub(super) fn parse(token: &str) -> Result<Parsed<'_>, InvalidToken> {
     let kid = header.kid.filter(|kid| kid.len() <= KID_LENGTH_MAX).ok_or(InvalidToken::UnknownKey)?;
     let claims: RawClaims = serde_json::from_slice(&payload).map_err(|_| InvalidToken::Malformed)?;
     let plain = |id: &str| (1..=ID_LENGTH_MAX).contains(&id.len()) && !id.chars().any(char::is_control);
-    if !(plain(&claims.sub) && plain(&claims.client_id) && plain(&claims.jti)) {
+    let plain_session = claims.sid.as_deref().is_none_or(plain);
+    if !(plain(&claims.sub) && plain(&claims.client_id) && plain(&claims.jti) && plain_session) {
         return Err(InvalidToken::Malformed);
     }
     Ok(Parsed { algorithm, kid, claims, signed, signature })
@@ -232,6 +241,10 @@ mod tests {
         }
         assert_eq!(check("sub", json!("")), Some(InvalidToken::Malformed));
         assert_eq!(check("jti", json!("a\r\nb")), Some(InvalidToken::Malformed));
+        for bad in [json!(1), json!(null), json!(""), json!("a\nb")] {
+            assert_eq!(check("sid", bad), Some(InvalidToken::Malformed), "an unreadable session is not none");
+        }
+        assert_eq!(check("sid", json!("s-1")), None);
         assert_eq!(check("aud", json!(["x", "amends"])), None);
         assert_eq!(check("aud", json!(7)), Some(InvalidToken::Malformed));
         let huge = token(&header(), &with(claims(), "exp", json!(1e300)));

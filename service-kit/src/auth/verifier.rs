@@ -16,7 +16,7 @@ use prometheus_client::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AuthError, BearerToken, Claims, HttpKeys, InvalidToken, KeySource, Revocations, Scopes,
+    AuthError, BearerToken, Claims, HttpKeys, InvalidToken, KeySource, Revocable, Revocations, Scopes,
     jwks::{Keys, Pace},
     throttle::Throttle,
     token::{self, RawClaims},
@@ -224,7 +224,7 @@ impl Verifier {
             None => self.check_unknown(token, hash, from).await?,
         };
         self.check_claims(&claims)?;
-        match self.0.revocations.is_revoked(&claims.jti).await {
+        match self.0.revocations.is_revoked(Revocable { jti: &claims.jti, sid: claims.sid.as_deref() }).await {
             Ok(false) => {}
             Ok(true) => return Err(InvalidToken::Revoked.into()),
             Err(error) => {
@@ -237,6 +237,7 @@ impl Verifier {
             client_id: claims.client_id.clone(),
             scope: Scopes::parse(claims.scope.as_deref().unwrap_or_default()),
             jti: claims.jti.clone(),
+            sid: claims.sid.clone(),
             iat: Timestamp::from_micros(claims.iat.0),
             exp: Timestamp::from_micros(claims.exp.0),
             token: BearerToken::new(token),

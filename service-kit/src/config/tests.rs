@@ -16,6 +16,15 @@ struct Shop {
     password: Option<SecretString>,
     names: Vec<String>,
     redis_url: Option<String>,
+    people: Vec<Person>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Person {
+    name: String,
+    #[serde(default)]
+    age: u8,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,12 +43,20 @@ impl Default for Limits {
 impl Default for Shop {
     fn default() -> Self {
         let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 8082));
-        Self { listen, limits: Limits::default(), password: None, names: Vec::new(), redis_url: None }
+        Self {
+            listen,
+            limits: Limits::default(),
+            password: None,
+            names: Vec::new(),
+            redis_url: None,
+            people: Vec::new(),
+        }
     }
 }
 
 impl Section for Shop {
     const ALIASES: &'static [(&'static str, &'static str)] = &[("LINES_MAX", "shop.limits.lines_max")];
+    const NAMED_LISTS: &'static [NamedList] = &[NamedList { path: "people", name: "name", one_of: &[] }];
 
     fn validate(&self, errors: &mut Vec<ConfigError>) {
         if self.limits.lines_max == 0 {
@@ -161,4 +178,39 @@ fn a_composition_decides_less_than_anybody_else_and_tables_are_merged() {
     assert_eq!((shop.limits.lines_max, shop.limits.strict), (7, false));
     assert_eq!(shop.names, ["base"]);
     assert!(!format!("{sources:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_list_of_named_entries_adds_to_what_is_there() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"names = [\"wrong\"]\n[shop]\nnames = [\"file\"]\n[[shop.people]]\nname = \"eve\"\n").unwrap();
+    let mut sources = Sources { file: Some(file.path().to_owned()), ..Sources::none() };
+    let base = serde_json::json!({"names": ["base"], "people": [{"name": "ann", "age": 7}, {"name": "bob"}]});
+    sources.base.insert("shop".to_owned(), base);
+    let env = ("AMENDS_SHOP__PEOPLE".to_owned(), r#"[{"name": "ann", "age": 8}]"#.to_owned());
+    sources.env.extend([env]);
+    let sources = sources.set("shop.people", r#"[{name = "bob", age = 9}]"#);
+    let shop: Shop = load_from("shop", &sources).unwrap();
+    let people: Vec<String> = shop.people.iter().map(|person| format!("{} {}", person.name, person.age)).collect();
+    assert_eq!(people, ["bob 9", "ann 8", "eve 0"]);
+    assert_eq!(shop.names, ["file"], "a list without names replaces");
+    assert!(
+        defaults::<Shop>("shop")
+            .ends_with("# shop.people: entries of the same name are merged key by key, and those of others stay.\n")
+    );
+}
+
+#[test]
+fn a_name_given_twice_in_one_source_is_a_mistake() {
+    let file = "[[shop.people]]\nname = \"ann\"\n[[shop.people]]\nname = \"ann\"\nage = 300\n";
+    let errors = read(Some(file), &[], &[("shop.people", r#"[{"name": "bob"}, {"name": "bob"}]"#)]).unwrap_err();
+    assert_eq!(
+        errors,
+        [
+            "shop.people[1].name: \"ann\" is there twice (FILE)",
+            "shop.people[1].name: \"bob\" is there twice (--set shop.people)",
+        ]
+    );
+    let errors = read(None, &[("AMENDS_SHOP__PEOPLE", "nobody")], &[]).unwrap_err();
+    assert!(errors[0].starts_with("shop.people: invalid type"), "{errors:?}");
 }

@@ -170,3 +170,38 @@ async fn a_failure_is_shared_for_a_moment_and_then_tried_again() {
     assert_ne!(world.mine.bearer().await.unwrap(), token);
     assert!(!format!("{:?}", world.mine).contains("p+ss"));
 }
+
+#[tokio::test]
+async fn a_clock_set_back_costs_one_token_and_no_wait() {
+    let world = World::new().await;
+    world.mine.bearer().await.unwrap();
+    world.clock.step_back(Duration::from_secs(1));
+    assert_eq!(&*world.mine.bearer().await.unwrap(), "token-1", "verifiers allow for this much");
+    world.clock.step_back(Duration::from_hours(1));
+    assert_eq!(&*world.mine.bearer().await.unwrap(), "token-2", "the old one looks as if its time had not come");
+    world.clock.step_forward(Duration::from_hours(1));
+    assert_eq!(&*world.mine.bearer().await.unwrap(), "token-3", "and this one as if it were over");
+    world.sts.answer.store(503, Ordering::SeqCst);
+    world.mine.forget("token-3");
+    world.mine.bearer().await.unwrap_err();
+    world.clock.step_back(Duration::from_hours(1));
+    world.clock.advance(Duration::from_millis(250));
+    world.sts.answer.store(0, Ordering::SeqCst);
+    world.mine.bearer().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_lacks_a_scope_is_told_from_none() {
+    let world = World::new().await;
+    let ask = async |needed: &str| world.mine.covers(&Scopes::parse(needed)).await;
+    world.sts.answer.store(503, Ordering::SeqCst);
+    assert!(matches!(ask("payments:write").await, Err(ServiceTokenError::Unavailable(_))));
+    world.clock.advance(Duration::from_millis(250));
+    world.sts.answer.store(400, Ordering::SeqCst);
+    assert!(matches!(ask("payments:write").await, Err(ServiceTokenError::Refused(_))));
+    world.clock.advance(Duration::from_millis(250));
+    world.sts.answer.store(0, Ordering::SeqCst);
+    ask("payments:write").await.unwrap();
+    let lacking = ServiceTokenError::Refused("the token of order service lacks inventory:write".to_owned());
+    assert_eq!(ask("payments:write inventory:write").await, Err(lacking));
+}

@@ -157,12 +157,12 @@ pub(super) struct Revoked {
 }
 
 impl Revoked {
-    pub(super) fn revoke(&self, jti: &str) {
-        self.ids.lock().insert(jti.to_owned());
+    pub(super) fn revoke(&self, name: &str) {
+        self.ids.lock().insert(name.to_owned());
     }
 
-    pub(super) fn pardon(&self, jti: &str) {
-        self.ids.lock().remove(jti);
+    pub(super) fn pardon(&self, name: &str) {
+        self.ids.lock().remove(name);
     }
 }
 
@@ -170,11 +170,12 @@ struct SharedRevoked(Arc<Revoked>);
 
 #[async_trait]
 impl Revocations for SharedRevoked {
-    async fn is_revoked(&self, jti: &str) -> Result<bool, RevocationsUnavailable> {
+    async fn is_revoked(&self, token: Revocable<'_>) -> Result<bool, RevocationsUnavailable> {
         if self.0.down.load(Ordering::SeqCst) {
             return Err(RevocationsUnavailable("down".to_owned()));
         }
-        Ok(self.0.ids.lock().contains(jti))
+        let names = self.0.ids.lock();
+        Ok(token.names().any(|name| names.contains(name.as_ref())))
     }
 }
 
