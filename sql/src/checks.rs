@@ -88,9 +88,9 @@ impl Database {
             let mut connection = self.reader().acquire().await?;
             if self.dialect() == Dialect::Sqlite {
                 // What a statement sorts must not be held in memory.
-                sqlx::query("PRAGMA temp_store = FILE").execute(&mut *connection).await?;
+                sqlx::query("PRAGMA temp_store = FILE").execute(&mut connection).await?;
             }
-            query.fetch_all(&mut *connection).await.map_err(SqlError::from)
+            query.fetch_all(&mut connection).await.map_err(SqlError::from)
         };
         let rows: Vec<AnyRow> = self.bounded(found).await?;
         rows.iter()
