@@ -25,7 +25,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 use amends_sql::Database;
-use service_kit::{Runtime, auth::Revocations, kv::Redis, readiness::Readiness};
+use service_kit::{Runtime, auth::Revocations, kv::Redis, readiness::Readiness, shutdown::finish};
 
 use app::{Core, Settings, keys::Keys, revocations::KnownRevocations};
 use crypto::{keyring::Keyring, password::Passwords};
@@ -44,8 +44,8 @@ pub const SERVICE: &str = "identity-service";
 /// How often the work of `app::maintain` is done. A replica learns of another's keys and revocations within this time.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// How long requests and the maintenance in flight may take after shutdown began.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// All that closing may take once every request is answered: the maintenance that is under way, and the store.
+const CLOSE_MAX: Duration = Duration::from_millis(3_500);
 
 /// Where the service listens.
 #[derive(Debug, Clone, Copy)]
@@ -182,10 +182,13 @@ impl App {
         let shutdown = self.runtime.shutdown.clone();
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.core), shutdown.clone()));
         let served = service_kit::http::serve(self.listener, self.router, shutdown).await;
-        if tokio::time::timeout(DRAIN_MAX, maintenance).await.is_err() {
-            tracing::warn!("maintenance did not end in time");
-        }
-        self.database.close().await;
+        let closing = async {
+            if let Err(error) = maintenance.await {
+                tracing::error!(%error, "maintenance has stopped badly");
+            }
+            self.database.close().await;
+        };
+        finish(SERVICE, CLOSE_MAX, closing).await;
         Ok(served?)
     }
 }

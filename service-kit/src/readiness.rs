@@ -38,6 +38,11 @@ impl Readiness {
         self.0.write().remove(STARTING);
     }
 
+    /// Whether the services are still being built.
+    pub fn is_starting(&self) -> bool {
+        self.0.read().contains_key(STARTING)
+    }
+
     /// Asks all checks at once. The answer names each with its result, in the order of names.
     pub async fn ask(&self) -> Vec<(String, Result<(), String>)> {
         let checks: Vec<(String, Check)> = self.0.read().iter().map(|(n, c)| (n.clone(), Arc::clone(c))).collect();

@@ -41,7 +41,7 @@ async fn play_in(dir: &std::path::Path) -> anyhow::Result<()> {
     settings.telemetry.log_file = dir.join("amends.log");
     "amends-demo".clone_into(&mut settings.telemetry.service_name);
     let guard = amends_telemetry::init(settings.telemetry.clone()).context("could not set up telemetry")?;
-    runtime.shutdown.on_signals()?;
+    runtime.shutdown.on_signals(std::time::Duration::ZERO)?;
 
     let embedded = Embedded::build(settings, &runtime).await?;
     let gateway = embedded.addresses().gateway;
