@@ -36,6 +36,7 @@ use service_kit::{
     kv::Redis,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::task::TaskTracker;
 
 pub use client::{Network, NotANetwork};
 pub use config::Config;
@@ -114,6 +115,7 @@ pub async fn build_with(
     let observer = Observer::new(runtime);
     let drain = millis(config.timeouts.drain_ms);
     let front_config = config.clone();
+    let awaited = TaskTracker::new();
     let gateway = Gateway {
         verifier,
         limiter,
@@ -122,10 +124,11 @@ pub async fn build_with(
         health: Health::new(runtime.readiness.clone(), runtime.shutdown.clone()),
         ids: Arc::clone(&runtime.ids),
         places_left: Arc::new(Semaphore::new(config.limits.requests)),
+        awaited: awaited.clone(),
         config,
     };
     let app = Arc::new(pingora(gateway, &front_config));
-    let front = Arc::new(Front::new(app, observer, Arc::clone(&runtime.ids), acceptor, &front_config));
+    let front = Arc::new(Front::new(app, observer, Arc::clone(&runtime.ids), acceptor, awaited, &front_config));
     Ok(App { addresses, listener, front, drain, runtime: runtime.clone() })
 }
 

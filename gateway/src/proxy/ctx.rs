@@ -8,6 +8,7 @@ use std::{
 use amends_primitives::IdSource;
 use service_kit::context::RequestContext;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
 
 use crate::{
@@ -42,6 +43,10 @@ pub(crate) struct Ctx {
     pub(super) refused: Option<String>,
     /// Its place among the requests being answered.
     pub(super) place: Option<OwnedSemaphorePermit>,
+    /// Shutdown waits for this request; not set for streams.
+    pub(super) awaited: Option<TaskTrackerToken>,
+    /// An attempt may have been received, and its answer was lost.
+    pub(super) in_doubt: bool,
     /// Set once the request is known; counts it as active.
     pub(super) active: Option<Counted>,
 }
@@ -70,6 +75,8 @@ impl Ctx {
             pending: None,
             refused: None,
             place: None,
+            awaited: None,
+            in_doubt: false,
             active: None,
         }
     }
