@@ -53,6 +53,8 @@ async fn play_in(dir: &std::path::Path) -> anyhow::Result<()> {
     writeln!(out, " logged in as {DEMO_USER} over HTTP")?;
     let told = story::play(&client, &mut out).await;
 
+    // Its connections need no last call then.
+    drop(client);
     runtime.shutdown.trigger();
     services.await?.context("a service failed")?;
     drop(guard);
