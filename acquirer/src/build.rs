@@ -1,10 +1,14 @@
 //! Puts the acquirer together: ledger, rules, faults, listener.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
-use service_kit::{Runtime, faults::Faults, shutdown::Shutdown};
+use service_kit::{
+    Runtime,
+    faults::Faults,
+    shutdown::{Shutdown, finish},
+};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -17,6 +21,9 @@ use crate::{
 
 /// Its name, in logs, spans and metrics.
 pub const SERVICE: &str = "acquirer";
+
+/// All that closing may take once every request is answered.
+const CLOSE_MAX: Duration = Duration::from_millis(3_500);
 
 /// Where it listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +92,13 @@ impl App {
     /// When the listener cannot be served.
     pub async fn run(self) -> anyhow::Result<()> {
         tracing::info!(service = SERVICE, http = %self.addresses.http, "listening");
-        service_kit::http::serve(self.listener, self.router, self.shutdown).await?;
-        self.ledger.close().await;
-        Ok(())
+        let served = service_kit::http::serve(self.listener, self.router, self.shutdown.clone()).await;
+        let closing = async {
+            // Work for merchants that hung up needs the ledger still.
+            self.shutdown.drained(http::STOP_MAX).await;
+            self.ledger.close().await;
+        };
+        finish(SERVICE, CLOSE_MAX, closing).await;
+        Ok(served?)
     }
 }

@@ -176,7 +176,7 @@ pub fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         // The log may be off, or not set up yet.
-        let _ = writeln!(std::io::stderr(), "amends: {error:#}");
+        amends_telemetry::stderr::tell(&format!("amends: {error:#}"));
         ExitCode::FAILURE
     })
 }
@@ -235,7 +235,7 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
         .context("could not start the asynchronous runtime")?;
     let result = runtime.block_on(future);
     // What still runs has had its time.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    runtime.shutdown_timeout(std::time::Duration::from_millis(250));
     result
 }
 

@@ -1,7 +1,8 @@
 //! `amends up`: every service in this process, until it is told to stop.
 
-use std::{io::Write, path::Path};
+use std::path::Path;
 
+use amends_telemetry::stderr;
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use service_kit::{Runtime, config::Sources};
@@ -12,7 +13,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Runs until SIGINT or SIGTERM, then drains.
+/// Runs until SIGINT, SIGTERM or SIGQUIT, then drains.
 ///
 /// # Errors
 /// With every mistake in the configuration, or when a service fails.
@@ -31,13 +32,17 @@ pub async fn up(
     }
     let guard = amends_telemetry::init(telemetry).context("could not set up telemetry")?;
     service_kit::main::register_telemetry(&runtime.metrics, &guard);
-    runtime.shutdown.on_signals()?;
+    runtime.shutdown.on_signals(settings.admin.drain_delay())?;
 
-    let embedded = Embedded::build(settings, &runtime).await?;
+    let embedded = tokio::select! {
+        embedded = Box::pin(Embedded::build(settings, &runtime)) => embedded?,
+        // Nobody is served yet, and what the start waits for may never come.
+        () = runtime.shutdown.triggered() => return Ok(()),
+    };
     if let Some(file) = addresses_file {
         write_whole(file, &serde_json::to_vec(embedded.addresses())?)?;
     }
-    greet(embedded.addresses(), data_dir, (origin == Origin::Made).then_some(&secrets.demo_password))?;
+    greet(embedded.addresses(), data_dir, (origin == Origin::Made).then_some(&secrets.demo_password));
     let result = Box::pin(embedded.run()).await;
     drop(guard);
     result
@@ -50,36 +55,25 @@ fn write_whole(file: &Path, content: &[u8]) -> anyhow::Result<()> {
     Ok(std::fs::rename(&draft, file)?)
 }
 
-/// The one place where the demo password is told, and only at the start that made it.
-fn greet(addresses: &Addresses, data_dir: &Path, new_password: Option<&SecretString>) -> anyhow::Result<()> {
-    let mut err = std::io::stderr().lock();
-    writeln!(
-        err,
-        "amends is up: http://{} (HTTP and gRPC), metrics http://{}/metrics",
-        addresses.gateway, addresses.admin
-    )?;
-    match new_password {
-        Some(password) => writeln!(
-            err,
-            "demo user: {DEMO_USER}, password: {} (kept in {}/secrets.toml)",
-            password.expose_secret(),
-            data_dir.display()
-        )?,
-        None => writeln!(err, "demo user: {DEMO_USER}, password: in {}/secrets.toml", data_dir.display())?,
-    }
-    Ok(())
+/// The one place where the demo password is told, and only at the start that made it. Whether anybody reads it changes nothing.
+fn greet(addresses: &Addresses, data_dir: &Path, new_password: Option<&SecretString>) {
+    let Addresses { gateway, admin, .. } = addresses;
+    stderr::tell(&format!("amends is up: http://{gateway} (HTTP and gRPC), metrics http://{admin}/metrics"));
+    let kept = data_dir.join("secrets.toml");
+    stderr::tell(&match new_password {
+        Some(password) => {
+            let password = password.expose_secret();
+            format!("demo user: {DEMO_USER}, password: {password} (kept in {})", kept.display())
+        }
+        None => format!("demo user: {DEMO_USER}, password: in {}", kept.display()),
+    });
 }
 
 impl Settings {
-    /// Every listener on a free port: for the demo and for tests.
+    /// The two listeners that have a port of their own elsewhere on free ones too: for the demo and for tests.
     pub fn on_free_ports(&mut self) {
         let free = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         self.gateway.listen = free;
-        self.identity.http.listen = free;
-        self.order.http.listen = free;
-        self.order.grpc.listen = free;
-        self.payment.grpc.listen = free;
-        self.inventory.grpc.listen = free;
         self.admin.listen = free;
     }
 }

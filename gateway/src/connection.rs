@@ -23,7 +23,7 @@ use pingora_core::{
 };
 use pingora_http::ResponseHeader;
 use pingora_proxy::HttpProxy;
-use service_kit::context::Correlation;
+use service_kit::{context::Correlation, http::LAST_CALL};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -54,6 +54,8 @@ const TURNED_AWAY_PER_ADDRESS_MAX: usize = 16;
 /// After our last byte a caller may still be sending. Closing at once would reset the connection, and the caller would lose
 /// the answer that says why.
 const LINGER_MAX: Duration = Duration::from_secs(2);
+/// For so long an answer may take to be written at shutdown, and its connection to close, when nothing else is left to do.
+const LAST_WRITE_MAX: Duration = Duration::from_millis(500);
 /// Requests on one HTTP/1 connection before it is closed, so that callers spread over new replicas in time.
 const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
 
@@ -63,6 +65,8 @@ pub(crate) struct Front {
     pub(crate) observer: Observer,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) tls: Option<TlsAcceptor>,
+    /// Requests that shutdown waits for; streams without an end are not among them.
+    awaited: TaskTracker,
     limits: HeadLimits,
     head: Duration,
     idle: Duration,
@@ -77,6 +81,7 @@ impl Front {
         observer: Observer,
         ids: Arc<dyn IdSource>,
         tls: Option<TlsAcceptor>,
+        awaited: TaskTracker,
         config: &Config,
     ) -> Self {
         let limits = &config.limits;
@@ -88,6 +93,7 @@ impl Front {
             observer,
             ids,
             tls,
+            awaited,
             limits: HeadLimits { bytes: limits.head_bytes, headers: limits.headers, target_bytes: limits.target_bytes },
             head: millis(config.timeouts.head_ms),
             idle: millis(config.timeouts.idle_ms),
@@ -102,25 +108,15 @@ impl Front {
     }
 
     /// Accepts until `stop`; then lets requests end, and cuts what has not within `drain`.
+    ///
+    /// Nobody loses a request: connections that wait to be accepted are, answers over HTTP/1 say that they are the last on their
+    /// connection, idle connections get [`LAST_CALL`], and HTTP/2 says GOAWAY. When only streams are left, or connections whose other
+    /// side is quiet, these are cut at once.
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken, drain: Duration) {
         let (tell, shutdown) = tokio::sync::watch::channel(false);
         let cut = CancellationToken::new();
         let tasks = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                accepted = listener.accept() => accepted,
-            };
-            let (socket, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of descriptors, or a caller that left: neither is a reason to stop, nor to spin.
-                    tracing::warn!(%error, "could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
+        let take = |socket: TcpStream, peer: SocketAddr| {
             let front = Arc::clone(&self);
             if let Some(place) = self.crowd.enter(peer.ip()) {
                 let (shutdown, cut) = (shutdown.clone(), cut.clone());
@@ -137,16 +133,51 @@ impl Front {
                     drop(permit);
                 });
             }
+        };
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((socket, peer)) => take(socket, peer),
+                Err(error) => {
+                    // Out of descriptors, or a caller that left: neither is a reason to stop, nor to spin.
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
         }
-        // A new caller is refused at once, and finds another replica.
-        drop(listener);
+        // The kernel has made these connections already, and their callers may have sent requests. After that a new caller is refused at
+        // once, and finds another replica.
+        if let Ok(listener) = listener.into_std() {
+            while let Ok((socket, peer)) = listener.accept()
+                && socket.set_nonblocking(true).is_ok()
+                && let Ok(socket) = TcpStream::from_std(socket)
+            {
+                take(socket, peer);
+            }
+        }
         let _ = tell.send(true);
         tasks.close();
-        if timeout(drain, tasks.wait()).await.is_err() {
-            tracing::warn!(connections = tasks.len(), "requests did not end in time; cutting them");
-            cut.cancel();
-            tasks.wait().await;
+        self.awaited.close();
+        let ended = timeout(drain, async {
+            let last_answer = async {
+                tokio::time::sleep(LAST_CALL).await;
+                self.awaited.wait().await;
+                tokio::time::sleep(LAST_WRITE_MAX).await;
+            };
+            tokio::select! {
+                () = tasks.wait() => {}
+                () = last_answer => {}
+            }
+        });
+        if ended.await.is_err() {
+            tracing::warn!(requests = self.awaited.len(), "requests did not end in time; cutting them");
         }
+        cut.cancel();
+        tasks.wait().await;
         self.app.cleanup().await;
     }
 
@@ -274,8 +305,8 @@ impl Front {
             let arrived = tokio::select! {
                 biased;
                 arrived = timeout_at(deadline, stream.receive()) => arrived,
-                // Between requests nobody loses anything; a request that has begun may still arrive.
-                () = told(shutdown), if !has_begun => return Ok(Arrived::Nothing),
+                // A request may be on its way, and one that has begun may still arrive.
+                () = last_call(shutdown), if !has_begun => return Ok(Arrived::Nothing),
                 () = member.gives_way() => return Ok(Arrived::Nothing),
             };
             match arrived {
@@ -347,9 +378,16 @@ enum Arrived {
     Nothing,
 }
 
+/// Shutdown has begun.
 async fn told(shutdown: &mut ShutdownWatch) {
     // The sender lives as long as the accept loop; without it we stop as well.
     let _ = shutdown.wait_for(|told| *told).await;
+}
+
+/// Shutdown has begun, and idle connections have had their time.
+async fn last_call(shutdown: &mut ShutdownWatch) {
+    told(shutdown).await;
+    tokio::time::sleep(LAST_CALL).await;
 }
 
 /// Closes our side, then reads over what the caller is still sending, for a bounded time.

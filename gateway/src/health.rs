@@ -24,10 +24,15 @@ impl Health {
         Self { readiness, shutdown, kept: Mutex::new(None) }
     }
 
+    /// Whether shutdown has begun: then an answer over HTTP/1 is the last on its connection.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shutdown.is_triggered()
+    }
+
     /// 200 where every check is well; else 503 and the names of those that are not. Why they are not is for `/readyz` of the
     /// admin listener: addresses and causes are nobody's business out here.
     pub(crate) async fn ready(&self) -> (StatusCode, Bytes) {
-        if self.shutdown.is_triggered() {
+        if self.shutdown.is_announced() {
             return (StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"stopping"}"#));
         }
         let mut kept = self.kept.lock().await;

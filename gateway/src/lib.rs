@@ -39,6 +39,7 @@ use service_kit::{
     kv::Redis,
 };
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 
 pub use client::{Network, NotANetwork};
 pub use config::Config;
@@ -117,6 +118,7 @@ pub async fn build_with(
     let observer = Observer::new(runtime);
     let drain = millis(config.timeouts.drain_ms);
     let front_config = config.clone();
+    let awaited = TaskTracker::new();
     let gateway = Gateway {
         verifier,
         limiter,
@@ -125,10 +127,11 @@ pub async fn build_with(
         health: Health::new(runtime.readiness.clone(), runtime.shutdown.clone()),
         ids: Arc::clone(&runtime.ids),
         admission: Admission::new(&config.limits, &observer),
+        awaited: awaited.clone(),
         config,
     };
     let app = Arc::new(pingora(gateway, &front_config));
-    let front = Arc::new(Front::new(app, observer, Arc::clone(&runtime.ids), acceptor, &front_config));
+    let front = Arc::new(Front::new(app, observer, Arc::clone(&runtime.ids), acceptor, awaited, &front_config));
     Ok(App { addresses, listener, front, drain, runtime: runtime.clone() })
 }
 

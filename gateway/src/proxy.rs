@@ -14,12 +14,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use pingora_core::{
-    Error, ErrorSource, ErrorType, Result, modules::http::HttpModules, protocols::Digest, upstreams::peer::HttpPeer,
+    Error, ErrorSource, ErrorType, Result, RetryType, modules::http::HttpModules, protocols::Digest,
+    upstreams::peer::HttpPeer,
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use service_kit::{auth::Verifier, context::CORRELATION_HEADER};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use self::{
@@ -53,9 +55,18 @@ pub(crate) struct Gateway {
     pub(crate) ids: Arc<dyn IdSource>,
     /// What callers may hold at once.
     pub(crate) admission: Admission,
+    /// Counts the requests that shutdown waits for.
+    pub(crate) awaited: TaskTracker,
 }
 
 impl Gateway {
+    /// Has an answer over HTTP/1 say that it is the last on its connection, where it is.
+    fn last_if_stopping(&self, session: &mut Session) {
+        if self.health.is_stopping() {
+            session.set_keepalive(None);
+        }
+    }
+
     /// Ends an attempt, for the metrics per upstream.
     fn attempt_ended(&self, ctx: &mut Ctx, outcome: Outcome) {
         if let (Some(asked), Some(upstream)) = (ctx.asked.take(), ctx.upstream()) {
@@ -195,7 +206,7 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
@@ -209,6 +220,7 @@ impl ProxyHttp for Gateway {
         if !ctx.is_grpc {
             self.attempt_ended(ctx, Outcome::Answered { status: response.status.as_u16(), grpc_code: None });
         }
+        self.last_if_stopping(session);
         response.remove_header("x-powered-by");
         response.insert_header(CORRELATION_HEADER, ctx.context.correlation.as_str())?;
         Ok(())
@@ -242,8 +254,9 @@ impl ProxyHttp for Gateway {
         error
     }
 
-    /// Something may have been sent. Only a request that may safely happen twice is sent again, and only where Pingora saw
-    /// that the upstream was closing a kept connection, or said that it had not begun.
+    /// Something may have been sent. A request that the upstream says it has not begun is sent again. One that may safely happen twice is
+    /// sent again where the connection broke before any answer; one that is harmless twice, but not meant so, only where Pingora saw that
+    /// the upstream was closing a kept connection.
     fn error_while_proxy(
         &self,
         peer: &HttpPeer,
@@ -254,15 +267,19 @@ impl ProxyHttp for Gateway {
     ) -> Box<Error> {
         self.attempt_ended(ctx, Outcome::Broken);
         let mut error = error.more_context(format!("upstream {peer}"));
+        // GOAWAY and REFUSED_STREAM name the streams that were not processed.
+        let is_untouched = matches!(error.retry, RetryType::Decided(true)) && *error.etype() == ErrorType::H2Error;
+        ctx.in_doubt |= !is_untouched;
         let may_repeat = ctx.tried.len() < ADDRESSES_MAX
             && session.response_written().is_none_or(|written| written.status.is_informational())
             && !session.as_ref().retry_buffer_truncated()
-            && is_repeatable(session.req_header(), ctx)
             && !ctx.is_late();
-        if may_repeat {
-            error.retry.decide_reuse(reused);
-        } else {
-            error.set_retry(false);
+        match repeats(session.req_header(), ctx) {
+            _ if !may_repeat => error.set_retry(false),
+            _ if is_untouched => error.set_retry(true),
+            Repeats::Meant if is_broken(&error) => error.set_retry(true),
+            Repeats::Meant | Repeats::Harmless => error.retry.decide_reuse(reused),
+            Repeats::Never => error.set_retry(false),
         }
         error
     }
@@ -339,12 +356,36 @@ impl ProxyHttp for Gateway {
     }
 }
 
-/// Whether a request may happen twice without harm: reads, and orders under a key, which is what the key is for.
-fn is_repeatable(head: &RequestHeader, ctx: &Ctx) -> bool {
-    if ctx.is_grpc {
+/// Whether a request may happen twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeats {
+    /// Reads, orders under a key, which is what the key is for, and cancelling, which twice is once.
+    Meant,
+    /// Tokens: one that is made and lost on its way is of no use to anybody, and ends by itself.
+    Harmless,
+    /// Everything else.
+    Never,
+}
+
+fn repeats(head: &RequestHeader, ctx: &Ctx) -> Repeats {
+    let meant = if ctx.is_grpc {
         // Creating and cancelling are idempotent too, but only the order service can read whether the key is there.
         let reads = Access::AnyScope(&["orders:read", "orders:admin"]);
-        return ctx.route.is_some_and(|Route { access, .. }| access == reads || matches!(access, Access::Probe(_)));
+        ctx.route.is_some_and(|Route { access, .. }| access == reads || matches!(access, Access::Probe(_)))
+    } else {
+        let is_cancel = ctx.upstream() == Some(Upstream::OrderHttp) && ctx.path.ends_with("/cancel");
+        head.method.is_idempotent() || head.headers.contains_key("idempotency-key") || is_cancel
+    };
+    match ctx.upstream() {
+        _ if meant => Repeats::Meant,
+        Some(Upstream::Identity) => Repeats::Harmless,
+        _ => Repeats::Never,
     }
-    head.method.is_idempotent() || head.headers.contains_key("idempotency-key")
+}
+
+/// Whether the connection to the upstream broke, as it does when a replica goes away; a time-out is something else.
+fn is_broken(error: &Error) -> bool {
+    use ErrorType as E;
+    *error.esource() == ErrorSource::Upstream
+        && matches!(error.etype(), E::ConnectionClosed | E::ReadError | E::WriteError | E::H2Error)
 }

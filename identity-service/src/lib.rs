@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 
 use amends_primitives::SteadyTime;
 use amends_sql::Database;
-use service_kit::{Runtime, auth::Revocations, kv::Redis, readiness::Readiness};
+use service_kit::{Runtime, auth::Revocations, kv::Redis, readiness::Readiness, shutdown::finish};
 
 use app::{
     Core, Settings,
@@ -55,8 +55,8 @@ const SHARE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How long a clock that was set forward may be wrong and nothing be deleted for it.
 const CLOCK_PATIENCE: Duration = Duration::from_hours(1);
 
-/// How long requests and the maintenance in flight may take after shutdown began.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// All that closing may take once every request is answered: the maintenance that is under way, and the store.
+const CLOSE_MAX: Duration = Duration::from_millis(3_500);
 
 /// Where the service listens.
 #[derive(Debug, Clone, Copy)]
@@ -198,10 +198,13 @@ impl App {
         let shutdown = self.runtime.shutdown.clone();
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.core), shutdown.clone()));
         let served = service_kit::http::serve(self.listener, self.router, shutdown).await;
-        if tokio::time::timeout(DRAIN_MAX, maintenance).await.is_err() {
-            tracing::warn!("maintenance did not end in time");
-        }
-        self.database.close().await;
+        let closing = async {
+            if let Err(error) = maintenance.await {
+                tracing::error!(%error, "maintenance has stopped badly");
+            }
+            self.database.close().await;
+        };
+        finish(SERVICE, CLOSE_MAX, closing).await;
         Ok(served?)
     }
 }

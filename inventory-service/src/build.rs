@@ -10,6 +10,7 @@ use service_kit::{
     auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
     grpc::Server,
     kv::Redis,
+    shutdown::finish,
 };
 use tokio::net::TcpListener;
 
@@ -27,6 +28,9 @@ pub const SERVICE: &str = "inventory-service";
 
 /// A reservation of a hundred lines has some ten kilobytes; nothing asked of this service is larger.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// All that closing may take once every call is answered.
+const CLOSE_MAX: Duration = Duration::from_millis(3_500);
 
 /// Where it listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,8 +139,13 @@ impl App {
         let served = self.server.serve(self.listener).await;
         // Also where the listener failed while the rest of the process goes on.
         stop.cancel();
-        sweeper.await.context("the sweeper panicked")?;
-        self.database.close().await;
+        let closing = async {
+            if let Err(error) = sweeper.await {
+                tracing::error!(%error, "the sweeper has stopped badly");
+            }
+            self.database.close().await;
+        };
+        finish(SERVICE, CLOSE_MAX, closing).await;
         served
     }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use amends_protos::{FILE_DESCRIPTOR_SET, orders::v1::order_service_server::OrderServiceServer};
 use amends_sql::{Database, Schema};
 use anyhow::Context as _;
-use saga_engine::{Engine, EngineBuilder};
+use saga_engine::{Engine, EngineBuilder, journal::Journal as _};
 use secrecy::ExposeSecret as _;
 use service_kit::{
     Runtime,
@@ -13,6 +13,7 @@ use service_kit::{
     grpc,
     kv::Redis,
     resilience::Guard,
+    shutdown::finish,
 };
 use tokio::{net::TcpListener, sync::Semaphore, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,11 @@ pub const SERVICE: &str = "order-service";
 
 /// An order of 100 lines is below 20 KiB; nothing asked of this service is larger.
 pub(crate) const MESSAGE_BYTES_MAX: usize = http::BODY_BYTES_MAX;
+
+/// What closing may take beyond draining sagas: writes under way, leaving sagas that have not settled, and closing the database.
+const CLOSE_MAX: Duration = Duration::from_millis(1_500);
+/// How long a commit may take for which its caller has not waited, and the sweep that is under way.
+const WRITES_MAX: Duration = Duration::from_millis(500);
 
 /// Where it listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,7 +245,8 @@ impl App {
         &self.database
     }
 
-    /// Serves until shutdown; then lets requests and sagas in flight end, within bounds, and hands the rest over.
+    /// Serves until shutdown; then lets requests and sagas in flight end, within bounds, and leaves the rest to other replicas, or to the
+    /// next start on a database of its own.
     ///
     /// # Errors
     /// When a listener cannot be served.
@@ -264,10 +271,26 @@ impl App {
         let served = tokio::try_join!(async { Ok(rest.await?) }, grpc);
         // Also where a listener failed while the rest of the process goes on.
         stop.cancel();
-        let drained = self.engine.drain(self.drain).await;
-        tracing::info!(settled = drained.settled, handed_over = drained.handed_over, "sagas drained");
-        sweeper.await.context("the sweeper panicked")?;
-        self.database.close().await;
+        let closing = async {
+            // Orders that are being written for callers that have left: what is committed is launched, and drained below.
+            self.runtime.shutdown.drained(WRITES_MAX).await;
+            let drained = self.engine.drain(self.drain).await;
+            let (settled, left) = (drained.settled, drained.handed_over);
+            if left == 0 {
+                tracing::info!(settled, "sagas drained");
+            } else if self.engine.journal().is_exclusive() {
+                tracing::warn!(
+                    settled,
+                    left,
+                    "sagas had not settled; the next start on this database goes on with them at once"
+                );
+            } else {
+                tracing::info!(settled, handed_over = left, "sagas drained; other replicas go on with the rest");
+            }
+            self.database.close().await;
+        };
+        finish(SERVICE, self.drain + CLOSE_MAX, closing).await;
+        sweeper.abort();
         served.map(|((), ())| ())
     }
 }

@@ -108,7 +108,8 @@ pub struct SagaConfig {
     /// Milliseconds without one after which others take its sagas over. What it exceeds a heartbeat by is how long a transaction of
     /// this service may be left idle on PostgreSQL, 1.5 s at the most.
     pub lease_ms: u64,
-    /// Seconds at shutdown for sagas in flight to settle; the rest are handed over.
+    /// Seconds for sagas to settle at shutdown, once every request is answered; the rest are handed over. What a saga then still waits for
+    /// is a participant that does not answer, and other replicas wait for that as well.
     pub drain_secs: u64,
     /// Days that sagas are kept after they finished, for their timelines; 0 keeps them for ever.
     pub kept_days: u64,
@@ -194,7 +195,7 @@ impl Default for SagaConfig {
             active_max: 4096,
             heartbeat_ms: 1_200,
             lease_ms: 2_700,
-            drain_secs: 10,
+            drain_secs: 2,
             kept_days: 90,
         }
     }

@@ -14,7 +14,7 @@ use service_kit::{
     faults::Faults,
     grpc::Server,
     kv::Redis,
-    shutdown::Shutdown,
+    shutdown::{Shutdown, finish},
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
@@ -45,7 +45,9 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// How long work for callers that hung up may take to end at shutdown.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// All that closing may take once every call is answered: the work above, webhooks that are being sent, and the store.
+const CLOSE_MAX: Duration = Duration::from_millis(3_500);
 
 /// Where it listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,17 +260,20 @@ impl App {
         tracing::info!(service = SERVICE, grpc = %addresses.grpc, "listening");
         let telling = webhooks.map(|webhooks| tokio::spawn(webhooks.run(shutdown)));
         let served = server.serve(listener).await;
-        // Work for callers that hung up goes on. Past the bound it is cut, which is safe: its repeat goes on from there.
-        if tokio::time::timeout(DRAIN_MAX, in_flight.acquire_many(all)).await.is_err() {
-            tracing::warn!("payments are still being made; stopping without them");
-        }
-        // Ends within a bound of its own. What was not told is told by the next process.
-        if let Some(telling) = telling
-            && let Err(error) = telling.await
-        {
-            tracing::error!(%error, "the webhooks have stopped badly");
-        }
-        store.payments.close().await;
+        let closing = async {
+            // Work for callers that hung up goes on. Past the bound it is cut, which is safe: its repeat goes on from there.
+            if tokio::time::timeout(DRAIN_MAX, in_flight.acquire_many(all)).await.is_err() {
+                tracing::warn!("payments are still being made; stopping without them");
+            }
+            // Ends within a bound of its own. What was not told is told by the next process.
+            if let Some(telling) = telling
+                && let Err(error) = telling.await
+            {
+                tracing::error!(%error, "the webhooks have stopped badly");
+            }
+            store.payments.close().await;
+        };
+        finish(SERVICE, CLOSE_MAX, closing).await;
         served
     }
 }

@@ -1,6 +1,6 @@
 //! The operators' listener: metrics, liveness, readiness, and faults injected on purpose. Not for callers, so it needs no token; bind it where only operators reach.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Json, Router,
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use crate::{
     Runtime,
     config::{ConfigError, Section},
-    faults,
+    faults, http,
     metrics::{self, Metrics},
     readiness::Readiness,
     shutdown::Shutdown,
@@ -27,28 +27,48 @@ use crate::{
 pub struct Config {
     /// Address of `/metrics`, `/healthz`, `/readyz` and, outside production, `/faults`.
     pub listen: std::net::SocketAddr,
+    /// Milliseconds between a first signal, from which on `/readyz` answers 503, and the start of draining: as long as a load balancer
+    /// needs to hear of it. Meanwhile requests are served as ever.
+    pub drain_delay_ms: u64,
+}
+
+/// More than orchestrators grant a process to end.
+const DRAIN_DELAY_MAX_MS: u64 = 600_000;
+/// How long operators' requests may take once everything else has ended: metrics are written in milliseconds.
+const DRAIN_MAX: Duration = Duration::from_millis(250);
+
+impl Config {
+    /// How long draining waits after the first signal.
+    pub const fn drain_delay(&self) -> Duration {
+        Duration::from_millis(self.drain_delay_ms)
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: std::net::SocketAddr::from(([127, 0, 0, 1], 9090)) }
+        Self { listen: std::net::SocketAddr::from(([127, 0, 0, 1], 9090)), drain_delay_ms: 0 }
     }
 }
 
 impl Section for Config {
-    fn validate(&self, _: &mut Vec<ConfigError>) {}
+    fn validate(&self, errors: &mut Vec<ConfigError>) {
+        if self.drain_delay_ms > DRAIN_DELAY_MAX_MS {
+            errors.push(ConfigError::new("drain_delay_ms", format!("must be at most {DRAIN_DELAY_MAX_MS}")));
+        }
+    }
 }
 
-/// Serves until shutdown.
+/// Serves until `stop`, which is the last to come: operators watch the draining here.
 ///
-/// `/healthz` says that the process runs; `/readyz` asks the checks and answers 503 while one fails or shutdown has begun,
+/// `/healthz` says that the process runs; `/readyz` asks the checks and answers 503 while one fails or once shutdown is announced,
 /// so that whoever routes stops sending work first. What other services cannot do at the moment stands there as `degraded` and
 /// changes nothing about the status.
 ///
 /// # Errors
 /// When the listener cannot be served.
-pub async fn serve(listener: TcpListener, runtime: &Runtime) -> std::io::Result<()> {
-    crate::http::serve(listener, router(runtime), runtime.shutdown.clone()).await
+pub async fn serve(listener: TcpListener, runtime: &Runtime, stop: Shutdown) -> std::io::Result<()> {
+    let limits = http::Limits { drain_max: DRAIN_MAX, ..http::Limits::default() };
+    http::serve_with(listener, router(runtime), limits, stop).await
 }
 
 /// The routes of [`serve`].
@@ -75,7 +95,7 @@ async fn ready(State((_, readiness, shutdown)): State<(Metrics, Readiness, Shutd
         well &= result.is_ok();
         checks.insert(name, result.map_or_else(|reason| reason, |()| "ok".to_owned()));
     }
-    if shutdown.is_triggered() {
+    if shutdown.is_announced() {
         well = false;
         checks.insert("shutdown".to_owned(), "stopping".to_owned());
     }

@@ -105,7 +105,7 @@ impl Server {
         for name in &self.names {
             reporter.set_service_status(*name, tonic_health::ServingStatus::Serving).await;
         }
-        let (stop, names) = (self.runtime.shutdown.token(), self.names.clone());
+        let (stop, names) = (self.runtime.shutdown.stopping(), self.names.clone());
         self.runtime.shutdown.spawn("grpc-health", async move {
             stop.cancelled().await;
             for name in names.into_iter().chain([""]) {

@@ -1,5 +1,6 @@
 //! Serving HTTP: limits on everything, panics become problems, and draining that ends.
 
+mod drain;
 mod json;
 mod server;
 mod strict;
@@ -21,7 +22,7 @@ use crate::{
 };
 
 pub use json::{JsonBody, read_json};
-pub use server::{Limits, serve, serve_with};
+pub use server::{LAST_CALL, Limits, serve, serve_with};
 
 /// Larger bodies are refused with 413: an order of 500 lines is below 100 KiB.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;

@@ -19,6 +19,7 @@ pub mod readiness;
 pub mod resilience;
 mod runtime;
 pub mod shutdown;
+mod signals;
 pub mod status;
 
 pub use runtime::Runtime;

@@ -53,6 +53,11 @@ impl Readiness {
         self.0.deciding.write().remove(STARTING);
     }
 
+    /// Whether the services are still being built.
+    pub fn is_starting(&self) -> bool {
+        self.0.read().contains_key(STARTING)
+    }
+
     /// Asks all checks at once. The answer names each with its result, in the order of names.
     pub async fn ask(&self) -> Vec<(String, Result<(), String>)> {
         ask_all(&self.0.deciding).await

@@ -1,6 +1,6 @@
 //! What every service's `main` does: arguments, configuration, telemetry, signals, the admin listener, and an orderly end.
 
-use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
+use std::{future::Future, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use amends_telemetry as telemetry;
 use anyhow::Context as _;
@@ -12,11 +12,16 @@ use crate::{
     config::{self, ConfigError, ConfigErrors, Section, Sources},
 };
 
-/// How long a service may take to end once it is told to: its listeners drain within 10 s, its sagas within as long. With
-/// [`DRAIN_MAX`] it stays within the 30 s that orchestrators grant. Ends a service that still waits for its store, too.
-const END_MAX: Duration = Duration::from_secs(20);
-/// How long tasks may take to end after everything else has.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How long a service may take to end once it is told to: requests in flight end within 10 s (`http::Limits::drain_max`), what is left to
+/// do after the last of them within 3.5 s (see each service's `run`), and a listener may give idle connections a last call before. With the
+/// bounds below it stays within the 30 s that orchestrators grant, and ends within 5 s of the last request.
+const END_MAX: Duration = Duration::from_secs(15);
+/// How long a service that is still starting may take to end: it serves nobody, and what it waits for may never come.
+const START_END_MAX: Duration = Duration::from_millis(500);
+/// How long tasks may take to end after everything else has: each service has waited for its own.
+const DRAIN_MAX: Duration = Duration::from_millis(250);
+/// What still runs then has had its time; blocking work must not hold the process.
+const RUNTIME_END_MAX: Duration = Duration::from_millis(250);
 
 /// Arguments that all our programs take.
 #[derive(Debug, Clone, Default, Parser)]
@@ -122,8 +127,7 @@ where
         .context("could not start the asynchronous runtime")
         .and_then(|tokio| {
             let result = tokio.block_on(supervise(name, config, admin, telemetry, run));
-            // What still runs has had its time; blocking work must not hold the process.
-            tokio.shutdown_timeout(Duration::from_secs(1));
+            tokio.shutdown_timeout(RUNTIME_END_MAX);
             result
         });
     match result {
@@ -182,12 +186,13 @@ where
     let guard = telemetry::init(telemetry).context("could not set up telemetry")?;
     register_telemetry(&runtime.metrics, &guard);
     runtime.metrics.register_process();
-    runtime.shutdown.on_signals().context("could not listen to signals")?;
+    runtime.shutdown.on_signals(admin.drain_delay()).context("could not listen to signals")?;
     let listener = TcpListener::bind(admin.listen).await.with_context(|| format!("admin.listen: {}", admin.listen))?;
     tracing::info!(service = name, admin = %listener.local_addr()?, "starting");
     let admin_stop = crate::shutdown::Shutdown::new();
-    let served = tokio::spawn(crate::http::serve(listener, admin::router(&runtime), admin_stop.clone()));
-    let result = within(END_MAX, &runtime.shutdown, run(config, runtime.clone())).await;
+    let (served_runtime, served_stop) = (runtime.clone(), admin_stop.clone());
+    let served = tokio::spawn(async move { admin::serve(listener, &served_runtime, served_stop).await });
+    let result = within(&runtime, run(config, runtime.clone())).await;
     if let Err(error) = &result {
         tracing::error!(error = format!("{error:#}"), "the service ends with an error");
     }
@@ -201,28 +206,32 @@ where
     result
 }
 
-/// Runs to the end, but for at most `bound` once shutdown has begun.
-async fn within(
-    bound: Duration,
-    shutdown: &crate::shutdown::Shutdown,
-    run: impl Future<Output = anyhow::Result<()>>,
-) -> anyhow::Result<()> {
+/// Runs to the end, but for a bounded time once shutdown has begun.
+async fn within(runtime: &Runtime, run: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let late = async {
-        shutdown.triggered().await;
+        runtime.shutdown.triggered().await;
+        let bound = if runtime.readiness.is_starting() { START_END_MAX } else { END_MAX };
         tokio::time::sleep(bound).await;
+        bound
     };
     tokio::select! {
         result = run => result,
-        () = late => {
+        bound = late => {
             tracing::warn!(?bound, "the service did not end in time; ending without it");
             Ok(())
         }
     }
 }
 
-/// Shows the log shipper's counters among the process's metrics.
+/// Shows what became of log lines among the process's metrics.
 pub fn register_telemetry(metrics: &crate::metrics::Metrics, guard: &telemetry::Guard) {
     let meters = guard.meters();
+    metrics.register("log_console_lines_total", "Log lines for the console", meters.console.lines.clone());
+    metrics.register(
+        "log_console_dropped_total",
+        "Log lines dropped because standard output or the log file did not take them",
+        meters.console.dropped.clone(),
+    );
     metrics.register("log_shipper_lines_total", "Log lines handed to the shipper", meters.lines.clone());
     metrics.register(
         "log_shipper_dropped_total",
@@ -246,14 +255,13 @@ impl Section for telemetry::Config {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what was asked for on the command line is not a log line")]
 fn say(text: &str) {
-    println!("{text}");
+    // Whoever asked may have closed the pipe: `--print-defaults | head -1`.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "there is no log yet, or no longer")]
 fn complain(text: &str) {
-    eprintln!("{text}");
+    telemetry::stderr::tell(text);
 }
 
 #[cfg(test)]
@@ -297,11 +305,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_service_that_does_not_end_is_left_behind() {
-        let shutdown = crate::shutdown::Shutdown::new();
-        assert!(within(END_MAX, &shutdown, async { anyhow::bail!("its own end") }).await.is_err());
-        shutdown.trigger();
+        let runtime = Runtime::for_testing();
+        assert!(within(&runtime, async { anyhow::bail!("its own end") }).await.is_err());
+        runtime.shutdown.trigger();
         let began = tokio::time::Instant::now();
-        within(END_MAX, &shutdown, std::future::pending()).await.unwrap();
+        within(&runtime, std::future::pending()).await.unwrap();
         assert_eq!(began.elapsed(), END_MAX);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_waits_to_start_ends_at_once() {
+        let runtime = Runtime::for_testing();
+        runtime.readiness.starting();
+        runtime.shutdown.trigger();
+        let began = tokio::time::Instant::now();
+        within(&runtime, std::future::pending()).await.unwrap();
+        assert_eq!(began.elapsed(), START_END_MAX);
     }
 }

@@ -5,23 +5,41 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
-/// A signal this soon after the first is the same wish told twice.
-const INSIST_AFTER: Duration = Duration::from_millis(500);
-
 #[derive(Default)]
 struct Inner {
+    /// The process is about to stop: it takes work still, and should be sent none.
+    announced: CancellationToken,
+    /// The process stops, whether or not it is the turn of what this belongs to.
+    stopping: CancellationToken,
     token: CancellationToken,
+    is_stage: bool,
     tasks: TaskTracker,
 }
 
 /// The stop signal of this process and the tasks that end with it. Clones share both.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Shutdown(Arc<Inner>);
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Shutdown {
     /// Not triggered, with no tasks.
     pub fn new() -> Self {
-        Self::default()
+        let token = CancellationToken::new();
+        Self(Arc::new(Inner { stopping: token.clone(), token, ..Inner::default() }))
+    }
+
+    /// One of several parts of this process that close one after the other: triggered by itself, when it is its turn, with tasks of its
+    /// own. It knows from the whole when that [is announced](Self::is_announced) and when it [stops](Self::stopping).
+    #[must_use]
+    pub fn stage(&self) -> Self {
+        let Inner { announced, stopping, .. } = &*self.0;
+        let (announced, stopping) = (announced.clone(), stopping.clone());
+        Self(Arc::new(Inner { announced, stopping, is_stage: true, ..Inner::default() }))
     }
 
     /// A token that is cancelled when shutdown begins.
@@ -29,8 +47,30 @@ impl Shutdown {
         self.0.token.clone()
     }
 
+    /// A token that is cancelled when the process begins to stop. In a [stage](Self::stage) that is before its own turn: it still serves
+    /// those that are closed before it, but holds nobody with a stream that has no end, or with a wait that can be cut short.
+    pub fn stopping(&self) -> CancellationToken {
+        self.0.stopping.clone()
+    }
+
+    /// Whether this is one of several [stages](Self::stage): then those that call it from within the process close before it does.
+    pub fn is_stage(&self) -> bool {
+        self.0.is_stage
+    }
+
+    /// Says that shutdown will begin soon, so that readiness probes send no more work. Again is nothing.
+    pub fn announce(&self) {
+        self.0.announced.cancel();
+    }
+
+    /// Whether shutdown is announced, or has begun.
+    pub fn is_announced(&self) -> bool {
+        self.0.announced.is_cancelled() || self.is_triggered()
+    }
+
     /// Begins shutdown. Again is nothing.
     pub fn trigger(&self) {
+        self.announce();
         self.0.token.cancel();
     }
 
@@ -63,36 +103,29 @@ impl Shutdown {
         drained
     }
 
-    /// Triggers at SIGINT and SIGTERM. A second signal ends the process at once: a person who insists is right.
+    /// Handles signals: SIGINT, SIGTERM and SIGQUIT announce shutdown, and trigger it `drain_delay` later; a second one ends the process at
+    /// once: a person who insists is right. SIGHUP, SIGUSR1, SIGUSR2 and others that would kill it are noted in the log.
     ///
     /// # Errors
     /// When the signals cannot be listened to.
-    pub fn on_signals(&self) -> std::io::Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let shutdown = self.clone();
-        tokio::spawn(async move {
-            let mut first: Option<tokio::time::Instant> = None;
-            loop {
-                let name = tokio::select! {
-                    _ = interrupt.recv() => "SIGINT",
-                    _ = terminate.recv() => "SIGTERM",
-                };
-                match first {
-                    None => first = Some(tokio::time::Instant::now()),
-                    // A terminal tells the whole group, and whoever started us may tell us once more: that is one wish.
-                    Some(at) if at.elapsed() < INSIST_AFTER => continue,
-                    Some(_) => {
-                        tracing::warn!(signal = name, "second signal: ending at once");
-                        std::process::exit(130);
-                    }
-                }
-                tracing::info!(signal = name, "stopping; a second signal ends at once");
-                shutdown.trigger();
-            }
-        });
-        Ok(())
+    pub fn on_signals(&self, drain_delay: Duration) -> std::io::Result<()> {
+        crate::signals::listen(self.clone(), drain_delay)
     }
+}
+
+/// Does what is left to do at the end of a service, for at most `bound`: a store that does not answer must not hold the process.
+///
+/// `None` where it did not end in time; it is given up then, as in a crash, which everything here recovers from.
+pub async fn finish<T>(service: &'static str, bound: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let done = tokio::time::timeout(bound, work).await.ok();
+    if done.is_none() {
+        tracing::warn!(
+            service,
+            ?bound,
+            "the service did not close in time; what is unfinished is found by the next start"
+        );
+    }
+    done
 }
 
 impl fmt::Debug for Shutdown {
@@ -115,5 +148,23 @@ mod tests {
 
         shutdown.spawn("stuck", std::future::pending::<()>());
         assert!(!shutdown.drained(Duration::from_secs(1)).await);
+    }
+
+    #[test]
+    fn a_stage_closes_when_it_is_told_and_knows_of_the_whole() {
+        let process = Shutdown::new();
+        let stage = process.stage();
+        process.announce();
+        assert!(stage.is_announced() && !stage.stopping().is_cancelled());
+        process.trigger();
+        assert!(stage.stopping().is_cancelled() && !stage.is_triggered());
+        stage.trigger();
+        assert!(stage.is_triggered());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_ends_with_a_store_that_does_not() {
+        assert_eq!(finish("test", Duration::from_secs(3), async { 7 }).await, Some(7));
+        assert_eq!(finish("test", Duration::from_secs(3), std::future::pending::<u8>()).await, None);
     }
 }

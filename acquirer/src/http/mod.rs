@@ -35,6 +35,8 @@ use crate::{
     store::SqlLedger,
 };
 
+pub(crate) use to_the_end::STOP_MAX;
+
 /// A request has a few hundred bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 

@@ -22,7 +22,7 @@ use tracing::{Instrument as _, Span};
 use crate::config::Config;
 
 /// How long work may go on once the process is told to stop. Cutting it is safe: its repeat finds what it has done.
-const STOP_MAX: Duration = Duration::from_secs(2);
+pub(crate) const STOP_MAX: Duration = Duration::from_secs(2);
 /// Whoever comes back after this finds room.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 

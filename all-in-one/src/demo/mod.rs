@@ -41,7 +41,7 @@ async fn play_in(dir: &std::path::Path) -> anyhow::Result<()> {
     settings.telemetry.log_file = dir.join("amends.log");
     "amends-demo".clone_into(&mut settings.telemetry.service_name);
     let guard = amends_telemetry::init(settings.telemetry.clone()).context("could not set up telemetry")?;
-    runtime.shutdown.on_signals()?;
+    runtime.shutdown.on_signals(std::time::Duration::ZERO)?;
 
     let embedded = Embedded::build(settings, &runtime).await?;
     let gateway = embedded.addresses().gateway;
@@ -53,6 +53,8 @@ async fn play_in(dir: &std::path::Path) -> anyhow::Result<()> {
     writeln!(out, " logged in as {DEMO_USER} over HTTP")?;
     let told = story::play(&client, &mut out).await;
 
+    // Its connections need no last call then.
+    drop(client);
     runtime.shutdown.trigger();
     services.await?.context("a service failed")?;
     drop(guard);

@@ -1,6 +1,7 @@
 //! Every service in one process: each service's own `build`, joined through the same clients and servers as on a cluster, over
 //! loopback. Holds no rules; what it decides is where the data is and which secrets join the services.
 
+mod closing;
 pub mod secrets;
 #[cfg(test)]
 mod tests;
@@ -9,14 +10,19 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
+use futures::FutureExt as _;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use service_kit::{Runtime, config::Sources};
+use service_kit::{Runtime, config::Sources, http::LAST_CALL};
 
-use self::secrets::{Origin, Secrets};
+use self::{
+    closing::{Running, close_in_order},
+    secrets::{Origin, Secrets},
+};
 use crate::{catalogue, settings::Settings, stores};
 
 /// The user that `amends up` and `amends demo` log in as.
@@ -25,6 +31,9 @@ pub const DEMO_USER: &str = "demo";
 pub const OPERATOR_CLIENT: &str = "amends-operator";
 /// The client id under which the order service calls its participants.
 const ORDER_CLIENT: &str = "order-service";
+
+/// What the gateway may take beyond its own bound for requests: connections that are closed with care.
+const GATEWAY_CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// Where everything listens.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
@@ -55,6 +64,25 @@ pub struct Embedded {
     gateway: gateway::App,
     admin: tokio::net::TcpListener,
     runtime: Runtime,
+    stages: Stages,
+    /// What the gateway may take to close.
+    gateway_max: Duration,
+}
+
+/// The runtime of each service: the process's own, with a shutdown of its own.
+struct Stages {
+    identity: Runtime,
+    inventory: Runtime,
+    payment: Runtime,
+    order: Runtime,
+    gateway: Runtime,
+}
+
+impl Stages {
+    fn of(runtime: &Runtime) -> Self {
+        let stage = || Runtime { shutdown: runtime.shutdown.stage(), ..runtime.clone() };
+        Self { identity: stage(), inventory: stage(), payment: stage(), order: stage(), gateway: stage() }
+    }
 }
 
 impl Embedded {
@@ -86,7 +114,9 @@ impl Embedded {
         }
         // The gateway is here, whatever the list was made for: not believed, all of its callers would be one to the token service.
         settings.identity.trust_this_machine();
-        let identity = identity_service::build(settings.identity.clone(), runtime).await?;
+        let stages = Stages::of(runtime);
+        let gateway_max = Duration::from_millis(settings.gateway.timeouts.drain_ms) + LAST_CALL + GATEWAY_CLOSE_MAX;
+        let identity = identity_service::build(settings.identity.clone(), &stages.identity).await?;
         let identity_at = identity.addresses().http;
         let revocations = identity.revocations();
 
@@ -102,18 +132,20 @@ impl Embedded {
             auth.issuer.clone_from(&settings.identity.issuer);
         }
 
-        let inventory = inventory_service::build_with(settings.inventory, runtime, Arc::clone(&revocations)).await?;
-        let payment = payment_service::build_with(settings.payment, runtime, Some(Arc::clone(&revocations))).await?;
+        let inventory =
+            inventory_service::build_with(settings.inventory, &stages.inventory, Arc::clone(&revocations)).await?;
+        let payment =
+            payment_service::build_with(settings.payment, &stages.payment, Some(Arc::clone(&revocations))).await?;
 
         settings.order.service_token.identity_url = format!("http://{identity_at}");
         settings.order.inventory.channel.url = format!("http://{}", inventory.addresses().grpc);
         settings.order.payment.channel.url = format!("http://{}", payment.addresses().grpc);
-        let order = order_service::build_with(settings.order, runtime, Arc::clone(&revocations)).await?;
+        let order = order_service::build_with(settings.order, &stages.order, Arc::clone(&revocations)).await?;
 
         settings.gateway.upstreams.identity = identity_at.to_string();
         settings.gateway.upstreams.order_http = order.addresses().http.to_string();
         settings.gateway.upstreams.order_grpc = order.addresses().grpc.to_string();
-        let gateway = gateway::build_with(settings.gateway, runtime, Some(revocations)).await?;
+        let gateway = gateway::build_with(settings.gateway, &stages.gateway, Some(revocations)).await?;
 
         let addresses = Addresses {
             gateway: gateway.addresses().public,
@@ -124,7 +156,8 @@ impl Embedded {
             inventory: inventory.addresses().grpc,
             admin: admin.local_addr()?,
         };
-        Ok(Self { addresses, identity, inventory, payment, order, gateway, admin, runtime: runtime.clone() })
+        let runtime = runtime.clone();
+        Ok(Self { addresses, identity, inventory, payment, order, gateway, admin, runtime, stages, gateway_max })
     }
 
     /// Where everything listens.
@@ -132,29 +165,31 @@ impl Embedded {
         &self.addresses
     }
 
-    /// Serves until shutdown. Then the front door closes first and the stores last, so that sagas in flight can settle.
+    /// Serves until shutdown, then closes from the outside in. The gateway goes first and answers what is in flight; then orders, whose
+    /// sagas still find stock and payments; then these; then tokens, which all of them need. Operators are answered to the last.
     ///
     /// # Errors
-    /// When a service fails.
+    /// When a service fails; the others are closed in order all the same.
     pub async fn run(self) -> anyhow::Result<()> {
-        let shutdown = self.runtime.shutdown.clone();
-        let admin = async { anyhow::Ok(service_kit::admin::serve(self.admin, &self.runtime).await?) };
-        // Whichever ends first, for whatever reason, ends them all.
-        let end_all = |service: anyhow::Result<()>| {
-            shutdown.trigger();
-            service
+        let Self { identity, inventory, payment, order, gateway, admin, runtime, stages, gateway_max, .. } = self;
+        let process = runtime.shutdown.clone();
+        let start = |name, stage: Runtime, run| Running::start(name, &process, stage.shutdown, run);
+        let operators = process.stage();
+        let admin = {
+            let (runtime, stop) = (runtime.clone(), operators.clone());
+            async move { Ok(service_kit::admin::serve(admin, &runtime, stop).await?) }
         };
-        let run = async {
-            tokio::try_join!(
-                async { end_all(self.identity.run().await) },
-                async { end_all(self.inventory.run().await) },
-                async { end_all(self.payment.run().await) },
-                async { end_all(self.order.run().await) },
-                async { end_all(self.gateway.run().await) },
-                async { end_all(admin.await) },
-            )
-        };
-        run.await.map(|_| ())
+        let stages = vec![
+            vec![start("gateway", stages.gateway, gateway.run().boxed())],
+            vec![start(order_service::SERVICE, stages.order, order.run().boxed())],
+            vec![
+                start(payment_service::SERVICE, stages.payment, payment.run().boxed()),
+                start(inventory_service::SERVICE, stages.inventory, inventory.run().boxed()),
+            ],
+            vec![start(identity_service::SERVICE, stages.identity, identity.run().boxed())],
+            vec![Running::start("admin", &process, operators, admin)],
+        ];
+        close_in_order(&process, stages, gateway_max).await
     }
 }
 
@@ -184,6 +219,15 @@ pub fn base(
     let order_scopes = ["payments:read", "payments:write", "inventory:read", "inventory:write"];
     let operator_scopes = ["orders:admin", "orders:read", "payments:read", "inventory:read", "inventory:write"];
     let client = |id: &str, secret: &SecretString, scopes: &[&str]| json!({"client_id": id, "client_secret": secret.expose_secret(), "scopes": scopes, "grant_types": ["client_credentials"]});
+    // The services reach each other by the addresses that they were given; fixed ones would only be in the way of a second instance.
+    let private = || json!({"listen": SocketAddr::from(([127, 0, 0, 1], 0))});
+    stores::add_base(
+        sources,
+        json!({
+            "identity": {"http": private()}, "order": {"http": private(), "grpc": private()},
+            "payment": {"grpc": private()}, "inventory": {"grpc": private()},
+        }),
+    );
     let decided = json!({
         // One process is for trying things out: callers may see what there is.
         "gateway": {"probes": {"health": true, "reflection": true}},

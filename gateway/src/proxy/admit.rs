@@ -42,6 +42,7 @@ impl Gateway {
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
         ctx.client = peer.map(|peer| caller(peer, &head.headers, &self.config.trusted_proxies));
         ctx.active = Some(self.observer.began(ctx.protocol()));
+        ctx.awaited = Some(self.awaited.token());
         ctx.span = tracing::info_span!(
             "http.request",
             otel.name = Empty,
@@ -82,6 +83,10 @@ impl Gateway {
             return Err(self.unmatched(&method, ctx).await);
         };
         ctx.route = Some(route);
+        if route.patience == Patience::Stream {
+            // Shutdown ends it early: its caller opens another one elsewhere.
+            ctx.awaited = None;
+        }
         ctx.span.record("http.route", route.name);
         ctx.span.record("otel.name", format!("{} {}", known_method(&ctx.method), route.name));
         let (patience, is_callers) = self.patience(route, session.req_header());

@@ -30,6 +30,7 @@ impl Gateway {
             return Ok(200);
         }
         let (status, headers, body) = refusal.http(Some(&ctx.trace_id));
+        self.last_if_stopping(session);
         if status == StatusCode::BAD_REQUEST {
             // Whoever sends nonsense once does not get to have it read as two requests.
             session.set_keepalive(None);
@@ -52,6 +53,7 @@ impl Gateway {
         answer.insert_header(header::CACHE_CONTROL, "no-store")?;
         answer.insert_header(header::CONTENT_LENGTH, body.len())?;
         answer.insert_header(CORRELATION_HEADER, ctx.context.correlation.as_str())?;
+        self.last_if_stopping(session);
         write(session, ctx, answer, body).await
     }
 }
@@ -79,6 +81,7 @@ pub(super) fn judge(error: &Error, ctx: &Ctx) -> Option<Refusal> {
             timeout("the service behind did not answer in time")
         }
         (
+            // An attempt before this one may have been received: see below.
             ErrorSource::Upstream,
             E::ConnectTimedout
             | E::ConnectRefused
@@ -89,7 +92,7 @@ pub(super) fn judge(error: &Error, ctx: &Ctx) -> Option<Refusal> {
             | E::BindError
             | E::TLSHandshakeFailure
             | E::TLSHandshakeTimedout,
-        ) => Some(Refusal::unavailable("the service behind cannot be reached at the moment")),
+        ) if !ctx.in_doubt => Some(Refusal::unavailable("the service behind cannot be reached at the moment")),
         (ErrorSource::Upstream, _) if ctx.is_late() => timeout("the service behind did not answer in time"),
         // It was reached, and what happened then is not known: 502, so that nobody takes it for "nothing happened".
         (ErrorSource::Upstream, _) => Some(

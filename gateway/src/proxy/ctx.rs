@@ -8,6 +8,7 @@ use std::{
 use amends_primitives::IdSource;
 use service_kit::context::RequestContext;
 use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
 
 use crate::{
@@ -50,6 +51,10 @@ pub(crate) struct Ctx {
     pub(super) place: Option<Share>,
     /// Keeps its connection from being closed for another.
     pub(super) busy: Option<Busy>,
+    /// Shutdown waits for this request; not set for streams.
+    pub(super) awaited: Option<TaskTrackerToken>,
+    /// An attempt may have been received, and its answer was lost.
+    pub(super) in_doubt: bool,
     /// Set once the request is known; counts it as active.
     pub(super) active: Option<Counted>,
 }
@@ -81,6 +86,8 @@ impl Ctx {
             refused: None,
             place: None,
             busy: None,
+            awaited: None,
+            in_doubt: false,
             active: None,
         }
     }

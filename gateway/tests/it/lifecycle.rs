@@ -70,6 +70,46 @@ async fn what_does_not_end_is_cut_within_the_bound() {
 }
 
 #[tokio::test]
+async fn a_request_on_a_kept_connection_is_answered_while_closing() {
+    let mut world = World::start().await;
+    let mut kept = world.connect().await;
+    let request = "GET /healthz HTTP/1.1\r\nHost: gw\r\n\r\n";
+    kept.send(request).await;
+    assert_eq!(parse(&kept.read_answer().await).1["connection"], "keep-alive");
+    world.runtime.shutdown.trigger();
+    // As when it was on its way already.
+    kept.send(request).await;
+    let (status, headers, _) = parse(&kept.read_answer().await);
+    assert_eq!((status, headers["connection"].as_str()), (200, "close"));
+    assert_eq!(kept.read_to_end().await, "");
+    let running = world.running.take().unwrap();
+    tokio::time::timeout(PATIENCE, running).await.expect("it stops").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn endless_streams_and_quiet_callers_do_not_hold_the_end() {
+    use amends_protos::orders::v1::{WatchOrderRequest, order_service_client::OrderServiceClient};
+    // Would be cut after an hour only.
+    let mut world = World::with(|config| config.timeouts.drain_ms = 3_600_000).await;
+    let mut client = OrderServiceClient::connect(format!("http://{}", world.address)).await.unwrap();
+    let mut request = tonic::Request::new(WatchOrderRequest { order_id: "endless".to_owned() });
+    let bearer = format!("Bearer {}", world.token("orders:read"));
+    request.metadata_mut().insert("authorization", bearer.parse().unwrap());
+    let mut watching = client.watch_order(request).await.unwrap().into_inner();
+    assert!(watching.message().await.unwrap().is_some());
+    let mut half = world.connect().await;
+    half.send("GET /healthz HTTP/1.1\r\n").await;
+    let mut deaf = world.connect().await;
+    deaf.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00").await;
+    World::client().get(world.url("/healthz")).send().await.unwrap();
+
+    world.runtime.shutdown.trigger();
+    let running = world.running.take().unwrap();
+    tokio::time::timeout(PATIENCE, running).await.expect("it stops").unwrap().unwrap();
+    assert!(watching.message().await.is_err(), "and its caller learns that it was cut");
+}
+
+#[tokio::test]
 async fn more_requests_than_places_are_turned_away() {
     let world = World::with(|config| config.limits.requests = 1).await;
     let token = world.token("orders:read");

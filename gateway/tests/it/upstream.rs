@@ -132,3 +132,51 @@ async fn only_what_may_happen_twice_is_sent_again() {
         assert_eq!(seen.load(Ordering::SeqCst), requests, "{method} {key:?}");
     }
 }
+
+/// Reads the first request of each of its first connections and hangs up without a word, as a replica does that is killed; answers on the
+/// next ones. Listens for so many connections.
+async fn dies(times: u32, connections: u32) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for number in 0..connections {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut buffer = vec![0; 64 * 1024];
+            let _ = socket.read(&mut buffer).await;
+            if number >= times {
+                socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_a_dying_replica_did_not_answer_is_asked_again() {
+    // The last: nobody listens any more, and whether the first was received is still not known.
+    for (path, key, connections, status) in [
+        ("/v1/orders", Some("k"), 2, 200),
+        ("/v1/orders/1/cancel", None, 2, 200),
+        ("/v1/orders", None, 2, 502),
+        ("/v1/orders", Some("k"), 1, 502),
+    ] {
+        let address = dies(1, connections).await;
+        let world = World::with(|config| config.upstreams.order_http = address.to_string()).await;
+        let mut request = World::client().post(world.url(path)).bearer_auth(world.token("orders:write")).body("{}");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        assert_eq!(request.send().await.unwrap().status(), status, "{path} {key:?} {connections}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_again_where_a_kept_connection_closed() {
+    let (address, seen) = hangs_up().await;
+    let world = World::with(|config| config.upstreams.identity = address.to_string()).await;
+    for _ in 0..2 {
+        let request = World::client().post(world.url("/auth/login")).body("{}");
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 3);
+}

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// A queue's places are reserved when it is made, 24 bytes each.
+const QUEUE_LINES_MAX: usize = 1_000_000;
+
 /// `[telemetry]`: logs and traces of this process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -22,6 +25,9 @@ pub struct Config {
     pub log_file: PathBuf,
     /// How a log line looks.
     pub log_format: LogFormat,
+    /// Log lines that wait to be written, 16 MiB of them at most; the next is dropped and counted. Lines wait while the reader of a pipe
+    /// or the disk does not keep up.
+    pub log_queue_max: usize,
     /// `http://host:4317`: where spans go by OTLP over gRPC. None are sent without it.
     pub otlp_endpoint: Option<String>,
     /// Per cent of traces that begin here and are sent. What callers have decided is kept.
@@ -68,6 +74,7 @@ impl Default for Config {
             log: LogTo::Stdout,
             log_file: PathBuf::from("amends.log"),
             log_format: LogFormat::Auto,
+            log_queue_max: 8192,
             otlp_endpoint: None,
             sample_percent: 100.0,
             logstash: None,
@@ -97,8 +104,10 @@ impl Config {
         {
             mistakes.push(("logstash", "must be host:port".to_owned()));
         }
-        if self.logstash_queue_max == 0 {
-            mistakes.push(("logstash_queue_max", "must be at least 1".to_owned()));
+        for (key, lines) in [("log_queue_max", self.log_queue_max), ("logstash_queue_max", self.logstash_queue_max)] {
+            if !(1..=QUEUE_LINES_MAX).contains(&lines) {
+                mistakes.push((key, format!("must be from 1 to {QUEUE_LINES_MAX}")));
+            }
         }
         mistakes
     }

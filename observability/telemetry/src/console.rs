@@ -1,4 +1,4 @@
-//! Log lines on standard output or in a file.
+//! Log lines on standard output or in a file, by way of a queue: a pipe that is not read, or a full disk, costs lines and never time.
 //!
 //! `tracing-bunyan-formatter` writes the JSON. Around it: spans' START and END lines are left out (two thirds of all lines,
 //! and the traces have them), ids of trace and span are added to each line, and of two members of one name the first is
@@ -8,60 +8,55 @@ use std::{
     collections::HashMap,
     fs::{File, OpenOptions},
     io::{self, IsTerminal as _, Write},
-    sync::Arc,
+    os::fd::{AsFd as _, BorrowedFd},
 };
 
 use tracing::{Event, Metadata, Subscriber};
 use tracing_bunyan_formatter::{BunyanFormattingLayer, JsonStorageLayer};
 use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, registry::LookupSpan};
 
-use crate::{BoxLayer, Config, InitError, LogFormat, LogTo, fields};
+use crate::{
+    BoxLayer, Config, InitError, LogFormat, LogTo, fields,
+    sink::{Sink, SinkMeters},
+};
 
-/// Where lines go.
-#[derive(Clone)]
-enum Output {
-    Stdout,
-    Stderr,
-    File(Arc<File>),
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Stdout => io::stdout().lock().write(bytes),
-            Self::Stderr => io::stderr().lock().write(bytes),
-            // Opened for appending: each write lands whole at the end, whoever else writes there.
-            Self::File(file) => (&**file).write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Stdout => io::stdout().lock().flush(),
-            Self::Stderr => io::stderr().lock().flush(),
-            Self::File(file) => (&**file).flush(),
-        }
-    }
-}
-
-/// The console's layers: none, one for people, or two for machines.
-pub(crate) fn layers(config: &Config) -> Result<Vec<BoxLayer>, InitError> {
+/// The console's layers: none, one for people, or two for machines; and the queue they write to.
+pub(crate) fn layers(config: &Config, meters: SinkMeters) -> Result<(Vec<BoxLayer>, Option<Sink>), InitError> {
     let (output, terminal) = match config.log {
-        LogTo::Off => return Ok(Vec::new()),
-        LogTo::Stdout => (Output::Stdout, io::stdout().is_terminal()),
-        LogTo::Stderr => (Output::Stderr, io::stderr().is_terminal()),
+        LogTo::Off => return Ok((Vec::new(), None)),
+        LogTo::Stdout => (own(io::stdout().as_fd())?, io::stdout().is_terminal()),
+        LogTo::Stderr => (own(io::stderr().as_fd())?, io::stderr().is_terminal()),
+        // Opened for appending: each write lands whole at the end, whoever else writes there.
         LogTo::File => {
             let file = OpenOptions::new().create(true).append(true).open(&config.log_file).map_err(InitError::File)?;
-            (Output::File(Arc::new(file)), false)
+            (file, false)
         }
     };
+    let sink = Sink::start("log-console", Box::new(output), config.log_queue_max, meters)?;
+    Ok((layers_to(config, terminal, &sink)?, Some(sink)))
+}
+
+/// A descriptor of our own for the same file. Through the standard library's handle, a write that does not return would keep the lock
+/// that every other writer of this process waits for.
+fn own(descriptor: BorrowedFd<'_>) -> Result<File, InitError> {
+    descriptor.try_clone_to_owned().map(File::from).map_err(InitError::File)
+}
+
+/// The layers, on a queue that is there already.
+pub(crate) fn layers_to(config: &Config, terminal: bool, sink: &Sink) -> Result<Vec<BoxLayer>, InitError> {
     let people = match config.log_format {
         LogFormat::Pretty => true,
         LogFormat::Bunyan => false,
         LogFormat::Auto => terminal,
     };
     if people {
-        let layer = tracing_subscriber::fmt::layer().compact().with_ansi(terminal).with_writer(move || output.clone());
+        let sink = sink.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .compact()
+            .with_ansi(terminal)
+            // It would write to standard error, which may block.
+            .log_internal_errors(false)
+            .with_writer(move || Line(sink.clone()));
         return Ok(vec![Box::new(layer)]);
     }
     let constant = [
@@ -73,10 +68,24 @@ pub(crate) fn layers(config: &Config) -> Result<Vec<BoxLayer>, InitError> {
         constant.into_iter().map(|(key, value)| (key.to_owned(), value.as_str().into())).collect();
     let name = config.service_name.clone();
     // Said to OpenTelemetry; the rest of the line says it again.
-    let formatter = BunyanFormattingLayer::with_default_fields(name, Completed(output), constant)
+    let formatter = BunyanFormattingLayer::with_default_fields(name, Completed(sink.clone()), constant)
         .skip_fields(["otel.name", "otel.kind", "otel.status_code"].into_iter())
         .map_err(|error| InitError::Console(error.into()))?;
     Ok(vec![Box::new(JsonStorageLayer), Box::new(EventsOnly(formatter))])
+}
+
+/// Takes one whole line per `write`, as the formatters hand them over.
+struct Line(Sink);
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.send(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Hands events on, and nothing of spans.
@@ -89,7 +98,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>, L: Layer<S>> Layer<S> for EventsOnl
 }
 
 /// Completes each line on its way out.
-struct Completed(Output);
+struct Completed(Sink);
 
 impl<'a> MakeWriter<'a> for Completed {
     type Writer = CompletedLine;
@@ -104,19 +113,16 @@ impl<'a> MakeWriter<'a> for Completed {
 }
 
 /// Takes one whole line per `write`, as the formatter hands it over.
-struct CompletedLine(Output);
+struct CompletedLine(Sink);
 
 impl Write for CompletedLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match complete(line) {
-            Some(whole) => self.0.write_all(&whole)?,
-            None => self.0.write_all(line)?,
-        }
+        self.0.send(complete(line).unwrap_or_else(|| line.to_vec()));
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        Ok(())
     }
 }
 

@@ -1,9 +1,11 @@
 //! Logs and traces, set up once for every process.
 //!
-//! - Console: bunyan JSON for machines, or lines for people; to standard output, a file, or nowhere.
+//! - Console: bunyan JSON for machines, or lines for people; to standard output, a file, or nowhere; from a bounded queue.
 //! - Shipper: lean JSON over TCP to Logstash, from a bounded queue. It never makes a caller wait: what does not fit is
 //!   dropped and counted.
 //! - Traces: OTLP over gRPC. Ids are made even when nothing is exported, so that logs and answers always carry them.
+//!
+//! No sink blocks the program, whatever it does: not while it runs, and at its end for no longer than [`FLUSH_MAX`].
 //!
 //! Must not know: any service, any domain, the metrics registry (it hands out its counters to be registered).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
@@ -12,18 +14,31 @@ mod config;
 mod console;
 mod fields;
 mod lean;
+mod panics;
 mod shipper;
+mod sink;
+pub mod stderr;
 mod traces;
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tracing::Dispatch;
 use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt as _};
 
 pub use config::{Config, LogFormat, LogTo};
+pub use sink::SinkMeters;
 
 type BoxLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// How long the end of the process waits for all sinks together. One that takes what it is given needs a few milliseconds.
+pub const FLUSH_MAX: Duration = Duration::from_millis(500);
+
+/// This process's console, once it is installed.
+static CONSOLE: OnceLock<sink::Sink> = OnceLock::new();
 
 /// What our libraries say below "warn" is of no use to operators, and what the exporter's own connection says would be
 /// exported in turn, for ever. A filter that names one of them wins over this.
@@ -53,9 +68,11 @@ pub enum InitError {
     Exporter(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What became of log lines on their way to Logstash.
+/// What became of log lines on their way to Logstash, and to the console.
 #[derive(Debug, Clone, Default)]
 pub struct Meters {
+    /// Of the console: standard output, standard error or a file.
+    pub console: SinkMeters,
     /// Lines handed to the shipper.
     pub lines: Counter,
     /// Lines dropped: the queue was full, or the process ended before they could be sent.
@@ -64,16 +81,17 @@ pub struct Meters {
     pub connected: Gauge,
 }
 
-/// Keeps telemetry going; when dropped, sends what is waiting, for a bounded time.
+/// Keeps telemetry going; when dropped, sends what is waiting, for [`FLUSH_MAX`] at most.
 #[derive(Debug)]
 pub struct Guard {
     meters: Meters,
+    console: Option<sink::Sink>,
     traces: Option<traces::Traces>,
     shipper: Option<shipper::Shipper>,
 }
 
 impl Guard {
-    /// The shipper's counters, to be registered among the process's metrics.
+    /// The counters of console and shipper, to be registered among the process's metrics.
     pub fn meters(&self) -> &Meters {
         &self.meters
     }
@@ -81,16 +99,32 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(traces) = self.traces.take() {
-            traces.shut_down();
+        let deadline = Instant::now() + FLUSH_MAX;
+        // All at once, and each until the same moment.
+        let traces = self.traces.take().map(|traces| traces.end(deadline));
+        if let Some(shipper) = &self.shipper {
+            shipper.end();
         }
-        if let Some(shipper) = self.shipper.take() {
-            shipper.shut_down();
+        if let Some(console) = &self.console {
+            console.flush(deadline);
+        }
+        if let Some(shipper) = &self.shipper {
+            shipper.ended(deadline);
+        }
+        if let Some(traces) = traces {
+            traces.ended(deadline);
         }
     }
 }
 
-/// Sets up logs and traces for this process, those of the `log` crate included.
+/// Waits until what was logged so far is on this process's console, `bound` at most: for code that is about to end the process.
+pub fn flush(bound: Duration) {
+    if let Some(console) = CONSOLE.get() {
+        console.flush(Instant::now() + bound);
+    }
+}
+
+/// Sets up logs and traces for this process, those of the `log` crate and panics included.
 ///
 /// # Errors
 /// See [`InitError`].
@@ -101,6 +135,11 @@ pub fn init(config: Config) -> Result<Guard, InitError> {
     // Fails where `log` is taken already; then its lines go to whoever took it.
     let _ = tracing_log::LogTracer::builder().with_max_level(tracing_log::log::LevelFilter::Info).init();
     opentelemetry::global::set_text_map_propagator(opentelemetry_sdk::propagation::TraceContextPropagator::new());
+    panics::install(guard.console.is_some() || guard.shipper.is_some());
+    if let Some(console) = &guard.console {
+        // Set once: a second `init` has failed above.
+        let _ = CONSOLE.set(console.clone());
+    }
     Ok(guard)
 }
 
@@ -113,7 +152,8 @@ pub fn build(config: &Config) -> Result<(Dispatch, Guard), InitError> {
     let meters = Meters::default();
     let (traces, spans) = traces::start(config)?;
     let mut layers: Vec<BoxLayer> = vec![spans];
-    layers.extend(console::layers(config)?);
+    let (lines, console) = console::layers(config, meters.console.clone())?;
+    layers.extend(lines);
     let mut shipper = None;
     if let Some(address) = &config.logstash {
         let started = shipper::Shipper::start(address, config.logstash_queue_max, meters.clone())?;
@@ -121,7 +161,10 @@ pub fn build(config: &Config) -> Result<(Dispatch, Guard), InitError> {
         shipper = Some(started);
     }
     let dispatch = Dispatch::new(Registry::default().with(layers).with(filter));
-    Ok((dispatch, Guard { meters, traces: Some(traces), shipper }))
+    if let Some(console) = &console {
+        console.tell_to(dispatch.downgrade());
+    }
+    Ok((dispatch, Guard { meters, console, traces: Some(traces), shipper }))
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -24,8 +23,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 const WRITE_MAX: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// How long the end of the process may wait for lines to be sent.
-const FLUSH_MAX: Duration = Duration::from_secs(2);
+/// For how long connections are still tried at the end of the process. The process itself waits no longer than `crate::FLUSH_MAX`: a
+/// connection that is being made, a write or a name that is being resolved may take seconds.
+const FLUSH_MAX: Duration = Duration::from_millis(250);
 /// How often the thread looks whether it should end.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -52,7 +52,8 @@ pub(crate) struct Shipper {
     queue: SyncSender<Vec<u8>>,
     meters: Meters,
     ending: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    /// Disconnected when the thread has ended.
+    alive: Receiver<()>,
 }
 
 impl Shipper {
@@ -69,22 +70,29 @@ impl Shipper {
             backoff: BACKOFF_MIN,
             end: None,
         };
-        let thread = std::thread::Builder::new()
+        let (lives, alive) = sync_channel(0);
+        std::thread::Builder::new()
             .name("log-shipper".to_owned())
-            .spawn(move || work.run())
+            .spawn(move || {
+                work.run();
+                drop(lives);
+            })
             .map_err(InitError::Thread)?;
-        Ok(Self { queue, meters, ending, thread })
+        Ok(Self { queue, meters, ending, alive })
     }
 
     pub(crate) fn sender(&self) -> Sender {
         Sender { queue: self.queue.clone(), meters: self.meters.clone() }
     }
 
-    /// Sends what is waiting, for a bounded time, and ends.
-    pub(crate) fn shut_down(self) {
+    /// Has what is waiting sent, and the thread end.
+    pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::Release);
-        // A panic in there has been reported by its hook; nobody is left to care.
-        let _ = self.thread.join();
+    }
+
+    /// Waits until the thread has ended, at most until `deadline`. It may sit in a write that does not return: then it is left behind.
+    pub(crate) fn ended(&self, deadline: Instant) {
+        let _timeout = self.alive.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 

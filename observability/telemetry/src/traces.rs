@@ -1,6 +1,10 @@
 //! Spans to a collector, by OTLP over gRPC.
 
-use std::{fmt, sync::mpsc, thread::JoinHandle, time::Duration};
+use std::{
+    fmt,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 use opentelemetry::{KeyValue, trace::TracerProvider as _};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
@@ -12,14 +16,14 @@ use opentelemetry_sdk::{
 use crate::{BoxLayer, Config, InitError};
 
 const EXPORT_MAX: Duration = Duration::from_secs(5);
-const SHUT_DOWN_MAX: Duration = Duration::from_secs(3);
 /// Spans waiting for export; about 1 KiB each. More are dropped.
 const QUEUE_MAX: usize = 8192;
 
 /// The provider, and the thread its connection lives on.
 pub(crate) struct Traces {
     provider: SdkTracerProvider,
-    runtime: Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<()>)>,
+    /// Ends the thread when it is dropped.
+    runtime: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
 impl fmt::Debug for Traces {
@@ -29,14 +33,29 @@ impl fmt::Debug for Traces {
 }
 
 impl Traces {
-    /// Sends what is waiting, for a bounded time, and ends.
-    pub(crate) fn shut_down(self) {
-        // Failing means that the collector did not take the last spans in time; nobody is left to tell.
-        let _ = self.provider.shutdown_with_timeout(SHUT_DOWN_MAX);
-        if let Some((stop, thread)) = self.runtime {
-            drop(stop);
-            let _ = thread.join();
+    /// Has what is waiting sent, until `deadline`, beside the caller: a collector may take its time, or a name that is being resolved.
+    pub(crate) fn end(self, deadline: Instant) -> Ending {
+        let (done, ended) = mpsc::sync_channel::<()>(0);
+        let Self { provider, runtime } = self;
+        let work = move || {
+            // Failing means that the collector did not take the last spans in time; nobody is left to tell.
+            let _ = provider.shutdown_with_timeout(deadline.saturating_duration_since(Instant::now()));
+            drop((runtime, done));
+        };
+        if let Err(error) = std::thread::Builder::new().name("otlp-end".to_owned()).spawn(work) {
+            tracing::warn!(%error, "the last spans cannot be sent");
         }
+        Ending(ended)
+    }
+}
+
+/// The end of tracing, under way.
+pub(crate) struct Ending(mpsc::Receiver<()>);
+
+impl Ending {
+    /// Waits for it, at most until `deadline`.
+    pub(crate) fn ended(&self, deadline: Instant) {
+        let _timeout = self.0.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -57,7 +76,7 @@ pub(crate) fn start(config: &Config) -> Result<(Traces, BoxLayer), InitError> {
         None => Sampler::AlwaysOff,
         Some(endpoint) => {
             // The exporter's connection lives on a runtime of its own: it must work while ours is busy, or ending.
-            let (handle, stop, thread) = start_runtime()?;
+            let (handle, stop) = start_runtime()?;
             let _entered = handle.enter();
             let exporter = SpanExporter::builder()
                 .with_tonic()
@@ -71,7 +90,7 @@ pub(crate) fn start(config: &Config) -> Result<(Traces, BoxLayer), InitError> {
                 .build();
             builder =
                 builder.with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batch).build());
-            runtime = Some((stop, thread));
+            runtime = Some(stop);
             Sampler::TraceIdRatioBased(config.sample_percent / 100.0)
         }
     };
@@ -84,20 +103,22 @@ pub(crate) fn start(config: &Config) -> Result<(Traces, BoxLayer), InitError> {
     Ok((Traces { provider, runtime }, Box::new(layer)))
 }
 
-type Started = (tokio::runtime::Handle, tokio::sync::oneshot::Sender<()>, JoinHandle<()>);
+type Started = (tokio::runtime::Handle, tokio::sync::oneshot::Sender<()>);
 
 fn start_runtime() -> Result<Started, InitError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(InitError::Thread)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (tell, told) = mpsc::channel();
-    let thread = std::thread::Builder::new()
+    std::thread::Builder::new()
         .name("otlp-export".to_owned())
         .spawn(move || {
             let _ = tell.send(runtime.handle().clone());
             // Ends when the other half is dropped.
             let _ = runtime.block_on(stopped);
+            // A name that is being resolved would otherwise be waited for.
+            runtime.shutdown_background();
         })
         .map_err(InitError::Thread)?;
     let handle = told.recv().map_err(|_| InitError::Thread(std::io::ErrorKind::BrokenPipe.into()))?;
-    Ok((handle, stop, thread))
+    Ok((handle, stop))
 }

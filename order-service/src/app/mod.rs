@@ -82,6 +82,9 @@ pub struct Settings {
     pub retry_after: Duration,
     /// How long one stream of changes may last.
     pub watch_max: Duration,
+    /// How long callers wait for sagas once the process stops. Then they hear that their order is accepted; cut off with the connection,
+    /// they would hear nothing.
+    pub stopping_wait: Duration,
 }
 
 impl Default for Settings {
@@ -94,6 +97,7 @@ impl Default for Settings {
             unwinding_grace: Duration::from_millis(300),
             retry_after: Duration::from_secs(2),
             watch_max: Duration::from_mins(10),
+            stopping_wait: Duration::from_secs(3),
         }
     }
 }

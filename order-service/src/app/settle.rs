@@ -2,6 +2,7 @@
 
 use amends_primitives::SagaId;
 use amends_sql::SqlError;
+use tokio::time::Instant;
 
 use super::{Core, Patience, in_time};
 use crate::{domain::Order, saga::Waited};
@@ -22,7 +23,7 @@ impl Core {
     pub(super) async fn settle(&self, saga: SagaId, order: Order, patience: Patience) -> Result<Settled, SqlError> {
         let id = order.head.id;
         let read_until = patience.settle_until.max(patience.accept_until);
-        match self.sagas.wait(saga, patience.settle_until, self.settings.unwinding_grace).await {
+        match self.wait(saga, patience.settle_until).await {
             // The saga's end and the order's change are one commit, so what is read now is the end.
             Waited::Finished(_) => {
                 let order = in_time(read_until, self.store.order(id)).await?;
@@ -30,6 +31,21 @@ impl Core {
             }
             Waited::Stuck => Ok(Settled::Stuck),
             Waited::Running(status) => Ok(Settled::NotYet(order, status)),
+        }
+    }
+
+    /// Waits for the saga, but not for long once the process stops: it goes on without us, and its caller can ask for the order later.
+    async fn wait(&self, saga: SagaId, until: Instant) -> Waited {
+        let stopping = self.shutdown.stopping();
+        let cut_short = async {
+            stopping.cancelled().await;
+            tokio::time::sleep(self.settings.stopping_wait).await;
+        };
+        let grace = self.settings.unwinding_grace;
+        tokio::select! {
+            waited = self.sagas.wait(saga, until, grace) => waited,
+            // Where it is by now.
+            () = cut_short => self.sagas.wait(saga, Instant::now(), grace).await,
         }
     }
 }

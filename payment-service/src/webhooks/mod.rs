@@ -54,7 +54,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(30);
 /// After a failure of the store, before it is asked again.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How long attempts in flight may take to end at shutdown. What is cut is sent again once its lease ends.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
+const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 struct Endpoint {
     target: Target,

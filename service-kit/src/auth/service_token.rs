@@ -232,16 +232,21 @@ impl ServiceToken {
         let form = [("grant_type", "client_credentials"), ("scope", config.scope.as_str())];
         let mut headers = axum::http::HeaderMap::new();
         context::inject(&mut headers);
-        let mut response = self
+        let request = self
             .0
             .client
             .post(format!("{}/oauth2/token", config.identity_url.trim_end_matches('/')))
             .basic_auth(form_encode(&config.client_id), Some(form_encode(config.client_secret.expose_secret())))
             .headers(headers)
-            .form(&form)
-            .send()
-            .await
-            .map_err(unavailable)?;
+            .form(&form);
+        // A connection that is kept may be one that the issuer is closing. Asking twice is harmless: the first token, if there is one, is
+        // not used.
+        let again = request.try_clone();
+        let mut response = match (request.send().await, again) {
+            (Err(error), Some(again)) if !error.is_timeout() && !error.is_connect() => again.send().await,
+            (sent, _) => sent,
+        }
+        .map_err(unavailable)?;
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unavailable)? {

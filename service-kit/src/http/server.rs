@@ -15,7 +15,16 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Layer as _;
 
+use super::drain::DrainLayer;
 use crate::{faults::Hangup, shutdown::Shutdown};
+
+/// For so long after the start of shutdown a connection over HTTP/1 that is idle may still bring a request, which is answered and told to
+/// close. Closed at once, it would meet requests that are on their way, whose callers cannot know whether they were received. HTTP/2 needs
+/// no such time: its GOAWAY says which requests were.
+pub const LAST_CALL: Duration = Duration::from_millis(300);
+/// For so long an answer may take to be written, when nothing else is left to do: kernels take it in microseconds, unless its reader does
+/// not read.
+const LAST_WRITE_MAX: Duration = Duration::from_millis(250);
 
 /// What a listener allows its callers.
 #[derive(Debug, Clone, Copy)]
@@ -28,8 +37,10 @@ pub struct Limits {
     pub header_read_max: Duration,
     /// Bytes of all headers of one request.
     pub header_bytes_max: u32,
-    /// How long requests may take to end once shutdown has begun.
+    /// How long requests may take to end once shutdown has begun. Twice what a caller of ours waits by default.
     pub drain_max: Duration,
+    /// How long a connection over HTTP/1 that is idle may still bring a request once shutdown has begun.
+    pub last_call: Duration,
     /// Only HTTP/2 with prior knowledge, as gRPC has it.
     pub http2_only: bool,
 }
@@ -42,6 +53,7 @@ impl Default for Limits {
             header_read_max: Duration::from_secs(15),
             header_bytes_max: 32 * 1024,
             drain_max: Duration::from_secs(10),
+            last_call: LAST_CALL,
             http2_only: false,
         }
     }
@@ -57,6 +69,10 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) ->
 
 /// Serves until shutdown; then accepts nobody, lets requests end within `drain_max`, and cuts the rest.
 ///
+/// Nobody loses a request: connections that wait to be accepted are, answers over HTTP/1 say that they are the last on their connection,
+/// idle connections get a last call, and HTTP/2 says GOAWAY. Streams of gRPC are ended. Once no request is left, connections are cut
+/// however quiet their other side is.
+///
 /// # Errors
 /// Never at present: a listener that fails to accept waits a little and tries again.
 pub async fn serve_with(listener: TcpListener, router: Router, limits: Limits, shutdown: Shutdown) -> io::Result<()> {
@@ -64,18 +80,49 @@ pub async fn serve_with(listener: TcpListener, router: Router, limits: Limits, s
     let cut = CancellationToken::new();
     let connections = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(limits.connections_max));
-    loop {
-        let Some((stream, permit)) = accept(&listener, &permits, &stop).await else { break };
-        connections.spawn(connection(stream, router.clone(), limits, stop.clone(), cut.clone(), permit));
+    let drain = DrainLayer::new(stop.clone(), shutdown.stopping());
+    // Those who call a stage have closed before it; and HTTP/2 alone needs no last call.
+    let last_call = if shutdown.is_stage() || limits.http2_only { Duration::ZERO } else { limits.last_call };
+    let ends = Ends { stop: stop.clone(), last_call, cut: cut.clone() };
+    let serve = |stream, permit| {
+        let (router, drain, ends) = (router.clone(), drain.clone(), ends.clone());
+        connections.spawn(connection(stream, router, drain, limits, ends, permit));
+    };
+    while let Some((stream, permit)) = accept(&listener, &permits, &stop).await {
+        serve(stream, permit);
     }
-    drop(listener); // a new caller is refused at once, and finds another replica
+    // The kernel has made these connections already, and their callers may have sent requests.
+    accept_waiting(listener, &permits, serve);
     connections.close();
-    if tokio::time::timeout(limits.drain_max, connections.wait()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "requests did not end in time; cutting them");
-        cut.cancel();
-        connections.wait().await;
+    let all_closed = tokio::time::timeout(limits.drain_max, async {
+        let last_answer = async {
+            tokio::time::sleep(last_call).await;
+            drain.all_answered().await;
+            tokio::time::sleep(LAST_WRITE_MAX).await;
+        };
+        tokio::select! {
+            () = connections.wait() => {}
+            () = last_answer => {}
+        }
+    });
+    if all_closed.await.is_err() && drain.in_flight() > 0 {
+        tracing::warn!(requests = drain.in_flight(), "requests did not end in time; cutting them");
     }
+    cut.cancel();
+    connections.wait().await;
     Ok(())
+}
+
+/// Takes what waits in the listener's queue, then closes it: a new caller is refused at once, and finds another replica.
+fn accept_waiting(listener: TcpListener, permits: &Arc<Semaphore>, serve: impl Fn(TcpStream, OwnedSemaphorePermit)) {
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok(permit) = Arc::clone(permits).try_acquire_owned()
+        && let Ok((stream, _)) = listener.accept()
+        && stream.set_nonblocking(true).is_ok()
+        && let Ok(stream) = TcpStream::from_std(stream)
+    {
+        serve(stream, permit);
+    }
 }
 
 /// The next connection; `None` when it is time to stop.
@@ -104,12 +151,21 @@ async fn accept(
     }
 }
 
+/// How a connection ends.
+#[derive(Clone)]
+struct Ends {
+    stop: CancellationToken,
+    /// For so long after `stop` it may still bring a request, if it is idle.
+    last_call: Duration,
+    cut: CancellationToken,
+}
+
 async fn connection(
     stream: TcpStream,
     router: Router,
+    drain: DrainLayer,
     limits: Limits,
-    stop: CancellationToken,
-    cut: CancellationToken,
+    ends: Ends,
     _permit: OwnedSemaphorePermit,
 ) {
     // Answers are written whole; waiting to fill a segment only delays them.
@@ -117,7 +173,7 @@ async fn connection(
     // Handlers may ask who connected; a connection without an address is gone already.
     let Ok(peer) = stream.peer_addr() else { return };
     let hangup = Hangup::default();
-    let service = Extension(ConnectInfo(peer)).layer(Extension(hangup.clone()).layer(router));
+    let service = drain.layer(Extension(ConnectInfo(peer)).layer(Extension(hangup.clone()).layer(router)));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -134,12 +190,18 @@ async fn connection(
     let builder = if limits.http2_only { builder.http2_only() } else { builder };
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
+    let Ends { stop, last_call, cut } = ends;
+    let last_call = async {
+        stop.cancelled().await;
+        tokio::time::sleep(last_call).await;
+    };
     let result = tokio::select! {
         // First of all: what was answered in the same moment must not get out.
         biased;
         () = hangup.pulled() => return,
         result = connection.as_mut() => result,
-        () = stop.cancelled() => {
+        () = cut.cancelled() => return,
+        () = last_call => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 result = connection.as_mut() => result,

@@ -201,6 +201,125 @@ async fn a_request_that_does_not_end_is_cut() {
     assert!(request.await.unwrap().is_err());
 }
 
+/// Reads one answer without a body's end: until `done` is part of it, or the connection is over.
+async fn read_until(stream: &mut TcpStream, done: &str) -> String {
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains(done) {
+        if stream.read_buf(&mut answer).await.unwrap_or(0) == 0 {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+const KEPT: &[u8] = b"GET /items/a HTTP/1.1\r\nhost: x\r\n\r\n";
+
+#[tokio::test]
+async fn a_request_on_an_idle_connection_is_answered_while_closing() {
+    let hour = Duration::from_hours(1);
+    let served = Served::with(routes(), Limits { last_call: hour, drain_max: hour, ..Limits::default() }).await;
+    let mut kept = TcpStream::connect(served.address).await.unwrap();
+    kept.write_all(KEPT).await.unwrap();
+    assert!(!read_until(&mut kept, "an item").await.contains("connection: close"));
+    served.runtime.shutdown.trigger();
+    while TcpStream::connect(served.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    // It was on its way already.
+    kept.write_all(KEPT).await.unwrap();
+    let answer = read_until(&mut kept, "an item").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(read_until(&mut kept, "never").await, "", "and that was the last");
+    served.serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_waits_to_be_accepted_is_served() {
+    let (router, runs, go) = gated();
+    let served = Served::with(router, Limits { connections_max: 2, ..Limits::default() }).await;
+    let mut first = TcpStream::connect(served.address).await.unwrap();
+    first.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    runs.notified().await;
+    // Nothing is awaited between these two lines, so the listener has not seen the connection that the kernel has made.
+    let waiting = std::net::TcpStream::connect(served.address).unwrap();
+    served.runtime.shutdown.trigger();
+    waiting.set_nonblocking(true).unwrap();
+    let mut waiting = TcpStream::from_std(waiting).unwrap();
+    waiting.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    runs.notified().await;
+    go.notify_waiters();
+    for stream in [&mut first, &mut waiting] {
+        assert!(read_until(stream, "done").await.starts_with("HTTP/1.1 200"));
+    }
+    served.serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn quiet_callers_do_not_hold_the_end() {
+    // Would be cut after an hour only.
+    let served = Served::with(routes(), Limits { drain_max: Duration::from_hours(1), ..Limits::default() }).await;
+    // A head that is never completed, and an HTTP/2 connection whose caller neither reads nor answers pings.
+    let mut half = TcpStream::connect(served.address).await.unwrap();
+    half.write_all(b"GET /items/a HTTP/1.1\r\n").await.unwrap();
+    let mut deaf = TcpStream::connect(served.address).await.unwrap();
+    deaf.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00").await.unwrap();
+    served.get("/items/a").await;
+    served.runtime.shutdown.trigger();
+    tokio::time::timeout(Duration::from_secs(20), served.serving).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_endless_grpc_stream_is_ended_at_shutdown() {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    let runtime = Runtime::for_testing();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let limits = Limits { drain_max: Duration::from_hours(1), ..Limits::default() };
+    let serving = tokio::spawn(crate::grpc::Server::new("test-service", &runtime).limits(limits).serve(listener));
+    let channel = tonic::transport::Channel::from_shared(url).unwrap().connect().await.unwrap();
+    let mut client = HealthClient::new(channel);
+    let mut watching = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watching.message().await.unwrap().unwrap().status, 1);
+    runtime.shutdown.trigger();
+    let ended = async {
+        loop {
+            // It may say that the service is not serving any more before it ends.
+            match watching.message().await {
+                Ok(Some(_)) => {}
+                ended => return ended,
+            }
+        }
+    };
+    let status = tokio::time::timeout(Duration::from_secs(20), ended).await.expect("it ends").unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+    assert_eq!(crate::status::refusal_reason(&status).unwrap().reason, "OVERLOADED");
+    tokio::time::timeout(Duration::from_secs(20), serving).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stage_ends_its_streams_when_the_process_stops() {
+    let process = Shutdown::new();
+    let stage = process.stage();
+    let router = Router::new().route(
+        "/stream",
+        get(|| async {
+            let body = axum::body::Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+            ([("content-type", "application/grpc")], body)
+        }),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/stream", listener.local_addr().unwrap());
+    let serving = tokio::spawn(serve(listener, router, stage.clone()));
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let answer = client.get(&url).send().await.unwrap();
+    process.trigger();
+    let rest = tokio::time::timeout(Duration::from_secs(20), answer.bytes()).await.expect("it ends");
+    assert_eq!(rest.unwrap().len(), 0);
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 200, "it is not its turn to close");
+    stage.trigger();
+    serving.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn the_admin_listener_tells_how_we_are() {
     let runtime = Runtime::for_testing();
