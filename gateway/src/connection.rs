@@ -56,6 +56,8 @@ const TURNED_AWAY_PER_ADDRESS_MAX: usize = 16;
 const LINGER_MAX: Duration = Duration::from_secs(2);
 /// For so long an answer may take to be written at shutdown, and its connection to close, when nothing else is left to do.
 const LAST_WRITE_MAX: Duration = Duration::from_millis(500);
+/// How long GOAWAY may take to leave.
+const GOAWAY_MAX: Duration = Duration::from_millis(100);
 /// Requests on one HTTP/1 connection before it is closed, so that callers spread over new replicas in time.
 const REQUESTS_PER_CONNECTION_MAX: u32 = 10_000;
 
@@ -252,12 +254,20 @@ impl Front {
         let (tell, told_here) = tokio::sync::watch::channel(*shutdown.borrow());
         let served = self.app.process_new(Box::new(stream), &told_here);
         tokio::pin!(served);
-        tokio::select! {
+        let gives_way = tokio::select! {
             _ = &mut served => return,
-            () = told(&mut shutdown) => {}
-            () = member.gives_way() => {}
-        }
+            () = told(&mut shutdown) => false,
+            () = member.gives_way() => true,
+        };
         let _ = tell.send(true);
+        // Its place is another's already, and its caller need not answer GOAWAY: cut it as soon as no answer would be lost.
+        while gives_way {
+            tokio::select! {
+                _ = &mut served => return,
+                () = tokio::time::sleep(GOAWAY_MAX), if !member.is_busy() => return,
+                () = tokio::time::sleep(LINGER_MAX) => {}
+            }
+        }
         served.await;
     }
 

@@ -94,9 +94,7 @@ impl Inside {
     /// Takes the connection out that has been idle longest, and at least so long.
     fn idlest(&mut self, network: IpAddr, at_least: Duration) -> Option<Arc<Member>> {
         let members = self.by_address.get(&network)?;
-        let is_idle = |member: &&Arc<Member>| {
-            member.busy.load(Ordering::Acquire) == 0 && member.idle_since.lock().elapsed() >= at_least
-        };
+        let is_idle = |member: &&Arc<Member>| !member.is_busy() && member.idle_since.lock().elapsed() >= at_least;
         let idle = members.iter().filter(is_idle);
         let idlest = Arc::clone(idle.min_by_key(|member| *member.idle_since.lock())?);
         self.remove(network, &idlest);
@@ -124,6 +122,11 @@ impl Member {
     pub(crate) fn busy(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::AcqRel);
         Busy(Arc::clone(self))
+    }
+
+    /// Whether an answer is being prepared.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire) > 0
     }
 
     /// Waits until another connection needs the place more.

@@ -106,6 +106,20 @@ async fn idle_http2_connections_give_way_too() {
 }
 
 #[tokio::test]
+async fn an_http2_connection_that_ignores_goaway_is_cut() {
+    let world = World::with(|config| config.limits.connections_per_address = 1).await;
+    let mut silent = world.connect().await;
+    // The preface, empty SETTINGS, and from then on nothing, not even an answer to a PING.
+    silent.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    until(async || world.metric("gateway_connections", &[]) == Some(1.0)).await;
+    let mut newcomer = world.connect().await;
+    newcomer.send(HEALTHY).await;
+    assert_eq!(parse(&newcomer.read_answer().await).0, 200);
+    assert!(!silent.read_to_end().await.is_empty());
+    until(async || world.metric("gateway_connections", &[]) == Some(1.0)).await;
+}
+
+#[tokio::test]
 async fn busy_connections_stay_and_another_address_gets_in() {
     let world = World::with(|config| config.limits.connections_per_address = 2).await;
     let token = world.token("orders:read");
