@@ -23,6 +23,16 @@ pub(crate) use servers::planted_on_servers_it_is_found;
 
 /// Orders placed at once: as many as a caller may.
 const AT_ONCE: usize = 8;
+/// Audits of one busy store.
+const BUSY_AUDITS: usize = 5;
+/// What is bought meanwhile: orders that are confirmed, declined, in doubt, and refused when they are paid.
+const BUSY: [(&str, &str); 5] = [
+    ("case-cancel", "pm_ok"),
+    ("case-declined", "pm_declined"),
+    ("case-confirmed", "pm_flaky"),
+    (amends::catalogue::REFUSED_AT_PIVOT, "pm_ok"),
+    ("case-confirmed", "pm_timeout"),
+];
 /// As many as are planted in.
 const CONFIRMED: usize = 40;
 const DECLINED: usize = 6;
@@ -69,6 +79,43 @@ pub(crate) async fn every_planted_discrepancy_is_found(platform: &mut Platform) 
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
+}
+
+/// Audits of stores that orders are being placed and cancelled in, one after the other: what is merely on its way is no discrepancy.
+pub(crate) async fn nothing_is_found_while_orders_are_placed(platform: &Platform) -> Result<()> {
+    let demo = platform.demo().await?;
+    let audits = async {
+        for round in 0..BUSY_AUDITS {
+            platform.amends(&["audit"]).await?.map_err(|report| anyhow::anyhow!("round {round}: {report}"))?;
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    let buyer = async |number: usize| {
+        let (sku, method) = BUSY[number % BUSY.len()];
+        let placed = demo.place(&key(), &amends::client::order_of(sku, 1, method)).await?;
+        if placed.status == 201 && number % 2 == 0 {
+            demo.post(&format!("/v1/orders/{}/cancel", placed.text("/id"))).await?;
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    let mut buyers = std::pin::pin!(stream::iter(0..).map(buyer).buffer_unordered(AT_ONCE));
+    let mut audits = std::pin::pin!(audits);
+    let mut placed = 0;
+    loop {
+        tokio::select! {
+            audited = &mut audits => {
+                audited?;
+                ensure!(placed > 0, "no order was placed meanwhile");
+                break;
+            }
+            Some(bought) = buyers.next() => {
+                bought?;
+                placed += 1;
+            }
+        }
+    }
+    platform.settled().await?;
+    platform.audit().await
 }
 
 /// Nothing is wrong, but not everything could be checked: that is said, and is not success, unless it is asked for.

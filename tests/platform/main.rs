@@ -138,6 +138,21 @@ async fn an_audit_finds_what_was_planted_on_servers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_audit_of_busy_stores_is_silent() {
+    let platform = Platform::embedded().await.unwrap();
+    audit::nothing_is_found_while_orders_are_placed(&platform).await.unwrap();
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_audit_of_busy_servers_is_silent() {
+    if let Some(platform) = Platform::distributed().await.unwrap() {
+        audit::nothing_is_found_while_orders_are_placed(&platform).await.unwrap();
+        platform.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_buyers_embedded() {
     let platform = Platform::embedded_with(rush::settings()).await.unwrap();
     rush::a_thousand_buyers_get_a_hundred_items(&platform).await.unwrap();
