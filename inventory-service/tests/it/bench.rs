@@ -15,7 +15,8 @@ use amends_sql::{Database, Options};
 use inventory_service::{
     domain::{Item, Line, NewItem, Quantity, Reservation, Sku, State},
     store::{
-        Answer, CloseCommit, Commit, Expire, Expired, PutItem, Release, Released, Reserve, Restock, StepKey, Store,
+        Answer, CloseCommit, Commit, Expire, Expired, PutItem, Rebase, Release, Released, Reserve, Restock, StepKey,
+        Store,
     },
 };
 use saga_engine::participant::ActionKey;
@@ -210,6 +211,10 @@ impl Bench {
     pub(crate) async fn restock(&self, saga: u64, reservation: ReservationId) -> Answer<Reservation> {
         let key = StepKey::try_new(key(saga, "restock"), &[3; 32]).unwrap();
         self.store.run(Restock { key, reservation, now: self.now() }).await.unwrap()
+    }
+
+    pub(crate) async fn rebase(&self, limit: u32) -> u64 {
+        self.store.run(Rebase { now: self.now(), limit }).await.unwrap()
     }
 
     pub(crate) async fn expire(&self, limit: u32) -> Expired {

@@ -38,6 +38,8 @@ on_every_backend! {
     committing_after_expiry_is_refused
     committing_before_the_sweeper_still_sees_the_time
     the_sweeper_takes_bounded_batches
+    holds_of_a_clock_that_was_set_back_end_as_if_made_now
+    holds_of_a_clock_a_little_ahead_are_left_alone
     closing_a_commit_keeps_it_out
     a_fault_refuses_the_commit_and_expires_the_reservation
     restocking_happens_once
@@ -365,6 +367,32 @@ async fn the_sweeper_takes_bounded_batches(bench: Arc<Bench>) {
     assert_eq!(batches, [4, 4, 2]);
     assert_eq!((bench.stock("tea").await, bench.stock("mug").await), ((100, 0), (100, 0)));
     assert_eq!(bench.store.next_expiry().await.unwrap(), None);
+}
+
+async fn holds_of_a_clock_that_was_set_back_end_as_if_made_now(bench: Arc<Bench>) {
+    bench.put("tea", 100).await;
+    for saga in 0..3 {
+        bench.reserve(saga, &[("tea", 2)]).await.unwrap();
+    }
+    let sold = bench.reserve(3, &[("tea", 1)]).await.unwrap();
+    bench.commit(3, sold.id).await.unwrap();
+    bench.clock.step_back(Duration::from_hours(1));
+    bench.reserve(4, &[("tea", 5)]).await.unwrap();
+    assert_eq!((bench.rebase(2).await, bench.rebase(2).await, bench.rebase(2).await), (2, 1, 0));
+    assert_eq!(bench.store.next_expiry().await.unwrap(), Some(bench.now() + HOLD));
+    assert_eq!(bench.expire(10).await.count, 0);
+    bench.clock.advance(HOLD);
+    assert_eq!(bench.expire(10).await.count, 4);
+    assert_eq!(bench.state(sold.id).await, State::Committed);
+}
+
+async fn holds_of_a_clock_a_little_ahead_are_left_alone(bench: Arc<Bench>) {
+    bench.put("tea", 100).await;
+    let ahead = bench.reserve(1, &[("tea", 2)]).await.unwrap();
+    bench.clock.step_back(Duration::from_mins(4));
+    assert_eq!(bench.rebase(10).await, 0, "it may be another replica's clock");
+    let found = bench.store.reservation(ahead.id).await.unwrap().unwrap();
+    assert_eq!(found.expires_at, ahead.expires_at);
 }
 
 async fn sweepers_and_buyers_at_once_agree(bench: Arc<Bench>) {
