@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 
 use sqlx::{Any, AnyPool, Executor, any::AnyPoolOptions};
 
-use crate::SqlError;
+use crate::{SqlError, claim::Slot};
 
 /// An open transaction. Dropping it rolls back.
 pub type Tx = sqlx::Transaction<'static, Any>;
@@ -82,6 +82,7 @@ pub struct Database {
     writer: AnyPool,
     reader: AnyPool,
     bound: Duration,
+    claimed: Slot,
 }
 
 impl Database {
@@ -116,7 +117,13 @@ impl Database {
                 (shared.clone(), shared)
             }
         };
-        Ok(Self { dialect, writer, reader, bound: options.acquire_timeout + options.statement_timeout })
+        Ok(Self {
+            dialect,
+            writer,
+            reader,
+            bound: options.acquire_timeout + options.statement_timeout,
+            claimed: Slot::default(),
+        })
     }
 
     /// Which database this is.
@@ -173,10 +180,15 @@ impl Database {
         .await
     }
 
-    /// Closes the pools after their calls in flight.
+    /// Closes the pools after their calls in flight, and gives back the [claim](Self::claim).
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
+        self.claimed.release().await;
+    }
+
+    pub(crate) const fn claimed(&self) -> &Slot {
+        &self.claimed
     }
 }
 

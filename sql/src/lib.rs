@@ -5,8 +5,10 @@
 //!
 //! Must not know: any table, any service.
 
+pub mod claim;
 mod database;
 mod error;
+pub mod lock;
 mod migrate;
 
 pub use database::{Database, Dialect, Options, Tx};

@@ -52,7 +52,10 @@ impl Database {
         migrator.run_direct(None, &mut *connection, false).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => SqlError::from(error),
             other => SqlError::Migration(other),
-        })
+        })?;
+        drop(connection);
+        self.claimed().promise().await;
+        Ok(())
     }
 
     /// As [`migrate`](Self::migrate), but waits up to `patience` for a database that is still starting.
