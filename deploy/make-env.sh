@@ -9,7 +9,9 @@ fi
 # Letters and digits only: these travel in URLs and in JSON.
 secret() { openssl rand -hex 24; }
 umask 077
-cat >.env <<END
+# Whole or not at all: a file that was cut off would be kept for good.
+trap 'rm -f .env.draft' EXIT
+cat >.env.draft <<END
 POSTGRES_PASSWORD=$(secret)
 POSTGRES_ORDER_PASSWORD=$(secret)
 POSTGRES_INVENTORY_PASSWORD=$(secret)
@@ -22,4 +24,5 @@ ACQUIRER_SECRET=$(secret)
 DEMO_PASSWORD=$(openssl rand -hex 8)
 GRAFANA_PASSWORD=$(openssl rand -hex 8)
 END
+mv .env.draft .env
 echo "deploy/.env is written; the demo user's password is DEMO_PASSWORD in it"

@@ -50,6 +50,7 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
     let faults = runtime.faults.install("acquirer", config.faults.clone(), faults::check)?;
     let ledger = SqlLedger::open(&config.database.url, &config.options(), Arc::clone(&runtime.clock))
         .context("acquirer.database.url")?;
+    ledger.claim(&config.database.url).await.context("acquirer.database.url")?;
     ledger.migrate().await.context("the acquirer's ledger cannot be brought up to date")?;
     let acquirer = Acquirer::new(Arc::new(ledger.clone()), config.rules()).declining_also(faults.clone());
     let listener = TcpListener::bind(config.http.listen)

@@ -1,21 +1,19 @@
-//! The command line of `amends`.
+//! The command line of `amends`: which commands there are. What each does with its arguments is in the folder, a file for commands of
+//! one kind.
 
-use std::{
-    ffi::OsString,
-    io::Write,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+mod args;
+mod keep;
+mod look;
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use secrecy::SecretString;
-use service_kit::{config::Sources, main::run_service_from};
+use service_kit::main::run_service_from;
 
-use crate::{
-    audit::{self, progress::Progress},
-    demo, embedded, migrate, saga, settings, stores, up, webhook,
-};
+use self::args::{ConfigArgs, Data, Rest};
+use crate::{demo, saga, settings, up, webhook};
 
 /// Orders and payments that make amends: a gateway, a token service and a durable saga over stock and payments.
 #[derive(Parser)]
@@ -102,47 +100,71 @@ enum Command {
         #[command(subcommand)]
         verb: webhook::Verb,
     },
+    /// Copy all stores and secrets as of one moment, also while they are served, and audit the copy
+    Backup {
+        #[command(flatten)]
+        data: Data,
+        /// The folder for the backup; made, or empty
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Put a backup into a data directory that no server has
+    Restore {
+        /// Where the restored shop goes
+        #[arg(long, value_name = "DIR", env = "AMENDS_DATA_DIR", default_value = "data")]
+        data_dir: PathBuf,
+        /// The folder of the backup
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// Move a shop that is in the data directory aside
+        #[arg(long)]
+        replace: bool,
+        /// Restore also what the audit finds discrepancies in
+        #[arg(long)]
+        unbalanced: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Take stores that lack their -wal files as they are, after everything else has been tried
+    Accept {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// For development: remove everything a data directory holds, or with --distributed empty the configured stores
+    Reset {
+        #[command(flatten)]
+        data: Data,
+        /// Confirm, in a script: the names that the command would ask for
+        #[arg(long, value_name = "NAMES")]
+        yes_delete: Option<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Find what is wrong with the stores, the machine and the configuration, and say what to type
+    Doctor {
+        #[command(flatten)]
+        data: Data,
+        /// Check every page and index of the stores, however long that takes
+        #[arg(long)]
+        full: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
     /// Print every configuration key with its default, as TOML
     Config,
-}
-
-#[derive(Args)]
-struct Data {
-    /// Where the embedded stores and secrets are
-    #[arg(long, global = true, value_name = "DIR", env = "AMENDS_DATA_DIR", default_value = "data")]
-    data_dir: PathBuf,
-    /// Use the stores that the configuration names, not those of the data directory
-    #[arg(long, global = true)]
-    distributed: bool,
-}
-
-#[derive(Args)]
-struct ConfigArgs {
-    /// A TOML file
-    #[arg(long, global = true, value_name = "FILE", env = "AMENDS_CONFIG")]
-    config: Option<PathBuf>,
-    /// Set one key, for example gateway.listen=127.0.0.1:0; may be repeated
-    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
-    sets: Vec<(String, String)>,
-}
-
-/// Handed on to the service as they are.
-#[derive(Args)]
-struct Rest {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _args: Vec<OsString>,
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    text.split_once('=')
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .ok_or_else(|| "must be KEY=VALUE".to_owned())
-}
-
-impl ConfigArgs {
-    fn into_sources(self) -> Sources {
-        Sources::from_process(self.config, self.sets)
-    }
 }
 
 /// Runs the program.
@@ -168,10 +190,20 @@ pub fn main() -> ExitCode {
                 .map(|()| ExitCode::SUCCESS)
         }
         Command::Demo => block_on(demo::demo()).map(|()| ExitCode::SUCCESS),
-        Command::Migrate { data, config } => block_on(run_migrate(&data, config)).map(|()| ExitCode::SUCCESS),
-        Command::Audit { data, without_bank, json, config } => block_on(run_audit(&data, config, without_bank, json)),
-        Command::Saga { data, json, config, verb } => block_on(run_saga(&data, config, verb, json)),
-        Command::Webhook { data, json, config, verb } => block_on(run_webhook(&data, config, verb, json)),
+        Command::Migrate { data, config } => block_on(keep::migrate(&data, config)).map(|()| ExitCode::SUCCESS),
+        Command::Audit { data, without_bank, json, config } => {
+            block_on(look::audit(&data, config, without_bank, json))
+        }
+        Command::Saga { data, json, config, verb } => block_on(look::saga(&data, config, verb, json)),
+        Command::Webhook { data, json, config, verb } => block_on(look::webhook(&data, config, verb, json)),
+        Command::Backup { data, to, json, config } => block_on(keep::backup(&data, config, &to, json)),
+        Command::Restore { data_dir, from, replace, unbalanced, json, config } => {
+            let allowed = crate::backup::restore::Allowed { replace, unbalanced };
+            block_on(keep::restore(&data_dir, config, &from, allowed, json))
+        }
+        Command::Accept { data, config } => block_on(keep::accept(&data, config)),
+        Command::Reset { data, yes_delete, config } => block_on(keep::reset(&data, config, yes_delete)),
+        Command::Doctor { data, full, json, config } => block_on(look::doctor(&data, config, full, json)),
         Command::Config => print(&settings::defaults()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -179,53 +211,6 @@ pub fn main() -> ExitCode {
         amends_telemetry::stderr::tell(&format!("amends: {error:#}"));
         ExitCode::FAILURE
     })
-}
-
-async fn run_migrate(data: &Data, config: ConfigArgs) -> anyhow::Result<()> {
-    let mut sources = config.into_sources();
-    if !data.distributed {
-        private_dir(&data.data_dir)?;
-        embedded::base(&data.data_dir, &mut sources, demo_password())?;
-    }
-    migrate::migrate(&sources).await
-}
-
-async fn run_audit(data: &Data, config: ConfigArgs, without_bank: bool, json: bool) -> anyhow::Result<ExitCode> {
-    let mut books = stores::open(&of_existing(data, config)?).await?;
-    if without_bank {
-        books.bank = audit::bank::Source::LeftOut("--without-bank was given".to_owned());
-    }
-    let report = audit::run(&books, &mut Progress::on_terminal()).await?;
-    print(&if json { format!("{:#}\n", report.to_json()) } else { report.to_text() })?;
-    Ok(report.exit_code())
-}
-
-async fn run_saga(data: &Data, config: ConfigArgs, verb: saga::Verb, json: bool) -> anyhow::Result<ExitCode> {
-    let told = saga::run(&*stores::open_journal(&of_existing(data, config)?)?, verb, json).await?;
-    print(&told.text)?;
-    Ok(told.code)
-}
-
-async fn run_webhook(data: &Data, config: ConfigArgs, verb: webhook::Verb, json: bool) -> anyhow::Result<ExitCode> {
-    let (store, configured) = stores::open_webhooks(&of_existing(data, config)?).await?;
-    let told = webhook::run(&*store, &configured, verb, json).await?;
-    print(&told.text)?;
-    Ok(told.code)
-}
-
-/// Where existing data is. A tool that looks makes nothing, not even secrets.
-fn of_existing(data: &Data, config: ConfigArgs) -> anyhow::Result<Sources> {
-    let mut sources = config.into_sources();
-    if !data.distributed {
-        let dir = &data.data_dir;
-        anyhow::ensure!(
-            embedded::secrets_file(dir).exists(),
-            "{} holds no data: name the directory with --data-dir",
-            dir.display()
-        );
-        embedded::base(dir, &mut sources, None)?;
-    }
-    Ok(sources)
 }
 
 fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -246,13 +231,4 @@ fn print(text: &str) -> anyhow::Result<()> {
 #[expect(clippy::disallowed_methods, reason = "a secret of the demo alone, which no section holds")]
 fn demo_password() -> Option<SecretString> {
     std::env::var("AMENDS_DEMO_PASSWORD").ok().filter(|password| !password.is_empty()).map(Into::into)
-}
-
-/// Makes a directory for data that only its owner can enter.
-pub(crate) fn private_dir(dir: &Path) -> anyhow::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).with_context(|| format!("cannot make {}", dir.display()))
 }

@@ -5,12 +5,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
 pub mod audit;
+pub mod backup;
 pub mod catalogue;
 pub mod cli;
 pub mod client;
+pub mod data_dir;
 pub mod demo;
+pub mod doctor;
 pub mod embedded;
 pub mod migrate;
+pub mod reset;
 pub mod saga;
 pub mod settings;
 pub mod stores;

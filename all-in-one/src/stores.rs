@@ -1,8 +1,12 @@
 //! Where the stores are, and how tools open them: by the same configuration keys as the services.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use amends_sql::{Database, Options, sqlite_url};
+use amends_sql::{Database, Options, claim::sqlite_file, sqlite_url};
 use anyhow::Context as _;
 use inventory_service::store::Store as InventoryStore;
 use order_service::saga::Journal;
@@ -10,7 +14,7 @@ use payment_service::{
     OpenedStore, config::ProcessorKind, processor::http::statement::Statement, store::webhooks::WebhookStore,
     webhooks::config::WebhooksConfig,
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use service_kit::config::{Sources, load_from};
 
@@ -19,19 +23,82 @@ use crate::audit::{
     books::{Books, Kept},
 };
 
+/// A store of a shop, in the order in which locks on several are taken: always this one, so that two that do cannot wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    /// Orders and their sagas.
+    Order,
+    /// Payments, and the books of the simulated acquirer.
+    Payment,
+    /// Stock and reservations.
+    Inventory,
+    /// Users, clients, keys, sessions.
+    Identity,
+}
+
+impl Name {
+    /// Every store.
+    pub const ALL: [Self; 4] = [Self::Order, Self::Payment, Self::Inventory, Self::Identity];
+
+    /// The section that configures it, which is also what people call it.
+    pub const fn section(self) -> &'static str {
+        match self {
+            Self::Order => "order",
+            Self::Payment => "payment",
+            Self::Inventory => "inventory",
+            Self::Identity => "identity",
+        }
+    }
+
+    /// Its file in a data directory and in a backup.
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::Order => "order.db",
+            Self::Payment => "payment.db",
+            Self::Inventory => "inventory.db",
+            Self::Identity => "identity.db",
+        }
+    }
+}
+
+/// Where a store is.
+#[derive(Clone)]
+pub struct Place {
+    /// Which store.
+    pub name: Name,
+    /// As configured. May hold a password.
+    pub url: SecretString,
+    /// Its file, where it is SQLite's.
+    pub file: Option<PathBuf>,
+}
+
+/// Where the configuration puts each store, in the order of [`Name::ALL`].
+///
+/// # Errors
+/// With every mistake in a section.
+pub fn places(sources: &Sources) -> anyhow::Result<Vec<Place>> {
+    let order: order_service::Config = load_from("order", sources)?;
+    let payment: payment_service::Config = load_from("payment", sources)?;
+    let inventory: inventory_service::Config = load_from("inventory", sources)?;
+    let identity: identity_service::Config = load_from("identity", sources)?;
+    let place = |name: Name, url: &str| Place { name, url: url.into(), file: sqlite_file(url) };
+    Ok(vec![
+        place(Name::Order, order.database.url.expose_secret()),
+        place(Name::Payment, payment.database.url.expose()),
+        place(Name::Inventory, inventory.database.url.expose()),
+        place(Name::Identity, identity.database.url.expose()),
+    ])
+}
+
 /// Names the SQLite files of a data directory, below everything `sources` say.
 ///
 /// # Errors
 /// When the directory's path is not UTF-8.
 pub fn in_directory(data_dir: &Path, sources: &mut Sources) -> anyhow::Result<()> {
-    let file = |name: &str| sqlite_url(&data_dir.join(name));
-    let decided = json!({
-        "identity": {"database": {"url": file("identity.db")?}},
-        "inventory": {"database": {"url": file("inventory.db")?}},
-        "payment": {"database": {"url": file("payment.db")?}},
-        "order": {"database": {"url": file("order.db")?}},
-    });
-    add_base(sources, decided);
+    for store in Name::ALL {
+        let url = sqlite_url(&data_dir.join(store.file_name()))?;
+        add_base(sources, json!({store.section(): {"database": {"url": url}}}));
+    }
     Ok(())
 }
 

@@ -1,14 +1,18 @@
 //! `amends up`: every service in this process, until it is told to stop.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use amends_telemetry::stderr;
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
-use service_kit::{Runtime, config::Sources};
+use service_kit::{
+    Runtime,
+    config::Sources,
+    files::{self, Access},
+};
 
 use crate::{
-    cli,
+    data_dir::{self, Instance},
     embedded::{Addresses, DEMO_USER, Embedded, secrets::Origin},
     settings::Settings,
 };
@@ -23,9 +27,16 @@ pub async fn up(
     sources: Sources,
     demo_password: Option<SecretString>,
 ) -> anyhow::Result<()> {
-    cli::private_dir(data_dir)?;
+    data_dir::make_private(data_dir)?;
+    // Before anything in the directory is read or made: of two first starts at once, one finds the other.
+    let lock = data_dir::take(data_dir)?;
     let runtime = Runtime::new();
     let (settings, secrets, origin) = Embedded::settings(data_dir, sources, demo_password)?;
+    let store_files = data_dir::files_of(&settings);
+    let paths: Vec<&Path> = store_files.iter().map(PathBuf::as_path).collect();
+    // Also those outside the directory, and those of a service that runs by itself.
+    let _held = data_dir::take_files(&paths)?;
+    data_dir::check_whole(data_dir, &paths).await?;
     let mut telemetry = settings.telemetry.clone();
     if telemetry.service_name.is_empty() {
         "amends".clone_into(&mut telemetry.service_name);
@@ -35,24 +46,24 @@ pub async fn up(
     runtime.shutdown.on_signals(settings.admin.drain_delay())?;
 
     let embedded = tokio::select! {
-        embedded = Box::pin(Embedded::build(settings, &runtime)) => embedded?,
+        embedded = Box::pin(Embedded::build(settings, &runtime)) => {
+            embedded.with_context(|| format!("the services on {} did not start", data_dir.display()))?
+        }
         // Nobody is served yet, and what the start waits for may never come.
         () = runtime.shutdown.triggered() => return Ok(()),
     };
+    Instance::record(data_dir, paths.iter().copied())?;
+    // Only to be named by another start; a full disk is no reason not to serve.
+    if let Err(error) = lock.tell(&format!("http://{}", embedded.addresses().gateway)) {
+        tracing::warn!(%error, file = %lock.path().display(), "the addresses could not be written to the lock");
+    }
     if let Some(file) = addresses_file {
-        write_whole(file, &serde_json::to_vec(embedded.addresses())?)?;
+        files::write_whole(file, &serde_json::to_vec(embedded.addresses())?, Access::Shared)?;
     }
     greet(embedded.addresses(), data_dir, (origin == Origin::Made).then_some(&secrets.demo_password));
     let result = Box::pin(embedded.run()).await;
     drop(guard);
     result
-}
-
-/// A reader finds either no file or a whole one.
-fn write_whole(file: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let draft = file.with_extension("new");
-    std::fs::write(&draft, content)?;
-    Ok(std::fs::rename(&draft, file)?)
 }
 
 /// The one place where the demo password is told, and only at the start that made it. Whether anybody reads it changes nothing.

@@ -103,10 +103,31 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
     Ok(App { core, addresses, listener, router, database, runtime: runtime.clone() })
 }
 
+/// Whether the signing keys in the store can be read with the configured key encryption keys, for `amends doctor`: how many there are.
+/// Changes nothing; another replica may serve.
+///
+/// # Errors
+/// When the store cannot be asked, or a key was sealed with another key encryption key.
+pub async fn probe_keys(config: &Config) -> anyhow::Result<usize> {
+    let database = Database::connect_lazy(config.database.url.expose(), &amends_sql::Options::default())?;
+    let probed = app::keys::probe(&SqlStore::new(database.clone()), &keyring(config)?).await;
+    database.close().await;
+    Ok(probed?)
+}
+
+fn keyring(config: &Config) -> anyhow::Result<Keyring> {
+    let key = config::read_key(&config.key_encryption_key)
+        .context("identity.key_encryption_key is not 32 bytes in base64")?;
+    let former = config.former_key_encryption_keys.iter().map(config::read_key).collect::<Option<Vec<_>>>();
+    let former = former.context("identity.former_key_encryption_keys are not 32 bytes in base64")?;
+    Keyring::new(&key, &former).map_err(|_| anyhow::anyhow!("identity.key_encryption_key cannot be used"))
+}
+
 async fn open_database(config: &Config) -> anyhow::Result<Database> {
     let options =
         amends_sql::Options { connections_max: config.database.connections_max, ..amends_sql::Options::default() };
     let database = Database::connect_lazy(config.database.url.expose(), &options)?;
+    database.claim(config.database.url.expose()).await.context("identity.database.url")?;
     let patience = Duration::from_secs(config.database.start_patience_seconds);
     database
         .migrate_when_up(&SCHEMA, patience)
@@ -116,10 +137,6 @@ async fn open_database(config: &Config) -> anyhow::Result<Database> {
 }
 
 fn build_core(config: &Config, database: &Database, runtime: &Runtime) -> anyhow::Result<Core> {
-    let key = config::read_key(&config.key_encryption_key)
-        .context("identity.key_encryption_key is not 32 bytes in base64")?;
-    let former = config.former_key_encryption_keys.iter().map(config::read_key).collect::<Option<Vec<_>>>();
-    let former = former.context("identity.former_key_encryption_keys are not 32 bytes in base64")?;
     let sharing = match config.redis_url.expose() {
         "" => None,
         url => {
@@ -137,9 +154,7 @@ fn build_core(config: &Config, database: &Database, runtime: &Runtime) -> anyhow
         steady: parking_lot::Mutex::new(SteadyTime::new(CLOCK_PATIENCE)),
         shared_at: parking_lot::Mutex::default(),
         keys: Keys::new(config.rotation_policy()),
-        keyring: Arc::new(
-            Keyring::new(&key, &former).map_err(|_| anyhow::anyhow!("identity.key_encryption_key cannot be used"))?,
-        ),
+        keyring: Arc::new(keyring(config)?),
         passwords: Passwords::new(config.hash_cost(), config.turn_limits()).context("identity.password")?,
         clock: Arc::clone(&runtime.clock),
         ids: Arc::clone(&runtime.ids),

@@ -85,6 +85,7 @@ async fn build_verifying(config: Config, runtime: &Runtime, verifier: Verifier) 
     let faults = runtime.faults.install("inventory", config.faults.clone(), faults::check)?;
     let database = Database::connect_lazy(config.database.url.expose(), &config.database.options())
         .context("inventory.database.url")?;
+    database.claim(config.database.url.expose()).await.context("inventory.database.url")?;
     let store = Store::new(database.clone());
     let patience = Duration::from_secs(config.database.start_patience_secs);
     store.migrate(patience).await.context("the inventory's database cannot be brought up to date")?;

@@ -95,6 +95,7 @@ pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn 
     let (inventory, payments) = participants_as(&config, runtime, &token)?;
     let database = Database::connect_lazy(config.database.url.expose_secret(), &config.database_options())
         .context("order.database.url")?;
+    database.claim(config.database.url.expose_secret()).await.context("order.database.url")?;
     let patience = Duration::from_secs(config.database.start_patience_secs);
     for schema in schemas() {
         database

@@ -146,15 +146,27 @@ impl OpenedStore {
 /// # Errors
 /// When the store stays away for longer than configured, or refuses.
 pub async fn migrate(config: &DatabaseConfig) -> anyhow::Result<()> {
-    open_migrated(config).await?.payments.close().await;
+    let store = OpenedStore::open(config).await.context("payment.database.url")?;
+    migrated(&store, config).await?;
+    store.payments.close().await;
     Ok(())
 }
 
-async fn open_migrated(config: &DatabaseConfig) -> anyhow::Result<OpenedStore> {
-    let store = OpenedStore::open(config).await.context("payment.database.url")?;
+/// Removes everything the configured store holds of ours: what `amends reset` runs.
+///
+/// # Errors
+/// When the store is a file, which is removed as one, or does not answer.
+pub async fn erase(config: &DatabaseConfig) -> anyhow::Result<()> {
+    anyhow::ensure!(config.is_mongo(), "payment.database.url names a file");
+    let store = MongoStore::open(config.url.secret(), &config.name, &config.mongo_options()).await?;
+    let erased = store.erase().await;
+    PaymentStore::close(&store).await;
+    Ok(erased?)
+}
+
+async fn migrated(store: &OpenedStore, config: &DatabaseConfig) -> anyhow::Result<()> {
     let patience = Duration::from_secs(config.start_patience_secs);
-    store.migrate(patience).await.context("the payment store cannot be brought up to date")?;
-    Ok(store)
+    store.migrate(patience).await.context("the payment store cannot be brought up to date")
 }
 
 /// Opens the store, brings it up to date and binds the listener. Revoked tokens are looked up in Redis, if there is one.
@@ -182,7 +194,9 @@ pub async fn build_with(
     let faults = runtime.faults.install("payment", config.faults.clone(), faults::check_of(config.processor.kind))?;
     let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
         .context("the token verifier cannot be made")?;
-    let store = open_migrated(&config.database).await?;
+    let store = OpenedStore::open(&config.database).await.context("payment.database.url")?;
+    store.payments.serve_alone(config.database.url.expose()).await.context("payment.database.url")?;
+    migrated(&store, &config.database).await?;
     let system = if config.database.is_mongo() { "mongodb" } else { "sqlite" };
     let processor = processor(&config.processor, &store, &faults)?;
     let webhooks = Webhooks::new(&config.webhooks, Arc::clone(&store.webhooks), runtime).context("payment.webhooks")?;

@@ -16,6 +16,6 @@ pub mod processor;
 pub mod store;
 pub mod webhooks;
 
-pub use build::{Addresses, App, OpenedStore, SERVICE, build, build_with, migrate};
+pub use build::{Addresses, App, OpenedStore, SERVICE, build, build_with, erase, migrate};
 pub use config::Config;
 pub use observed::{ObservedProcessor, ObservedStore};

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod config;
 pub mod context;
 pub mod faults;
+pub mod files;
 pub mod grpc;
 pub mod http;
 pub mod kv;

@@ -6,7 +6,7 @@ use std::{future::Future, path::PathBuf, str::FromStr as _, sync::Arc, time::Dur
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use tokio::sync::OnceCell;
 
-use crate::{Pool, SqlError, Tx, health::Health, path};
+use crate::{Pool, SqlError, Tx, claim::Slot, health::Health, path};
 
 /// Which database this is, for the few statements that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +97,7 @@ pub struct Database {
     pub(crate) health: Arc<Health>,
     /// Of SQLite, and not in memory.
     pub(crate) file: Option<Arc<File>>,
+    claimed: Slot,
 }
 
 /// A SQLite file.
@@ -146,7 +147,7 @@ impl Database {
             }
         };
         let bound = options.acquire_timeout + options.statement_timeout;
-        Ok(Self { dialect, writer, reader, bound, write_shows: options.write_shows, health, file })
+        Ok(Self { dialect, writer, reader, bound, write_shows: options.write_shows, health, file, claimed: Slot::default() })
     }
 
     /// Which database this is.
@@ -208,10 +209,15 @@ impl Database {
         }
     }
 
-    /// Closes the pools after their calls in flight.
+    /// Closes the pools after their calls in flight, and gives back the [claim](Self::claim).
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
+        self.claimed.release().await;
+    }
+
+    pub(crate) const fn claimed(&self) -> &Slot {
+        &self.claimed
     }
 }
 

@@ -10,12 +10,14 @@
 
 mod check;
 pub mod checks;
+pub mod claim;
 mod classes;
 mod connection;
 mod database;
 mod error;
 mod fault;
 mod health;
+pub mod lock;
 mod migrate;
 mod path;
 mod pool;

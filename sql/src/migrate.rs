@@ -56,6 +56,8 @@ impl Database {
         // On PostgreSQL a run that failed has kept the migrator's lock, which ends with the session.
         migrated.inspect_err(|_| connection.give_up())?;
         self.expect_the_file();
+        drop(connection);
+        self.claimed().promise().await;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod cargo;
 mod ci;
 mod commands;
 mod environment;
+mod files;
 mod json;
 mod packages;
 mod process;

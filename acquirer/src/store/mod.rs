@@ -7,7 +7,7 @@ mod schema;
 use std::sync::Arc;
 
 use amends_primitives::{Clock, Money, Timestamp};
-use amends_sql::{Database, Dialect, Options, SqlError, Tx};
+use amends_sql::{Database, Dialect, Options, SqlError, Tx, claim::ClaimError};
 use async_trait::async_trait;
 use sqlx::{Row as _, any::AnyRow};
 
@@ -56,6 +56,14 @@ impl SqlLedger {
     #[doc(hidden)]
     pub const fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Claims the file of `url`, the one it was opened with, until [`close`](Self::close): no other process may serve it.
+    ///
+    /// # Errors
+    /// When another process has it, or it was copied without its `-wal`.
+    pub async fn claim(&self, url: &str) -> Result<(), ClaimError> {
+        self.database.claim(url).await
     }
 
     /// Brings the tables up to date.

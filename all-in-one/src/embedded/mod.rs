@@ -6,12 +6,7 @@ pub mod secrets;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use futures::FutureExt as _;
@@ -23,7 +18,7 @@ use self::{
     closing::{Running, close_in_order},
     secrets::{Origin, Secrets},
 };
-use crate::{catalogue, settings::Settings, stores};
+use crate::{catalogue, data_dir, settings::Settings, stores};
 
 /// The user that `amends up` and `amends demo` log in as.
 pub const DEMO_USER: &str = "demo";
@@ -193,11 +188,6 @@ impl Embedded {
     }
 }
 
-/// Where the secrets of a data directory are.
-pub fn secrets_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("secrets.toml")
-}
-
 /// Adds what a data directory decides, below everything its user says.
 ///
 /// # Errors
@@ -207,7 +197,23 @@ pub fn base(
     sources: &mut Sources,
     demo_password: Option<SecretString>,
 ) -> anyhow::Result<(Secrets, Origin)> {
-    let (secrets, origin) = Secrets::load_or_make(&secrets_file(data_dir), demo_password)?;
+    let (secrets, origin) = Secrets::load_or_make(&data_dir::secrets_file(data_dir), demo_password)?;
+    decide(data_dir, sources, &secrets)?;
+    Ok((secrets, origin))
+}
+
+/// As [`base`], for a tool that looks at a directory: nothing is made. Where `secrets_file` holds no secrets, the configuration has some
+/// that open nothing.
+///
+/// # Errors
+/// When the directory's path is not UTF-8.
+pub fn look(secrets_file: &Path, data_dir: &Path, mut sources: Sources) -> anyhow::Result<Sources> {
+    let secrets = Secrets::read(secrets_file).ok().flatten().unwrap_or_else(Secrets::passing);
+    decide(data_dir, &mut sources, &secrets)?;
+    Ok(sources)
+}
+
+fn decide(data_dir: &Path, sources: &mut Sources, secrets: &Secrets) -> anyhow::Result<()> {
     stores::in_directory(data_dir, sources)?;
     let seed: Vec<Value> = catalogue::CATALOGUE
         .iter()
@@ -250,5 +256,4 @@ pub fn base(
         }},
     });
     stores::add_base(sources, decided);
-    Ok((secrets, origin))
 }

@@ -2,11 +2,11 @@
 
 use std::process::Stdio;
 
-use crate::shop::Shop;
+use crate::program::Program;
 
 #[tokio::test]
 async fn a_hang_up_ends_nothing_and_a_quit_drains() {
-    let shop = Shop::start(Stdio::null(), Stdio::null(), &[]).await;
+    let shop = Program::start(Stdio::null(), Stdio::null(), &[]).await;
     for signal in ["HUP", "USR1", "USR2", "ALRM", "XFSZ", "PIPE"] {
         shop.signal(signal).await;
         shop.order(signal).await;

@@ -115,6 +115,19 @@ fn times(loaded: &[Loaded]) -> Vec<KeyTimes> {
     loaded.iter().map(|loaded| loaded.times).collect()
 }
 
+/// Opens every key that the store has, and changes none; how many there are.
+///
+/// # Errors
+/// When the store cannot be asked, or a key was sealed with another key encryption key.
+pub(crate) async fn probe(store: &dyn Store, keyring: &Keyring) -> Result<usize, KeysError> {
+    let stored = store.keys().await?;
+    for key in &stored {
+        let private = keyring.open(&context(&key.kid), &key.sealed_private)?;
+        SigningKey::from_stored(PublicKey { kid: key.kid.clone(), x: key.x.clone() }, &private)?;
+    }
+    Ok(stored.len())
+}
+
 /// Binds a sealed key to its name, so that rows of the store cannot be swapped.
 fn context(kid: &str) -> String {
     format!("signing-key/{kid}")

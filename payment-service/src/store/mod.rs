@@ -144,6 +144,15 @@ pub trait PaymentStore: Send + Sync + 'static {
     /// is stored; with a span of time and another filter besides, what the span holds.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
 
+    /// Where the store is a file, the one at `url` that this was opened with: claims it until [`close`](Self::close), so that no other
+    /// process serves it. Servers have any number of replicas, and nothing to claim.
+    ///
+    /// # Errors
+    /// [`StoreError::Misconfigured`] when another process has it, or it was copied without its `-wal`.
+    async fn serve_alone(&self, _url: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Whether the store answers and can be written.
     async fn ping(&self) -> Result<(), StoreError>;
 

@@ -22,6 +22,7 @@ pub(crate) use spec::Spec;
 
 use crate::{
     environment,
+    files::write_whole,
     process::{Failure, Result, about},
 };
 
@@ -106,7 +107,7 @@ fn up(dir: &Path) -> Result {
         })?;
         let all = located.given.iter().chain(&exports);
         let lines: Vec<String> = all.map(|(name, value)| format!("export {name}='{value}'\n")).collect();
-        fs::write(exports_file(dir), lines.concat()).map_err(about(dir.display()))?;
+        write_whole(&exports_file(dir), &lines.concat())?;
     }
     status(dir)
 }

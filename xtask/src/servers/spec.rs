@@ -12,7 +12,10 @@ use std::{
 };
 
 use super::{MONGODB_URI, POSTGRES_URL, REDIS_URL, detached, mongo, probe};
-use crate::process::{Failure, Result, about, capture, is_root, signal};
+use crate::{
+    files::write_whole,
+    process::{Failure, Result, about, capture, is_root, signal},
+};
 
 /// On a loaded two-core machine initdb alone has been seen to take eight seconds.
 const START_MAX: Duration = Duration::from_mins(1);
@@ -108,7 +111,8 @@ impl Spec {
         let error = output.try_clone().map_err(about(log.display()))?;
         let child = command.stdin(Stdio::null()).stdout(output).stderr(error).spawn().map_err(about(self.kind()))?;
         let pid_file = home.join(PID_FILE);
-        fs::write(&pid_file, child.id().to_string()).map_err(about(pid_file.display()))?;
+        // Tests that kill the server read it, also while it is started again.
+        write_whole(&pid_file, &child.id().to_string())?;
         Ok(child)
     }
 

@@ -178,6 +178,18 @@ impl MongoStore {
         let updated = self.bounded(collection.update_one(filter, update).into_future()).await?;
         Ok(if updated.matched_count == 1 { Swapped::Done } else { Swapped::Lost })
     }
+
+    /// Removes the collections of this store, and what is in them.
+    ///
+    /// # Errors
+    /// When the server does not answer, or does not allow it.
+    pub async fn erase(&self) -> Result<(), StoreError> {
+        for name in [PAYMENTS, SIMULATED_PROCESSOR, WEBHOOK_DELIVERIES] {
+            let collection = self.database.collection::<bson::Document>(name);
+            self.bounded(collection.drop().into_future()).await?;
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]

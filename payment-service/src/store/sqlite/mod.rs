@@ -76,6 +76,10 @@ impl PaymentStore for SqliteStore {
         Ok(self.database.migrate(&LEDGER_SCHEMA).await?)
     }
 
+    async fn serve_alone(&self, url: &str) -> Result<(), StoreError> {
+        self.database.claim(url).await.map_err(|error| StoreError::Misconfigured(Box::new(error)))
+    }
+
     async fn claim(&self, record: &Record) -> Result<Claimed, StoreError> {
         match self.writer.write(Write::Claim(Box::new(document::Document::from(record)))).await? {
             Written::Done => Ok(Claimed::First),

@@ -57,7 +57,8 @@ pub(crate) fn write(file: &Path, table: &str) -> Result<()> {
     let page = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let (before, rest) = page.split_once(BEGIN).with_context(|| format!("{} has no mark {BEGIN}", file.display()))?;
     let (_, after) = rest.split_once(END).with_context(|| format!("{} has no mark {END}", file.display()))?;
-    Ok(std::fs::write(file, format!("{before}{BEGIN}\n{table}{END}{after}"))?)
+    let page = format!("{before}{BEGIN}\n{table}{END}{after}");
+    service_kit::files::write_whole(file, page.as_bytes(), service_kit::files::Access::Shared)
 }
 
 fn percent(count: usize, of: usize) -> String {

@@ -1,0 +1,96 @@
+//! A data directory: which process has it, what belongs into it, and whether what is in it is whole.
+//!
+//! Must not know: what the stores hold.
+
+mod instance;
+mod whole;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use amends_sql::{
+    claim::{lock_sqlite, sqlite_file},
+    lock::{FileLock, Holder, LockError},
+};
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+
+use crate::{settings::Settings, stores::Place};
+
+pub use instance::Instance;
+pub use whole::{UNFINISHED_FILE, check_whole};
+
+/// The secrets.
+pub const SECRETS_FILE: &str = "secrets.toml";
+/// The token service's store, which is of no use without the secrets.
+pub const IDENTITY_FILE: &str = "identity.db";
+/// Locked by the one server of the directory, and by what must not meet one.
+const LOCK_FILE: &str = "lock";
+
+/// Where the secrets of a data directory are.
+pub fn secrets_file(data_dir: &Path) -> PathBuf {
+    data_dir.join(SECRETS_FILE)
+}
+
+/// Makes a directory for data that only its owner can enter.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_private(dir: &Path) -> anyhow::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir).with_context(|| format!("cannot make {}", dir.display()))
+}
+
+/// Takes a data directory for this process alone, or says at once which one has it. Given back when dropped, and by the kernel
+/// when the process dies.
+///
+/// # Errors
+/// When another process has it.
+pub fn take(data_dir: &Path) -> anyhow::Result<Arc<FileLock>> {
+    FileLock::take(&data_dir.join(LOCK_FILE), data_dir).map_err(|error| match error {
+        held @ LockError::Held { .. } => anyhow::Error::new(held).context(
+            "a data directory has one server at a time; `audit`, `saga`, `webhook`, `backup` and `doctor` work beside it",
+        ),
+        failed @ LockError::Failed { .. } => failed.into(),
+    })
+}
+
+/// Which process serves a data directory.
+///
+/// # Errors
+/// When that cannot be found out.
+pub fn holder(data_dir: &Path) -> Result<Option<Holder>, LockError> {
+    FileLock::holder(&data_dir.join(LOCK_FILE))
+}
+
+/// Takes every SQLite file that the configuration names: also those outside the directory, and those that a service serves which was
+/// started by itself.
+///
+/// # Errors
+/// When another process has one.
+pub fn take_files(files: &[&Path]) -> anyhow::Result<Vec<Arc<FileLock>>> {
+    let existing =
+        files.iter().filter(|file| file.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.exists()));
+    existing.map(|file| lock_sqlite(file).map_err(Into::into)).collect()
+}
+
+/// The SQLite files among the stores.
+pub fn files(places: &[Place]) -> Vec<&Path> {
+    places.iter().filter_map(|place| place.file.as_deref()).collect()
+}
+
+/// The SQLite files that a configuration names.
+pub fn files_of(settings: &Settings) -> Vec<PathBuf> {
+    let urls = [
+        settings.order.database.url.expose_secret(),
+        settings.payment.database.url.expose(),
+        settings.inventory.database.url.expose(),
+        settings.identity.database.url.expose(),
+    ];
+    urls.into_iter().filter_map(sqlite_file).collect()
+}

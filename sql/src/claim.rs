@@ -1,0 +1,286 @@
+//! A server's claim on its SQLite file: alone on it, and a copy of the file without its `-wal` is told from the file.
+//!
+//! What is committed goes to `FILE-wal` first, and to `FILE` some thousand pages later. A copy of `FILE` alone is therefore an older
+//! store, whole by every check of SQLite's, and looks like one that was closed. So the main file makes a promise: a number in its first
+//! page (`user_version`, which SQLite leaves to its users) is one ahead of a number in a table of ours, and the commit that makes them
+//! equal is in the `-wal`. Whoever closes the file, our programs, `sqlite3` or a recovery after a crash, moves that commit into it; a
+//! file that promises more than it keeps, with no `-wal` beside it, lacks what was committed after the promise.
+//!
+//! The promise is made at the start and, since SQLite's own checkpoints keep it, again every [`PROMISE_EVERY`] if anything was
+//! committed. A copy taken between such a checkpoint and the next promise is not told; the audit then compares the stores. A process
+//! killed in the microseconds between the promise and its keeping, whose file another program closes, leaves a file that is whole and
+//! is refused; [`accept`] takes it.
+//!
+//! Must not know: any table of a service.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::task::JoinHandle;
+
+use crate::{
+    Database, SqlError,
+    lock::{FileLock, LockError},
+    path,
+};
+
+/// Between two promises: a few pages are written for each, so that this costs nothing that can be measured.
+const PROMISE_EVERY: Duration = Duration::from_secs(2);
+/// How long a promise waits for the writer. Longer than a transaction takes; if it fails, the next comes soon.
+const BUSY: Duration = Duration::from_millis(500);
+/// As much as can be without waiting for anybody.
+const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+/// The table of the number that is kept. On a page of its own: a checkpoint copies the newest version of a page, or none.
+const KEPT: &str = "CREATE TABLE IF NOT EXISTS _amends_claim (id INTEGER PRIMARY KEY CHECK (id = 1), kept BIGINT NOT NULL); \
+                    INSERT OR IGNORE INTO _amends_claim VALUES (1, 0);";
+
+/// Why a server may not use its file.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Another process has it, or it cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// It was copied without its `-wal`.
+    #[error(transparent)]
+    Torn(#[from] Torn),
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: SqlError,
+    },
+}
+
+/// A SQLite file that lacks what was committed last, since the `-wal` that held it is missing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} lacks what was committed to it last: it was copied, or left, without {0}-wal, which held that. Bring the -wal back, or restore a \
+     backup (`amends restore`); what remains can be taken as it is with `amends accept`",
+    .file.display()
+)]
+pub struct Torn {
+    /// The file.
+    pub file: PathBuf,
+}
+
+/// The file of a URL such as `sqlite://order.db?mode=rwc`; `None` for a server's, and for a store in memory.
+pub fn sqlite_file(url: &str) -> Option<PathBuf> {
+    url.starts_with("sqlite:").then(|| path::file_of(url)).flatten()
+}
+
+/// Takes the right to serve `file`, which `FILE.lock` holds; its folder must exist.
+///
+/// # Errors
+/// When another process has it.
+pub fn lock_sqlite(file: &Path) -> Result<Arc<FileLock>, LockError> {
+    FileLock::take(&with_suffix(file, ".lock"), file)
+}
+
+/// The file that belongs to `file` under SQLite's naming: `-wal`, `-shm`, or our `.lock`.
+pub fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Finds a file that lacks its `-wal`. Call it before this process opens the file otherwise: closing what is opened here would give back
+/// SQLite's locks of this process.
+///
+/// # Errors
+/// When the file is there and cannot be opened.
+pub async fn find_torn(file: &Path) -> Result<Option<Torn>, SqlError> {
+    let wal = with_suffix(file, "-wal");
+    // In this order: a server that ends keeps its promise first, and one that starts makes the -wal first.
+    let alone = || !wal.exists();
+    let torn = alone() && file.exists() && promises_more_than_it_keeps(file).await? && alone();
+    Ok(torn.then(|| Torn { file: file.to_path_buf() }))
+}
+
+/// What the main file says, whatever its `-wal` does.
+async fn promises_more_than_it_keeps(file: &Path) -> Result<bool, SqlError> {
+    // Neither locks nor a -wal: both would be made by looking.
+    let mut connection = SqliteConnectOptions::new().filename(file).read_only(true).immutable(true).connect().await?;
+    let promised = number(&mut connection, "PRAGMA user_version").await;
+    let kept = match promised {
+        Ok(1..) => number(&mut connection, "SELECT kept FROM _amends_claim").await,
+        // Made by an older version, or not a database; what opens it for use says so better.
+        _ => Ok(0),
+    };
+    connection.close().await?;
+    // Without the table, or damaged, it keeps nothing that can be known; again what opens it for use finds that.
+    Ok(matches!((promised, kept), (Ok(promised), Ok(kept)) if promised > kept))
+}
+
+async fn number(connection: &mut SqliteConnection, sql: &'static str) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(sql).fetch_one(connection).await
+}
+
+/// Where a database keeps its claim. Clones share it.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Slot(Arc<Mutex<Option<Claim>>>);
+
+#[derive(Debug)]
+struct Claim {
+    _lock: Arc<FileLock>,
+    promises: Arc<tokio::sync::Mutex<Promises>>,
+    again: JoinHandle<()>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.again.abort();
+    }
+}
+
+impl Database {
+    /// Claims the SQLite file of `url`, the one this database was opened with, until [`close`](Self::close): no other process may
+    /// serve it, and copies without its `-wal` can be told. Does nothing for PostgreSQL. Call it before anything reads the file, and
+    /// [`migrate`](Self::migrate) next, which makes the first promise.
+    ///
+    /// # Errors
+    /// When another process has it, or the file lacks its `-wal`.
+    pub async fn claim(&self, url: &str) -> Result<(), ClaimError> {
+        let Some(file) = sqlite_file(url) else { return Ok(()) };
+        let lock = lock_sqlite(&file)?;
+        // With another owner of the lock in this process, that one has looked, and the file may be open.
+        if Arc::strong_count(&lock) == 1
+            && let Some(torn) =
+                find_torn(&file).await.map_err(|source| ClaimError::Read { path: file.clone(), source })?
+        {
+            return Err(torn.into());
+        }
+        let promises = Promises { file, open: None, seen: None, failing: false };
+        let promises = Arc::new(tokio::sync::Mutex::new(promises));
+        let again = tokio::spawn(promise_again(Arc::clone(&promises)));
+        *self.claimed().get() = Some(Claim { _lock: lock, promises, again });
+        Ok(())
+    }
+}
+
+impl Slot {
+    fn get(&self) -> std::sync::MutexGuard<'_, Option<Claim>> {
+        // What it guards is whole between any two statements.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a promise now, if there is a claim: before the first customer is served.
+    pub(crate) async fn promise(&self) {
+        let promises = self.get().as_ref().map(|claim| Arc::clone(&claim.promises));
+        if let Some(promises) = promises {
+            promises.lock().await.make().await;
+        }
+    }
+
+    /// Gives the claim back, after the pools were closed.
+    pub(crate) async fn release(&self) {
+        let Some(claim) = self.get().take() else { return };
+        claim.again.abort();
+        let mut promises = claim.promises.lock().await;
+        // The last to close: SQLite moves everything into the file, the kept promise with it, and removes the -wal.
+        let Some((holder, pin)) = promises.open.take() else { return };
+        for connection in [pin, holder] {
+            if let Err(error) = connection.close().await {
+                tracing::warn!(%error, file = %promises.file.display(), "the store was not closed in order; its next start recovers it");
+            }
+        }
+    }
+}
+
+async fn promise_again(promises: Arc<tokio::sync::Mutex<Promises>>) {
+    let mut ticks = tokio::time::interval(PROMISE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let mut promises = promises.lock().await;
+        // The first one is made by the migration, which makes the file.
+        if promises.open.is_some() {
+            promises.make().await;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Promises {
+    file: PathBuf,
+    /// One that promises and one that pins. Open all the time: SQLite removes the `-wal` when the last connection closes, which those
+    /// of idle pools do.
+    open: Option<(SqliteConnection, SqliteConnection)>,
+    /// SQLite's count of what others have committed, at the last promise.
+    seen: Option<i64>,
+    failing: bool,
+}
+
+impl Promises {
+    /// A failure is told once and tried again: the store may be out of space, and what it cannot promise it can still read.
+    async fn make(&mut self) {
+        let failed = self.try_make().await.err();
+        if let Some(error) = failed.as_ref().filter(|_| !self.failing) {
+            tracing::warn!(%error, file = %self.file.display(), "a copy of the store without its -wal cannot be told for now");
+        }
+        self.failing = failed.is_some();
+    }
+
+    async fn try_make(&mut self) -> Result<(), sqlx::Error> {
+        let (connection, pin) = match &mut self.open {
+            Some(open) => open,
+            empty @ None => empty.insert((open(&self.file).await?, open(&self.file).await?)),
+        };
+        let version = number(connection, "PRAGMA data_version").await?;
+        if self.seen == Some(version) {
+            return Ok(());
+        }
+        sqlx::raw_sql(KEPT).execute(&mut *connection).await?;
+        let promised = number(connection, "PRAGMA user_version").await?;
+        let next = if (0..i64::from(i32::MAX)).contains(&promised) { promised + 1 } else { 1 };
+        // With everything before it, or what the file keeps would be pages of different moments.
+        sqlx::raw_sql(CHECKPOINT).execute(&mut *connection).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("PRAGMA user_version = {next}"))).execute(&mut *connection).await?;
+        // A checkpoint goes no further than what the oldest reader sees: the promise, not its keeping.
+        let mut pinned = pin.begin().await?;
+        sqlx::query("SELECT COUNT(*) FROM sqlite_schema").execute(&mut *pinned).await?;
+        keep(connection, next).await?;
+        sqlx::raw_sql(CHECKPOINT).execute(&mut *connection).await?;
+        pinned.rollback().await?;
+        self.seen = Some(version);
+        Ok(())
+    }
+}
+
+async fn keep(connection: &mut SqliteConnection, promised: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE _amends_claim SET kept = $1").bind(promised).execute(connection).await?;
+    Ok(())
+}
+
+async fn open(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    // NORMAL: neither number need survive a power cut, and without waiting for the disk there is hardly a moment between the two
+    // commits at which a crash could find one without the other.
+    SqliteConnectOptions::new()
+        .filename(file)
+        .busy_timeout(BUSY)
+        .synchronous(sqlx::sqlite::SqliteSynchronous::Normal)
+        .connect()
+        .await
+}
+
+/// Takes a file that lacks its `-wal` as it is: what is in it now counts as whole. Only for its one owner.
+///
+/// # Errors
+/// When the file cannot be opened or written.
+pub async fn accept(file: &Path) -> Result<(), SqlError> {
+    let mut connection = open(file).await?;
+    sqlx::raw_sql(KEPT).execute(&mut connection).await?;
+    let promised = number(&mut connection, "PRAGMA user_version").await?;
+    keep(&mut connection, promised).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
