@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use axum::Router;
-use service_kit::{Runtime, faults::Faults, shutdown::Shutdown};
+use service_kit::{Runtime, descriptors::Share, faults::Faults, http::Limits, shutdown::Shutdown};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -32,6 +32,7 @@ pub struct App {
     router: Router,
     ledger: SqlLedger,
     faults: Faults,
+    share: Share,
     shutdown: Shutdown,
 }
 
@@ -41,6 +42,9 @@ pub struct App {
 /// When the file cannot be opened, the address is taken, or faults are configured in production.
 pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
     let faults = runtime.faults.install("acquirer", config.faults.clone(), faults::check)?;
+    let files = amends_sql::descriptors(&config.database.url, &config.options());
+    runtime.descriptors.reserve("acquirer.database", files)?;
+    let share = runtime.descriptors.share("acquirer.http", 1)?;
     let ledger = SqlLedger::open(&config.database.url, &config.options(), Arc::clone(&runtime.clock))
         .context("acquirer.database.url")?;
     ledger.migrate().await.context("the acquirer's ledger cannot be brought up to date")?;
@@ -60,7 +64,7 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
     let api = Api::new(acquirer, ledger.clone(), runtime.shutdown.clone());
     let router = http::router(api, &config, faults.clone(), runtime);
     runtime.readiness.started();
-    Ok(App { addresses, listener, router, ledger, faults, shutdown: runtime.shutdown.clone() })
+    Ok(App { addresses, listener, router, ledger, faults, share, shutdown: runtime.shutdown.clone() })
 }
 
 impl App {
@@ -85,7 +89,7 @@ impl App {
     /// When the listener cannot be served.
     pub async fn run(self) -> anyhow::Result<()> {
         tracing::info!(service = SERVICE, http = %self.addresses.http, "listening");
-        service_kit::http::serve(self.listener, self.router, self.shutdown).await?;
+        service_kit::http::serve_with(self.listener, self.router, Limits::within(&self.share), self.shutdown).await?;
         self.ledger.close().await;
         Ok(())
     }

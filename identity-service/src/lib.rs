@@ -25,7 +25,14 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 use amends_sql::Database;
-use service_kit::{Runtime, auth::Revocations, kv::Redis, readiness::Readiness};
+use service_kit::{
+    Runtime,
+    auth::Revocations,
+    descriptors::{OTHERS, Share},
+    http::Limits,
+    kv::Redis,
+    readiness::Readiness,
+};
 
 use app::{Core, Settings, keys::Keys, revocations::KnownRevocations};
 use crypto::{keyring::Keyring, password::Passwords};
@@ -61,6 +68,7 @@ pub struct App {
     listener: TcpListener,
     router: Router,
     database: Database,
+    share: Share,
     runtime: Runtime,
 }
 
@@ -75,7 +83,8 @@ impl std::fmt::Debug for App {
 /// # Errors
 /// When any of that fails. A database that is not up yet is waited for; Redis is not needed to start.
 pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
-    let database = open_database(&config).await?;
+    let share = runtime.descriptors.share("identity.http", 1)?;
+    let database = open_database(&config, runtime).await?;
     let core = Arc::new(build_core(&config, &database, runtime)?);
     core.bootstrap(&config.bootstrap).await.context("the configured users and clients could not be written")?;
     core.keys
@@ -89,13 +98,15 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
         .with_context(|| format!("identity.http.listen: cannot listen on {}", config.http.listen))?;
     let addresses = Addresses { http: listener.local_addr()? };
     let router = router(&config, &core, runtime);
-    Ok(App { core, addresses, listener, router, database, runtime: runtime.clone() })
+    Ok(App { core, addresses, listener, router, database, share, runtime: runtime.clone() })
 }
 
-async fn open_database(config: &Config) -> anyhow::Result<Database> {
+async fn open_database(config: &Config, runtime: &Runtime) -> anyhow::Result<Database> {
     let options =
         amends_sql::Options { connections_max: config.database.connections_max, ..amends_sql::Options::default() };
-    let database = Database::connect_lazy(config.database.url.expose(), &options)?;
+    let url = config.database.url.expose();
+    runtime.descriptors.reserve("identity.database", amends_sql::descriptors(url, &options) + OTHERS)?;
+    let database = Database::connect_lazy(url, &options)?;
     let patience = Duration::from_secs(config.database.start_patience_seconds);
     database
         .migrate_when_up(&SCHEMA, patience)
@@ -181,7 +192,8 @@ impl App {
         self.runtime.readiness.started();
         let shutdown = self.runtime.shutdown.clone();
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.core), shutdown.clone()));
-        let served = service_kit::http::serve(self.listener, self.router, shutdown).await;
+        let served =
+            service_kit::http::serve_with(self.listener, self.router, Limits::within(&self.share), shutdown).await;
         if tokio::time::timeout(DRAIN_MAX, maintenance).await.is_err() {
             tracing::warn!("maintenance did not end in time");
         }

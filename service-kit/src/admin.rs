@@ -15,7 +15,9 @@ use tokio::net::TcpListener;
 use crate::{
     Runtime,
     config::{ConfigError, Section},
+    descriptors::OPERATORS_MAX,
     faults,
+    http::Limits,
     metrics::{self, Metrics},
     readiness::Readiness,
     shutdown::Shutdown,
@@ -39,6 +41,9 @@ impl Section for Config {
     fn validate(&self, _: &mut Vec<ConfigError>) {}
 }
 
+/// Of the operators' listener. Its connections have descriptors of their own, so that it answers also when callers have all others.
+pub(crate) const LIMITS: Limits = Limits { connections_max: OPERATORS_MAX, ..Limits::DEFAULT };
+
 /// Serves until shutdown.
 ///
 /// `/healthz` says that the process runs; `/readyz` asks the checks and answers 503 while one fails or shutdown has begun,
@@ -47,7 +52,7 @@ impl Section for Config {
 /// # Errors
 /// When the listener cannot be served.
 pub async fn serve(listener: TcpListener, runtime: &Runtime) -> std::io::Result<()> {
-    crate::http::serve(listener, router(runtime), runtime.shutdown.clone()).await
+    crate::http::serve_with(listener, router(runtime), LIMITS, runtime.shutdown.clone()).await
 }
 
 /// The routes of [`serve`].

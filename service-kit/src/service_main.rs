@@ -89,6 +89,7 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     install_crypto();
+    crate::descriptors::raise_limit();
     let defaults = || {
         [
             config::defaults::<C>(section),
@@ -174,6 +175,8 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let runtime = Runtime::new();
+    // Nothing of its own yet: with too few for that, nothing that follows could be said clearly.
+    runtime.descriptors.reserve(name, 0)?;
     runtime.readiness.starting();
     if telemetry.service_name.is_empty() {
         name.clone_into(&mut telemetry.service_name);
@@ -186,7 +189,8 @@ where
     let listener = TcpListener::bind(admin.listen).await.with_context(|| format!("admin.listen: {}", admin.listen))?;
     tracing::info!(service = name, admin = %listener.local_addr()?, "starting");
     let admin_stop = crate::shutdown::Shutdown::new();
-    let served = tokio::spawn(crate::http::serve(listener, admin::router(&runtime), admin_stop.clone()));
+    let served =
+        tokio::spawn(crate::http::serve_with(listener, admin::router(&runtime), admin::LIMITS, admin_stop.clone()));
     let result = within(END_MAX, &runtime.shutdown, run(config, runtime.clone())).await;
     if let Err(error) = &result {
         tracing::error!(error = format!("{error:#}"), "the service ends with an error");

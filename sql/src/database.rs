@@ -75,6 +75,22 @@ impl Options {
     }
 }
 
+/// Readers of a SQLite file: more do not read sooner on any machine this is for.
+const SQLITE_READERS_MAX: u32 = 8;
+/// Files that one SQLite connection has open: the database, its write-ahead log, and the memory that its connections share or a file that
+/// it sorts in.
+const SQLITE_FILES: usize = 3;
+
+/// How many file descriptors a store at that URL has open at the most.
+pub fn descriptors(url: &str, options: &Options) -> usize {
+    let connections = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    if url.starts_with("sqlite:") {
+        (1 + connections(options.connections_max.min(SQLITE_READERS_MAX))).saturating_mul(SQLITE_FILES)
+    } else {
+        connections(options.connections_max)
+    }
+}
+
 /// A store's connections.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -110,7 +126,7 @@ impl Database {
                 .connect_lazy(url)
         };
         let (writer, reader) = match dialect {
-            Dialect::Sqlite => (pool(1)?, pool(options.connections_max.min(8))?),
+            Dialect::Sqlite => (pool(1)?, pool(options.connections_max.min(SQLITE_READERS_MAX))?),
             Dialect::Postgres => {
                 let shared = pool(options.connections_max)?;
                 (shared.clone(), shared)

@@ -9,6 +9,6 @@ mod database;
 mod error;
 mod migrate;
 
-pub use database::{Database, Dialect, Options, Tx};
+pub use database::{Database, Dialect, Options, Tx, descriptors};
 pub use error::SqlError;
 pub use migrate::{Migration, Schema};

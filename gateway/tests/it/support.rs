@@ -147,7 +147,7 @@ impl Drop for World {
 }
 
 fn client() -> reqwest::ClientBuilder {
-    reqwest::Client::builder().timeout(PATIENCE).no_proxy()
+    service_kit::client::internal().timeout(PATIENCE)
 }
 
 /// A connection without any library's opinion.
