@@ -1,6 +1,9 @@
 //! Callers who take what is finite, who guess, and who ask oddly. Customers come from one address; whoever floods comes from another.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use amends::client::{Client, order_of};
 use amends_protos::orders::v1::{CreateOrderRequest, NewOrderLine, order_service_client::OrderServiceClient};
@@ -14,6 +17,7 @@ use amends_tests::{
     platform::{PASSWORD, Platform},
 };
 use anyhow::{Context, Result, ensure};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::{StreamExt as _, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -128,6 +132,9 @@ pub(crate) async fn a_session_replayed_often_can_be_revoked() -> Result<()> {
             ensure!([200, 400, 401, 429].contains(&replay.status.as_u16()), "{} {}", replay.status, replay.body);
             tokens.extend(Some(replay.text("/access_token").to_owned()).filter(|token| !token.is_empty()));
         }
+        // However many there are, one row is enough to revoke them, since each says which session it is of.
+        let sessions: BTreeSet<String> = tokens.iter().map(|token| session_of(token)).collect::<Result<_>>()?;
+        ensure!(sessions.len() == 1, "the tokens of one session are of {sessions:?}");
         let last = renewed.text("/refresh_token").to_owned();
         let form = [("token", last.as_str()), ("client_id", "amends-web")];
         let revoked = anonymous.send(anonymous.request(Method::POST, "/oauth2/revoke").form(&form)).await?;
@@ -141,6 +148,13 @@ pub(crate) async fn a_session_replayed_often_can_be_revoked() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// The session that a token says it is of.
+fn session_of(token: &str) -> Result<String> {
+    let payload = token.split('.').nth(1).context("a token has three parts")?;
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?;
+    Ok(claims["sid"].as_str().context("a token without a session id")?.to_owned())
 }
 
 /// Guesses at everybody's password from one address, and an owner who logs in from another.
@@ -179,8 +193,12 @@ pub(crate) async fn a_client_of_ones_own_replaces_no_other() -> Result<()> {
         "[[identity.bootstrap.clients]]\nclient_id = \"mine\"\nclient_secret = \"a-client-secret-for-tests-only-0123456789\"\n\
          scopes = [\"orders:read\"]\ngrant_types = [\"client_credentials\"]\n",
     )?;
-    // Private ports where they are not private by default: this test runs beside others.
-    let bare = Bare::start(&["--config".to_owned(), file.display().to_string()]).await?;
+    let mut arguments = vec!["--config".to_owned(), file.display().to_string()];
+    // This test runs beside others, and is not about ports.
+    for key in ["identity.http", "order.http", "order.grpc", "payment.grpc", "inventory.grpc"] {
+        arguments.extend(["--set".to_owned(), format!("{key}.listen=127.0.0.1:0")]);
+    }
+    let bare = Bare::start(&arguments).await?;
     let placed = confirmed(&bare.demo().await?).await.context("the order service's own client is gone");
     placed.with_context(|| bare.tail())?;
     let anonymous = Client::new(bare.gateway)?;

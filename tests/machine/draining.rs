@@ -3,6 +3,10 @@
 use std::{
     net::SocketAddr,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -120,10 +124,10 @@ struct Seen {
     after_last: Duration,
 }
 
-/// Customers without a second try order until nobody listens any more.
-fn customers(demo: &Client) -> Vec<JoinHandle<(usize, Vec<String>, Vec<String>, Instant)>> {
+/// Customers without a second try order until nobody listens any more. They count what is accepted.
+fn customers(demo: &Client, count: &Arc<AtomicUsize>) -> Vec<JoinHandle<(usize, Vec<String>, Vec<String>, Instant)>> {
     let customer = |_| {
-        let demo = demo.clone();
+        let (demo, count) = (demo.clone(), Arc::clone(count));
         tokio::spawn(async move {
             let (mut accepted, mut wrong, mut broken, mut last) = (0, Vec::new(), Vec::new(), Instant::now());
             loop {
@@ -131,7 +135,10 @@ fn customers(demo: &Client) -> Vec<JoinHandle<(usize, Vec<String>, Vec<String>, 
                     Ok(answer) => {
                         last = Instant::now();
                         match answer.status.as_u16() {
-                            201 | 202 => accepted += 1,
+                            201 | 202 => {
+                                accepted += 1;
+                                count.fetch_add(1, Ordering::SeqCst);
+                            }
                             503 if !answer.header("retry-after").is_empty() => break,
                             status => wrong.push(format!("{status} {}", answer.body)),
                         }
@@ -154,8 +161,12 @@ fn is_refused(error: &anyhow::Error) -> bool {
 }
 
 async fn stop_under_load(platform: &mut Platform) -> Result<Seen> {
-    let customers = customers(&platform.demo().await?);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    let count = Arc::new(AtomicUsize::new(0));
+    let customers = customers(&platform.demo().await?, &count);
+    eventually("customers are served", Duration::from_secs(30), || async {
+        count.load(Ordering::SeqCst) >= CUSTOMERS * 2
+    })
+    .await?;
     let code = platform.terminate("amends", ENDED_MAX).await?;
     let ended = Instant::now();
     ensure!(code == Some(0), "SIGTERM under load ended it with {code:?}");
