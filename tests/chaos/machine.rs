@@ -54,8 +54,26 @@ enum Fault {
     Stalled(&'static str),
 }
 
-const EMBEDDED: [Fault; 9] = [
+impl Fault {
+    /// As `AMENDS_CHAOS_FAULTS` names it, to look at some of them only.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Disk(_) => "disk",
+            Self::Frozen => "frozen",
+            Self::Hangup => "hangup",
+            Self::UnreadPipes => "pipes",
+            Self::IdleConnections => "idle",
+            Self::Streams => "streams",
+            Self::Cut(_) => "cut",
+            Self::Stalled(_) => "stalled",
+        }
+    }
+}
+
+const EMBEDDED: [Fault; 10] = [
     Fault::Nothing,
+    Fault::IdleConnections,
     Fault::Disk(Writes::Broken),
     Fault::Disk(Writes::Full),
     Fault::Disk(Writes::ReadOnly),
@@ -129,7 +147,10 @@ struct Stage {
 impl Stage {
     async fn round(&mut self, round: usize, victim: &str, faults: &[Fault], random: &mut StdRng) -> Result<()> {
         let begun = Instant::now();
-        let fault = *faults.choose(random).context("no fault")?;
+        let wanted = amends_tests::setting("AMENDS_CHAOS_FAULTS");
+        let is_wanted = |fault: &&Fault| wanted.as_ref().is_none_or(|names| names.contains(fault.name()));
+        let faults: Vec<&Fault> = faults.iter().filter(is_wanted).collect();
+        let fault = **faults.choose(random).context("AMENDS_CHAOS_FAULTS names no fault of this test")?;
         let moment = *MOMENTS.choose(random).context("no moment")?;
         let context = || format!("{fault:?}, and {victim} killed {moment:?}");
         let customer = self.platform.demo().await.with_context(context)?;
@@ -138,16 +159,16 @@ impl Stage {
         let lasting = Duration::from_millis(random.random_range(50..1_500));
         let killed_after = Duration::from_millis(random.random_range(0..400));
         self.kill_during(fault, lasting, moment, killed_after, victim, random).await.with_context(context)?;
-        let refusals = shoppers.refusals();
         let answers = shoppers.all_answered().await.with_context(context)?;
         self.platform.settled().await.with_context(context)?;
         self.platform.audit().await.with_context(context)?;
         let counted = direct::books_agree(&self.platform).await.with_context(context)?;
         println!(
-            "round {round}: {}: {}; asked again for {:?}; {} of {} orders confirmed; {:.1} s",
+            "round {round}: {}: {}; asked again for {:?}, and {} times without an answer; {} of {} orders confirmed; {:.1} s",
             context(),
             answers.summary()?,
-            refusals.by_status,
+            answers.1.by_status,
+            answers.1.unanswered,
             counted.confirmed,
             counted.orders,
             begun.elapsed().as_secs_f64()

@@ -1,6 +1,7 @@
 //! Crashes under load: whatever is killed whenever, each order is answered once, and the books balance.
 //!
-//! Seeded: `AMENDS_CHAOS_SEED` repeats a run's choices (not the machine's timing). `AMENDS_CHAOS_ROUNDS` sets how many rounds.
+//! Seeded: `AMENDS_CHAOS_SEED` repeats a run's choices (not the machine's timing). `AMENDS_CHAOS_ROUNDS` sets how many rounds;
+//! `AMENDS_CHAOS_FAULTS=disk,frozen` which of the machine's faults are mixed in.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and tells what it did")]
 

@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -124,10 +124,18 @@ struct Seen {
     after_last: Duration,
 }
 
-/// Customers without a second try order until nobody listens any more. They count what is accepted.
-fn customers(demo: &Client, count: &Arc<AtomicUsize>) -> Vec<JoinHandle<(usize, Vec<String>, Vec<String>, Instant)>> {
+/// What customers and the test tell each other.
+#[derive(Debug, Default)]
+struct Shop {
+    accepted: AtomicUsize,
+    /// From now on a 503 may be the last answer.
+    is_stopping: AtomicBool,
+}
+
+/// Customers without a second try order until nobody listens any more.
+fn customers(demo: &Client, shop: &Arc<Shop>) -> Vec<JoinHandle<(usize, Vec<String>, Vec<String>, Instant)>> {
     let customer = |_| {
-        let (demo, count) = (demo.clone(), Arc::clone(count));
+        let (demo, shop) = (demo.clone(), Arc::clone(shop));
         tokio::spawn(async move {
             let (mut accepted, mut wrong, mut broken, mut last) = (0, Vec::new(), Vec::new(), Instant::now());
             loop {
@@ -137,9 +145,13 @@ fn customers(demo: &Client, count: &Arc<AtomicUsize>) -> Vec<JoinHandle<(usize, 
                         match answer.status.as_u16() {
                             201 | 202 => {
                                 accepted += 1;
-                                count.fetch_add(1, Ordering::SeqCst);
+                                shop.accepted.fetch_add(1, Ordering::SeqCst);
                             }
-                            503 if !answer.header("retry-after").is_empty() => break,
+                            503 if !answer.header("retry-after").is_empty() => {
+                                if shop.is_stopping.load(Ordering::SeqCst) {
+                                    break;
+                                }
+                            }
                             status => wrong.push(format!("{status} {}", answer.body)),
                         }
                     }
@@ -161,12 +173,13 @@ fn is_refused(error: &anyhow::Error) -> bool {
 }
 
 async fn stop_under_load(platform: &mut Platform) -> Result<Seen> {
-    let count = Arc::new(AtomicUsize::new(0));
-    let customers = customers(&platform.demo().await?, &count);
+    let shop = Arc::new(Shop::default());
+    let customers = customers(&platform.demo().await?, &shop);
     eventually("customers are served", Duration::from_secs(30), || async {
-        count.load(Ordering::SeqCst) >= CUSTOMERS * 2
+        shop.accepted.load(Ordering::SeqCst) >= CUSTOMERS * 2
     })
     .await?;
+    shop.is_stopping.store(true, Ordering::SeqCst);
     let code = platform.terminate("amends", ENDED_MAX).await?;
     let ended = Instant::now();
     ensure!(code == Some(0), "SIGTERM under load ended it with {code:?}");

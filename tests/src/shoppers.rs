@@ -10,7 +10,7 @@ use std::{
 };
 
 use amends::client::{Client, order_of};
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rand::{Rng, rngs::StdRng};
 use serde_json::Value;
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -38,7 +38,7 @@ fn order(random: &mut StdRng) -> (String, Value) {
 #[derive(Debug)]
 pub struct Shoppers {
     progress: Arc<Progress>,
-    work: JoinHandle<Result<Answers>>,
+    work: JoinHandle<Result<Vec<(u16, String)>>>,
 }
 
 #[derive(Debug, Default)]
@@ -59,9 +59,9 @@ pub struct Refusals {
     pub unanswered: usize,
 }
 
-/// Every customer's answer: status, and the order's id.
+/// Every customer's last answer (status, and the order's id), and what came before it.
 #[derive(Debug)]
-pub struct Answers(pub Vec<(u16, String)>);
+pub struct Answers(pub Vec<(u16, String)>, pub Refusals);
 
 impl Shoppers {
     /// Sends customers with `count` orders. Each tries the first of `ways` that is its turn, and the next when that did not answer.
@@ -95,7 +95,10 @@ impl Shoppers {
 
     /// Waits for the last customer.
     pub async fn all_answered(self) -> Result<Answers> {
-        self.work.await?
+        let Self { progress, work } = self;
+        let answers = work.await?;
+        let refusals = progress.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Answers(answers.with_context(|| format!("{refusals:?}"))?, refusals))
     }
 }
 
@@ -113,7 +116,11 @@ impl Answers {
     }
 }
 
-async fn place_all(ways: Vec<Client>, orders: Vec<(String, Value)>, progress: Arc<Progress>) -> Result<Answers> {
+async fn place_all(
+    ways: Vec<Client>,
+    orders: Vec<(String, Value)>,
+    progress: Arc<Progress>,
+) -> Result<Vec<(u16, String)>> {
     let places = Arc::new(Semaphore::new(CUSTOMERS));
     let tasks = orders.into_iter().enumerate().map(|(turn, (key, order))| {
         let (progress, places) = (Arc::clone(&progress), Arc::clone(&places));
@@ -132,7 +139,7 @@ async fn place_all(ways: Vec<Client>, orders: Vec<(String, Value)>, progress: Ar
     for task in tasks.collect::<Vec<_>>() {
         settled.push(task.await??);
     }
-    Ok(Answers(settled))
+    Ok(settled)
 }
 
 /// What a careful client does: the same key again until there is an answer.
