@@ -1,11 +1,7 @@
 //! `proof AREA`: what a promise rests on, shown with the tools that it takes. Installs them, runs the tests that need them too, and ends with
 //! what was seen and what was not run.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use crate::{
     cargo::{Workspace, cargo},
@@ -83,11 +79,6 @@ impl Report {
     pub(crate) fn not_run(&self) -> String {
         list(&fs::read_to_string(&self.0).unwrap_or_default())
     }
-
-    #[cfg(test)]
-    fn path(&self) -> &Path {
-        &self.0
-    }
 }
 
 fn rows<'a>(report: &'a str, kind: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -128,6 +119,6 @@ mod tests {
 
     #[test]
     fn a_report_is_kept_with_what_is_built() {
-        assert!(Report::new().unwrap().path().ends_with("target/machine-report.tsv"));
+        assert!(Report::new().unwrap().0.ends_with("target/machine-report.tsv"));
     }
 }

@@ -171,6 +171,8 @@ fn in_one_process() -> Value {
         "order": {
             "payment": participant,
             "inventory": participant,
+            // The same holds for a store in a file; within what a caller waits to be accepted (`order.wait.accept_ms`).
+            "database": {"acquire_timeout_ms": 3_000, "statement_timeout_ms": 3_000},
             // Three of them are what an order may take: `order.saga.deadline_secs`.
             "saga": {"attempt_timeout_ms": 10_000},
         },
