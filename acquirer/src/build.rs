@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use axum::Router;
 use service_kit::{
     Runtime,
+    descriptors::Share,
     faults::Faults,
+    http::Limits,
     shutdown::{Shutdown, finish},
 };
 use tokio::net::TcpListener;
@@ -39,6 +41,7 @@ pub struct App {
     router: Router,
     ledger: SqlLedger,
     faults: Faults,
+    share: Share,
     shutdown: Shutdown,
 }
 
@@ -48,6 +51,9 @@ pub struct App {
 /// When the file cannot be opened, the address is taken, or faults are configured in production.
 pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
     let faults = runtime.faults.install("acquirer", config.faults.clone(), faults::check)?;
+    let files = amends_sql::descriptors(&config.database.url, &config.options());
+    runtime.descriptors.reserve("acquirer.database", files)?;
+    let share = runtime.descriptors.share("acquirer.http", 1)?;
     let ledger = SqlLedger::open(&config.database.url, &config.options(), Arc::clone(&runtime.clock))
         .context("acquirer.database.url")?;
     ledger.claim(&config.database.url).await.context("acquirer.database.url")?;
@@ -68,7 +74,7 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
     let api = Api::new(acquirer, ledger.clone(), runtime.shutdown.clone());
     let router = http::router(api, &config, faults.clone(), runtime);
     runtime.readiness.started();
-    Ok(App { addresses, listener, router, ledger, faults, shutdown: runtime.shutdown.clone() })
+    Ok(App { addresses, listener, router, ledger, faults, share, shutdown: runtime.shutdown.clone() })
 }
 
 impl App {
@@ -93,7 +99,8 @@ impl App {
     /// When the listener cannot be served.
     pub async fn run(self) -> anyhow::Result<()> {
         tracing::info!(service = SERVICE, http = %self.addresses.http, "listening");
-        let served = service_kit::http::serve(self.listener, self.router, self.shutdown.clone()).await;
+        let limits = Limits::within(&self.share);
+        let served = service_kit::http::serve_with(self.listener, self.router, limits, self.shutdown.clone()).await;
         let closing = async {
             // Work for merchants that hung up needs the ledger still.
             self.shutdown.drained(http::STOP_MAX).await;

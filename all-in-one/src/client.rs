@@ -52,8 +52,13 @@ impl Client {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn with_patience(gateway: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().timeout(patience).no_proxy().build()?;
+        let http = service_kit::client::internal().timeout(patience).build()?;
         Ok(Self { http, base: format!("http://{gateway}"), token: None })
+    }
+
+    /// A client without a token, over connections of the caller's own making: from another address, say.
+    pub fn over(gateway: SocketAddr, http: reqwest::Client) -> Self {
+        Self { http, base: format!("http://{gateway}"), token: None }
     }
 
     /// The same client with another token.

@@ -48,7 +48,7 @@ use crate::{
 /// Empty lines before a request that are read over, as RFC 9112, section 2.2 asks: old clients end a body with one.
 const EMPTY_LINES_MAX: usize = 2;
 /// Callers that came when there was no room, told so at once. Beyond these, connections are just closed.
-const TURNED_AWAY_AT_ONCE_MAX: usize = 64;
+pub(crate) const TURNED_AWAY_AT_ONCE_MAX: usize = 64;
 /// Those from one address, so that others still hear why.
 const TURNED_AWAY_PER_ADDRESS_MAX: usize = 16;
 /// After our last byte a caller may still be sending. Closing at once would reset the connection, and the caller would lose

@@ -36,6 +36,7 @@ use secrecy::ExposeSecret as _;
 use service_kit::{
     Runtime,
     auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
+    descriptors::OTHERS,
     kv::Redis,
 };
 use tokio::net::TcpListener;
@@ -81,10 +82,11 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
 /// # Errors
 /// As [`build`].
 pub async fn build_with(
-    config: Config,
+    mut config: Config,
     runtime: &Runtime,
     revocations: Option<Arc<dyn Revocations>>,
 ) -> anyhow::Result<App> {
+    within_descriptors(&mut config, runtime)?;
     let redis = match &config.redis_url {
         Some(url) => Some(Redis::new(url.expose_secret()).context("gateway.redis_url is no Redis URL")?),
         None => None,
@@ -133,6 +135,20 @@ pub async fn build_with(
     let app = Arc::new(pingora(gateway, &front_config));
     let front = Arc::new(Front::new(app, observer, Arc::clone(&runtime.ids), acceptor, awaited, &front_config));
     Ok(App { addresses, listener, front, drain, runtime: runtime.clone() })
+}
+
+/// Lowers the limits on connections and requests to what there are file descriptors for, besides those of all that was built before:
+/// a gateway is built last. What callers have open must never take the last one from a store or an upstream.
+fn within_descriptors(config: &mut Config, runtime: &Runtime) -> anyhow::Result<()> {
+    runtime.descriptors.reserve("gateway.limits.connections", connection::TURNED_AWAY_AT_ONCE_MAX + OTHERS)?;
+    let connections = runtime.descriptors.share("gateway.limits.connections", 3)?;
+    let requests = runtime.descriptors.share("gateway.limits.requests", 4)?;
+    let limits = &mut config.limits;
+    limits.connections = connections.at_most(limits.connections);
+    // Each has a connection to its upstream, and one upstream's idle connections are still there while another's are used.
+    limits.requests = limits.requests.min((requests.size() / 2).max(1));
+    tracing::info!(connections = limits.connections, requests = limits.requests, "callers may have so many at once");
+    Ok(())
 }
 
 impl App {

@@ -26,7 +26,15 @@ use tokio::net::TcpListener;
 
 use amends_primitives::SteadyTime;
 use amends_sql::Database;
-use service_kit::{Runtime, auth::Revocations, kv::Redis, readiness::Readiness, shutdown::finish};
+use service_kit::{
+    Runtime,
+    auth::Revocations,
+    descriptors::{OTHERS, Share},
+    http::Limits,
+    kv::Redis,
+    readiness::Readiness,
+    shutdown::finish,
+};
 
 use app::{
     Core, Settings,
@@ -72,6 +80,7 @@ pub struct App {
     listener: TcpListener,
     router: Router,
     database: Database,
+    share: Share,
     runtime: Runtime,
 }
 
@@ -86,7 +95,8 @@ impl std::fmt::Debug for App {
 /// # Errors
 /// When any of that fails. A database that is not up yet is waited for; Redis is not needed to start.
 pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
-    let database = open_database(&config).await?;
+    let share = runtime.descriptors.share("identity.http", 1)?;
+    let database = open_database(&config, runtime).await?;
     let core = Arc::new(build_core(&config, &database, runtime)?);
     core.bootstrap(&config.bootstrap).await.context("the configured users and clients could not be written")?;
     core.keys
@@ -100,7 +110,7 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
         .with_context(|| format!("identity.http.listen: cannot listen on {}", config.http.listen))?;
     let addresses = Addresses { http: listener.local_addr()? };
     let router = router(&config, &core, runtime);
-    Ok(App { core, addresses, listener, router, database, runtime: runtime.clone() })
+    Ok(App { core, addresses, listener, router, database, share, runtime: runtime.clone() })
 }
 
 /// Whether the signing keys in the store can be read with the configured key encryption keys, for `amends doctor`: how many there are.
@@ -123,11 +133,13 @@ fn keyring(config: &Config) -> anyhow::Result<Keyring> {
     Keyring::new(&key, &former).map_err(|_| anyhow::anyhow!("identity.key_encryption_key cannot be used"))
 }
 
-async fn open_database(config: &Config) -> anyhow::Result<Database> {
+async fn open_database(config: &Config, runtime: &Runtime) -> anyhow::Result<Database> {
     let options =
         amends_sql::Options { connections_max: config.database.connections_max, ..amends_sql::Options::default() };
-    let database = Database::connect_lazy(config.database.url.expose(), &options)?;
-    database.claim(config.database.url.expose()).await.context("identity.database.url")?;
+    let url = config.database.url.expose();
+    runtime.descriptors.reserve("identity.database", amends_sql::descriptors(url, &options) + OTHERS)?;
+    let database = Database::connect_lazy(url, &options)?;
+    database.claim(url).await.context("identity.database.url")?;
     let patience = Duration::from_secs(config.database.start_patience_seconds);
     database
         .migrate_when_up(&SCHEMA, patience)
@@ -212,7 +224,8 @@ impl App {
         self.runtime.readiness.started();
         let shutdown = self.runtime.shutdown.clone();
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.core), shutdown.clone()));
-        let served = service_kit::http::serve(self.listener, self.router, shutdown).await;
+        let limits = Limits::within(&self.share);
+        let served = service_kit::http::serve_with(self.listener, self.router, limits, shutdown).await;
         let closing = async {
             if let Err(error) = maintenance.await {
                 tracing::error!(%error, "maintenance has stopped badly");

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use service_kit::{
     Runtime,
     auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
+    descriptors::OTHERS,
     grpc::Server,
     kv::Redis,
     shutdown::finish,
@@ -83,9 +84,11 @@ pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn 
 
 async fn build_verifying(config: Config, runtime: &Runtime, verifier: Verifier) -> anyhow::Result<App> {
     let faults = runtime.faults.install("inventory", config.faults.clone(), faults::check)?;
-    let database = Database::connect_lazy(config.database.url.expose(), &config.database.options())
-        .context("inventory.database.url")?;
-    database.claim(config.database.url.expose()).await.context("inventory.database.url")?;
+    let (url, options) = (config.database.url.expose(), config.database.options());
+    runtime.descriptors.reserve("inventory.database", amends_sql::descriptors(url, &options) + OTHERS)?;
+    let share = runtime.descriptors.share("inventory.grpc", 1)?;
+    let database = Database::connect_lazy(url, &options).context("inventory.database.url")?;
+    database.claim(url).await.context("inventory.database.url")?;
     let store = Store::new(database.clone());
     let patience = Duration::from_secs(config.database.start_patience_secs);
     store.migrate(patience).await.context("the inventory's database cannot be brought up to date")?;
@@ -109,7 +112,8 @@ async fn build_verifying(config: Config, runtime: &Runtime, verifier: Verifier) 
         }),
     );
     let api = InventoryServiceServer::new(Api::new(inventory.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let server = Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).add_service(api);
+    let server =
+        Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).share(share).add_service(api);
     let sleep_max = Duration::from_millis(config.sweeper.sleep_max_ms);
     Ok(App { addresses, listener, server, inventory, database, sleep_max, runtime: runtime.clone() })
 }

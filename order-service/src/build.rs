@@ -10,7 +10,9 @@ use secrecy::ExposeSecret as _;
 use service_kit::{
     Runtime,
     auth::{self, NoRevocations, RedisRevocations, Revocations, ServiceToken, Verifier},
+    descriptors::{OTHERS, Share},
     grpc,
+    http::Limits,
     kv::Redis,
     resilience::Guard,
     shutdown::finish,
@@ -59,9 +61,16 @@ pub struct App {
     verifier: Verifier,
     engine: Engine<Journal>,
     database: Database,
+    shares: Shares,
     sweep_every: Duration,
     drain: Duration,
     runtime: Runtime,
+}
+
+/// How many connections the listeners may have.
+struct Shares {
+    http: Share,
+    grpc: Share,
 }
 
 /// What `amends migrate` brings up to date in the orders' database, in this order.
@@ -93,9 +102,17 @@ pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn 
         .context("the token verifier cannot be made")?;
     let token = service_token(&config, runtime)?;
     let (inventory, payments) = participants_as(&config, runtime, &token)?;
-    let database = Database::connect_lazy(config.database.url.expose_secret(), &config.database_options())
-        .context("order.database.url")?;
-    database.claim(config.database.url.expose_secret()).await.context("order.database.url")?;
+    let (url, options) = (config.database.url.expose_secret(), config.database_options());
+    let participants = config.inventory.channel.connections + config.payment.channel.connections;
+    runtime.descriptors.reserve("order.database", amends_sql::descriptors(url, &options))?;
+    runtime.descriptors.reserve("order.payment.channel", participants + OTHERS)?;
+    let shares = Shares {
+        // As many as the gateway has requests on the way here.
+        http: runtime.descriptors.share("order.http", 3)?,
+        grpc: runtime.descriptors.share("order.grpc", 1)?,
+    };
+    let database = Database::connect_lazy(url, &options).context("order.database.url")?;
+    database.claim(url).await.context("order.database.url")?;
     let patience = Duration::from_secs(config.database.start_patience_secs);
     for schema in schemas() {
         database
@@ -137,6 +154,7 @@ pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn 
         verifier,
         engine,
         database,
+        shares,
         sweep_every: Duration::from_secs(config.limits.sweep_secs),
         drain: Duration::from_secs(config.saga.drain_secs),
         runtime: runtime.clone(),
@@ -264,11 +282,17 @@ impl App {
         let grpc = grpc::Server::new(SERVICE, &self.runtime)
             .verifier(self.verifier.clone())
             .reflection(FILE_DESCRIPTOR_SET)
+            .share(self.shares.grpc)
             .add_service(orders)
             .serve(self.grpc);
         let router = http::routes(self.api).layer(auth::http::layer(self.verifier));
         let router = service_kit::http::app(router, SERVICE, &self.runtime);
-        let rest = service_kit::http::serve(self.http, router, self.runtime.shutdown.clone());
+        let rest = service_kit::http::serve_with(
+            self.http,
+            router,
+            Limits::within(&self.shares.http),
+            self.runtime.shutdown.clone(),
+        );
         let served = tokio::try_join!(async { Ok(rest.await?) }, grpc);
         // Also where a listener failed while the rest of the process goes on.
         stop.cancel();

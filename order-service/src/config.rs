@@ -231,7 +231,8 @@ impl Section for Config {
             (&self.payment, "payment.channel.connect_timeout_ms"),
             (&self.inventory, "inventory.channel.connect_timeout_ms"),
         ] {
-            let is_heard = participant.channel.connect_timeout_ms < participant.resilience.timeout_ms;
+            let connect = Duration::from_millis(participant.channel.connect_timeout_ms);
+            let is_heard = connect < participant.resilience.attempt_max();
             check(is_heard, key, "must be less than an attempt's resilience.timeout_ms");
         }
         let url = self.database.url.expose_secret();

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use service_kit::{
     Runtime,
     auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
+    descriptors::{OTHERS, Share},
     faults::Faults,
     grpc::Server,
     kv::Redis,
@@ -194,6 +195,7 @@ pub async fn build_with(
     let faults = runtime.faults.install("payment", config.faults.clone(), faults::check_of(config.processor.kind))?;
     let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
         .context("the token verifier cannot be made")?;
+    let share = give_descriptors(&config, runtime)?;
     let store = OpenedStore::open(&config.database).await.context("payment.database.url")?;
     store.payments.serve_alone(config.database.url.expose()).await.context("payment.database.url")?;
     migrated(&store, &config.database).await?;
@@ -225,10 +227,31 @@ pub async fn build_with(
     let work = (Arc::clone(&in_flight), config.grpc.in_flight_max);
     let api = Api::new(payments, faults.clone(), in_flight, runtime.shutdown.clone());
     let api = PaymentServiceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let server = Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).add_service(api);
+    let server =
+        Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).share(share).add_service(api);
     runtime.readiness.started();
     let shutdown = runtime.shutdown.clone();
     Ok(App { addresses, listener, server, store, faults, webhooks, shutdown, work })
+}
+
+/// Sets file descriptors aside for all that this service connects to; the listener gets a share of the rest.
+fn give_descriptors(config: &Config, runtime: &Runtime) -> anyhow::Result<Share> {
+    /// To each member of a replica set, besides the pool: the driver watches it over two connections.
+    const MONITORING: usize = 16;
+    let Config { database, processor, grpc, webhooks, .. } = config;
+    let store = if database.is_mongo() {
+        database.connections_max as usize + MONITORING
+    } else {
+        amends_sql::descriptors(database.url.expose(), &database.sqlite_options())
+    };
+    runtime.descriptors.reserve("payment.database", store + OTHERS)?;
+    if processor.kind == ProcessorKind::Http {
+        // Each call in flight may wait for an answer on a connection of its own.
+        runtime.descriptors.reserve("payment.processor.http", grpc.in_flight_max as usize)?;
+    }
+    let told = webhooks.enabled().count() * webhooks.concurrency as usize;
+    runtime.descriptors.reserve("payment.webhooks", told)?;
+    Ok(runtime.descriptors.share("payment.grpc", 1)?)
 }
 
 /// Who moves the money, as configured.

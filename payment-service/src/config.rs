@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use service_kit::{
     auth::VerifierConfig,
+    client::ProxyUrl,
     config::{ConfigError, Section},
     faults::FaultsConfig,
 };
@@ -166,6 +167,9 @@ pub struct HttpProcessorConfig {
     /// What it knows us by. Never shown.
     #[serde(skip_serializing)]
     pub secret: SecretString,
+    /// `http://[user:password@]host:port` of a proxy on the way there. Empty: none, whatever the environment says. Shown without the
+    /// password.
+    pub proxy_url: ProxyUrl,
     /// How long a connection may take to be made, in milliseconds.
     pub connect_timeout_ms: u64,
     /// How long one attempt may take, in milliseconds; all of them together take `processor.timeout_ms` at the most.
@@ -181,6 +185,7 @@ impl Default for HttpProcessorConfig {
         Self {
             url: "http://127.0.0.1:50054".to_owned(),
             secret: SecretString::default(),
+            proxy_url: ProxyUrl::default(),
             connect_timeout_ms: 200,
             attempt_timeout_ms: 400,
             attempts_max: 3,
@@ -287,6 +292,12 @@ impl Section for Config {
             let secret = http.secret.expose_secret();
             let sendable = !secret.is_empty() && secret.bytes().all(|byte| byte.is_ascii_graphic());
             check(sendable, "processor.http.secret", "must be visible ASCII characters, at least one");
+            let proxy = http.proxy_url.check();
+            check(
+                proxy.is_ok(),
+                "processor.http.proxy_url",
+                &proxy.err().map_or_else(String::new, |bad| bad.to_string()),
+            );
             check(http.connect_timeout_ms >= 1, "processor.http.connect_timeout_ms", "must be at least 1");
             check(http.attempt_timeout_ms >= 1, "processor.http.attempt_timeout_ms", "must be at least 1");
             check((1..=10).contains(&http.attempts_max), "processor.http.attempts_max", "must be 1 to 10");

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use crate::{
     Runtime,
     config::{ConfigError, Section},
+    descriptors::OPERATORS_MAX,
     faults, http,
     metrics::{self, Metrics},
     readiness::Readiness,
@@ -58,6 +59,9 @@ impl Section for Config {
     }
 }
 
+/// Of the operators' listener. Its connections have descriptors of their own, so that it answers also when callers have all others.
+const LIMITS: http::Limits = http::Limits { connections_max: OPERATORS_MAX, drain_max: DRAIN_MAX, ..http::Limits::DEFAULT };
+
 /// Serves until `stop`, which is the last to come: operators watch the draining here.
 ///
 /// `/healthz` says that the process runs; `/readyz` asks the checks and answers 503 while one fails or once shutdown is announced,
@@ -67,8 +71,7 @@ impl Section for Config {
 /// # Errors
 /// When the listener cannot be served.
 pub async fn serve(listener: TcpListener, runtime: &Runtime, stop: Shutdown) -> std::io::Result<()> {
-    let limits = http::Limits { drain_max: DRAIN_MAX, ..http::Limits::default() };
-    http::serve_with(listener, router(runtime), limits, stop).await
+    http::serve_with(listener, router(runtime), LIMITS, stop).await
 }
 
 /// The routes of [`serve`].

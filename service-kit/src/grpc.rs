@@ -16,6 +16,7 @@ use crate::{
     Runtime,
     auth::{Verifier, grpc::AuthLayer},
     context::ServerLayer,
+    descriptors::Share,
     http::{self, Limits},
     resilience::ShedLayer,
     shutdown::Shutdown,
@@ -40,6 +41,7 @@ pub struct Server {
     descriptors: Vec<&'static [u8]>,
     verifier: Option<Verifier>,
     limits: Limits,
+    share: Option<Share>,
 }
 
 impl Server {
@@ -53,6 +55,7 @@ impl Server {
             descriptors: Vec::new(),
             verifier: None,
             limits: Limits { http2_only: true, ..Limits::default() },
+            share: None,
         }
     }
 
@@ -74,6 +77,13 @@ impl Server {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = Limits { http2_only: true, ..limits };
+        self
+    }
+
+    /// No more connections than this share has descriptors.
+    #[must_use]
+    pub fn share(mut self, share: Share) -> Self {
+        self.share = Some(share);
         self
     }
 
@@ -142,7 +152,8 @@ impl Server {
     /// # Errors
     /// When a file descriptor set cannot be read, or the listener cannot be served.
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
-        let (limits, shutdown) = (self.limits, self.runtime.shutdown.clone());
+        let (mut limits, shutdown) = (self.limits, self.runtime.shutdown.clone());
+        limits.connections_max = self.share.as_ref().map_or(usize::MAX, Share::size).min(limits.connections_max);
         let router = self.router().await?;
         http::serve_with(listener, router, limits, shutdown).await?;
         Ok(())

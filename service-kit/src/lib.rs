@@ -5,8 +5,10 @@
 
 pub mod admin;
 pub mod auth;
+pub mod client;
 pub mod config;
 pub mod context;
+pub mod descriptors;
 pub mod faults;
 pub mod files;
 pub mod grpc;

@@ -4,9 +4,11 @@ use std::{fmt, sync::Arc};
 
 use amends_primitives::{Clock, IdSource, ManualClock, RandomIds, SeededIds, SystemClock};
 
-use crate::{faults::FaultSwitches, metrics::Metrics, readiness::Readiness, shutdown::Shutdown};
+use crate::{
+    descriptors::Descriptors, faults::FaultSwitches, metrics::Metrics, readiness::Readiness, shutdown::Shutdown,
+};
 
-/// Time, identity, metrics, shutdown and readiness of this process.
+/// Time, identity, metrics, shutdown, readiness and file descriptors of this process.
 #[derive(Clone)]
 pub struct Runtime {
     /// Tells the time.
@@ -21,6 +23,8 @@ pub struct Runtime {
     pub readiness: Readiness,
     /// What goes wrong on purpose, in which service.
     pub faults: FaultSwitches,
+    /// Who may open how many files and connections.
+    pub descriptors: Descriptors,
 }
 
 impl Runtime {
@@ -31,13 +35,16 @@ impl Runtime {
 
     /// A clock that stands still and ids that count up. Keep your own `ManualClock` and use [`Runtime::with`] to move time.
     pub fn for_testing() -> Self {
-        Self::with(Arc::new(ManualClock::default()), Arc::new(SeededIds::new(1)))
+        // As a machine has that is set up for servers, whatever the one is that tests run on.
+        let descriptors = Descriptors::limited_to(65_536);
+        Self { descriptors, ..Self::with(Arc::new(ManualClock::default()), Arc::new(SeededIds::new(1))) }
     }
 
     /// A runtime on a given clock and source of ids.
     pub fn with(clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
         let (metrics, shutdown, readiness) = (Metrics::new(), Shutdown::new(), Readiness::new());
-        Self { clock, ids, metrics, shutdown, readiness, faults: FaultSwitches::default() }
+        let descriptors = Descriptors::of_process();
+        Self { clock, ids, metrics, shutdown, readiness, faults: FaultSwitches::default(), descriptors }
     }
 }
 

@@ -94,6 +94,7 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     install_crypto();
+    crate::descriptors::raise_limit();
     let defaults = || {
         [
             config::defaults::<C>(section),
@@ -178,6 +179,8 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let runtime = Runtime::new();
+    // Nothing of its own yet: with too few for that, nothing that follows could be said clearly.
+    runtime.descriptors.reserve(name, 0)?;
     runtime.readiness.starting();
     if telemetry.service_name.is_empty() {
         name.clone_into(&mut telemetry.service_name);

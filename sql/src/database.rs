@@ -86,6 +86,26 @@ impl Options {
     }
 }
 
+/// Readers of a SQLite file: more do not read sooner on any machine this is for.
+const SQLITE_READERS_MAX: u32 = 8;
+/// Files that one SQLite connection has open: the database, its write-ahead log, and the memory that its connections share or a file that
+/// it sorts in.
+const SQLITE_FILES: usize = 3;
+/// What [`Database::claim`] has open: two connections and the lock.
+const CLAIM_CONNECTIONS: usize = 2;
+const LOCKS: usize = 1;
+
+/// How many file descriptors a store at that URL has open at the most.
+pub fn descriptors(url: &str, options: &Options) -> usize {
+    let connections = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    if url.starts_with("sqlite:") {
+        let pools = 1 + connections(options.connections_max.min(SQLITE_READERS_MAX));
+        (pools + CLAIM_CONNECTIONS).saturating_mul(SQLITE_FILES) + LOCKS
+    } else {
+        connections(options.connections_max)
+    }
+}
+
 /// A store's connections.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -140,7 +160,7 @@ impl Database {
             Pool::new(pool, connect.clone(), session_set_up(dialect, options), Arc::clone(&health))
         };
         let (writer, reader) = match dialect {
-            Dialect::Sqlite => (pool(1), pool(options.connections_max.min(8))),
+            Dialect::Sqlite => (pool(1), pool(options.connections_max.min(SQLITE_READERS_MAX))),
             Dialect::Postgres => {
                 let shared = pool(options.connections_max);
                 (shared.clone(), shared)

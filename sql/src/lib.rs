@@ -30,7 +30,7 @@ mod transaction;
 
 pub use check::Checked;
 pub use connection::Connection;
-pub use database::{Database, Dialect, Options};
+pub use database::{Database, Dialect, Options, descriptors};
 pub use error::{SqlError, in_words};
 pub use fault::FileFault;
 pub use migrate::{Migration, Schema};

@@ -1,23 +1,24 @@
 //! Crashes under load: whatever is killed whenever, each order is answered once, and the books balance.
 //!
-//! Seeded: `AMENDS_CHAOS_SEED` repeats a run's choices (not the machine's timing). `AMENDS_CHAOS_ROUNDS` sets how many rounds.
+//! Seeded: `AMENDS_CHAOS_SEED` repeats a run's choices (not the machine's timing). `AMENDS_CHAOS_ROUNDS` sets how many rounds;
+//! `AMENDS_CHAOS_FAULTS=disk,frozen` which of the machine's faults are mixed in.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and tells what it did")]
 
+mod machine;
 mod replicas;
+mod rolling;
 mod servers;
-mod shoppers;
 mod takeovers;
 
 use std::time::{Duration, Instant};
 
-use amends_tests::platform::Platform;
+use amends_tests::{platform::Platform, shoppers::Shoppers};
 use anyhow::{Context, Result};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use shoppers::Shoppers;
 use takeovers::Takeovers;
 
 /// Whoever uses the servers has them to itself: one of these tests kills them.
@@ -63,6 +64,23 @@ async fn everything_in_one_process_is_killed_while_orders_are_placed() {
     let mut platform = Platform::embedded().await.unwrap();
     kill_rounds(&mut platform, "amends", rounds(2)).await.unwrap();
     platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn machine_faults_embedded() {
+    machine::embedded(rounds(3)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn machine_faults_distributed() {
+    let _alone = SERVERS.lock().await;
+    machine::distributed(rounds(2)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rolling_restart() {
+    let _alone = SERVERS.lock().await;
+    rolling::nobody_notices(rounds(1).min(3)).await.unwrap();
 }
 
 /// What the programs complained of, the last of it last.

@@ -6,14 +6,15 @@ use std::{
 };
 
 use amends::client::Client;
-use amends_tests::{platform::Platform, process::eventually};
+use amends_tests::{
+    platform::Platform,
+    process::eventually,
+    shoppers::{PATIENCE, Shoppers},
+};
 use anyhow::{Context, Result};
 use rand::{Rng, rngs::StdRng};
 
-use crate::{
-    shoppers::{PATIENCE, Shoppers},
-    takeovers::{Onlooker, Takeovers},
-};
+use crate::takeovers::{Onlooker, Takeovers};
 
 const ORDERS: usize = 150;
 /// A customer who hears nothing from a replica for so long asks another: more than the service itself takes to answer.

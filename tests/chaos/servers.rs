@@ -1,11 +1,11 @@
 //! The servers themselves die under load: PostgreSQL, and the one that speaks MongoDB's protocol. What was acknowledged is there
 //! afterwards, and every saga settles by itself.
 
-use amends_tests::{platform::Platform, process::crash_server};
+use amends_tests::{platform::Platform, process::crash_server, shoppers::Shoppers};
 use anyhow::{Context, Result, ensure};
 use rand::Rng;
 
-use crate::{seeded, shoppers::Shoppers, unhurried};
+use crate::{seeded, unhurried};
 
 const ORDERS: usize = 120;
 

@@ -1,12 +1,16 @@
-//! What the tests of the whole platform share: processes, proxies, books, forged tokens.
+//! What the tests of the whole platform share: processes, proxies, books, forged tokens, and faults of the machine.
 //!
 //! The programs under test run as processes of their own and are asked from outside, as a client or an operator would.
 
+pub mod balancer;
 pub mod check;
+pub mod direct;
 pub mod forge;
+pub mod kit;
 pub mod platform;
 pub mod process;
 pub mod proxy;
+pub mod shoppers;
 
 /// A setting of this test run, from the environment.
 #[expect(

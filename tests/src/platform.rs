@@ -22,9 +22,11 @@ use tokio::sync::Mutex;
 pub use settings::PASSWORD;
 
 use crate::{
-    process::{Process, eventually, program},
+    process::{Launch, Process, eventually, program},
     proxy::Proxy,
 };
+
+pub use embedded::Setup;
 
 /// Migrations, key generation and an Argon2 hash for each user, in a debug build on a busy machine.
 const START_MAX: Duration = Duration::from_mins(1);
@@ -36,8 +38,30 @@ struct Program {
     name: String,
     path: PathBuf,
     arguments: Vec<String>,
+    launch: Launch,
     admin: SocketAddr,
     process: Option<Process>,
+}
+
+/// What came of starting a program that may not be able to start.
+#[derive(Debug)]
+pub enum Start {
+    /// It says that it is ready.
+    Ready,
+    /// It has ended by itself.
+    Ended {
+        /// Its exit code; none where a signal ended it.
+        code: Option<i32>,
+        /// How long after it was started.
+        after: Duration,
+        /// The last of what it printed.
+        said: String,
+    },
+    /// It runs and is not ready.
+    Neither {
+        /// The last of what it printed.
+        said: String,
+    },
 }
 
 /// A running Amends.
@@ -59,6 +83,11 @@ pub struct Platform {
     proxies: BTreeMap<&'static str, Proxy>,
     /// Flags with which `amends` finds the stores.
     stores: Vec<String>,
+    /// The data directory, where all is one process.
+    data: Option<PathBuf>,
+    /// The inventory service's database.
+    pub inventory_database: String,
+    payment_database: String,
     identity_database: String,
     clients: Mutex<BTreeMap<String, (Client, Instant)>>,
 }
@@ -80,6 +109,63 @@ impl Platform {
         program.ready().await
     }
 
+    /// Starts a program again, and does not wait until it is ready.
+    pub fn start(&mut self, name: &str) -> Result<()> {
+        let dir = self.dir.path().to_path_buf();
+        self.program_mut(name)?.start(&dir)
+    }
+
+    /// Waits until a program that was started is ready.
+    pub async fn ready(&self, name: &str) -> Result<()> {
+        let program = self.programs.iter().find(|program| program.name == name);
+        program.with_context(|| format!("no program {name}"))?.ready().await
+    }
+
+    /// Starts a program that may not be able to: whether it is ready within `bound`, or has ended before, and with which code.
+    pub async fn try_start(&mut self, name: &str, bound: Duration) -> Result<Start> {
+        let dir = self.dir.path().to_path_buf();
+        let program = self.program_mut(name)?;
+        program.start(&dir)?;
+        program.ready_or_ended(bound).await
+    }
+
+    /// Changes how a program is started from now on.
+    pub fn relaunch_as(&mut self, name: &str, launch: Launch) -> Result<()> {
+        self.program_mut(name)?.launch = launch;
+        Ok(())
+    }
+
+    /// Asks one program to end; its exit code.
+    ///
+    /// # Errors
+    /// When it does not end within `bound`.
+    pub async fn terminate(&mut self, name: &str, bound: Duration) -> Result<Option<i32>> {
+        match &mut self.program_mut(name)?.process {
+            Some(process) => process.stop(bound).await,
+            None => anyhow::bail!("{name} does not run"),
+        }
+    }
+
+    /// Whether a program runs.
+    pub fn is_running(&mut self, name: &str) -> bool {
+        let process = self.program_mut(name).ok().and_then(|program| program.process.as_mut());
+        process.is_some_and(|process| !process.has_ended())
+    }
+
+    /// The id of a program's process.
+    pub fn process_id(&self, name: &str) -> Option<u32> {
+        let program = self.programs.iter().find(|program| program.name == name)?;
+        program.process.as_ref()?.id()
+    }
+
+    /// Where everything is kept, where all is one process.
+    ///
+    /// # Panics
+    /// Where it is not.
+    pub fn data(&self) -> &std::path::Path {
+        self.data.as_deref().expect("a data directory is of a platform in one process")
+    }
+
     /// Sends a signal to a program: `STOP`, `CONT`, `TERM`.
     pub async fn signal(&self, name: &str, signal: &str) -> Result<()> {
         let program = self.programs.iter().find(|program| program.name == name);
@@ -93,9 +179,17 @@ impl Platform {
     /// # Errors
     /// When it does not accept them.
     pub async fn switch_faults(&self, name: &str, faults: serde_json::Value) -> Result<()> {
+        self.switch_faults_in(name, name, faults).await
+    }
+
+    /// Switches the faults of one section in a program that has several.
+    ///
+    /// # Errors
+    /// When it does not accept them.
+    pub async fn switch_faults_in(&self, name: &str, section: &str, faults: serde_json::Value) -> Result<()> {
         let program = self.programs.iter().find(|program| program.name == name).context("no such program")?;
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
-        let body = serde_json::json!({ name: faults });
+        let client = service_kit::client::internal().timeout(Duration::from_secs(5)).build()?;
+        let body = serde_json::json!({ section: faults });
         let answer = client.put(format!("http://{}/faults", program.admin)).json(&body).send().await?;
         ensure!(answer.status().is_success(), "{}", answer.text().await?);
         Ok(())
@@ -142,6 +236,16 @@ impl Platform {
         Ok(program.with_context(|| format!("no program {name}"))?.admin)
     }
 
+    /// The payment service's database: its URL; of MongoDB's, the database's name follows after a blank.
+    pub fn payment_database(&self) -> &str {
+        &self.payment_database
+    }
+
+    /// The acquirer's ledger, where it is a program of its own.
+    pub fn acquirer_ledger(&self) -> Option<PathBuf> {
+        self.acquirer.map(|_| self.dir.path().join("acquirer.db"))
+    }
+
     /// A service's SQLite database, where all is one process.
     pub fn embedded_database(&self, service: &str) -> String {
         self.order_database.replace("/order.db", &format!("/{service}.db"))
@@ -164,9 +268,17 @@ impl Platform {
     /// # Errors
     /// When the program cannot be run at all.
     pub async fn amends(&self, arguments: &[&str]) -> Result<Result<String, String>> {
+        let on_stores: Vec<&str> = arguments.iter().copied().chain(self.stores.iter().map(String::as_str)).collect();
+        self.run_amends(&on_stores).await
+    }
+
+    /// The same with these arguments alone.
+    ///
+    /// # Errors
+    /// When the program cannot be run at all.
+    pub async fn run_amends(&self, arguments: &[&str]) -> Result<Result<String, String>> {
         let output = tokio::process::Command::new(program("amends"))
             .args(arguments)
-            .args(&self.stores)
             .current_dir(self.dir.path())
             .output()
             .await?;
@@ -217,16 +329,33 @@ impl Platform {
 
 impl Program {
     fn new(name: &str, path: PathBuf, arguments: Vec<String>, admin: SocketAddr) -> Self {
-        Self { name: name.to_owned(), path, arguments, admin, process: None }
+        Self { name: name.to_owned(), path, arguments, launch: Launch::default(), admin, process: None }
     }
 
     fn start(&mut self, dir: &std::path::Path) -> Result<()> {
-        self.process = Some(Process::start(&self.name, &self.path, &self.arguments, &[], dir)?);
+        self.process = Some(Process::start(&self.name, &self.path, &self.arguments, &self.launch, dir)?);
         Ok(())
     }
 
+    async fn ready_or_ended(&mut self, bound: Duration) -> Result<Start> {
+        let probe = service_kit::client::internal().timeout(Duration::from_secs(3)).build()?;
+        let (url, begun) = (format!("http://{}/readyz", self.admin), Instant::now());
+        while begun.elapsed() < bound {
+            let Some(process) = &mut self.process else { anyhow::bail!("{} was not started", self.name) };
+            if process.has_ended() {
+                let code = process.ended(Duration::from_secs(1)).await?;
+                return Ok(Start::Ended { code, after: begun.elapsed(), said: process.tail() });
+            }
+            if probe.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(Start::Ready);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Start::Neither { said: self.process.as_ref().map(Process::tail).unwrap_or_default() })
+    }
+
     async fn ready(&self) -> Result<()> {
-        let probe = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+        let probe = service_kit::client::internal().timeout(Duration::from_secs(5)).build()?;
         let url = format!("http://{}/readyz", self.admin);
         eventually(&format!("{} is ready", self.name), START_MAX, || async {
             probe.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())

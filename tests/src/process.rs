@@ -11,6 +11,44 @@ use std::{
 use anyhow::Context;
 use tokio::process::{Child, Command};
 
+/// How a program is started: under which environment and behind which other program, and where its output goes.
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    /// Variables that it gets besides those of the test.
+    pub environment: Vec<(String, String)>,
+    /// Words before the program: another program that ends by becoming it, so that it keeps the process id.
+    pub wrapper: Vec<String>,
+    /// Where it prints.
+    pub output: Output,
+}
+
+/// Where a program prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Into a file that the test can read.
+    #[default]
+    Log,
+    /// Into pipes that are open and read by nobody.
+    UnreadPipes,
+}
+
+impl Launch {
+    /// With one more variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Behind a shell that does this first, such as `ulimit -n 64`.
+    #[must_use]
+    pub fn after_shell(mut self, commands: &str) -> Self {
+        let script = format!("{commands} && exec \"$0\" \"$@\"");
+        self.wrapper = ["sh".to_owned(), "-c".to_owned(), script].to_vec();
+        self
+    }
+}
+
 /// A running program.
 pub struct Process {
     name: String,
@@ -27,18 +65,32 @@ impl Process {
         name: &str,
         program: &Path,
         arguments: &[String],
-        environment: &[(String, String)],
+        launch: &Launch,
         dir: &Path,
     ) -> anyhow::Result<Self> {
         let log = dir.join(format!("{name}.log"));
-        let output = File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(program)
+        let mut command = match launch.wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        match launch.output {
+            Output::Log => {
+                let output = File::options().create(true).append(true).open(&log)?;
+                command.stdout(Stdio::from(output.try_clone()?)).stderr(Stdio::from(output));
+            }
+            Output::UnreadPipes => {
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            }
+        }
+        let child = command
             .args(arguments)
-            .envs(environment.iter().map(|(key, value)| (key, value)))
+            .envs(launch.environment.iter().map(|(key, value)| (key, value)))
             .current_dir(dir)
             .stdin(Stdio::null())
-            .stdout(Stdio::from(output.try_clone()?))
-            .stderr(Stdio::from(output))
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
@@ -72,6 +124,20 @@ impl Process {
         self.signal("TERM").await?;
         let stopped = tokio::time::timeout(bound, self.child.wait()).await;
         Ok(stopped.with_context(|| format!("{} did not stop within {bound:?}:\n{}", self.name, self.tail()))??.code())
+    }
+
+    /// Waits until it ends by itself; its exit code, `None` where a signal ended it.
+    ///
+    /// # Errors
+    /// When it does not end within `bound`.
+    pub async fn ended(&mut self, bound: Duration) -> anyhow::Result<Option<i32>> {
+        let ended = tokio::time::timeout(bound, self.child.wait()).await;
+        Ok(ended.with_context(|| format!("{} still runs after {bound:?}:\n{}", self.name, self.tail()))??.code())
+    }
+
+    /// Its id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Whether the program has ended by itself.

@@ -6,6 +6,7 @@ use crate::{
     cargo::{Workspace, cargo},
     environment,
     process::{Failure, Result, capture, run},
+    proof::Report,
     servers::{self, Held, Spec},
     setup::{Tools, build_tools},
 };
@@ -44,8 +45,11 @@ pub(crate) fn test(arguments: &[String]) -> Result {
         command.env("AMENDS_TEST_BACKENDS", "embedded");
     }
     held.apply(&mut command);
+    let report = Report::new()?;
+    report.apply(&mut command);
     let result = run(&mut command);
     drop(held);
+    eprint!("{}", report.not_run());
     if embedded_only {
         eprintln!(
             "\n*** NOT RUN (--embedded-only): every case on PostgreSQL, MongoDB and Redis: store conformance, the five-process \
@@ -204,6 +208,12 @@ pub(crate) fn load(arguments: &[String]) -> Result {
     }
     let workspace = Workspace::read()?;
     let load = workspace.program(profile, "amends-loadtests");
+    let direct = |command: &mut Command| {
+        // The load's own client would take its road through them.
+        for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+            command.env_remove(name);
+        }
+    };
     let (held, mut command) = if distributed {
         let located = servers::locate()?;
         let mut command = Command::new(workspace.program(profile, "on-servers"));
@@ -214,6 +224,7 @@ pub(crate) fn load(arguments: &[String]) -> Result {
         (Held::start(&[amends], Vec::new())?, Command::new(load))
     };
     command.current_dir(environment::root()).args(smoke.then_some("--smoke")).args(theirs);
+    direct(&mut command);
     held.apply(&mut command);
     run(&mut command)
 }

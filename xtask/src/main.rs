@@ -13,6 +13,7 @@ mod files;
 mod json;
 mod packages;
 mod process;
+mod proof;
 mod servers;
 mod setup;
 mod tidy;
@@ -39,6 +40,9 @@ cargo xtask <command>
   drill [--smoke] [--seconds N] [--write FILE]
                             each fault of the payment service under load, as a table; --smoke: debug build, short,
                             used by ci; --write docs/resilience.md puts the table there
+  proof machine             disks that fill or fail, clocks that are set, unread pipes, proxies, limits, floods: each fault that this
+                            machine can have, with the tools installed for it; ends with how soon orders were accepted after
+                            each, and with what was not run
   bench [args…]             criterion benches, and a store with AMENDS_BENCH_ROWS finished orders, on private servers
   gen                       regenerate what is generated and committed (protobuf code, OpenAPI, pacts)
   tidy                      the rules the compiler cannot check
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         "chaos" => commands::chaos(rest),
         "conformance" => commands::conformance(rest),
         "drill" => commands::drill(rest),
+        "proof" => proof::proof(rest),
         "bench" => commands::bench(rest),
         "gen" => commands::generate(),
         "tidy" => tidy::run(),

@@ -17,6 +17,10 @@ pub(crate) enum Need {
     Redis,
     /// For the MongoDB-wire server, which is a Python package.
     Python,
+    /// Sets the clock of one program.
+    Faketime,
+    /// Mounts a small disk.
+    UtilLinux,
 }
 
 impl Need {
@@ -28,6 +32,8 @@ impl Need {
             Self::Postgres => "PostgreSQL (initdb, postgres)",
             Self::Redis => "Redis (redis-server)",
             Self::Python => "Python 3 with venv",
+            Self::Faketime => "libfaketime",
+            Self::UtilLinux => "mount",
         }
     }
 }
@@ -55,6 +61,8 @@ const MANAGERS: [Manager; 5] = [
             Need::Postgres => "postgresql",
             Need::Redis => "redis-server",
             Need::Python => "python3 python3-venv",
+            Need::Faketime => "libfaketime",
+            Need::UtilLinux => "mount",
         },
     },
     Manager {
@@ -70,6 +78,8 @@ const MANAGERS: [Manager; 5] = [
             // Fedora's successor of Redis: same protocol, and it ships a `redis-server` link.
             Need::Redis => "valkey valkey-compat-redis",
             Need::Python => "python3",
+            Need::Faketime => "libfaketime",
+            Need::UtilLinux => "util-linux",
         },
     },
     Manager {
@@ -84,6 +94,8 @@ const MANAGERS: [Manager; 5] = [
             Need::Postgres => "postgresql",
             Need::Redis => "redis",
             Need::Python => "python3",
+            Need::Faketime => "libfaketime",
+            Need::UtilLinux => "util-linux",
         },
     },
     Manager {
@@ -98,6 +110,8 @@ const MANAGERS: [Manager; 5] = [
             Need::Postgres => "postgresql",
             Need::Redis => "redis",
             Need::Python => "python",
+            Need::Faketime => "libfaketime",
+            Need::UtilLinux => "util-linux",
         },
     },
     Manager {
@@ -112,6 +126,8 @@ const MANAGERS: [Manager; 5] = [
             Need::Postgres => "postgresql@17",
             Need::Redis => "redis",
             Need::Python => "python",
+            Need::Faketime => "libfaketime",
+            Need::UtilLinux => "util-linux",
         },
     },
 ];

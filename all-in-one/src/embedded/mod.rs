@@ -100,6 +100,9 @@ impl Embedded {
     /// # Errors
     /// When a store cannot be opened or a listener bound.
     pub async fn build(mut settings: Settings, runtime: &Runtime) -> anyhow::Result<Self> {
+        // Of the calls between services, both ends are in this process.
+        let calls = settings.order.inventory.channel.connections + settings.order.payment.channel.connections;
+        runtime.descriptors.reserve("amends up", calls)?;
         let admin =
             tokio::net::TcpListener::bind(settings.admin.listen).await.context("admin.listen cannot be bound")?;
         runtime.faults.in_environment(&settings.telemetry.environment);
@@ -188,6 +191,30 @@ impl Embedded {
     }
 }
 
+/// How services in one process call each other. They have one machine's processor and disk: one that is slow is slow because all of us
+/// are, and to give its calls up, or to cut it off, would refuse orders for want of time that refusing does not bring back. See
+/// `docs/resilience.md`.
+fn in_one_process() -> Value {
+    let participant = json!({
+        "channel": {"connect_timeout_ms": 5_000},
+        // What it answers still counts: a store that is away is not asked by every order. It is looked for again at once, since it costs
+        // nothing to ask within a process, and what heals here (a disk that has room again) heals in a moment.
+        "resilience": {"in_process": true, "breaker": {"open_ms": 200}},
+    });
+    json!({
+        "order": {
+            "payment": participant,
+            "inventory": participant,
+            // The same holds for a store in a file; within what a caller waits to be accepted (`order.wait.accept_ms`).
+            "database": {"acquire_timeout_ms": 3_000, "statement_timeout_ms": 3_000},
+            // Three of them are what an order may take: `order.saga.deadline_secs`.
+            "saga": {"attempt_timeout_ms": 10_000},
+        },
+        // The simulated one is a table in the payment service's own store.
+        "payment": {"processor": {"timeout_ms": 2_000}},
+    })
+}
+
 /// Adds what a data directory decides, below everything its user says.
 ///
 /// # Errors
@@ -255,5 +282,6 @@ fn decide(data_dir: &Path, sources: &mut Sources, secrets: &Secrets) -> anyhow::
             "client_id": ORDER_CLIENT, "client_secret": secrets.order_client_secret.expose_secret(), "scope": order_scopes.join(" "),
         }},
     });
+    stores::add_base(sources, in_one_process());
     stores::add_base(sources, decided);
 }

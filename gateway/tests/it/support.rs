@@ -172,7 +172,7 @@ pub(crate) async fn until<F: Future<Output = bool>>(mut ask: impl FnMut() -> F) 
 }
 
 fn client() -> reqwest::ClientBuilder {
-    reqwest::Client::builder().timeout(PATIENCE).no_proxy()
+    service_kit::client::internal().timeout(PATIENCE)
 }
 
 /// A connection without any library's opinion.

@@ -56,7 +56,7 @@ async fn the_platforms_verifier_accepts_its_tokens_until_they_are_revoked() {
     claims.require("payments:write").unwrap();
     assert!(claims.require("payments:read").is_err());
 
-    let client = reqwest::Client::new();
+    let client = service_kit::client::internal().build().unwrap();
     let login = client
         .post(format!("{base}/auth/login"))
         .json(&serde_json::json!({ "username": "ann", "password": PASSWORD }))
@@ -78,7 +78,7 @@ async fn the_platforms_verifier_accepts_its_tokens_until_they_are_revoked() {
 #[tokio::test]
 async fn the_address_of_a_caller_is_known() {
     let served = serve().await;
-    let client = reqwest::Client::new();
+    let client = service_kit::client::internal().build().unwrap();
     let guess = async |forwarded: &str| {
         let request = client
             .post(format!("http://{}/auth/login", served.address))

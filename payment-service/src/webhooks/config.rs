@@ -7,7 +7,10 @@ use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use service_kit::config::{ConfigError, Section};
+use service_kit::{
+    client::ProxyUrl,
+    config::{ConfigError, Section},
+};
 
 use super::{
     event::EventType,
@@ -28,6 +31,9 @@ pub struct WebhooksConfig {
     pub endpoints: Vec<EndpointConfig>,
     /// Whether `http://` is allowed also to other machines. Off: what is sent can be read on its way.
     pub allow_http: bool,
+    /// `http://[user:password@]host:port` of a proxy on the way to all of them. Empty: none, whatever the environment says. Shown
+    /// without the password.
+    pub proxy_url: ProxyUrl,
     /// How long an endpoint may take to answer, in milliseconds.
     pub attempt_timeout_ms: u64,
     /// Attempts at once, for each endpoint.
@@ -49,6 +55,7 @@ impl Default for WebhooksConfig {
         Self {
             endpoints: Vec::new(),
             allow_http: false,
+            proxy_url: ProxyUrl::default(),
             attempt_timeout_ms: 15_000,
             concurrency: 4,
             retry_base_ms: 5_000,
@@ -208,6 +215,9 @@ impl Section for WebhooksConfig {
             let of = |field: &str| format!("endpoints[{index}].{field}");
             endpoint.validate(self.allow_http, |good, field, message| check(good, &of(field), message));
             check(names.insert(&endpoint.name), &of("name"), "is the name of another endpoint");
+        }
+        if let Err(error) = self.proxy_url.check() {
+            check(false, "proxy_url", &error.to_string());
         }
         let bounded = |value: u64, min: u64, max: u64| (min..=max).contains(&value);
         check(bounded(self.attempt_timeout_ms, 100, 60_000), "attempt_timeout_ms", "must be 100 to 60000");

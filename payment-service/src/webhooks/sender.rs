@@ -8,7 +8,6 @@ use amends_primitives::Timestamp;
 use reqwest::{
     Client, Response, Url,
     header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT},
-    redirect::Policy,
 };
 
 use super::{
@@ -41,15 +40,15 @@ impl Target {
     }
 }
 
-pub(super) fn client(config: &WebhooksConfig) -> reqwest::Result<Client> {
-    Client::builder()
+pub(super) fn client(config: &WebhooksConfig) -> anyhow::Result<Client> {
+    // An endpoint's address is configuration, not something that it may talk us out of: nothing is redirected.
+    let client = service_kit::client::outgoing(&config.proxy_url)?
         .timeout(config.attempt_timeout())
         .connect_timeout(config.attempt_timeout() / 2)
-        // An endpoint's address is configuration, not something that it may talk us out of.
-        .redirect(Policy::none())
         .referer(false)
         .pool_max_idle_per_host(config.concurrency as usize)
-        .build()
+        .build()?;
+    Ok(client)
 }
 
 /// Sends it once. `now` is the time that is signed.

@@ -77,11 +77,7 @@ impl HttpKeys {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn new(url: impl Into<String>) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .timeout(FETCH_BOUND)
-            .connect_timeout(FETCH_BOUND / 2)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+        let client = crate::client::internal().timeout(FETCH_BOUND).connect_timeout(FETCH_BOUND / 2).build()?;
         Ok(Self { url: url.into(), client })
     }
 }

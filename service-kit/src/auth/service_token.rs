@@ -126,11 +126,7 @@ impl ServiceToken {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn new(config: ServiceTokenConfig, clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .timeout(FETCH_BOUND)
-            .connect_timeout(FETCH_BOUND / 2)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+        let client = crate::client::internal().timeout(FETCH_BOUND).connect_timeout(FETCH_BOUND / 2).build()?;
         Ok(Self(Arc::new(Inner { config, clock, client, held: RwLock::new(None), asking: Mutex::new(None) })))
     }
 

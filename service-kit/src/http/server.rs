@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Layer as _;
 
 use super::drain::DrainLayer;
-use crate::{faults::Hangup, shutdown::Shutdown};
+use crate::{descriptors::Share, faults::Hangup, shutdown::Shutdown};
 
 /// For so long after the start of shutdown a connection over HTTP/1 that is idle may still bring a request, which is answered and told to
 /// close. Closed at once, it would meet requests that are on their way, whose callers cannot know whether they were received. HTTP/2 needs
@@ -29,7 +29,7 @@ const LAST_WRITE_MAX: Duration = Duration::from_millis(250);
 /// What a listener allows its callers.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// More connections wait to be accepted. One costs about 10 KiB while idle.
+    /// More connections are turned away. One costs about 10 KiB while idle.
     pub connections_max: usize,
     /// Concurrent HTTP/2 requests of one connection.
     pub streams_max: u32,
@@ -45,19 +45,33 @@ pub struct Limits {
     pub http2_only: bool,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 8192,
-            streams_max: 256,
-            header_read_max: Duration::from_secs(15),
-            header_bytes_max: 32 * 1024,
-            drain_max: Duration::from_secs(10),
-            last_call: LAST_CALL,
-            http2_only: false,
-        }
+impl Limits {
+    /// The usual ones.
+    pub const DEFAULT: Self = Self {
+        connections_max: 8192,
+        streams_max: 256,
+        header_read_max: Duration::from_secs(15),
+        header_bytes_max: 32 * 1024,
+        drain_max: Duration::from_secs(10),
+        last_call: LAST_CALL,
+        http2_only: false,
+    };
+
+    /// The usual ones, with no more connections than this share has descriptors.
+    pub fn within(share: &Share) -> Self {
+        Self { connections_max: share.at_most(Self::DEFAULT.connections_max), ..Self::DEFAULT }
     }
 }
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// What a caller is told for whom there is no place.
+const TURNED_AWAY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// Serves until shutdown, with the default [`Limits`].
 ///
@@ -88,8 +102,11 @@ pub async fn serve_with(listener: TcpListener, router: Router, limits: Limits, s
         let (router, drain, ends) = (router.clone(), drain.clone(), ends.clone());
         connections.spawn(connection(stream, router, drain, limits, ends, permit));
     };
-    while let Some((stream, permit)) = accept(&listener, &permits, &stop).await {
-        serve(stream, permit);
+    while let Some(stream) = accept(&listener, &stop).await {
+        match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => serve(stream, permit),
+            Err(_) => turn_away(&stream, &limits),
+        }
     }
     // The kernel has made these connections already, and their callers may have sent requests.
     accept_waiting(listener, &permits, serve);
@@ -126,16 +143,11 @@ fn accept_waiting(listener: TcpListener, permits: &Arc<Semaphore>, serve: impl F
 }
 
 /// The next connection; `None` when it is time to stop.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-    stop: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(listener: &TcpListener, stop: &CancellationToken) -> Option<TcpStream> {
     let next = async {
-        let permit = Arc::clone(permits).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, permit)),
+                Ok((stream, _)) => return stream,
                 // Out of file descriptors, or a caller that went away: neither is a reason to stop serving.
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection");
@@ -147,8 +159,18 @@ async fn accept(
     tokio::select! {
         biased;
         () = stop.cancelled() => None,
-        accepted = next => accepted,
+        accepted = next => Some(accepted),
     }
+}
+
+/// At once, and without waiting for anything: whoever waited in the queue of connections would be answered by nobody until it gave up.
+/// A connection for gRPC is only closed, which its caller takes for what it is.
+fn turn_away(stream: &TcpStream, limits: &Limits) {
+    if !limits.http2_only {
+        // What a new connection does not take at once is not said.
+        let _ = stream.try_write(TURNED_AWAY);
+    }
+    tracing::debug!(connections_max = limits.connections_max, "turned a connection away");
 }
 
 /// How a connection ends.

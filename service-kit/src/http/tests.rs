@@ -36,8 +36,12 @@ impl Served {
     }
 
     async fn get(&self, path: &str) -> reqwest::Response {
-        reqwest::get(format!("{}{path}", self.url)).await.unwrap()
+        client().get(format!("{}{path}", self.url)).send().await.unwrap()
     }
+}
+
+fn client() -> reqwest::Client {
+    crate::client::internal().build().unwrap()
 }
 
 async fn panics() -> &'static str {
@@ -56,7 +60,7 @@ async fn one_port_speaks_both_versions() {
     let served = Served::with(routes(), Limits::default()).await;
     let answer = served.get("/items/a").await;
     assert_eq!((answer.version(), answer.status().as_u16()), (Version::HTTP_11, 200));
-    let h2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let h2 = crate::client::internal().http2_prior_knowledge().build().unwrap();
     let answer = h2.get(format!("{}/items/b", served.url)).send().await.unwrap();
     assert_eq!((answer.version(), answer.status().as_u16()), (Version::HTTP_2, 200));
     let page = served.runtime.metrics.encode();
@@ -83,7 +87,7 @@ async fn what_nobody_serves_is_a_problem_and_one_series() {
 #[tokio::test]
 async fn a_panic_is_a_problem_that_names_its_trace_and_nothing_else() {
     let served = Served::with(routes(), Limits::default()).await;
-    let answer = reqwest::Client::new()
+    let answer = client()
         .get(format!("{}/panic", served.url))
         .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
         .header("x-correlation-id", "mine")
@@ -104,7 +108,7 @@ async fn a_panic_is_a_problem_that_names_its_trace_and_nothing_else() {
 async fn bodies_have_a_limit_and_a_type() {
     let served = Served::with(routes(), Limits::default()).await;
     let send = async |kind: &str, body: Vec<u8>| {
-        let request = reqwest::Client::new().post(format!("{}/orders", served.url)).header("content-type", kind);
+        let request = client().post(format!("{}/orders", served.url)).header("content-type", kind);
         let answer = request.body(body).send().await.unwrap();
         let status = answer.status().as_u16();
         let code = answer.json::<Value>().await.unwrap()["code"].as_str().unwrap_or("").to_owned();
@@ -177,7 +181,7 @@ fn gated() -> (Router, Arc<Notify>, Arc<Notify>) {
 async fn requests_end_before_the_server_does() {
     let (router, runs, go) = gated();
     let served = Served::with(router, Limits::default()).await;
-    let request = tokio::spawn(reqwest::get(format!("{}/slow", served.url)));
+    let request = tokio::spawn(client().get(format!("{}/slow", served.url)).send());
     runs.notified().await;
     served.runtime.shutdown.trigger();
     // Nobody new is let in.
@@ -194,7 +198,7 @@ async fn requests_end_before_the_server_does() {
 async fn a_request_that_does_not_end_is_cut() {
     let (router, runs, _go) = gated();
     let served = Served::with(router, Limits { drain_max: Duration::from_millis(50), ..Limits::default() }).await;
-    let request = tokio::spawn(reqwest::get(format!("{}/slow", served.url)));
+    let request = tokio::spawn(client().get(format!("{}/slow", served.url)).send());
     runs.notified().await;
     served.runtime.shutdown.trigger();
     served.serving.await.unwrap().unwrap();
@@ -321,6 +325,35 @@ async fn a_stage_ends_its_streams_when_the_process_stops() {
 }
 
 #[tokio::test]
+async fn who_comes_when_all_places_are_taken_is_told_so_at_once() {
+    let served = Served::with(routes(), Limits { connections_max: 2, ..Limits::default() }).await;
+    let idle = [TcpStream::connect(served.address).await.unwrap(), TcpStream::connect(served.address).await.unwrap()];
+    let mut said = String::new();
+    TcpStream::connect(served.address).await.unwrap().read_to_string(&mut said).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("retry-after: 1\r\n"), "{said}");
+    drop(idle);
+    // The server hears in its own time that they are gone.
+    loop {
+        // One that is turned away while it sends may hear of nothing but a reset.
+        let answer = client().get(format!("{}/items/a", served.url)).send().await;
+        if answer.is_ok_and(|answer| answer.status() == 200) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn grpc_callers_without_a_place_are_closed() {
+    let limits = Limits { connections_max: 1, http2_only: true, ..Limits::default() };
+    let served = Served::with(routes(), limits).await;
+    let _idle = TcpStream::connect(served.address).await.unwrap();
+    let mut said = Vec::new();
+    TcpStream::connect(served.address).await.unwrap().read_to_end(&mut said).await.unwrap();
+    assert_eq!(said, b"");
+}
+
+#[tokio::test]
 async fn the_admin_listener_tells_how_we_are() {
     let runtime = Runtime::for_testing();
     let bad = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -338,7 +371,7 @@ async fn the_admin_listener_tells_how_we_are() {
     let router = crate::admin::router(&runtime);
     tokio::spawn(serve(listener, router, stop.clone()));
     let ask = async |path: &str| {
-        let answer = reqwest::get(format!("{url}{path}")).await.unwrap();
+        let answer = client().get(format!("{url}{path}")).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
     assert_eq!(ask("/healthz").await, (200, r#"{"status":"ok"}"#.to_owned()));

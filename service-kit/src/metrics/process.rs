@@ -38,6 +38,14 @@ impl Collector for Process {
                 encoder.encode_descriptor("process_open_fds", "Open file descriptors", None, gauge.metric_type())?;
             gauge.encode(metric)?;
         }
+        let gauge = ConstGauge::new(i64::try_from(crate::descriptors::limit()).unwrap_or(i64::MAX));
+        let metric = encoder.encode_descriptor(
+            "process_max_fds",
+            "File descriptors that may be open at the most",
+            None,
+            gauge.metric_type(),
+        )?;
+        gauge.encode(metric)?;
         Ok(())
     }
 }
@@ -76,6 +84,7 @@ mod tests {
             line.parse::<f64>().unwrap_or_else(|_| panic!("{name} is missing in\n{page}"))
         };
         assert!(value("process_resident_memory_bytes") > 100_000.0 && value("process_open_fds") > 2.0);
+        assert!(value("process_max_fds") > value("process_open_fds"));
         assert!(value("process_cpu_seconds_total") >= 0.0);
         assert_eq!(page.matches("# TYPE process_open_fds").count(), 1);
     }

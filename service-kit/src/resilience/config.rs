@@ -1,5 +1,7 @@
 //! How a dependency is called: every number, its default, and what may not be.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, Section};
@@ -10,6 +12,10 @@ use crate::config::{ConfigError, Section};
 pub struct Resilience {
     /// Milliseconds one call may take with all its attempts, queueing and pauses, whatever its caller allows.
     pub deadline_ms_max: u64,
+    /// Whether the dependency runs in this process, and so on the same processor and disk as its callers. Then an attempt may take all
+    /// that is left of its caller's deadline, whatever `timeout_ms` says, and that it took too long does not count against the
+    /// dependency: it is as slow as we are.
+    pub in_process: bool,
     /// Milliseconds one attempt may take, within what is left of the caller's deadline.
     pub timeout_ms: u64,
     /// Attempts of one call, the first included. 1 retries nothing.
@@ -62,6 +68,7 @@ impl Default for Resilience {
     fn default() -> Self {
         Self {
             deadline_ms_max: 30_000,
+            in_process: false,
             timeout_ms: 500,
             attempts: 3,
             backoff_ms: 50,
@@ -84,6 +91,13 @@ impl Default for BreakerConfig {
 impl Default for BulkheadConfig {
     fn default() -> Self {
         Self { concurrent_max: 256, queued_max: 1024 }
+    }
+}
+
+impl Resilience {
+    /// What one attempt may take at the most, within what is left of its caller's deadline.
+    pub const fn attempt_max(&self) -> Duration {
+        Duration::from_millis(if self.in_process { self.deadline_ms_max } else { self.timeout_ms })
     }
 }
 

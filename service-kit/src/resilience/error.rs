@@ -38,6 +38,12 @@ pub trait Classify {
         self.verdict() == Verdict::NotSent
     }
 
+    /// Whether this error says nothing but that it took too long: until an answer, or until there was a connection. Of a dependency in the
+    /// same process, that is no illness of its own.
+    fn is_slowness(&self) -> bool {
+        false
+    }
+
     /// A label for what went wrong (`error.type`), of few possible values; empty where the dependency is not to blame.
     fn error_type(&self) -> &'static str {
         match self.verdict() {
@@ -65,6 +71,11 @@ impl Classify for tonic::Status {
 
     fn nothing_sent(&self) -> bool {
         crate::status::nothing_sent(self)
+    }
+
+    fn is_slowness(&self) -> bool {
+        // What is given up comes back as either of these from the other side too; a listener of this process is always there.
+        matches!(self.code(), tonic::Code::DeadlineExceeded | tonic::Code::Cancelled) || self.nothing_sent()
     }
 }
 
@@ -135,6 +146,14 @@ impl<E: Classify> Classify for GuardError<E> {
             Self::Open { .. } | Self::Full | Self::TooLate => true,
             Self::TimedOut => false,
             Self::Failed(error) => error.nothing_sent(),
+        }
+    }
+
+    fn is_slowness(&self) -> bool {
+        match self {
+            Self::Open { .. } | Self::Full => false,
+            Self::TooLate | Self::TimedOut => true,
+            Self::Failed(error) => error.is_slowness(),
         }
     }
 

@@ -32,12 +32,13 @@ pub struct Stack {
 pub fn stack(dependency: &'static str, config: &Resilience, clock: Arc<dyn Clock>, metrics: &Metrics) -> Stack {
     let bulkhead = BulkheadLayer::new(dependency, &config.bulkhead, metrics);
     let breaker = BreakerLayer::new(dependency, &config.breaker, clock, metrics);
+    let breaker = if config.in_process { breaker.deaf_to_slowness() } else { breaker };
     Stack {
         name: dependency,
         deadline: DeadlineLayer::new(dependency, Duration::from_millis(config.deadline_ms_max), metrics),
         retry: RetryLayer::new(dependency, config, metrics),
         observe: ObserveLayer::new(dependency, &breaker, &bulkhead, metrics),
-        timeout: TimeoutLayer::new(Duration::from_millis(config.timeout_ms)),
+        timeout: TimeoutLayer::new(config.attempt_max()),
         bulkhead,
         breaker,
     }

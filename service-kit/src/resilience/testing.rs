@@ -26,6 +26,8 @@ pub(super) enum Ill {
     Down,
     /// There is nobody to connect to.
     NobodyThere,
+    /// It gave up when its caller's time was over.
+    Late,
     /// It was not asked: we had not what it takes.
     GivenUp,
     /// It wants to be left alone for so long.
@@ -36,7 +38,7 @@ impl Classify for Ill {
     fn verdict(&self) -> Verdict {
         match self {
             Self::Refused => Verdict::Answered,
-            Self::Down | Self::NobodyThere => Verdict::Transient { retry_after: None },
+            Self::Down | Self::NobodyThere | Self::Late => Verdict::Transient { retry_after: None },
             Self::GivenUp => Verdict::NotSent,
             Self::Busy(wait) => Verdict::Limited { retry_after: *wait },
         }
@@ -46,12 +48,17 @@ impl Classify for Ill {
         match self {
             Self::Refused => "FAILED_PRECONDITION",
             Self::Down | Self::NobodyThere | Self::GivenUp => "UNAVAILABLE",
+            Self::Late => "DEADLINE_EXCEEDED",
             Self::Busy(_) => "RESOURCE_EXHAUSTED",
         }
     }
 
     fn nothing_sent(&self) -> bool {
         matches!(self, Self::NobodyThere | Self::GivenUp)
+    }
+
+    fn is_slowness(&self) -> bool {
+        matches!(self, Self::Late | Self::NobodyThere)
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use super::{Platform, Program, settings};
 use crate::{
-    check,
+    balancer, check,
     process::{free_port, program},
     proxy::Proxy,
     setting,
@@ -23,6 +23,16 @@ use crate::{
 
 /// Redis has 16 databases; each platform of a test run takes the next.
 static NEXT_REDIS: AtomicU32 = AtomicU32::new(1);
+
+/// Where our services listen, by the keys that say so.
+const LISTENERS: [&str; 6] = [
+    "gateway.listen",
+    "identity.http.listen",
+    "order.http.listen",
+    "order.grpc.listen",
+    "payment.grpc.listen",
+    "inventory.grpc.listen",
+];
 
 impl Platform {
     /// Starts five processes and an acquirer on the servers that `cargo xtask test` provides. `None`, said loudly, where only embedded stores are asked
@@ -48,6 +58,19 @@ impl Platform {
     /// # Errors
     /// Where servers are expected and not there.
     pub async fn replicated(more: Value, replicas: usize) -> Result<Option<Self>> {
+        Self::in_topology(more, replicas, false).await
+    }
+
+    /// The same, with two replicas of each service and of the gateway, each pair behind one address: `order` and `order-2`, `gateway` and
+    /// `gateway-2` … The acquirer, which is no service of ours, is alone.
+    ///
+    /// # Errors
+    /// Where servers are expected and not there.
+    pub async fn doubled(more: Value) -> Result<Option<Self>> {
+        Self::in_topology(more, 1, true).await
+    }
+
+    async fn in_topology(more: Value, order_replicas: usize, is_doubled: bool) -> Result<Option<Self>> {
         let servers = ["AMENDS_TEST_POSTGRES_URL", "AMENDS_TEST_MONGODB_URI", "AMENDS_TEST_REDIS_URL"].map(setting);
         let [Some(postgres), Some(mongodb), Some(redis)] = servers else {
             if setting("AMENDS_TEST_BACKENDS").is_some_and(|backends| backends == "embedded") {
@@ -80,8 +103,18 @@ impl Platform {
             format!("{}/{}", redis_server.trim_end_matches('/'), NEXT_REDIS.fetch_add(1, Ordering::Relaxed) % 16);
 
         let port = || SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let (gateway, payment, inventory) = (port(), port(), port());
-        let (identity, order_http, order_grpc) = (port(), port(), port());
+        let mut pairs = BTreeMap::new();
+        let mut front = BTreeMap::new();
+        for key in LISTENERS {
+            let replicas = [port(), port()];
+            pairs.insert(key, replicas);
+            front.insert(key, if is_doubled { balancer::before(replicas.to_vec()).await? } else { replicas[0] });
+        }
+        let (gateway, payment, inventory) =
+            (front["gateway.listen"], front["payment.grpc.listen"], front["inventory.grpc.listen"]);
+        let (identity, order_http, order_grpc) =
+            (front["identity.http.listen"], front["order.http.listen"], front["order.grpc.listen"]);
+        let own = |key: &str| pairs[key][0];
         let acquirer = port();
         let acquirer_proxy = Proxy::start(acquirer).await?;
         let auth = json!({"issuer": settings::ISSUER, "jwks_url": format!("http://{identity}/.well-known/jwks.json")});
@@ -90,13 +123,13 @@ impl Platform {
             &mut config,
             json!({
                 "gateway": {
-                    "listen": gateway, "redis_url": redis, "auth": auth,
+                    "listen": own("gateway.listen"), "redis_url": redis, "auth": auth,
                     "upstreams": {"identity": identity, "order_http": order_http, "order_grpc": order_grpc},
                 },
-                "identity": {"http": {"listen": identity}, "database": {"url": urls["identity"]}, "redis_url": redis},
-                "inventory": {"grpc": {"listen": inventory}, "database": {"url": urls["inventory"]}, "redis_url": redis, "auth": auth},
+                "identity": {"http": {"listen": own("identity.http.listen")}, "database": {"url": urls["identity"]}, "redis_url": redis},
+                "inventory": {"grpc": {"listen": own("inventory.grpc.listen")}, "database": {"url": urls["inventory"]}, "redis_url": redis, "auth": auth},
                 "payment": {
-                    "grpc": {"listen": payment}, "redis_url": redis, "auth": auth,
+                    "grpc": {"listen": own("payment.grpc.listen")}, "redis_url": redis, "auth": auth,
                     "database": {"url": mongodb, "name": database("payment")},
                     "processor": {"kind": "http", "http": {
                         "url": format!("http://{}", acquirer_proxy.address), "secret": settings::MERCHANT_SECRET,
@@ -109,7 +142,7 @@ impl Platform {
                     "database": {"url": amends_sql::sqlite_url(&dir.path().join("acquirer.db"))?},
                 },
                 "order": {
-                    "http": {"listen": order_http}, "grpc": {"listen": order_grpc}, "redis_url": redis, "auth": auth,
+                    "http": {"listen": own("order.http.listen")}, "grpc": {"listen": own("order.grpc.listen")}, "redis_url": redis, "auth": auth,
                     "database": {"url": urls["order"]},
                     "service_token": {"identity_url": format!("http://{identity}")},
                     "payment": {"channel": {"url": format!("http://{payment}")}},
@@ -135,7 +168,22 @@ impl Platform {
             service("acquirer", "acquirer"),
         ];
         let mut orders = vec![order_http];
-        for replica in 2..=replicas {
+        if is_doubled {
+            for (name, binary) in [
+                ("gateway", "gateway"),
+                ("order", "order-service"),
+                ("payment", "payment-service"),
+                ("inventory", "inventory-service"),
+                ("identity", "identity-service"),
+            ] {
+                let mut program = service(&format!("{name}-2"), binary);
+                for (key, replicas) in pairs.iter().filter(|(key, _)| key.starts_with(name)) {
+                    program.arguments.extend(["--set".to_owned(), format!("{key}={}", replicas[1])]);
+                }
+                programs.push(program);
+            }
+        }
+        for replica in 2..=order_replicas {
             let mut program = service(&format!("order-{replica}"), "order-service");
             for listener in ["http", "grpc"] {
                 let address = port();
@@ -162,6 +210,9 @@ impl Platform {
             stores: ["--distributed", "--config", &file].map(str::to_owned).to_vec(),
             identity_database: urls["identity"].clone(),
             order_database: urls["order"].clone(),
+            inventory_database: urls["inventory"].clone(),
+            payment_database: format!("{mongodb} {}", database("payment")),
+            data: None,
             clients: Mutex::default(),
             dir,
         };

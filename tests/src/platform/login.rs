@@ -45,6 +45,11 @@ impl Platform {
         Ok(client)
     }
 
+    /// Forgets whose tokens it has: the next who asks is logged in anew.
+    pub async fn forget_log_ins(&self) {
+        self.clients.lock().await.clear();
+    }
+
     /// A user with a token nobody else has.
     pub async fn log_in_anew(&self, name: &str) -> Result<Client> {
         self.anonymous()?.log_in(name, settings::PASSWORD).await

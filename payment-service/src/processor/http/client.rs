@@ -9,7 +9,6 @@ use rand::Rng as _;
 use reqwest::{
     Response, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
-    redirect,
 };
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -40,6 +39,9 @@ pub enum InvalidClient {
     /// The secret cannot be sent.
     #[error("secret: has characters that no header may have")]
     Secret,
+    /// The proxy's URL cannot be used.
+    #[error("proxy_url: {}", service_kit::client::InvalidProxy)]
+    Proxy,
     /// The client cannot be made.
     #[error("the HTTP client cannot be made")]
     Client(#[source] reqwest::Error),
@@ -78,13 +80,12 @@ impl Client {
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", config.secret.expose_secret()))
             .map_err(|_| InvalidClient::Secret)?;
         bearer.set_sensitive(true);
-        let http = reqwest::Client::builder()
+        // The secret goes where the configuration says, and nowhere else.
+        let http = service_kit::client::outgoing(&config.proxy_url)
+            .map_err(|_| InvalidClient::Proxy)?
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
             .user_agent(crate::SERVICE)
             .http1_only()
-            // The secret goes where the configuration says, and nowhere else.
-            .no_proxy()
-            .redirect(redirect::Policy::none())
             // Attempts are counted here, all of them.
             .retry(reqwest::retry::never())
             .connect_timeout(Duration::from_millis(config.connect_timeout_ms))

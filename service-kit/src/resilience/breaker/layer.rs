@@ -54,28 +54,38 @@ impl Shared {
 /// what was not sent, or is given up half-way by its caller, counts for nothing. Nor does what came upon a limit, since a dependency that
 /// says when to come back protects itself; unless nothing else comes back. Clones, and the services made by them, share one state.
 #[derive(Clone)]
-pub struct BreakerLayer(Arc<Shared>);
+pub struct BreakerLayer {
+    shared: Arc<Shared>,
+    hears_slowness: bool,
+}
 
 impl BreakerLayer {
     /// A closed one.
     pub fn new(dependency: &'static str, config: &BreakerConfig, clock: Arc<dyn Clock>, metrics: &Metrics) -> Self {
-        Self(Arc::new(Shared {
+        let shared = Shared {
             rules: Mutex::new(Breaker::new(config.clone())),
             clock,
             transitions: Transitions::new(dependency, metrics),
             refused: Refused::new(dependency, metrics),
-        }))
+        };
+        Self { shared: Arc::new(shared), hears_slowness: true }
+    }
+
+    /// The same, but what [says nothing but slowness](Classify::is_slowness) counts for nothing: for a dependency in this process.
+    #[must_use]
+    pub fn deaf_to_slowness(self) -> Self {
+        Self { hears_slowness: false, ..self }
     }
 
     /// Whether calls are let through at the moment.
     pub fn state(&self) -> BreakerState {
-        self.0.rules.lock().state()
+        self.shared.rules.lock().state()
     }
 
     /// How long calls will still be refused; `None` when the next one would be let through. Unlike [`BreakerLayer::state`], which says
     /// "open" until somebody calls, it knows when an open breaker is due to let a probe through.
     pub fn refuses_for(&self) -> Option<Duration> {
-        self.0.rules.lock().refuses_for(self.0.clock.moment())
+        self.shared.rules.lock().refuses_for(self.shared.clock.moment())
     }
 }
 
@@ -115,11 +125,13 @@ where
     }
 
     fn call(&mut self, message: M) -> Self::Future {
-        let shared = &self.layer.0;
+        let shared = &self.layer.shared;
         match shared.with_rules(Breaker::ask) {
             Ok(leave) => {
                 let leave = LeaveHeld { shared: Arc::clone(shared), leave, outcome: Outcome::Unsaid };
-                Either::Right(BreakerFuture { state: State::Running { inner: self.inner.call(message), leave } })
+                let hears_slowness = self.layer.hears_slowness;
+                let state = State::Running { inner: self.inner.call(message), leave, hears_slowness };
+                Either::Right(BreakerFuture { state })
             }
             Err(retry_after) => {
                 shared.refused.count("breaker_open");
@@ -153,7 +165,7 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<F> {
-        Running { #[pin] inner: F, leave: LeaveHeld },
+        Running { #[pin] inner: F, leave: LeaveHeld, hears_slowness: bool },
         Done,
     }
 }
@@ -167,13 +179,15 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut this = self.project();
-        let StateProjection::Running { inner, leave } = this.state.as_mut().project() else {
+        let StateProjection::Running { inner, leave, hears_slowness } = this.state.as_mut().project() else {
             // Polled after it was ready, which nobody may.
             return Poll::Pending;
         };
         let result = task::ready!(inner.poll(context));
+        let says_only_slow = !*hears_slowness && result.as_ref().err().is_some_and(Classify::is_slowness);
         leave.outcome = match result.as_ref().err().map(Classify::verdict) {
             None | Some(Verdict::Answered) => Outcome::Good,
+            Some(Verdict::Transient { .. }) if says_only_slow => Outcome::Unsaid,
             Some(Verdict::Transient { .. }) => Outcome::Bad,
             Some(Verdict::Limited { .. }) => Outcome::Limited,
             Some(Verdict::NotSent) => Outcome::Unsaid,

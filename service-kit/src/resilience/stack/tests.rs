@@ -208,3 +208,54 @@ async fn nothing_is_left_behind_by_a_call_that_is_given_up_anywhere() {
     world.dependency.will([Answer::Done]);
     assert_eq!(world.call(LONG).await, Ok("done"));
 }
+
+fn in_this_process() -> Resilience {
+    let breaker = BreakerConfig { open_ms: 200, ..BreakerConfig::default() };
+    Resilience { in_process: true, attempts: 1, breaker, ..Resilience::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_dependency_in_this_process_is_waited_for() {
+    let world = World::new(&in_this_process(), Answer::After(HALF * 6));
+    for _ in 0..20 {
+        assert_eq!(world.call(LONG).await, Ok("done"));
+    }
+    assert_eq!(world.stack.breaker().state(), BreakerState::Closed);
+    assert_eq!(world.dependency.attempts()[0].timeout, LONG, "an attempt has what is left of its caller's deadline");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_out_of_time_does_not_cut_off_its_own_process() {
+    for slow in [Answer::Hang, Answer::Fail(Ill::Late), Answer::Fail(Ill::NobodyThere)] {
+        let world = World::new(&in_this_process(), slow);
+        for _ in 0..20 {
+            world.call(HALF).await.unwrap_err();
+        }
+        assert_eq!((world.stack.breaker().state(), world.dependency.calls()), (BreakerState::Closed, 20), "{slow:?}");
+        // Between two processes the same is an illness.
+        let elsewhere = World::new(&Resilience { in_process: false, ..in_this_process() }, slow);
+        for _ in 0..20 {
+            elsewhere.call(HALF * 2).await.unwrap_err();
+        }
+        assert_eq!(
+            (elsewhere.stack.breaker().state(), elsewhere.dependency.calls()),
+            (BreakerState::Open, 5),
+            "{slow:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_answered_in_this_process_opens_for_a_moment() {
+    let world = World::new(&in_this_process(), DOWN);
+    for _ in 0..20 {
+        world.call(LONG).await.unwrap_err();
+    }
+    assert_eq!((world.stack.breaker().state(), world.dependency.calls()), (BreakerState::Open, 5));
+    world.dependency.will([Answer::Done]);
+    world.clock.advance(Duration::from_millis(200));
+    for _ in 0..4 {
+        assert_eq!(world.call(LONG).await, Ok("done"));
+    }
+    assert_eq!(world.stack.breaker().state(), BreakerState::Closed);
+}

@@ -26,6 +26,10 @@ use table::Row;
 
 /// How long the breaker stays open before it lets probes through. Of the default's 30 s nothing more would be learned.
 const OPEN_MS: u64 = 3_000;
+/// As by default between two processes: `order.payment.channel`, `order.saga` and `payment.processor`.
+const CONNECT_TIMEOUT_MS: u64 = 250;
+const ATTEMPT_TIMEOUT_MS: u64 = 500;
+const PROCESSOR_TIMEOUT_MS: u64 = 450;
 /// By then everything is well again, whatever had been wrong.
 const RECOVERED_WITHIN: Duration = Duration::from_mins(1);
 
@@ -57,7 +61,16 @@ async fn main() -> Result<()> {
     let settings = json!({
         // All callers have one address and are one subject: the limit per caller is not what is looked at here.
         "gateway": {"rate_limit": {"enabled": false}},
-        "order": {"payment": {"resilience": {"breaker": {"open_ms": OPEN_MS}}}},
+        // What is drilled is how a participant elsewhere is called, by the defaults that hold between processes. Within one, a participant
+        // that is only slow is waited for.
+        "order": {
+            "payment": {
+                "channel": {"connect_timeout_ms": CONNECT_TIMEOUT_MS},
+                "resilience": {"in_process": false, "breaker": {"open_ms": OPEN_MS}},
+            },
+            "saga": {"attempt_timeout_ms": ATTEMPT_TIMEOUT_MS},
+        },
+        "payment": {"processor": {"timeout_ms": PROCESSOR_TIMEOUT_MS}},
         "telemetry": {"filter": "warn"},
     });
     let platform = Platform::embedded_with(settings).await?;
@@ -78,7 +91,7 @@ async fn main() -> Result<()> {
 
 /// The fault comes, customers order, the fault goes, and everybody gets an answer.
 async fn drill(platform: &Platform, scenario: &Scenario, lasting: Duration) -> Result<Row> {
-    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+    let http = service_kit::client::internal().timeout(Duration::from_secs(5)).build()?;
     let admin = platform.admin_address("amends")?;
     let before = Meters::read(&http, admin).await?;
     set_faults(&http, admin, &(scenario.faults)()).await?;

@@ -3,23 +3,24 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use amends::client::{Client, order_of};
-use amends_tests::process::eventually;
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rand::{Rng, rngs::StdRng};
 use serde_json::Value;
 use tokio::{sync::Semaphore, task::JoinHandle};
 
+use crate::process::eventually;
+
 /// Customers who order at once.
-pub(crate) const CUSTOMERS: usize = 16;
+pub const CUSTOMERS: usize = 16;
 /// An order without an answer by then has been left alone.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Mostly orders that succeed; some are declined, some refused at the pivot.
 fn order(random: &mut StdRng) -> (String, Value) {
@@ -34,23 +35,37 @@ fn order(random: &mut StdRng) -> (String, Value) {
 }
 
 /// Customers at work.
-pub(crate) struct Shoppers {
+#[derive(Debug)]
+pub struct Shoppers {
     progress: Arc<Progress>,
-    work: JoinHandle<Result<Answers>>,
+    work: JoinHandle<Result<Vec<(u16, String)>>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Progress {
     answered: AtomicUsize,
     confirmed: AtomicUsize,
+    refusals: Mutex<Refusals>,
 }
 
-/// Every customer's answer: status, and the order's id.
-pub(crate) struct Answers(pub(crate) Vec<(u16, String)>);
+/// What customers were told that made them ask again.
+#[derive(Debug, Clone, Default)]
+pub struct Refusals {
+    /// How often each status came.
+    pub by_status: BTreeMap<u16, usize>,
+    /// 503 that did not say when to come back.
+    pub without_retry_after: usize,
+    /// Connections that could not be made or broke.
+    pub unanswered: usize,
+}
+
+/// Every customer's last answer (status, and the order's id), and what came before it.
+#[derive(Debug)]
+pub struct Answers(pub Vec<(u16, String)>, pub Refusals);
 
 impl Shoppers {
     /// Sends customers with `count` orders. Each tries the first of `ways` that is its turn, and the next when that did not answer.
-    pub(crate) fn send(ways: Vec<Client>, count: usize, random: &mut StdRng) -> Self {
+    pub fn send(ways: Vec<Client>, count: usize, random: &mut StdRng) -> Self {
         let orders: Vec<(String, Value)> = (0..count).map(|_| order(random)).collect();
         let progress = Arc::new(Progress::default());
         let work = tokio::spawn(place_all(ways, orders, Arc::clone(&progress)));
@@ -58,30 +73,38 @@ impl Shoppers {
     }
 
     /// Waits until so many orders have an answer.
-    pub(crate) async fn have_answers(&self, count: usize) -> Result<()> {
+    pub async fn have_answers(&self, count: usize) -> Result<()> {
         let reached = || async { self.answered() >= count || self.work.is_finished() };
         eventually("orders are answered", PATIENCE * 2, reached).await
     }
 
     /// How many orders have an answer.
-    pub(crate) fn answered(&self) -> usize {
+    pub fn answered(&self) -> usize {
         self.progress.answered.load(Ordering::SeqCst)
     }
 
+    /// What made customers ask again, so far.
+    pub fn refusals(&self) -> Refusals {
+        self.progress.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// How many of them were confirmed.
-    pub(crate) fn confirmed(&self) -> usize {
+    pub fn confirmed(&self) -> usize {
         self.progress.confirmed.load(Ordering::SeqCst)
     }
 
     /// Waits for the last customer.
-    pub(crate) async fn all_answered(self) -> Result<Answers> {
-        self.work.await?
+    pub async fn all_answered(self) -> Result<Answers> {
+        let Self { progress, work } = self;
+        let answers = work.await?;
+        let refusals = progress.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Answers(answers.with_context(|| format!("{refusals:?}"))?, refusals))
     }
 }
 
 impl Answers {
     /// How often each answer was given; an error where a key has another order's answer.
-    pub(crate) fn summary(&self) -> Result<String> {
+    pub fn summary(&self) -> Result<String> {
         let mut by_status: BTreeMap<u16, usize> = BTreeMap::new();
         let mut ids: HashSet<&str> = HashSet::new();
         for (status, id) in &self.0 {
@@ -93,7 +116,11 @@ impl Answers {
     }
 }
 
-async fn place_all(ways: Vec<Client>, orders: Vec<(String, Value)>, progress: Arc<Progress>) -> Result<Answers> {
+async fn place_all(
+    ways: Vec<Client>,
+    orders: Vec<(String, Value)>,
+    progress: Arc<Progress>,
+) -> Result<Vec<(u16, String)>> {
     let places = Arc::new(Semaphore::new(CUSTOMERS));
     let tasks = orders.into_iter().enumerate().map(|(turn, (key, order))| {
         let (progress, places) = (Arc::clone(&progress), Arc::clone(&places));
@@ -102,7 +129,7 @@ async fn place_all(ways: Vec<Client>, orders: Vec<(String, Value)>, progress: Ar
         ways.rotate_left(first);
         tokio::spawn(async move {
             let _place = places.acquire().await?;
-            let settled = place_until_settled(&ways, &key, &order).await;
+            let settled = place_until_settled(&ways, &key, &order, &progress.refusals).await;
             progress.answered.fetch_add(1, Ordering::SeqCst);
             progress.confirmed.fetch_add(usize::from(matches!(settled, Ok((201, _)))), Ordering::SeqCst);
             settled
@@ -112,11 +139,17 @@ async fn place_all(ways: Vec<Client>, orders: Vec<(String, Value)>, progress: Ar
     for task in tasks.collect::<Vec<_>>() {
         settled.push(task.await??);
     }
-    Ok(Answers(settled))
+    Ok(settled)
 }
 
 /// What a careful client does: the same key again until there is an answer.
-async fn place_until_settled(ways: &[Client], key: &str, order: &Value) -> Result<(u16, String)> {
+async fn place_until_settled(
+    ways: &[Client],
+    key: &str,
+    order: &Value,
+    refusals: &Mutex<Refusals>,
+) -> Result<(u16, String)> {
+    let note = |note: &dyn Fn(&mut Refusals)| note(&mut refusals.lock().unwrap_or_else(PoisonError::into_inner));
     let (begun, mut location) = (Instant::now(), String::new());
     for client in ways.iter().cycle() {
         let last = match client.place(key, order).await {
@@ -127,11 +160,20 @@ async fn place_until_settled(ways: &[Client], key: &str, order: &Value) -> Resul
             }
             // Still running, or nobody there: ask again.
             Ok(answer) if [202, 502, 503, 504].contains(&answer.status.as_u16()) => {
+                let status = answer.status.as_u16();
+                let lacks = status == 503 && answer.header("retry-after").is_empty();
+                note(&|refusals| {
+                    *refusals.by_status.entry(status).or_default() += 1;
+                    refusals.without_retry_after += usize::from(lacks);
+                });
                 answer.header("location").clone_into(&mut location);
                 format!("{} {}", answer.status, answer.body)
             }
             Ok(answer) => anyhow::bail!("{key}: {} {}", answer.status, answer.body),
-            Err(error) => format!("{error:#}"),
+            Err(error) => {
+                note(&|refusals| refusals.unanswered += 1);
+                format!("{error:#}")
+            }
         };
         if begun.elapsed() > PATIENCE {
             let saga = client.get(&format!("{location}/saga")).await.map(|saga| saga.body);

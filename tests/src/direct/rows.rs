@@ -1,0 +1,210 @@
+//! The rows themselves, as SQL and MongoDB give them.
+
+use std::{collections::BTreeMap, path::Path, str::FromStr};
+
+use anyhow::{Context, Result};
+use futures::TryStreamExt as _;
+use mongodb::bson::{Document, doc};
+use serde_json::Value;
+use sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, Row, SqliteConnection,
+    postgres::PgRow,
+    sqlite::{SqliteConnectOptions, SqliteRow},
+};
+
+use crate::platform::Platform;
+
+/// SKU and quantity, summed.
+pub(super) type Goods = BTreeMap<String, i64>;
+
+pub(super) struct Order {
+    pub(super) customer: String,
+    pub(super) key: String,
+    pub(super) status: String,
+    pub(super) currency: String,
+    pub(super) total: i64,
+    pub(super) goods: Goods,
+}
+
+pub(super) struct Payment {
+    pub(super) id: String,
+    pub(super) order: String,
+    pub(super) currency: String,
+    pub(super) captured: i64,
+    pub(super) refunded: i64,
+}
+
+pub(super) struct Reservation {
+    pub(super) order: String,
+    pub(super) state: String,
+    pub(super) goods: Goods,
+}
+
+pub(super) struct Item {
+    pub(super) on_hand: i64,
+    pub(super) reserved: i64,
+}
+
+pub(super) struct Rows {
+    pub(super) orders: BTreeMap<String, Order>,
+    pub(super) payments: Vec<Payment>,
+    pub(super) reservations: BTreeMap<String, Reservation>,
+    pub(super) items: BTreeMap<String, Item>,
+    pub(super) sagas_at_work: Vec<(String, String)>,
+    /// Taken less given back, by the acquirer's own statement; none where there is none.
+    pub(super) bank_minor: Option<i64>,
+}
+
+impl Rows {
+    pub(super) async fn read(platform: &Platform) -> Result<Self> {
+        let mut order_store = Store::open(&platform.order_database).await.context("orders")?;
+        let mut orders = BTreeMap::new();
+        for row in order_store
+            .all("SELECT id, customer_id, idempotency_key, status, currency, CAST(total_minor AS TEXT) FROM orders", 6)
+            .await?
+        {
+            let [id, customer, key, status, currency, total] = array(row)?;
+            let total = total.parse()?;
+            orders.insert(id, Order { customer, key, status, currency, total, goods: Goods::new() });
+        }
+        for row in order_store.all("SELECT order_id, sku, CAST(quantity AS TEXT) FROM order_lines", 3).await? {
+            let [order, sku, quantity] = array(row)?;
+            if let Some(order) = orders.get_mut(&order) {
+                *order.goods.entry(sku).or_default() += quantity.parse::<i64>()?;
+            }
+        }
+        let at_work = "SELECT id, status FROM sagas WHERE status IN ('running', 'unwinding', 'parked')";
+        let sagas_at_work = order_store.all(at_work, 2).await?.into_iter().map(|row| Ok(array(row)?.into()));
+        let sagas_at_work = sagas_at_work.collect::<Result<Vec<(String, String)>>>()?;
+
+        let mut inventory = Store::open(&platform.inventory_database).await.context("inventory")?;
+        let mut reservations = BTreeMap::new();
+        for row in inventory.all("SELECT id, order_id, state FROM reservations", 3).await? {
+            let [id, order, state] = array(row)?;
+            reservations.insert(id, Reservation { order, state, goods: Goods::new() });
+        }
+        let lines = "SELECT reservation_id, sku, CAST(quantity AS TEXT) FROM reservation_lines";
+        for row in inventory.all(lines, 3).await? {
+            let [reservation, sku, quantity] = array(row)?;
+            if let Some(reservation) = reservations.get_mut(&reservation) {
+                *reservation.goods.entry(sku).or_default() += quantity.parse::<i64>()?;
+            }
+        }
+        let mut items = BTreeMap::new();
+        for row in inventory.all("SELECT sku, CAST(on_hand AS TEXT), CAST(reserved AS TEXT) FROM items", 3).await? {
+            let [sku, on_hand, reserved] = array(row)?;
+            items.insert(sku, Item { on_hand: on_hand.parse()?, reserved: reserved.parse()? });
+        }
+        let (payments, bank_minor) = match platform.payment_database().split_once(' ') {
+            Some((url, name)) => (payments_of_mongo(url, name).await.context("payments in MongoDB")?, None),
+            None => payments_of_sqlite(platform.payment_database()).await.context("payments in SQLite")?,
+        };
+        let bank_minor = match platform.acquirer_ledger() {
+            Some(ledger) => Some(on_statement(&ledger).await.context("the acquirer's ledger")?),
+            None => bank_minor,
+        };
+        Ok(Self { orders, payments, reservations, items, sagas_at_work, bank_minor })
+    }
+}
+
+fn array<const N: usize>(row: Vec<String>) -> Result<[String; N]> {
+    row.try_into().map_err(|row: Vec<String>| anyhow::anyhow!("{} columns instead of {N}", row.len()))
+}
+
+async fn payments_of_sqlite(url: &str) -> Result<(Vec<Payment>, Option<i64>)> {
+    let mut store = Store::open(url).await?;
+    let sql = "SELECT payment_id, order_id, currency, CAST(captured_minor AS TEXT), CAST(refunded_minor AS TEXT)
+        FROM payments WHERE kind = 'payment'";
+    let payments = store.all(sql, 5).await?.into_iter().map(|row| {
+        let [id, order, currency, captured, refunded] = array(row)?;
+        Ok(Payment { id, order, currency, captured: captured.parse()?, refunded: refunded.parse()? })
+    });
+    let payments = payments.collect::<Result<Vec<_>>>()?;
+    let mut moved = 0;
+    for row in store.all("SELECT line FROM simulated_processor", 1).await? {
+        let [line] = array(row)?;
+        moved += moved_by(&serde_json::from_str(&line)?);
+    }
+    Ok((payments, Some(moved)))
+}
+
+/// What one line of the simulated bank's book has moved.
+fn moved_by(line: &Value) -> i64 {
+    let minor = |part: &Value| part["amount"]["amount_minor"].as_i64().unwrap_or_default();
+    if line["fate"] != "captured" {
+        return 0;
+    }
+    // What was authorized before may have been captured in part.
+    let captured = line.get("capture").map_or_else(|| minor(line), minor);
+    captured - line["refunds"].as_array().into_iter().flatten().map(minor).sum::<i64>()
+}
+
+async fn payments_of_mongo(url: &str, name: &str) -> Result<Vec<Payment>> {
+    let client = mongodb::Client::with_uri_str(url).await?;
+    let found = client.database(name).collection::<Document>("payments").find(doc! {"kind": "payment"}).await?;
+    let documents: Vec<Document> = found.try_collect().await?;
+    let payments = documents.into_iter().map(|document| {
+        Ok(Payment {
+            id: document.get_str("payment_id")?.to_owned(),
+            order: document.get_str("order_id")?.to_owned(),
+            currency: document.get_str("currency")?.to_owned(),
+            captured: document.get_i64("captured_minor")?,
+            refunded: document.get_i64("refunded_minor")?,
+        })
+    });
+    let payments = payments.collect::<Result<Vec<_>>>();
+    client.shutdown().await;
+    payments
+}
+
+async fn on_statement(ledger: &Path) -> Result<i64> {
+    let mut store = Store::of_file(ledger).await?;
+    let sql = "SELECT CAST(COALESCE(SUM(CASE kind WHEN 'capture' THEN amount_minor ELSE -amount_minor END), 0) AS TEXT)
+        FROM acquirer_movements";
+    let [moved] = array(store.all(sql, 1).await?.into_iter().next().context("no sum")?)?;
+    Ok(moved.parse()?)
+}
+
+/// A connection to one store, and no pool: nothing of ours is between the rows and us.
+enum Store {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Store {
+    async fn open(url: &str) -> Result<Self> {
+        match url.strip_prefix("sqlite://") {
+            // The file as it is called: a path is not a part of a URL.
+            Some(rest) => Self::of_file(Path::new(rest.strip_suffix("?mode=rwc").unwrap_or(rest))).await,
+            None => Ok(Self::Postgres(PgConnection::connect(url).await?)),
+        }
+    }
+
+    async fn of_file(file: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::from_str("sqlite://")?.filename(file);
+        let connection = SqliteConnection::connect_with(&options).await;
+        Ok(Self::Sqlite(connection.with_context(|| file.display().to_string())?))
+    }
+
+    /// Every row, each column as text; a NULL is empty.
+    async fn all(&mut self, sql: &str, columns: usize) -> Result<Vec<Vec<String>>> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        Ok(match self {
+            Self::Sqlite(connection) => {
+                let rows: Vec<SqliteRow> = sqlx::query(sql).fetch_all(connection).await?;
+                rows.iter().map(|row| texts(columns, |at| row.try_get(at))).collect::<Result<_, _>>()?
+            }
+            Self::Postgres(connection) => {
+                let rows: Vec<PgRow> = sqlx::query(sql).fetch_all(connection).await?;
+                rows.iter().map(|row| texts(columns, |at| row.try_get(at))).collect::<Result<_, _>>()?
+            }
+        })
+    }
+}
+
+fn texts(
+    columns: usize,
+    get: impl Fn(usize) -> Result<Option<String>, sqlx::Error>,
+) -> Result<Vec<String>, sqlx::Error> {
+    (0..columns).map(|at| get(at).map(Option::unwrap_or_default)).collect()
+}
