@@ -192,9 +192,7 @@ pub fn main() -> ExitCode {
         }
         Command::Demo => block_on(demo::demo()).map(|()| ExitCode::SUCCESS),
         Command::Migrate { data, config } => block_on(keep::migrate(&data, config)).map(|()| ExitCode::SUCCESS),
-        Command::Audit { data, without_bank, json, config } => {
-            block_on(look::audit(&data, config, without_bank, json))
-        }
+        Command::Audit { data, without_bank, json, config } => block_on(look::audit(&data, config, without_bank, json)),
         Command::Saga { data, json, config, verb } => block_on(look::saga(&data, config, verb, json)),
         Command::Webhook { data, json, config, verb } => block_on(look::webhook(&data, config, verb, json)),
         Command::Backup { data, to, json, config } => block_on(keep::backup(&data, config, &to, json)),

@@ -60,7 +60,8 @@ impl Section for Config {
 }
 
 /// Of the operators' listener. Its connections have descriptors of their own, so that it answers also when callers have all others.
-const LIMITS: http::Limits = http::Limits { connections_max: OPERATORS_MAX, drain_max: DRAIN_MAX, ..http::Limits::DEFAULT };
+const LIMITS: http::Limits =
+    http::Limits { connections_max: OPERATORS_MAX, drain_max: DRAIN_MAX, ..http::Limits::DEFAULT };
 
 /// Serves until `stop`, which is the last to come: operators watch the draining here.
 ///

@@ -55,7 +55,7 @@ impl Readiness {
 
     /// Whether the services are still being built.
     pub fn is_starting(&self) -> bool {
-        self.0.read().contains_key(STARTING)
+        self.0.deciding.read().contains_key(STARTING)
     }
 
     /// Asks all checks at once. The answer names each with its result, in the order of names.

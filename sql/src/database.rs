@@ -167,7 +167,16 @@ impl Database {
             }
         };
         let bound = options.acquire_timeout + options.statement_timeout;
-        Ok(Self { dialect, writer, reader, bound, write_shows: options.write_shows, health, file, claimed: Slot::default() })
+        Ok(Self {
+            dialect,
+            writer,
+            reader,
+            bound,
+            write_shows: options.write_shows,
+            health,
+            file,
+            claimed: Slot::default(),
+        })
     }
 
     /// Which database this is.

@@ -16,12 +16,7 @@ use crate::{
     saga, stores, webhook,
 };
 
-pub(super) async fn audit(
-    data: &Data,
-    config: ConfigArgs,
-    without_bank: bool,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
+pub(super) async fn audit(data: &Data, config: ConfigArgs, without_bank: bool, json: bool) -> anyhow::Result<ExitCode> {
     let mut books = stores::open(&of_existing(data, config).await?).await?;
     if without_bank {
         books.bank = audit::bank::Source::LeftOut("--without-bank was given".to_owned());

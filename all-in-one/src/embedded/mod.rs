@@ -284,4 +284,5 @@ fn decide(data_dir: &Path, sources: &mut Sources, secrets: &Secrets) -> anyhow::
     });
     stores::add_base(sources, in_one_process());
     stores::add_base(sources, decided);
+    Ok(())
 }

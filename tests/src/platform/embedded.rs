@@ -1,10 +1,6 @@
 //! Everything in one process, as `amends up` runs it.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use anyhow::Result;
 use serde_json::{Value, json};

@@ -5,8 +5,8 @@ use std::{sync::Mutex, time::Duration};
 use reqwest::Method;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::embedded::*;
 use crate::client::{Answer, Client, order_of};
+use crate::embedded::*;
 
 const PASSWORD: &str = "a-password-for-tests";
 /// Longer than anything here takes; only a failure meets it.
