@@ -180,7 +180,7 @@ mod tests {
             &journal("running", 5, &[(1, RESERVED), (3, SHIPPED)]),
             "status is running, the events add up to completed",
         );
-        check(&journal("running", 3, &[(1, SHIPPED)]), "event 1 cannot have happened");
+        check(&journal("running", 3, &[(1, SHIPPED)]), "event 3 cannot have happened: the event completed");
         check(&journal("running", 1, &[(1, "{}")]), "cannot be read");
         let failed = StoredJournal { failure: Some("{}".into()), ..journal("running", 2, &[(1, RESERVED)]) };
         check(&failed, "failure is {}, the events add up to none");

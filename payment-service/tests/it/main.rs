@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 mod acquirer;
+mod audit;
 mod authorizations;
 mod authorizations_grpc;
 mod bank;

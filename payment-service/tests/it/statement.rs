@@ -15,7 +15,8 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_statement_has_what_moved_in_order() {
     let bank = Bank::open().await;
-    let mut config = config_at(&sqlite().await.unwrap());
+    let place = sqlite().await.unwrap();
+    let mut config = config_at(&place);
     bank.serves(&mut config);
     let service = Service::start(config).await;
     let paid = service.charge(charging(500, "pm_ok")).await.unwrap();

@@ -23,6 +23,7 @@ use payment_service::{
     },
     store::{
         ListQuery, PAGE_SIZE_MAX, PaymentStore,
+        audit::AuditStore,
         mongo::{MongoOptions, MongoStore},
         sqlite::SqliteStore,
         webhooks::WebhookStore,
@@ -161,12 +162,18 @@ pub(crate) struct Opened {
     pub(crate) store: Arc<dyn PaymentStore>,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) webhooks: Arc<dyn WebhookStore>,
+    pub(crate) audit: Arc<dyn AuditStore>,
 }
 
 impl Opened {
-    pub(crate) async fn of<S: PaymentStore + Ledger + WebhookStore + Clone>(store: S) -> Self {
+    pub(crate) async fn of<S: PaymentStore + Ledger + WebhookStore + AuditStore + Clone>(store: S) -> Self {
         store.migrate().await.unwrap();
-        Self { store: Arc::new(store.clone()), ledger: Arc::new(store.clone()), webhooks: Arc::new(store) }
+        Self {
+            store: Arc::new(store.clone()),
+            ledger: Arc::new(store.clone()),
+            webhooks: Arc::new(store.clone()),
+            audit: Arc::new(store),
+        }
     }
 }
 
