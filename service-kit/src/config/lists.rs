@@ -103,7 +103,7 @@ fn merge_entries(
         merged.push(match known {
             Some(Value::Object(mut known)) => {
                 if list.one_of.iter().any(|key| entry.contains_key(*key)) {
-                    list.one_of.iter().for_each(|key| drop(known.remove(*key)));
+                    known.retain(|key, _| !list.one_of.contains(&key.as_str()));
                 }
                 // Lists within an entry replace: scopes that could only grow could never be taken away.
                 merge_at("", &mut known, entry, &[], repeated);
