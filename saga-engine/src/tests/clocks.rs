@@ -183,6 +183,8 @@ async fn a_step_of_the_stores_clock_takes_no_living_replicas_sagas() {
     for step in [Step::Back, Step::Forward] {
         let world = World::new();
         let (_wire, engine, id) = at_the_card(&world).await;
+        // So that one replica's heartbeats come half-way between the other's.
+        tokio::time::sleep(Config::default().heartbeat / 2).await;
         let other = world.engine(Script::default()).await;
         tokio::time::sleep(Duration::from_secs(10)).await;
         // At every moment between two heartbeats of either.

@@ -105,6 +105,18 @@ fn an_attempt_that_was_not_sent_is_written_as_ever() {
     assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
 }
 
+/// A field that came later: what was written before has none, and reads as the environment's.
+#[test]
+fn a_cause_that_stays_what_it_is_is_written_as_ever() {
+    let at = Timestamp::from_micros(1_700_000_000_250_000);
+    let cause = Cause::permanent("unimplemented", "no such method");
+    let event = Event::CompensationNotYet { step: "charge_card".into(), attempt: 1, cause, retry_at: at };
+    let record = Record { at: Timestamp::from_micros(1_700_000_000_000_001), event };
+    let text = serde_json::to_string_pretty(&serde_json::to_value(&record).unwrap()).unwrap() + "\n";
+    golden("compensation_not_yet.v1.permanent", &text);
+    assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+}
+
 #[test]
 fn requests_are_written_and_read_as_ever() {
     let wishes = [

@@ -162,7 +162,7 @@ impl Machine {
     }
 
     fn intern(&mut self, mut state: State) -> Id {
-        without_words(&mut state);
+        without_words(&self.shape, &mut state);
         let key = format!("{state:?}");
         let next = Id(u16::try_from(self.states.len()).unwrap());
         let id = *self.known.entry(key).or_insert(next);
@@ -291,7 +291,7 @@ fn conclusion(kind: EffectKind, learnt: Learnt, nothing: CauseKind) -> Conclusio
 }
 
 /// What is only told to people steers nothing, nor does how many events it took.
-fn without_words(state: &mut State) {
+fn without_words(shape: &Shape, state: &mut State) {
     let failure = || Failure { step: None, kind: FailureKind::Refused, code: String::new(), message: String::new() };
     state.seq = 0;
     match &mut state.phase {
@@ -304,11 +304,27 @@ fn without_words(state: &mut State) {
             }
         }
     }
+    // What may give up counts its attempts, what may not those that use up its budget. The other number changes nothing.
+    let may_give_up = !state.is_committed(shape);
     for step in &mut state.steps {
-        if let StepState::Retrying { attempts, cause, .. } | StepState::UndoRetrying { attempts, cause, .. } = step {
-            *cause = Cause::environment("", "");
-            // What may not give up does not count them, only those of its budget.
-            *attempts = (*attempts).min(ATTEMPTS_MAX);
+        match step {
+            StepState::Retrying { attempts, permanent, cause, .. } => {
+                *cause = Cause::environment("", "");
+                if may_give_up { *permanent = 0 } else { *attempts = *permanent }
+            }
+            StepState::Acting { attempt, permanent, .. } => {
+                if may_give_up {
+                    *permanent = 0
+                } else {
+                    *attempt = *permanent + 1
+                }
+            }
+            StepState::UndoRetrying { attempts, permanent, cause, .. } => {
+                *cause = Cause::environment("", "");
+                *attempts = *permanent;
+            }
+            StepState::Undoing { attempt, permanent } => *attempt = *permanent + 1,
+            _ => {}
         }
     }
 }
