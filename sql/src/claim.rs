@@ -148,6 +148,10 @@ impl Database {
     /// When another process has it, or the file lacks its `-wal`.
     pub async fn claim(&self, url: &str) -> Result<(), ClaimError> {
         let Some(file) = sqlite_file(url) else { return Ok(()) };
+        if file.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+            // Nothing is served there. Opening it fails next, and says so without the path, which may be a mistyped secret.
+            return Ok(());
+        }
         let lock = lock_sqlite(&file)?;
         // With another owner of the lock in this process, that one has looked, and the file may be open.
         if Arc::strong_count(&lock) == 1

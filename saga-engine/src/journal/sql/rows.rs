@@ -80,42 +80,8 @@ fn sql(error: sqlx::Error) -> JournalError {
 }
 
 impl From<SqlError> for JournalError {
-    /// In doubt it is the environment's: that is tried again for as long as it takes, where a mistake parks the saga in the end.
     fn from(error: SqlError) -> Self {
-<<<<<<< ours
         if error.is_unavailable() { Self::Unavailable(Box::new(error)) } else { Self::Bug(Box::new(error)) }
-=======
-        let is_mistake = match &error {
-            SqlError::Bug(source) => is_mistake(source),
-            error => !error.is_transient(),
-        };
-        if is_mistake { Self::Bug(Box::new(error)) } else { Self::Unavailable(Box::new(error)) }
-    }
-}
-
-/// Whether the statement, or what was to be written or read by it, is to blame: whatever the machine does, it fails again.
-fn is_mistake(error: &sqlx::Error) -> bool {
-    let Some(database) = error.as_database_error() else {
-        // Of pools, connections and transactions, which a statement has no part in.
-        return !matches!(
-            error,
-            sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-                | sqlx::Error::BeginFailed
-                | sqlx::Error::InvalidSavePointStatement
-        );
-    };
-    match database.code().as_deref() {
-        // PostgreSQL's classes: feature not supported, data exception, constraint, syntax or access rule, check option.
-        Some(code) if code.len() == 5 => ["0A", "22", "23", "42", "44"].iter().any(|class| code.starts_with(class)),
-        // SQLite's primary codes, of which the extended ones are the low byte: ERROR, TOOBIG, CONSTRAINT, MISMATCH, MISUSE, RANGE.
-        Some(code) => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 1 | 18 | 19 | 20 | 21 | 25)),
-        None => false,
->>>>>>> theirs
     }
 }
 
@@ -143,71 +109,4 @@ pub(super) fn tuples(rows: usize, columns: usize) -> String {
         let _ = write!(text, "{}({})", if at == 0 { "" } else { ", " }, placeholders(1 + at * columns, columns));
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{borrow::Cow, error::Error, fmt};
-
-    use sqlx::error::{DatabaseError, ErrorKind};
-
-    use super::*;
-
-    #[derive(Debug)]
-    struct Coded(&'static str);
-
-    impl fmt::Display for Coded {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.0)
-        }
-    }
-
-    impl Error for Coded {}
-
-    impl DatabaseError for Coded {
-        fn message(&self) -> &str {
-            self.0
-        }
-        fn code(&self) -> Option<Cow<'_, str>> {
-            Some(self.0.into())
-        }
-        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
-            self
-        }
-        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
-            self
-        }
-        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
-            self
-        }
-        fn kind(&self) -> ErrorKind {
-            ErrorKind::Other
-        }
-    }
-
-    fn is_transient(code: &'static str) -> bool {
-        JournalError::from(SqlError::Bug(sqlx::Error::Database(Box::new(Coded(code))))).is_transient()
-    }
-
-    #[test]
-    fn what_the_machine_does_is_no_mistake_of_the_statement() {
-        // SQLite: READONLY, IOERR and its extensions, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB. PostgreSQL: disk full, internal.
-        for code in ["8", "264", "776", "1032", "10", "266", "778", "1034", "2826", "11", "13", "14", "526", "15", "26"]
-        {
-            assert!(is_transient(code), "{code}");
-        }
-        for code in ["53100", "57P01", "58030", "XX000", "25006", "72000"] {
-            assert!(is_transient(code), "{code}");
-        }
-        assert!(JournalError::from(SqlError::Bug(sqlx::Error::InvalidSavePointStatement)).is_transient());
-    }
-
-    #[test]
-    fn a_mistake_of_the_statement_is_one() {
-        for code in ["1", "19", "275", "787", "20", "21", "25", "42601", "42P01", "22003", "23502", "0A000"] {
-            assert!(!is_transient(code), "{code}");
-        }
-        assert!(!JournalError::from(SqlError::Bug(sqlx::Error::RowNotFound)).is_transient());
-        assert!(!JournalError::from(SqlError::Corrupt { what: "seq" }).is_transient());
-    }
 }
