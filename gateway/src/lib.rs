@@ -144,11 +144,25 @@ fn within_descriptors(config: &mut Config, runtime: &Runtime) -> anyhow::Result<
     let connections = runtime.descriptors.share("gateway.limits.connections", 3)?;
     let requests = runtime.descriptors.share("gateway.limits.requests", 4)?;
     let limits = &mut config.limits;
-    limits.connections = connections.at_most(limits.connections);
-    // Each has a connection to its upstream, and one upstream's idle connections are still there while another's are used.
-    limits.requests = limits.requests.min((requests.size() / 2).max(1));
+    // Each request has a connection to its upstream, and one upstream's idle connections are still there while another's are used.
+    let (connections, requests) = (connections.at_most(limits.connections), (requests.size() / 2).max(1));
+    if connections < limits.connections {
+        limits.connections = connections;
+        limits.connections_per_address = limits.connections_per_address.min(share_of(connections));
+    }
+    if requests < limits.requests {
+        limits.requests = requests;
+        limits.requests_per_address = limits.requests_per_address.min(share_of(requests));
+        limits.requests_per_subject = limits.requests_per_subject.min(share_of(requests));
+    }
     tracing::info!(connections = limits.connections, requests = limits.requests, "callers may have so many at once");
     Ok(())
+}
+
+/// What one caller may hold of a total that the process's descriptors have made smaller than the configured one: as much as leaves room
+/// for three more like it.
+fn share_of(total: usize) -> usize {
+    (total / 4).max(1)
 }
 
 impl App {

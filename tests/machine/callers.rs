@@ -77,13 +77,27 @@ pub(crate) async fn bodies_that_do_not_end_leave_room_for_others() -> Result<()>
 async fn others_are_served(platform: &Platform, during: &str) -> Result<()> {
     let demo = platform.demo().await?;
     for _ in 0..5 {
-        confirmed(&demo).await.with_context(|| format!("a customer during {during}"))?;
+        served(&demo).await.with_context(|| format!("a customer during {during}"))?;
         let fresh = Client::new(platform.gateway)?.with_token(demo.token().unwrap_or_default());
-        confirmed(&fresh).await.with_context(|| format!("a customer on a new connection during {during}"))?;
+        served(&fresh).await.with_context(|| format!("a customer on a new connection during {during}"))?;
     }
     let (status, body) = readyz(platform).await?;
     ensure!(status == 200, "/readyz says {status} during {during}: {body}");
     Ok(())
+}
+
+/// Places an order, which must be confirmed. The flood and the shop have the same two processors, so a call within the shop may run out of
+/// time while the flood arrives: that is asked again under the same key. That others have taken a customer's place is not.
+async fn served(customer: &Client) -> Result<()> {
+    const SERVED_WITHIN: Duration = Duration::from_secs(15);
+    let (key, begun) = (key(), Instant::now());
+    loop {
+        let placed = customer.place(&key, &order_of("espresso-1kg", 1, "pm_ok")).await?;
+        let out_of_time = placed.status == 503 && placed.text("/code") == "dependency_unavailable";
+        if !out_of_time || begun.elapsed() > SERVED_WITHIN {
+            return expect(&placed, 201, "/status", "confirmed").map(drop);
+        }
+    }
 }
 
 /// 3,000 tokens that somebody else signed: soon none of them is looked at any more, and no customer is refused with them.

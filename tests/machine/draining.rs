@@ -50,6 +50,7 @@ pub(crate) async fn hangups_of_the_terminal_end_no_service() -> Result<()> {
             listens(&["order.http.listen", "order.grpc.listen"]),
             vec![
                 format!("order.database.url={}", file("order.db")),
+                "order.service_token.client_id=order-service".to_owned(),
                 "order.service_token.client_secret=for-tests-only".to_owned(),
             ],
         ),

@@ -31,10 +31,12 @@ pub(crate) async fn a_parked_saga_is_found_and_helped(platform: &mut Platform) -
     ensure!([202, 503].contains(&cancelled.status.as_u16()), "{} {}", cancelled.status, cancelled.body);
 
     // Three times as many attempts as park a saga.
-    eventually("attempts without an answer are journaled", PATIENCE, || async {
+    let journaled = eventually("attempts without an answer are journaled", PATIENCE, || async {
         attempts_of_the_refund(platform, &order).await.is_ok_and(|attempts| attempts >= 6)
-    })
-    .await?;
+    });
+    if let Err(error) = journaled.await {
+        return Err(error.context(format!("the refund: {:?}", attempts_of_the_refund(platform, &order).await)));
+    }
     ensure!(listed(platform, &["--state", "parked"]).await?.contains("no such saga"), "an outage parked a saga");
     let stats = platform.amends(&["saga", "stats"]).await?.map_err(anyhow::Error::msg)?;
     ensure!(stats.contains("running") && stats.contains("oldest"), "it is to be seen that it waits: {stats}");
@@ -92,7 +94,7 @@ async fn attempts_of_the_refund(platform: &Platform, order: &str) -> Result<u64>
     let id = listed["sagas"][0]["id"].as_str().context("a saga has an id")?;
     let shown = platform.amends(&["saga", "show", id, "--json"]).await?.map_err(anyhow::Error::msg)?;
     let shown: Value = serde_json::from_str(&shown)?;
-    let refund = shown["steps"].as_array().context("steps")?.iter().find(|entry| entry["step"] == "refund_payment");
+    let refund = shown["steps"].as_array().context("steps")?.iter().find(|entry| entry["name"] == "refund_payment");
     refund.and_then(|entry| entry["attempts"].as_u64()).context("the refund was attempted")
 }
 

@@ -173,9 +173,8 @@ enum Store {
 
 impl Store {
     async fn open(url: &str) -> Result<Self> {
-        match url.strip_prefix("sqlite://") {
-            // The file as it is called: a path is not a part of a URL.
-            Some(rest) => Self::of_file(Path::new(rest.strip_suffix("?mode=rwc").unwrap_or(rest))).await,
+        match amends_sql::claim::sqlite_file(url) {
+            Some(file) => Self::of_file(&file).await,
             None => Ok(Self::Postgres(PgConnection::connect(url).await?)),
         }
     }

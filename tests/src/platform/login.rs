@@ -11,6 +11,7 @@ use amends_primitives::{Clock, ManualClock, RandomIds, SystemClock};
 use anyhow::{Result, ensure};
 use reqwest::Method;
 use service_kit::{Runtime, config::Sources, config::load_from};
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use super::{Platform, settings};
 
@@ -97,6 +98,18 @@ impl Platform {
         Ok(())
     }
 
+    /// The token service's store for a second service beside it. A server has any number of them; a file has one, so that gets a copy.
+    async fn shared_identity_store(&self) -> Result<String> {
+        let Some(file) = amends_sql::claim::sqlite_file(&self.identity_database) else {
+            return Ok(self.identity_database.clone());
+        };
+        let copy = self.dir.path().join(format!("identity-{}.db", crate::check::key()));
+        let mut connection = SqliteConnectOptions::new().filename(file).connect().await?;
+        sqlx::query("VACUUM INTO $1").bind(copy.display().to_string()).execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(amends_sql::sqlite_url(&copy)?)
+    }
+
     /// A token that was good an hour ago: issued by the real token service on the same store, with a clock an hour behind.
     pub async fn expired_token(&self) -> Result<String> {
         let an_hour_ago = SystemClock.now() - Duration::from_hours(1);
@@ -105,7 +118,7 @@ impl Platform {
             .set("identity.http.listen", "127.0.0.1:0")
             .set("identity.issuer", settings::ISSUER)
             .set("identity.key_encryption_key", settings::KEY_ENCRYPTION_KEY)
-            .set("identity.database.url", &self.identity_database);
+            .set("identity.database.url", self.shared_identity_store().await?);
         let app = identity_service::build(load_from("identity", &sources)?, &runtime).await?;
         let address = app.addresses().http;
         let serving = tokio::spawn(app.run());
