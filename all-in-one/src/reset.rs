@@ -40,9 +40,10 @@ pub fn data_directory(data_dir: &Path, sources: &Sources) -> anyhow::Result<Stri
     }
     files::sync_folder(data_dir)?;
     let outside = places.iter().filter(|place| place.file.as_ref().is_none_or(|file| file.parent() != Some(data_dir)));
-    let kept: String = outside
+    let kept: Vec<String> = outside
         .map(|place| format!("reset: the {} store is not in the directory and was left\n", place.name.section()))
         .collect();
+    let kept = kept.concat();
     Ok(format!("reset: {} files removed from {}\n{kept}", there.len(), data_dir.display()))
 }
 

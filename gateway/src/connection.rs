@@ -254,21 +254,24 @@ impl Front {
         let (tell, told_here) = tokio::sync::watch::channel(*shutdown.borrow());
         let served = self.app.process_new(Box::new(stream), &told_here);
         tokio::pin!(served);
-        let gives_way = tokio::select! {
+        tokio::select! {
             _ = &mut served => return,
-            () = told(&mut shutdown) => false,
-            () = member.gives_way() => true,
-        };
+            () = told(&mut shutdown) => {
+                let _ = tell.send(true);
+                served.await;
+                return;
+            }
+            () = member.gives_way() => {}
+        }
         let _ = tell.send(true);
         // Its place is another's already, and its caller need not answer GOAWAY: cut it as soon as no answer would be lost.
-        while gives_way {
+        loop {
             tokio::select! {
                 _ = &mut served => return,
                 () = tokio::time::sleep(GOAWAY_MAX), if !member.is_busy() => return,
                 () = tokio::time::sleep(LINGER_MAX) => {}
             }
         }
-        served.await;
     }
 
     /// Waits for the head of the next request, whole, and judges it.

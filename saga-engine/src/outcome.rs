@@ -85,6 +85,7 @@ pub enum CauseKind {
 }
 
 impl CauseKind {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
     const fn is_environment(&self) -> bool {
         matches!(self, Self::Environment)
     }

@@ -134,10 +134,7 @@ async fn finding(file: &File, error: sqlx::Error) -> Result<Checked, SqlError> {
 }
 
 async fn in_the_files_terms(file: &File, error: SqlError) -> SqlError {
-    let cause = match &error {
-        SqlError::Unavailable(cause) | SqlError::Damaged(cause) => cause,
-        _ => return error,
-    };
+    let (SqlError::Unavailable(cause) | SqlError::Damaged(cause)) = &error else { return error };
     match classes::sqlite_primary(cause) {
         Some(PERM | READONLY | AUTH) => FileFault::read_only(&file.path).into(),
         Some(CANTOPEN) => FileFault::unopened(&file.path).await.into(),

@@ -112,10 +112,10 @@ fn with_range(sql: &str, slice: &Slice) -> String {
     while let Some((before, marked)) = rest.split_once(RANGE) {
         let (column, after) = marked.split_once('}').unwrap_or((marked, ""));
         out += before;
-        out += &match slice.upto {
-            Some(_) => format!("{column} > $1 AND {column} <= $2"),
-            None => format!("{column} > $1"),
-        };
+        out.extend([column, " > $1"]);
+        if slice.upto.is_some() {
+            out.extend([" AND ", column, " <= $2"]);
+        }
         rest = after;
     }
     out + rest

@@ -47,7 +47,8 @@ const IOERR_DATA: u32 = IOERR | (32 << 8);
 /// The file system says that it is damaged.
 const IOERR_CORRUPTFS: u32 = IOERR | (33 << 8);
 /// An explicit row id that is taken; the driver does not count it among the unique violations.
-const CONSTRAINT_ROWID: u32 = 19 | (10 << 8);
+const CONSTRAINT_ROWID: u32 = CONSTRAINT | (10 << 8);
+const CONSTRAINT: u32 = 19;
 
 /// A code with the database it is from.
 enum Code<'a> {

@@ -27,7 +27,7 @@ tokio::task_local! {
 /// What statements run on by themselves: `query.execute(database.writer())`. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    pool: AnyPool,
+    connections: AnyPool,
     health: Arc<Health>,
     #[cfg(any(test, feature = "testing"))]
     pub(crate) ailment: Arc<crate::testing::Ailment>,
@@ -58,7 +58,7 @@ impl Pool {
             })
         });
         Self {
-            pool: options.connect_lazy_with(connect),
+            connections: options.connect_lazy_with(connect),
             health,
             #[cfg(any(test, feature = "testing"))]
             ailment: Arc::default(),
@@ -71,7 +71,7 @@ impl Pool {
     /// When none could be had in time, or opened.
     pub async fn acquire(&self) -> Result<Connection, Error> {
         let opened = REFUSED.scope(Cell::new(None), async {
-            let connection = self.pool.acquire().await?;
+            let connection = self.connections.acquire().await?;
             Ok::<_, Error>((connection, REFUSED.with(Cell::take)))
         });
         let opened = match opened.await {
@@ -95,11 +95,11 @@ impl Pool {
 
     /// From now on connections are opened this way.
     pub(crate) fn reconnect_with(&self, connect: AnyConnectOptions) {
-        self.pool.set_connect_options(connect);
+        self.connections.set_connect_options(connect);
     }
 
     pub(crate) async fn close(&self) {
-        self.pool.close().await;
+        self.connections.close().await;
     }
 }
 

@@ -58,6 +58,7 @@ async fn put(tx: &mut Tx, id: i64) -> Result<(), SqlError> {
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "called on what a call has just returned")]
 fn is_unavailable(result: Result<(), SqlError>) {
     assert!(matches!(result, Err(SqlError::Unavailable(_))), "{result:?}");
 }

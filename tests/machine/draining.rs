@@ -133,8 +133,11 @@ struct Shop {
     is_stopping: AtomicBool,
 }
 
-/// Customers without a second try order until nobody listens any more.
-fn customers(demo: &Client, shop: &Arc<Shop>) -> Vec<JoinHandle<(usize, Vec<String>, Vec<String>, Instant)>> {
+/// Orders accepted, answers that were wrong, connections that broke, and when the last answer came.
+type Heard = (usize, Vec<String>, Vec<String>, Instant);
+
+/// Customers without a second try order until the listener is gone.
+fn customers(demo: &Client, shop: &Arc<Shop>) -> Vec<JoinHandle<Heard>> {
     let customer = |_| {
         let (demo, shop) = (demo.clone(), Arc::clone(shop));
         tokio::spawn(async move {

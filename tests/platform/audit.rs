@@ -93,7 +93,7 @@ pub(crate) async fn nothing_is_found_while_orders_are_placed(platform: &Platform
     let buyer = async |number: usize| {
         let (sku, method) = BUSY[number % BUSY.len()];
         let placed = demo.place(&key(), &amends::client::order_of(sku, 1, method)).await?;
-        if placed.status == 201 && number % 2 == 0 {
+        if placed.status == 201 && number.is_multiple_of(2) {
             demo.post(&format!("/v1/orders/{}/cancel", placed.text("/id"))).await?;
         }
         Ok::<_, anyhow::Error>(())
@@ -150,7 +150,9 @@ async fn found(platform: &Platform, arguments: &[&str]) -> Result<BTreeMap<Strin
             if order.is_empty() { format!("{} {}", text("/subject/kind"), text("/subject/id")) } else { order };
         found.entry(subject).or_default().push(text("/code"));
     }
-    found.values_mut().for_each(|codes| codes.sort());
+    for codes in found.values_mut() {
+        codes.sort();
+    }
     Ok(found)
 }
 

@@ -130,10 +130,10 @@ async fn an_audit_finds_what_was_planted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_audit_finds_what_was_planted_on_servers() {
-    if let Some(mut platform) = Platform::distributed().await.unwrap() {
-        if let Err(error) = audit::planted_on_servers_it_is_found(&mut platform).await {
-            panic!("{error:#}\n\n{}", platform.logs());
-        }
+    if let Some(mut platform) = Platform::distributed().await.unwrap()
+        && let Err(error) = audit::planted_on_servers_it_is_found(&mut platform).await
+    {
+        panic!("{error:#}\n\n{}", platform.logs());
     }
 }
 

@@ -92,9 +92,9 @@ fn rows<'a>(report: &'a str, kind: &'a str) -> impl Iterator<Item = (&'a str, &'
 fn render(report: &str) -> String {
     let width = rows(report, "healed").map(|(what, _)| what.chars().count()).max().unwrap_or_default();
     let mut table = String::from("From the end of the fault until an order was accepted:\n");
-    for (what, took) in rows(report, "healed") {
-        table.push_str(&format!("  {what:<width$}  {took:>10}\n"));
-    }
+    let lines: Vec<String> =
+        rows(report, "healed").map(|(what, took)| format!("  {what:<width$}  {took:>10}\n")).collect();
+    table.push_str(&lines.concat());
     table + &list(report)
 }
 

@@ -175,7 +175,7 @@ fn put_in_place(
 /// # Errors
 /// When the folder cannot be made, or a file not moved.
 pub(crate) fn move_aside(data_dir: &Path, there: &[PathBuf]) -> anyhow::Result<PathBuf> {
-    let now: String = SystemClock.now().to_string().chars().filter(|next| next.is_ascii_alphanumeric()).collect();
+    let now: String = SystemClock.now().to_string().chars().filter(char::is_ascii_alphanumeric).collect();
     let aside = data_dir.join(format!("replaced-{now}"));
     data_dir::make_private(&aside)?;
     for file in there {

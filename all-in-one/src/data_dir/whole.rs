@@ -45,9 +45,9 @@ pub async fn check_whole(data_dir: &Path, stores: &[&Path]) -> anyhow::Result<()
 
 /// Whether a file has no table, not in its `-wal` either. One that SQLite cannot read is another matter, told where it is opened.
 fn holds_nothing(file: &Path) -> bool {
-    let length = |file: &Path| std::fs::metadata(file).map_or(0, |metadata| metadata.len());
     // A file that was copied right after it was made has one page, and everything else in its -wal.
     const ONE_PAGE_MAX: u64 = 65_536;
+    let length = |file: &Path| std::fs::metadata(file).map_or(0, |metadata| metadata.len());
     length(file) <= ONE_PAGE_MAX && length(&with_suffix(file, "-wal")) == 0 && tables(file) == Some(0)
 }
 

@@ -22,7 +22,7 @@ use crate::{
 /// When anything is not as promised; the log of the run is then kept.
 pub async fn demo() -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("amends-demo-").tempdir()?;
-    match play_in(dir.path()).await {
+    match Box::pin(play_in(dir.path())).await {
         Ok(()) => Ok(()),
         Err(error) => {
             let kept = dir.keep();

@@ -131,7 +131,7 @@ async fn check_ready(patient: &Patient, report: &mut Report) {
 }
 
 async fn fetch(url: &str) -> anyhow::Result<(u16, Value)> {
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+    let client = service_kit::client::internal().timeout(PATIENCE).build()?;
     let mut answer = client.get(url).send().await?;
     let status = answer.status().as_u16();
     let mut body = Vec::new();

@@ -12,7 +12,7 @@ use amends_primitives::IdSource as _;
 
 pub(crate) const PASSWORD: &str = "demo-password-of-a-test";
 /// Generous, since a busy machine is no failure; waited for only as long as needed.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 const FREE_PORTS: [&str; 7] = [
     "gateway.listen",
@@ -133,7 +133,7 @@ impl Server {
     }
 
     pub(crate) async fn ready(&mut self) {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
+        let client = service_kit::client::internal().timeout(Duration::from_secs(5)).build().unwrap();
         let begun = Instant::now();
         loop {
             if self.addresses.exists() {

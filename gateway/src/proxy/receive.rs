@@ -170,11 +170,12 @@ async fn go_on(session: &mut Session) -> Result<()> {
     let head = session.req_header();
     if head.version == Version::HTTP_11 && expects_continue(head).is_ok_and(|expects| expects) {
         let answer = ResponseHeader::build(StatusCode::CONTINUE, None)?;
-        session.as_mut().write_response_header(Box::new(answer)).await.map_err(|error| error.into_down())?;
+        session.as_mut().write_response_header(Box::new(answer)).await.map_err(Error::into_down)?;
     }
     Ok(())
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "as Pingora makes and takes its errors")]
 fn too_slow(ctx: &mut Ctx) -> Box<Error> {
     ctx.pending = Some(Flaw::BodyTooSlow.into());
     Error::explain(ErrorType::ReadTimedout, "the body took too long").into_down()
@@ -194,6 +195,7 @@ async fn gives_way(connection: Option<&Member>) {
 }
 
 /// The connection is needed for another, and this request has not even arrived.
+#[expect(clippy::unnecessary_box_returns, reason = "as Pingora makes and takes its errors")]
 fn given_up(ctx: &mut Ctx) -> Box<Error> {
     ctx.pending = Some(connections_full());
     Error::explain(ErrorType::ReadTimedout, "the connection gave way to another").into_down()

@@ -86,7 +86,7 @@ mod tests {
             singles.add("ann", start).unwrap();
         }
         let later = start + Duration::from_mins(5);
-        assert_eq!(singles.add("ann", later), Err(Duration::from_mins(60)));
+        assert_eq!(singles.add("ann", later), Err(Duration::from_hours(1)));
         singles.add("bob", later).unwrap();
         singles.add("ann", start + SINGLES_WINDOW).unwrap();
         singles.forget(later + SINGLES_WINDOW);

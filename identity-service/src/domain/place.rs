@@ -37,7 +37,12 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::V4(address) => address.fmt(f),
-            Self::V6([a, b, c, d]) => write!(f, "{a:x}:{b:x}:{c:x}:{d:x}::/64"),
+            Self::V6(segments) => {
+                for segment in segments {
+                    write!(f, "{segment:x}:")?;
+                }
+                f.write_str(":/64")
+            }
             Self::Unknown => f.write_str("unknown"),
             Self::Own => f.write_str("own"),
         }

@@ -100,12 +100,11 @@ pub(super) async fn rotate(
             Rotated::Current { generation, access: rotation.access.clone(), repeated: false }
         }
         Decision::Repeat => {
-            let access = match family.living_access(now) {
-                Some(access) => access.clone(),
-                None => {
-                    put_access_in_tx(&mut tx, family_id, family.generation, rotation.access).await?;
-                    rotation.access.clone()
-                }
+            let access = if let Some(access) = family.living_access(now) {
+                access.clone()
+            } else {
+                put_access_in_tx(&mut tx, family_id, family.generation, rotation.access).await?;
+                rotation.access.clone()
             };
             Rotated::Current { generation: family.generation, access, repeated: true }
         }

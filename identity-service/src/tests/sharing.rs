@@ -54,7 +54,7 @@ impl Place {
 
     /// Waits until it was asked so many times more.
     async fn asked(&self, times: u32) {
-        let asked = tokio::time::timeout(Duration::from_secs(60), self.asked.acquire_many(times)).await;
+        let asked = tokio::time::timeout(Duration::from_mins(1), self.asked.acquire_many(times)).await;
         asked.expect("nobody asks any more").unwrap().forget();
     }
 }

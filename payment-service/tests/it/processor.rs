@@ -28,7 +28,7 @@ struct Desk {
 
 enum Behind {
     Place(Place),
-    Bank(Bank),
+    Bank(Box<Bank>),
 }
 
 impl Desk {
@@ -43,7 +43,7 @@ impl Desk {
         let config =
             payment_service::config::HttpProcessorConfig { attempt_timeout_ms: 20_000, ..bank.client_config() };
         let processor = Arc::new(HttpProcessor::new(&config, Duration::from_secs(20)).unwrap());
-        Self { processor, ledger: Arc::new(bank.ledger.clone()), behind: Behind::Bank(bank) }
+        Self { processor, ledger: Arc::new(bank.ledger.clone()), behind: Behind::Bank(Box::new(bank)) }
     }
 
     /// The processor is started again, on the books it had.

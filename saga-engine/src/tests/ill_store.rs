@@ -90,11 +90,11 @@ async fn starts_on_a_full_disk_are_told_so_and_then_succeed() {
         assert!(matches!(handle.settled(Duration::from_secs(30)).await, Waited::Settled(_)));
     }
     let settled = async {
-        while engine.stats().await.unwrap().counts != [] {
+        while !engine.stats().await.unwrap().counts.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), settled).await.expect("all settle by themselves");
+    tokio::time::timeout(Duration::from_mins(1), settled).await.expect("all settle by themselves");
     assert_eq!(world.books.mistakes(), Vec::<String>::new());
 }
 

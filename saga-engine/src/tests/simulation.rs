@@ -69,9 +69,12 @@ impl Intercept for Weather {
             return perform().await;
         }
         let broken = self.draw(6) == 0;
-        let cause = || match broken {
-            true => Cause::permanent("weather", "asking again does not help"),
-            false => Cause::environment("weather", "no answer"),
+        let cause = || {
+            if broken {
+                Cause::permanent("weather", "asking again does not help")
+            } else {
+                Cause::environment("weather", "no answer")
+            }
         };
         let unknown = match call.kind {
             EffectKind::Act => Conclusion::Acted(Outcome::Unknown(cause())),

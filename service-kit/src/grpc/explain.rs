@@ -7,6 +7,7 @@
 
 use axum::{extract::Request, middleware::Next, response::Response};
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::problem::{ErrorKind, Problem};
 
@@ -21,8 +22,8 @@ pub(super) async fn explain(request: Request, next: Next) -> Response {
         return response;
     }
     let Some(status) = Status::from_header_map(headers) else { return response };
-    let Some(problem) = explained(&status) else { return response };
-    let mut plain = Status::from(problem).into_http::<axum::body::Body>();
+    let Some(explained) = explained(&status) else { return response };
+    let mut plain = explained.into_http::<axum::body::Body>();
     // What the library says besides: the codings it would read, the correlation id.
     for (name, value) in headers {
         if !name.as_str().starts_with("grpc-status") && name != "grpc-message" && !plain.headers().contains_key(name) {
@@ -33,12 +34,12 @@ pub(super) async fn explain(request: Request, next: Next) -> Response {
 }
 
 /// What a status of the library's own means; `None` where it needs no explanation.
-fn explained(status: &Status) -> Option<Problem> {
+fn explained(status: &Status) -> Option<Status> {
     let about_message = |code: &'static str, message: &str| {
         let kind = if code == "payload_too_large" { ErrorKind::TooLarge } else { ErrorKind::Malformed };
         Problem::new(kind, code, message.to_owned()).field("message", message.to_owned())
     };
-    Some(match status.code() {
+    let problem = match status.code() {
         // Both of a message's length: as it is, and once decompressed.
         Code::OutOfRange | Code::ResourceExhausted => about_message("payload_too_large", "the message is too long"),
         Code::Internal => about_message("bad_request", "the message cannot be read"),
@@ -46,11 +47,13 @@ fn explained(status: &Status) -> Option<Problem> {
         Code::Unimplemented if status.message().is_empty() => {
             Problem::new(ErrorKind::MethodNotAllowed, "not_found", "there is no such gRPC method here")
         }
-        Code::Unimplemented => Problem::new(
-            ErrorKind::MethodNotAllowed,
-            "unsupported_media_type",
-            "the message is compressed; send it as it is",
-        ),
+        Code::Unimplemented => {
+            let detail = "the message is compressed; send it as it is";
+            let told = Status::from(Problem::new(ErrorKind::UnsupportedMediaType, "unsupported_media_type", detail));
+            // gRPC's own code for a coding that is not read, by which clients send the message again as it is.
+            return Some(Status::with_error_details(Code::Unimplemented, told.message(), told.get_error_details()));
+        }
         _ => return None,
-    })
+    };
+    Some(problem.into())
 }

@@ -123,7 +123,7 @@ async fn bodies_have_a_limit_and_a_type() {
 #[tokio::test]
 async fn coded_bodies_are_refused_on_every_path() {
     let served = Served::with(routes().route("/any", post(|| async { "taken" })), Limits::default()).await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::client::internal().build().unwrap();
     for path in ["/orders", "/any", "/nowhere"] {
         for coding in ["gzip", "br", "identity, deflate", "x"] {
             let request = client.post(format!("{}{path}", served.url)).header("content-encoding", coding).body("{}");
@@ -314,7 +314,7 @@ async fn a_stage_ends_its_streams_when_the_process_stops() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/stream", listener.local_addr().unwrap());
     let serving = tokio::spawn(serve(listener, router, stage.clone()));
-    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let client = crate::client::internal().http2_prior_knowledge().build().unwrap();
     let answer = client.get(&url).send().await.unwrap();
     process.trigger();
     let rest = tokio::time::timeout(Duration::from_secs(20), answer.bytes()).await.expect("it ends");

@@ -10,7 +10,7 @@ use crate::embedded::*;
 
 const PASSWORD: &str = "a-password-for-tests";
 /// Longer than anything here takes; only a failure meets it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Shop {
     addresses: Addresses,
@@ -39,7 +39,7 @@ impl Shop {
     }
 
     async fn switch_faults(&self, faults: Value) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = service_kit::client::internal().build().unwrap();
         let put = client.put(format!("http://{}/faults", self.addresses.admin)).json(&faults).send().await.unwrap();
         assert!(put.status().is_success(), "{}", put.text().await.unwrap());
     }
@@ -57,9 +57,9 @@ fn patient() -> Sources {
     ["payment", "inventory"].into_iter().fold(sources, |sources, participant| {
         let key = |name: &str| format!("order.{participant}.{name}");
         sources
-            .set(&key("resilience.timeout_ms"), ms)
-            .set(&key("resilience.deadline_ms_max"), 2 * ms)
-            .set(&key("channel.call_timeout_ms"), ms)
+            .set(key("resilience.timeout_ms"), ms)
+            .set(key("resilience.deadline_ms_max"), 2 * ms)
+            .set(key("channel.call_timeout_ms"), ms)
     })
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn log_in_time(dispatch: &Dispatch, lines: u64, text: String) {
         });
         let _ = done.send(());
     });
-    logged.recv_timeout(Duration::from_secs(60)).expect("nobody waits for the pipe");
+    logged.recv_timeout(Duration::from_mins(1)).expect("nobody waits for the pipe");
 }
 
 /// A sink on a pipe, its reader, and its counters.

@@ -8,7 +8,6 @@ use amends_primitives::Money;
 use reqwest::{
     Response, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
-    redirect,
 };
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
@@ -98,13 +97,11 @@ impl Statement {
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", config.secret.expose_secret()))
             .map_err(|_| InvalidClient::Secret)?;
         bearer.set_sensitive(true);
-        let http = reqwest::Client::builder()
+        let http = service_kit::client::outgoing(&config.proxy_url)
+            .map_err(|_| InvalidClient::Proxy)?
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
             .user_agent(crate::SERVICE)
             .http1_only()
-            // The secret goes where the configuration says, and nowhere else.
-            .no_proxy()
-            .redirect(redirect::Policy::none())
             .connect_timeout(Duration::from_millis(config.connect_timeout_ms).max(Duration::from_secs(1)))
             .timeout(PAGE_TIMEOUT)
             .build()

@@ -80,17 +80,17 @@ impl SqliteStore {
                 query.fetch_all(self.database.reader()).await.map_err(SqlError::from)
             })
             .await?;
-        rows.iter().map(audited).collect()
+        Ok(rows.iter().map(audited).collect())
     }
 }
 
-fn audited(row: &AnyRow) -> Result<AuditPayment, StoreError> {
+fn audited(row: &AnyRow) -> AuditPayment {
     match read_document(row) {
-        Ok(document) => Ok(document.into()),
+        Ok(document) => document.into(),
         Err(error) => {
             let text = |column: &str| row.try_get::<Option<String>, _>(column).ok().flatten().unwrap_or_default();
             let (id, order) = (text("payment_id"), text("order_id"));
-            Ok(AuditPayment { id, order, ..AuditPayment::unreadable(text("step_key"), error.to_string()) })
+            AuditPayment { id, order, ..AuditPayment::unreadable(text("step_key"), error.to_string()) }
         }
     }
 }
@@ -105,7 +105,7 @@ impl AuditStore for SqliteStore {
         };
         if let Some(upto) = upto {
             values.push(upto);
-            condition += &format!(" AND order_id <= ${}", values.len());
+            condition.extend([" AND order_id <= $", &values.len().to_string()]);
         }
         condition += " AND kind = 'payment' ORDER BY order_id, payment_id";
         self.audited(&condition, &values, limit).await

@@ -310,13 +310,17 @@ fn without_words(shape: &Shape, state: &mut State) {
         match step {
             StepState::Retrying { attempts, permanent, cause, .. } => {
                 *cause = Cause::environment("", "");
-                if may_give_up { *permanent = 0 } else { *attempts = *permanent }
+                if may_give_up {
+                    *permanent = 0;
+                } else {
+                    *attempts = *permanent;
+                }
             }
             StepState::Acting { attempt, permanent, .. } => {
                 if may_give_up {
-                    *permanent = 0
+                    *permanent = 0;
                 } else {
-                    *attempt = *permanent + 1
+                    *attempt = *permanent + 1;
                 }
             }
             StepState::UndoRetrying { attempts, permanent, cause, .. } => {

@@ -9,6 +9,10 @@ use crate::testkit::{Platform, Reply, demo};
 
 const ORDER: &str = r#"{"items":[{"sku":"beans","quantity":1}],"payment_method":"pm_ok"}"#;
 
+type Header<'a> = (&'a str, &'a str);
+const JSON: Header = ("content-type", "application/json");
+const KEY: Header = ("idempotency-key", "k");
+
 /// A request with exactly these headers.
 async fn send(platform: &Platform, headers: &[(&str, &str)], body: impl Into<Body>) -> Reply {
     let mut request = Request::post("/v1/orders").body(body.into()).unwrap();
@@ -29,11 +33,9 @@ fn check(reply: &Reply, answer: &str, what: &str) {
 #[tokio::test]
 async fn odd_headers_have_their_answers_and_place_nothing() {
     let platform = Platform::new().await;
-    const JSON: (&str, &str) = ("content-type", "application/json");
-    const KEY: (&str, &str) = ("idempotency-key", "k");
     let long = "k".repeat(256);
     // (what is odd, headers, the answer)
-    let table: &[(&str, &[(&str, &str)], &str)] = &[
+    let table: &[(&str, &[Header], &str)] = &[
         ("gzip", &[JSON, KEY, ("content-encoding", "gzip")], "415 unsupported_media_type"),
         ("brotli among others", &[JSON, KEY, ("content-encoding", "identity, br")], "415 unsupported_media_type"),
         (
