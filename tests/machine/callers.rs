@@ -116,7 +116,9 @@ pub(crate) async fn forged_tokens_are_throttled() -> Result<()> {
         let looked_at = statuses.iter().filter(|status| **status == 401).count();
         ensure!(statuses.iter().all(|status| [401, 429].contains(status)), "other answers than 401 and 429");
         ensure!(looked_at < FORGED / 4, "{looked_at} of {FORGED} forged tokens were verified");
-        ensure!(statuses.iter().rev().take(100).all(|status| *status == 429), "forging was not refused to the end");
+        // But for one now and then (five a second), so that a good token among them gets its turn.
+        let late = statuses.iter().rev().take(100).filter(|status| **status == 401).count();
+        ensure!(late <= 25, "{late} of the last 100 forged tokens were verified");
         confirmed(&demo).await.context("a customer elsewhere, with a good token").map(drop)
     })
     .await

@@ -112,7 +112,7 @@ async fn every_order_under_way_at_shutdown_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_that_waits_for_payment_is_finished_by_the_next_start() {
+async fn an_order_waiting_for_payment_ends_with_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     // So its first attempt is still waited for when the process ends.
     let shop = Shop::open(dir.path(), patient()).await;
