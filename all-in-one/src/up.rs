@@ -49,7 +49,7 @@ pub async fn up(
         embedded = Box::pin(Embedded::build(settings, &runtime)) => {
             embedded.with_context(|| format!("the services on {} did not start", data_dir.display()))?
         }
-        // Nobody is served yet, and what the start waits for may never come.
+        // No caller is served yet, and what the start waits for may never come.
         () = runtime.shutdown.triggered() => return Ok(()),
     };
     Instance::record(data_dir, paths.iter().copied())?;

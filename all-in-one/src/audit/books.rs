@@ -1,4 +1,4 @@
-//! The stores whose books must agree, and how long what they write is kept: what is older may be gone, and is missed by nobody.
+//! The stores whose books must agree, and how long what they write is kept: what is older may be gone, and is not missed.
 //!
 //! Nothing here judges, and nothing is written.
 

@@ -68,7 +68,7 @@ impl Snapshot {
             match backup.step(PAGES_AT_ONCE).with_context(writing)? {
                 StepResult::Done => return Ok(()),
                 StepResult::More => {}
-                // Nobody else knows `to`, and a reader of `file` waits for nobody.
+                // No other process knows `to`, and a reader of `file` waits for no writer.
                 other => anyhow::bail!("cannot copy {} to {}: {other:?}", file.display(), to.display()),
             }
         }

@@ -102,7 +102,7 @@ pub(super) async fn reset(data: &Data, config: ConfigArgs, yes_delete: Option<St
 }
 
 fn ask(question: &str) -> anyhow::Result<String> {
-    ensure!(std::io::stdin().is_terminal(), "nobody is there to confirm: say --yes-delete NAMES");
+    ensure!(std::io::stdin().is_terminal(), "standard input is no terminal to confirm at: say --yes-delete NAMES");
     print(question)?;
     std::io::Write::flush(&mut std::io::stdout())?;
     let mut typed = String::new();

@@ -1,4 +1,4 @@
-//! Standard output and standard error that nobody reads, that are closed, or that are full.
+//! Standard output and standard error that are not read, closed, or full.
 
 use std::{fs::File, io::pipe, process::Stdio};
 

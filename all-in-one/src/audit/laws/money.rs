@@ -5,7 +5,7 @@ use payment_service::store::audit::AuditPayment;
 
 use super::{Found, Law, money, orders::Standing};
 
-/// Whether what became of the payment is not known yet. Held money is nobody's.
+/// Whether what became of the payment is not known yet. Held money has not moved.
 pub fn is_undecided(payment: &AuditPayment) -> bool {
     matches!(payment.status.as_str(), "pending" | "authorized")
 }

@@ -1,4 +1,4 @@
-//! Where an order stands, and what becomes of it when nobody goes on with it.
+//! Where an order stands, and how one is reported whose saga no replica goes on with.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use order_service::store::audit::AuditOrder;
 
 use super::{Found, Law};
 
-/// A saga that gets nowhere parks after twenty minutes or so at the most; one that did neither is run by nobody.
+/// An order that has not changed for so long has no replica that runs its saga, or waits for a participant that has been away for as long:
+/// what the environment does to a saga never parks it. Both are for an operator to see.
 const STUCK_AFTER: Duration = Duration::from_mins(30);
 
 /// An order's status, as far as the laws care.
