@@ -58,6 +58,10 @@ pub async fn up(
         tracing::warn!(%error, file = %lock.path().display(), "the addresses could not be written to the lock");
     }
     if let Some(file) = addresses_file {
+        // What a killed start left is not worth this one, and the folder may be anyone's.
+        if let Err(error) = files::remove_drafts(file) {
+            tracing::warn!(%error, "unfinished files were left");
+        }
         files::write_whole(file, &serde_json::to_vec(embedded.addresses())?, Access::Shared)?;
     }
     greet(embedded.addresses(), data_dir, (origin == Origin::Made).then_some(&secrets.demo_password));

@@ -40,11 +40,15 @@ pub fn write_whole(file: &Path, content: &[u8], access: Access) -> anyhow::Resul
 /// # Errors
 /// When the folder cannot be synced.
 pub fn sync_folder_of(file: &Path) -> anyhow::Result<()> {
-    let folder = match file.parent() {
+    sync_folder(folder_of(file))
+}
+
+/// The folder of a file, also of one that is named without.
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
-    sync_folder(folder)
+    }
 }
 
 /// Makes what was created, renamed or removed in `folder` survive a power cut.
@@ -66,7 +70,7 @@ pub fn sync_folder(folder: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// When the folder cannot be read, or a draft not removed.
 pub fn remove_drafts(file: &Path) -> anyhow::Result<()> {
-    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return Ok(()) };
+    let (folder, Some(name)) = (folder_of(file), file.file_name()) else { return Ok(()) };
     let prefix = draft_prefix(&name.to_string_lossy());
     let in_folder = || format!("cannot clear {} of unfinished files", folder.display());
     for entry in fs::read_dir(folder).with_context(in_folder)? {
@@ -153,5 +157,6 @@ mod tests {
         write_whole(&file, b"whole", Access::Owner).unwrap();
         remove_drafts(&file).unwrap();
         assert_eq!(names(dir.path()), [".other.draft-1", "secrets.toml"]);
+        remove_drafts(Path::new("named-without-a-folder")).unwrap();
     }
 }

@@ -88,6 +88,15 @@ mod tests {
         assert_eq!(complaint(dir.path(), &files).await, "");
     }
 
+    #[test]
+    fn a_record_half_written_by_a_killed_start_is_removed() {
+        let (dir, files) = directory();
+        let draft = dir.path().join(".instance.toml.draft-1");
+        std::fs::write(&draft, "stores = [").unwrap();
+        Instance::record(dir.path(), files.iter().map(PathBuf::as_path)).unwrap();
+        assert!(!draft.exists());
+    }
+
     #[tokio::test]
     async fn a_missing_store_is_named() {
         let (dir, files) = directory();

@@ -45,6 +45,8 @@ pub struct AuditOrder {
     pub cancel_saga: Option<String>,
     /// Where the latest of the two is, if the journal has it.
     pub saga_status: Option<String>,
+    /// When a replica last wrote of that saga: an attempt, or that it took it over.
+    pub saga_updated_at: Option<Timestamp>,
     /// When it was settled.
     pub settled_at: Option<Timestamp>,
     /// Its last change.
@@ -65,7 +67,8 @@ pub struct AuditLine {
 }
 
 const SELECT: &str = "SELECT o.id, o.customer_id, o.status, o.version, o.total_minor, o.currency, o.payment_id, o.reservation_id, \
-    o.saga_id, o.cancel_saga_id, s.status AS saga_status, o.settled_at, o.updated_at \
+    o.saga_id, o.cancel_saga_id, s.status AS saga_status, \
+    s.updated_at AS saga_updated_at, o.settled_at, o.updated_at \
     FROM orders o LEFT JOIN sagas s ON s.id = COALESCE(o.cancel_saga_id, o.saga_id)";
 
 /// A page of orders by id, after `after`; an empty page is the end.
@@ -132,6 +135,7 @@ async fn read_orders(database: &Database, rows: &[AnyRow]) -> Result<Vec<AuditOr
             place_saga: text("saga_id")?,
             cancel_saga: some("cancel_saga_id")?,
             saga_status: some("saga_status")?,
+            saga_updated_at: row.try_get::<Option<i64>, _>("saga_updated_at")?.map(Timestamp::from_micros),
             settled_at: row.try_get::<Option<i64>, _>("settled_at")?.map(Timestamp::from_micros),
             updated_at: Timestamp::from_micros(row.try_get("updated_at")?),
             lines: Vec::new(),

@@ -97,7 +97,13 @@ fn sagas(plan: &mut Plan) {
     let stuck = plan.confirmed();
     plan.unsettle(&stuck);
     plan.sql("order", format!("UPDATE orders SET updated_at = 0 WHERE id = '{}'", stuck.id));
+    plan.sql("order", format!("UPDATE sagas SET updated_at = 0 WHERE id = '{}'", stuck.saga));
     plan.expect(stuck.id, Law::SagaStuck);
+
+    // A participant has been away for as long, and a replica goes on asking: nothing to report.
+    let waiting = plan.confirmed();
+    plan.unsettle(&waiting);
+    plan.sql("order", format!("UPDATE orders SET updated_at = 0 WHERE id = '{}'", waiting.id));
 
     let missing = plan.confirmed();
     plan.sql("order", format!("DELETE FROM sagas WHERE id = '{}'", missing.saga));

@@ -7,8 +7,8 @@ use order_service::store::audit::AuditOrder;
 
 use super::{Found, Law};
 
-/// An order that has not changed for so long has no replica that runs its saga, or waits for a participant that has been away for as long:
-/// what the environment does to a saga never parks it. Both are for an operator to see.
+/// An order in flight without an attempt for so long has no replica that runs its saga. A saga that waits for a participant is not idle:
+/// its replica writes each attempt, and waits 30 s between two at the most.
 const STUCK_AFTER: Duration = Duration::from_mins(30);
 
 /// An order's status, as far as the laws care.
@@ -40,10 +40,11 @@ pub fn check(order: &AuditOrder, standing: Standing, now: Timestamp) -> Option<F
         let saga = order.cancel_saga.as_ref().unwrap_or(&order.place_saga);
         return Some(Found::new(Law::SagaParked, format!("its saga {saga} is parked")));
     }
-    let idle = now.since(order.updated_at);
+    let last = order.saga_updated_at.map_or(order.updated_at, |saga| saga.max(order.updated_at));
+    let idle = now.since(last);
     let stuck = standing == Standing::InFlight && idle > STUCK_AFTER;
     stuck.then(|| {
-        let detail = format!("in flight for {} minutes without a change", idle.as_secs() / 60);
+        let detail = format!("in flight, and not attempted for {} minutes", idle.as_secs() / 60);
         Found::new(Law::SagaStuck, detail)
     })
 }
