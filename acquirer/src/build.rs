@@ -4,9 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
+use service_base::descriptors::Share;
 use service_kit::{
     Runtime,
-    descriptors::Share,
     faults::Faults,
     http::Limits,
     shutdown::{Shutdown, finish},

@@ -4,10 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use service_kit::{
-    config::{ConfigError, Section},
-    faults::FaultsConfig,
-};
+use service_base::config::{ConfigError, Section};
+use service_kit::faults::FaultsConfig;
 
 use crate::{domain::Rules, faults};
 
@@ -128,7 +126,7 @@ impl Section for Config {
 
 #[cfg(test)]
 mod tests {
-    use service_kit::config::{Sources, load_from};
+    use service_base::config::{Sources, load_from};
 
     use super::*;
 
@@ -180,6 +178,6 @@ mod tests {
         let wanted = FaultsConfig { delay_ms: 300, error_pct: 30, rate_limit_pct: 50, ..FaultsConfig::default() };
         assert_eq!(config.faults, wanted);
         assert!(!format!("{config:?}").contains("hunter2"));
-        assert!(!service_kit::config::defaults::<Config>("acquirer").contains("secret"));
+        assert!(!service_base::config::defaults::<Config>("acquirer").contains("secret"));
     }
 }

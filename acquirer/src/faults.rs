@@ -2,7 +2,8 @@
 //!
 //! Must not know: how they are drawn and switched.
 
-use service_kit::{config::ConfigError, faults::FaultsConfig};
+use service_base::config::ConfigError;
+use service_kit::faults::FaultsConfig;
 
 use crate::domain::Method;
 

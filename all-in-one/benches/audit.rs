@@ -9,7 +9,7 @@ use amends::{
     embedded, migrate, stores,
 };
 use amends_sql::{Database, Options};
-use service_kit::config::Sources;
+use service_base::config::Sources;
 
 /// Rows written by one statement.
 const CHUNK: u64 = 100_000;

@@ -170,7 +170,7 @@ enum Command {
 /// Runs the program.
 pub fn main() -> ExitCode {
     service_kit::main::install_crypto();
-    service_kit::descriptors::raise_limit();
+    service_base::descriptors::raise_limit();
     let own_args = || std::env::args_os().skip(1);
     macro_rules! service {
         ($module:ident, $name:literal, $section:literal) => {

@@ -52,7 +52,7 @@ impl Client {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn with_patience(gateway: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
-        let http = service_kit::client::internal().timeout(patience).build()?;
+        let http = service_base::client::internal().timeout(patience).build()?;
         Ok(Self { http, base: format!("http://{gateway}"), token: None })
     }
 

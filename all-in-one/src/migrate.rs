@@ -5,7 +5,7 @@ use std::time::Duration;
 use amends_sql::{Database, Options, Schema};
 use anyhow::Context;
 use secrecy::ExposeSecret;
-use service_kit::config::{Sources, load_from};
+use service_base::config::{Sources, load_from};
 
 /// How long a database may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 use amends_telemetry as telemetry;
 use anyhow::{Context as _, ensure};
 use secrecy::ExposeSecret as _;
-use service_kit::{
+use service_base::{
     config::{Sources, load_from},
     files,
 };

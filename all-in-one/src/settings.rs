@@ -1,10 +1,8 @@
 //! The configuration of a process that is all services at once: every section, read together, every mistake told together.
 
 use amends_telemetry as telemetry;
-use service_kit::{
-    admin,
-    config::{ConfigError, ConfigErrors, Section, Sources, load_from, unknown_sections},
-};
+use service_base::config::{ConfigError, ConfigErrors, Section, Sources, load_from, unknown_sections};
+use service_kit::admin;
 
 /// Every section there is.
 pub const SECTIONS: [&str; 8] =
@@ -71,7 +69,7 @@ fn read<T: Section>(section: &str, sources: &Sources, mistakes: &mut Vec<ConfigE
 
 /// The defaults of every section as TOML, for `amends config`.
 pub fn defaults() -> String {
-    use service_kit::config::defaults;
+    use service_base::config::defaults;
     [
         defaults::<gateway::Config>("gateway"),
         defaults::<identity_service::Config>("identity"),

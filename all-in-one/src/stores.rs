@@ -16,7 +16,7 @@ use payment_service::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use service_kit::config::{Sources, load_from};
+use service_base::config::{Sources, load_from};
 
 use crate::audit::{
     bank::Source,

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use amends_telemetry::stderr;
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
-use service_kit::{
-    Runtime,
+use service_base::{
     config::Sources,
     files::{self, Access},
 };
+use service_kit::Runtime;
 
 use crate::{
     data_dir::{self, Instance},

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use service_kit::problem::{ErrorKind, Problem};
+use service_base::problem::{ErrorKind, Problem};
 
 use crate::{
     config::Limits,

@@ -4,11 +4,9 @@
 
 use std::net::IpAddr;
 
+use amends_auth::{Claims, Verifier};
 use http::{HeaderMap, header};
-use service_kit::{
-    auth::{Claims, Verifier},
-    problem::{ErrorKind, Problem},
-};
+use service_base::problem::{ErrorKind, Problem};
 
 use crate::{refusal::Refusal, routes::Access};
 

@@ -2,12 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use amends_auth::VerifierConfig;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use service_kit::{
-    auth::VerifierConfig,
-    config::{ConfigError, Section},
-};
+use service_base::config::{ConfigError, Section};
 
 use crate::client::Network;
 
@@ -279,7 +277,7 @@ impl Section for Config {
         }
         if let Some(url) = redis_url {
             use secrecy::ExposeSecret as _;
-            if !service_kit::kv::Redis::is_url(url.expose_secret()) {
+            if !service_base::kv::Redis::is_url(url.expose_secret()) {
                 wrong("redis_url", "must be redis://[user:password@]host:port[/db]");
             }
         }
@@ -361,7 +359,7 @@ fn is_host_and_port(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use service_kit::config::{Sources, defaults, load_from};
+    use service_base::config::{Sources, defaults, load_from};
 
     use super::*;
 

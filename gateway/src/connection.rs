@@ -23,7 +23,8 @@ use pingora_core::{
 };
 use pingora_http::ResponseHeader;
 use pingora_proxy::HttpProxy;
-use service_kit::{context::Correlation, http::LAST_CALL};
+use service_base::context::Correlation;
+use service_kit::http::LAST_CALL;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},

@@ -25,6 +25,7 @@ mod upstream;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use amends_auth::{NoRevocations, RedisRevocations, Revocations, Verifier};
 use anyhow::Context as _;
 use pingora_core::{
     apps::HttpServerOptions,
@@ -33,12 +34,8 @@ use pingora_core::{
 };
 use pingora_proxy::HttpProxy;
 use secrecy::ExposeSecret as _;
-use service_kit::{
-    Runtime,
-    auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
-    descriptors::OTHERS,
-    kv::Redis,
-};
+use service_base::{descriptors::OTHERS, kv::Redis};
+use service_kit::Runtime;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 

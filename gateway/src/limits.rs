@@ -9,7 +9,7 @@ use std::{collections::HashMap, hash::BuildHasher, net::IpAddr, sync::Arc, time:
 
 use amends_primitives::Clock;
 use parking_lot::Mutex;
-use service_kit::kv::{Redis, Unavailable};
+use service_base::kv::{Redis, Unavailable};
 
 use crate::{
     client::network,

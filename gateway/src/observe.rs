@@ -8,11 +8,11 @@ use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
-use service_kit::{
-    Runtime,
-    context::ServerLayer,
+use service_base::{
     metrics::{DurationFamily, TraceLabel},
+    wire::{code_name, is_server_fault, known_method},
 };
+use service_kit::{Runtime, observe::ServerLayer};
 
 /// How the gateway calls itself.
 pub(crate) const SERVICE: &str = "gateway";
@@ -148,7 +148,7 @@ impl Observer {
     ) {
         let (status, error_type) = match outcome {
             Outcome::Answered { status, .. } if status >= 500 => (status, "5xx"),
-            Outcome::Answered { status, grpc_code: Some(code) } if is_fault(code) => (status, code_name(code)),
+            Outcome::Answered { status, grpc_code: Some(code) } if is_server_fault(code) => (status, code_name(code)),
             Outcome::Answered { status, .. } => (status, ""),
             Outcome::Unreachable => (0, "unreachable"),
             Outcome::Broken => (0, "broken"),
@@ -177,7 +177,7 @@ impl Observer {
             self.refusals.get_or_create(&RefusalLabels { code: code.to_owned() }).inc();
         }
         let is_expired = summary.refused == Some(STREAM_EXPIRED);
-        let failed = summary.status >= 500 || (summary.grpc_code.is_some_and(is_fault) && !is_expired);
+        let failed = summary.status >= 500 || (summary.grpc_code.is_some_and(is_server_fault) && !is_expired);
         // One event, two levels: a macro per level is what tracing asks for.
         macro_rules! line {
             ($level:ident) => {
@@ -237,56 +237,4 @@ fn exemplar(trace_id: &str) -> Option<TraceLabel> {
 #[expect(clippy::cast_precision_loss, reason = "for people and for a log; a millisecond count is small")]
 fn millis(took: Duration) -> f64 {
     took.as_micros() as f64 / 1000.0
-}
-
-/// Methods are the caller's text; only the known ones become labels.
-pub(crate) fn known_method(method: &str) -> &'static str {
-    match method {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "DELETE" => "DELETE",
-        "PATCH" => "PATCH",
-        "OPTIONS" => "OPTIONS",
-        _ => "_OTHER",
-    }
-}
-
-/// The code as OpenTelemetry writes it.
-pub(crate) fn code_name(code: tonic::Code) -> &'static str {
-    use tonic::Code;
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
-
-/// The codes that are a server's fault; the rest are answers.
-pub(crate) fn is_fault(code: tonic::Code) -> bool {
-    use tonic::Code;
-    matches!(
-        code,
-        Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::Unimplemented
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss
-    )
 }

@@ -9,6 +9,7 @@ mod receive;
 
 use std::{sync::Arc, time::Duration};
 
+use amends_auth::Verifier;
 use amends_primitives::IdSource;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use pingora_core::{
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use service_kit::{auth::Verifier, context::CORRELATION_HEADER};
+use service_base::context::CORRELATION_HEADER;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -36,7 +37,7 @@ use crate::{
     health::Health,
     hygiene::Flaw,
     limits::Limiter,
-    observe::{Observer, Outcome, Summary, is_fault},
+    observe::{Observer, Outcome, Summary},
     routes::{Access, Route, Target, Upstream},
     upstream::Places,
 };
@@ -317,9 +318,9 @@ impl ProxyHttp for Gateway {
         }
         ctx.span.record("http.response.status_code", status);
         if let Some(code) = ctx.grpc_code {
-            ctx.span.record("rpc.response.status_code", crate::observe::code_name(code));
+            ctx.span.record("rpc.response.status_code", service_base::wire::code_name(code));
         }
-        if status >= 500 || ctx.grpc_code.is_some_and(is_fault) {
+        if status >= 500 || ctx.grpc_code.is_some_and(service_base::wire::is_server_fault) {
             ctx.span.record("otel.status_code", "ERROR");
             ctx.span.record("error.type", ctx.refused.as_deref().unwrap_or("upstream"));
         }

@@ -7,7 +7,7 @@ use std::{borrow::Cow, time::Duration};
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use service_kit::{
+use service_base::{
     context::CORRELATION_HEADER,
     problem::{ErrorKind, Problem},
 };

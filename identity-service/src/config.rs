@@ -17,7 +17,7 @@ use crate::{
 
 pub use ip_range::IpRange;
 
-/// Verifiers accept a token this much longer than it says, at the most (the bound of `service_kit::auth::VerifierConfig`); keys and
+/// Verifiers accept a token this much longer than it says, at the most (the bound of `amends_auth::VerifierConfig`); keys and
 /// revocations are kept as long.
 pub const VERIFIER_LEEWAY_MAX: Duration = Duration::from_mins(5);
 

@@ -24,17 +24,14 @@ use anyhow::Context as _;
 use axum::Router;
 use tokio::net::TcpListener;
 
+use amends_auth::Revocations;
 use amends_primitives::SteadyTime;
 use amends_sql::Database;
-use service_kit::{
-    Runtime,
-    auth::Revocations,
+use service_base::{
     descriptors::{OTHERS, Share},
-    http::Limits,
     kv::Redis,
-    readiness::Readiness,
-    shutdown::finish,
 };
+use service_kit::{Runtime, http::Limits, readiness::Readiness, shutdown::finish};
 
 use app::{
     Core, Settings,

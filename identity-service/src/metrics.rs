@@ -26,7 +26,7 @@ struct NoLabels {}
 
 impl Metrics {
     /// Registers them.
-    pub(crate) fn new(registry: &service_kit::metrics::Metrics) -> Self {
+    pub(crate) fn new(registry: &service_base::metrics::Metrics) -> Self {
         Self {
             logins: registry.counter("logins", "Log-ins by result"),
             tokens_issued: registry.counter("tokens_issued", "Access tokens issued, by grant"),

@@ -5,8 +5,8 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use amends_auth::Revocable;
 use amends_primitives::Timestamp;
-use service_kit::auth::Revocable;
 
 use crate::{
     config::VERIFIER_LEEWAY_MAX,
@@ -39,7 +39,7 @@ impl From<amends_sql::SqlError> for StoreError {
 /// What is revoked, by name, and when that stops to matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Revocation {
-    /// An access token's `jti`, or a session's name ([`session_name`](service_kit::auth::session_name)).
+    /// An access token's `jti`, or a session's name ([`session_name`](amends_auth::session_name)).
     pub name: String,
     /// No token that it is about is accepted from then on, and nothing about it is kept longer.
     pub expires_at: Timestamp,

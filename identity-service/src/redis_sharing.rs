@@ -5,8 +5,9 @@
 
 use async_trait::async_trait;
 
+use amends_auth::REVOKED_KEY_PREFIX;
 use amends_primitives::Timestamp;
-use service_kit::{auth::REVOKED_KEY_PREFIX, kv::Redis};
+use service_base::kv::Redis;
 
 use crate::ports::{Revocation, ShareError, Sharing};
 
@@ -27,7 +28,7 @@ impl RedisSharing {
     }
 }
 
-fn failed(error: &service_kit::kv::Unavailable) -> ShareError {
+fn failed(error: &service_base::kv::Unavailable) -> ShareError {
     ShareError(error.to_string())
 }
 

@@ -10,9 +10,9 @@ mod throttle;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use amends_auth::Revocable;
 use amends_primitives::Timestamp;
 use amends_sql::{Database, SqlError};
-use service_kit::auth::Revocable;
 
 use crate::{
     domain::{

@@ -2,17 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use amends_auth::{NoRevocations, RedisRevocations, Revocations, Verifier};
 use amends_protos::{FILE_DESCRIPTOR_SET, inventory::v1::inventory_service_server::InventoryServiceServer};
 use amends_sql::{Database, Schema};
 use anyhow::Context as _;
-use service_kit::{
-    Runtime,
-    auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
-    descriptors::OTHERS,
-    grpc::Server,
-    kv::Redis,
-    shutdown::finish,
-};
+use service_base::{descriptors::OTHERS, kv::Redis};
+use service_kit::{Runtime, grpc::Server, shutdown::finish};
 use tokio::net::TcpListener;
 
 use crate::{

@@ -2,14 +2,12 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use amends_auth::VerifierConfig;
 use amends_primitives::{Currency, Money};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
-use service_kit::{
-    auth::VerifierConfig,
-    config::{ConfigError, Section},
-    faults::FaultsConfig,
-};
+use service_base::config::{ConfigError, Section};
+use service_kit::faults::FaultsConfig;
 
 use crate::{
     domain::{ItemError, NewItem, Sku},

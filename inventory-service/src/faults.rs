@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use service_kit::{config::ConfigError, faults::FaultsConfig};
+use service_base::config::ConfigError;
+use service_kit::faults::FaultsConfig;
 
 use crate::domain::Sku;
 

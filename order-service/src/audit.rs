@@ -16,7 +16,7 @@ use crate::{
 /// The sagas' journal for tools: to read, and to leave requests in. Nothing is run by it. Needs a tokio runtime.
 pub fn journal(database: &Database) -> Arc<Journal> {
     // The meters count changes of orders, and this journal makes none.
-    let apply = ApplyToOrders::new(database.dialect(), Meters::new(&service_kit::metrics::Metrics::new()));
+    let apply = ApplyToOrders::new(database.dialect(), Meters::new(&service_base::metrics::Metrics::new()));
     Arc::new(Journal::new(database.clone(), apply))
 }
 

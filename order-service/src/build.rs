@@ -2,21 +2,18 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use amends_auth::{NoRevocations, RedisRevocations, Revocations, ServiceToken, Verifier};
 use amends_protos::{FILE_DESCRIPTOR_SET, orders::v1::order_service_server::OrderServiceServer};
+use amends_resilience::Guard;
 use amends_sql::{Database, Schema};
 use anyhow::Context as _;
 use saga_engine::{Engine, EngineBuilder, journal::Journal as _};
 use secrecy::ExposeSecret as _;
-use service_kit::{
-    Runtime,
-    auth::{self, NoRevocations, RedisRevocations, Revocations, ServiceToken, Verifier},
+use service_base::{
     descriptors::{OTHERS, Share},
-    grpc,
-    http::Limits,
     kv::Redis,
-    resilience::Guard,
-    shutdown::finish,
 };
+use service_kit::{Runtime, grpc, http::Limits, shutdown::finish};
 use tokio::{net::TcpListener, sync::Semaphore, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -285,7 +282,7 @@ impl App {
             .share(self.shares.grpc)
             .add_service(orders)
             .serve(self.grpc);
-        let router = http::routes(self.api).layer(auth::http::layer(self.verifier));
+        let router = http::routes(self.api).layer(amends_auth::http::layer(self.verifier));
         let router = service_kit::http::app(router, SERVICE, &self.runtime);
         let rest = service_kit::http::serve_with(
             self.http,

@@ -2,15 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use amends_auth::{ServiceTokenConfig, VerifierConfig};
+use amends_resilience::Resilience;
 use saga_engine::{Persistence, Policy};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use service_kit::{
-    auth::{ServiceTokenConfig, VerifierConfig},
-    config::{ConfigError, Section},
-    grpc::ChannelConfig,
-    resilience::Resilience,
-};
+use service_base::config::{ConfigError, Section};
+use service_kit::grpc::ChannelConfig;
 
 /// The whole of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use prometheus_client::{
     },
 };
 use saga_engine::EngineMetrics;
-use service_kit::metrics::{DurationFamily, Metrics, TraceLabel};
+use service_base::metrics::{DurationFamily, Metrics, TraceLabel};
 
 use crate::{domain::Status, ports::Changed};
 

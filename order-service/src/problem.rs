@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use service_kit::problem::{ErrorKind, FieldError, Problem};
+use service_base::problem::{ErrorKind, FieldError, Problem};
 
 use crate::{
     app::{CancelError, Failed, Invalid, ItemsError, KeyProblem, LookupError, NotFound, PlaceOrderError},

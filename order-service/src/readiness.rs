@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use amends_auth::{Scopes, ServiceToken, ServiceTokenError};
 use amends_primitives::{Clock, Moment};
 use amends_protos::{
     inventory::v1::{ListItemsRequest, inventory_service_client::InventoryServiceClient},
@@ -14,7 +15,6 @@ use amends_protos::{
 use anyhow::Context as _;
 use futures::future::BoxFuture;
 use service_kit::{
-    auth::{Scopes, ServiceToken, ServiceTokenError},
     grpc::{self, ChannelConfig, bearer},
     readiness::Readiness,
 };
@@ -198,10 +198,10 @@ where
 mod tests {
     use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
+    use amends_auth::ServiceTokenConfig;
     use amends_primitives::ManualClock;
     use axum::{Json, Router, http::StatusCode, routing::post};
     use serde_json::json;
-    use service_kit::auth::ServiceTokenConfig;
 
     use super::*;
 

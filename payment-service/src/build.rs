@@ -6,15 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amends_auth::{NoRevocations, RedisRevocations, Revocations, Verifier};
 use amends_protos::{FILE_DESCRIPTOR_SET, payments::v1::payment_service_server::PaymentServiceServer};
 use anyhow::Context as _;
+use service_base::{
+    descriptors::{OTHERS, Share},
+    kv::Redis,
+};
 use service_kit::{
     Runtime,
-    auth::{NoRevocations, RedisRevocations, Revocations, Verifier},
-    descriptors::{OTHERS, Share},
     faults::Faults,
     grpc::Server,
-    kv::Redis,
     shutdown::{Shutdown, finish},
 };
 use tokio::{net::TcpListener, sync::Semaphore};

@@ -2,14 +2,14 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use amends_auth::VerifierConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
-use service_kit::{
-    auth::VerifierConfig,
+use service_base::{
     client::ProxyUrl,
     config::{ConfigError, Section},
-    faults::FaultsConfig,
 };
+use service_kit::faults::FaultsConfig;
 
 use crate::{faults, processor::simulated::Rules, store::mongo::MongoOptions, webhooks::config::WebhooksConfig};
 
@@ -325,7 +325,7 @@ impl Section for Config {
 
 #[cfg(test)]
 mod tests {
-    use service_kit::config::{Sources, load_from};
+    use service_base::config::{Sources, load_from};
 
     use super::*;
 

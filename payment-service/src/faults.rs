@@ -2,10 +2,8 @@
 //!
 //! Must not know: how they are drawn and switched.
 
-use service_kit::{
-    config::ConfigError,
-    faults::{Check, FaultsConfig},
-};
+use service_base::config::ConfigError;
+use service_kit::faults::{Check, FaultsConfig};
 
 use crate::{config::ProcessorKind, domain::PaymentMethod};
 

@@ -4,7 +4,7 @@ use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
 };
-use service_kit::metrics::Metrics;
+use service_base::metrics::Metrics;
 
 use crate::processor::{AuthorizeOutcome, CaptureOutcome, ChargeOutcome, RefundOutcome, VoidOutcome};
 

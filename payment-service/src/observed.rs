@@ -8,7 +8,7 @@ use std::{future::Future, sync::Arc};
 use amends_primitives::PaymentId;
 use async_trait::async_trait;
 use prometheus_client::encoding::EncodeLabelSet;
-use service_kit::{
+use service_base::{
     context,
     metrics::{DurationFamily, Metrics, TraceLabel},
 };

@@ -9,10 +9,8 @@ use order_service::ports::{Charge, Payments};
 use pact_consumer::prelude::*;
 use saga_engine::{Outcome, StepContext, StepKey, TraceContext, Undo};
 use serde_json::{Value, json};
-use service_kit::{
-    Runtime,
-    config::{Sources, load_from},
-};
+use service_base::config::{Sources, load_from};
+use service_kit::Runtime;
 
 use crate::{files, payment_double::Double};
 

@@ -41,7 +41,7 @@ impl Bare {
     }
 
     async fn ready(&mut self) -> Result<()> {
-        let probe = service_kit::client::internal().timeout(Duration::from_secs(5)).build()?;
+        let probe = service_base::client::internal().timeout(Duration::from_secs(5)).build()?;
         let url = format!("http://{}/readyz", self.admin);
         let ready = eventually("a bare `amends up` is ready", START_MAX, || async {
             probe.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())

@@ -54,7 +54,7 @@ pub(crate) async fn streams_without_a_token_leave_room_for_others() -> Result<()
 
 /// One customer's token, on 4,400 streams and then on 1,000 connections, with orders that never end.
 pub(crate) async fn bodies_that_do_not_end_leave_room_for_others() -> Result<()> {
-    service_kit::descriptors::raise_limit();
+    service_base::descriptors::raise_limit();
     on(Platform::embedded_with(unlimited()).await?, async |platform| {
         let demo = platform.demo().await?;
         confirmed(&demo).await?;

@@ -92,7 +92,7 @@ async fn survives_a_hangup(name: &str, sets: &[String], admin: SocketAddr, dir: 
     let sets = sets.iter().cloned().chain([format!("admin.listen={admin}")]);
     let arguments: Vec<String> = sets.flat_map(|set| ["--set".to_owned(), set]).collect();
     let mut process = Process::start(name, &program(name), &arguments, &Launch::default(), dir)?;
-    let probe = service_kit::client::internal().timeout(Duration::from_secs(5)).build()?;
+    let probe = service_base::client::internal().timeout(Duration::from_secs(5)).build()?;
     let lives = || async {
         let answer = probe.get(format!("http://{admin}/healthz")).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())

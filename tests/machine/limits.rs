@@ -21,7 +21,7 @@ const SAID_WITHIN: Duration = Duration::from_secs(30);
 /// A thousand and one hundred connections that say nothing, to a process whose limit is 1,024: the soft one, then the hard one as well.
 pub(crate) async fn idle_connections_leave_room_for_orders() -> Result<()> {
     // This process needs as many.
-    service_kit::descriptors::raise_limit();
+    service_base::descriptors::raise_limit();
     for limit in ["ulimit -Sn 1024", "ulimit -n 1024"] {
         let launch = Launch::default().after_shell(limit);
         on(Platform::embedded_as(Setup { launch, ..Setup::default() }).await?, async |platform| {

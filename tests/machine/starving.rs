@@ -88,7 +88,7 @@ pub(crate) async fn orders_are_taken_with_the_processors_taken() -> Result<()> {
 }
 
 async fn breaker_never_opened(platform: &Platform) -> Result<()> {
-    let client = service_kit::client::internal().build()?;
+    let client = service_base::client::internal().build()?;
     let url = format!("http://{}/metrics", platform.admin_address("amends")?);
     let page = client.get(url).send().await?.text().await?;
     let opened: Vec<&str> = page

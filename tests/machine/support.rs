@@ -47,7 +47,7 @@ pub(crate) async fn confirmed(customer: &Client) -> Result<String> {
 
 /// What `/readyz` says: the status, and the body.
 pub(crate) async fn readyz(platform: &Platform) -> Result<(u16, String)> {
-    let client = service_kit::client::internal().timeout(Duration::from_secs(10)).build()?;
+    let client = service_base::client::internal().timeout(Duration::from_secs(10)).build()?;
     let url = format!("http://{}/readyz", platform.admin_address("amends")?);
     let answer = client.get(url).send().await.context("/readyz does not answer")?;
     Ok((answer.status().as_u16(), answer.text().await?))

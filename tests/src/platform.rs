@@ -188,7 +188,7 @@ impl Platform {
     /// When it does not accept them.
     pub async fn switch_faults_in(&self, name: &str, section: &str, faults: serde_json::Value) -> Result<()> {
         let program = self.programs.iter().find(|program| program.name == name).context("no such program")?;
-        let client = service_kit::client::internal().timeout(Duration::from_secs(5)).build()?;
+        let client = service_base::client::internal().timeout(Duration::from_secs(5)).build()?;
         let body = serde_json::json!({ section: faults });
         let answer = client.put(format!("http://{}/faults", program.admin)).json(&body).send().await?;
         ensure!(answer.status().is_success(), "{}", answer.text().await?);
@@ -338,7 +338,7 @@ impl Program {
     }
 
     async fn ready_or_ended(&mut self, bound: Duration) -> Result<Start> {
-        let probe = service_kit::client::internal().timeout(Duration::from_secs(3)).build()?;
+        let probe = service_base::client::internal().timeout(Duration::from_secs(3)).build()?;
         let (url, begun) = (format!("http://{}/readyz", self.admin), Instant::now());
         while begun.elapsed() < bound {
             let Some(process) = &mut self.process else { anyhow::bail!("{} was not started", self.name) };
@@ -355,7 +355,7 @@ impl Program {
     }
 
     async fn ready(&self) -> Result<()> {
-        let probe = service_kit::client::internal().timeout(Duration::from_secs(5)).build()?;
+        let probe = service_base::client::internal().timeout(Duration::from_secs(5)).build()?;
         let url = format!("http://{}/readyz", self.admin);
         eventually(&format!("{} is ready", self.name), START_MAX, || async {
             probe.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())

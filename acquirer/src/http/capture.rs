@@ -3,10 +3,8 @@
 use amends_primitives::Money;
 use axum::{Json, extract::State, response::IntoResponse as _, response::Response};
 use serde::Deserialize;
-use service_kit::{
-    http::JsonBody,
-    problem::{ErrorKind, Problem},
-};
+use service_base::problem::{ErrorKind, Problem};
+use service_kit::http::JsonBody;
 
 use super::{
     Api,

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderName, request::Parts},
 };
 use serde::Serialize;
-use service_kit::problem::{ErrorKind, Problem};
+use service_base::problem::{ErrorKind, Problem};
 
 use crate::domain::{Decline, Key, Method};
 

@@ -13,7 +13,7 @@ use axum::{
     response::Response,
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use service_kit::problem::{ErrorKind, Problem};
+use service_base::problem::{ErrorKind, Problem};
 
 /// The merchant's secret, as its digest: of equal length whatever is shown to us, so that comparing tells nothing.
 #[derive(Clone, Copy)]

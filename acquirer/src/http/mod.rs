@@ -20,12 +20,8 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{get, post},
 };
-use service_kit::{
-    Runtime,
-    faults::Faults,
-    problem::{ErrorKind, Problem},
-    shutdown::Shutdown,
-};
+use service_base::problem::{ErrorKind, Problem};
+use service_kit::{Runtime, faults::Faults, shutdown::Shutdown};
 
 use crate::{
     SERVICE,

@@ -7,7 +7,7 @@ use axum::{
     extract::{Query, State, rejection::QueryRejection},
 };
 use serde::{Deserialize, Serialize};
-use service_kit::problem::Problem;
+use service_base::problem::Problem;
 
 use super::Api;
 use crate::store::{PAGE_SIZE_MAX, Posted};

@@ -10,12 +10,11 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use service_kit::{
-    Runtime,
+use service_base::{
     context::RequestContext,
     problem::{ErrorKind, Problem},
-    shutdown::Shutdown,
 };
+use service_kit::{Runtime, shutdown::Shutdown};
 use tokio::sync::Semaphore;
 use tracing::{Instrument as _, Span};
 

@@ -3,7 +3,8 @@
 
 use axum::{Json, extract::State, response::IntoResponse as _, response::Response};
 use serde::Deserialize;
-use service_kit::{http::JsonBody, problem::Problem};
+use service_base::problem::Problem;
+use service_kit::http::JsonBody;
 
 use super::{
     Api,

@@ -33,7 +33,7 @@ impl Bank {
         let runtime = Runtime::for_testing();
         let app = build(config, &runtime).await.unwrap();
         let (address, faults, ledger) = (app.addresses().http, app.faults().clone(), app.ledger().clone());
-        let client = service_kit::client::internal().build().unwrap();
+        let client = service_base::client::internal().build().unwrap();
         Self { faults, ledger, address, client, runtime, running: tokio::spawn(app.run()) }
     }
 

@@ -9,7 +9,7 @@ use std::{
 use amends_sql::sqlite_url;
 use anyhow::{Context as _, bail, ensure};
 use rusqlite::{Connection, OpenFlags};
-use service_kit::config::Sources;
+use service_base::config::Sources;
 
 use crate::{
     audit::{self, bank::Source, laws::Law, progress::Progress, report::Report},

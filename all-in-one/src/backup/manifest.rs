@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
-use service_kit::files::{self, Access};
+use service_base::files::{self, Access};
 
 use super::copy;
 use crate::{data_dir::SECRETS_FILE, stores::Name};

@@ -19,7 +19,7 @@ use amends_primitives::{Clock as _, SystemClock};
 use amends_sql::claim::with_suffix;
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
-use service_kit::{
+use service_base::{
     config::Sources,
     files::{self, Access},
 };

@@ -12,7 +12,7 @@ use amends_primitives::{Clock as _, SystemClock};
 use amends_sql::lock::FileLock;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use service_kit::{config::Sources, files};
+use service_base::{config::Sources, files};
 
 use super::{check, manifest::Manifest, snapshot::Snapshot};
 use crate::{

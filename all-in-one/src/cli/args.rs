@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args;
-use service_kit::config::Sources;
+use service_base::config::Sources;
 
 #[derive(Args)]
 pub(super) struct Data {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::ensure;
-use service_kit::config::Sources;
+use service_base::config::Sources;
 
 use super::{
     args::{ConfigArgs, Data},

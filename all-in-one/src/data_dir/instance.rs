@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use service_kit::files::{self, Access};
+use service_base::files::{self, Access};
 
 /// The record's file.
 const FILE: &str = "instance.toml";

@@ -7,7 +7,8 @@ use std::io::Write;
 use amends_telemetry::LogTo;
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
-use service_kit::{Runtime, config::Sources};
+use service_base::config::Sources;
+use service_kit::Runtime;
 
 use crate::{
     audit,

@@ -19,7 +19,7 @@ mod stores;
 use std::path::{Path, PathBuf};
 
 use amends_sql::lock::Holder;
-use service_kit::config::Sources;
+use service_base::config::Sources;
 
 pub use report::{Finding, Level, Report};
 

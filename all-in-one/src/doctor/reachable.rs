@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use service_kit::config::load_from;
+use service_base::config::load_from;
 
 use super::{Patient, Report};
 
@@ -131,7 +131,7 @@ async fn check_ready(patient: &Patient, report: &mut Report) {
 }
 
 async fn fetch(url: &str) -> anyhow::Result<(u16, Value)> {
-    let client = service_kit::client::internal().timeout(PATIENCE).build()?;
+    let client = service_base::client::internal().timeout(PATIENCE).build()?;
     let mut answer = client.get(url).send().await?;
     let status = answer.status().as_u16();
     let mut body = Vec::new();

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use amends_sql::{Database, Options, Schema, claim};
 use rusqlite::{Connection, OpenFlags};
 use secrecy::ExposeSecret as _;
-use service_kit::config::load_from;
+use service_base::config::load_from;
 
 use super::{
     Patient, Report,

@@ -12,7 +12,8 @@ use anyhow::Context;
 use futures::FutureExt as _;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use service_kit::{Runtime, config::Sources, http::LAST_CALL};
+use service_base::config::Sources;
+use service_kit::{Runtime, http::LAST_CALL};
 
 use self::{
     closing::{Running, close_in_order},

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use service_kit::files::{self, Access};
+use service_base::files::{self, Access};
 
 use crate::data_dir;
 

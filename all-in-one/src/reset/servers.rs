@@ -5,7 +5,7 @@ use std::path::Path;
 use amends_sql::{Database, Options, claim::with_suffix};
 use anyhow::{Context as _, ensure};
 use secrecy::ExposeSecret as _;
-use service_kit::config::{Sources, load_from};
+use service_base::config::{Sources, load_from};
 
 use super::database_of;
 use crate::stores::{Name, Place};

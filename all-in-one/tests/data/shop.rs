@@ -133,7 +133,7 @@ impl Server {
     }
 
     pub(crate) async fn ready(&mut self) {
-        let client = service_kit::client::internal().timeout(Duration::from_secs(5)).build().unwrap();
+        let client = service_base::client::internal().timeout(Duration::from_secs(5)).build().unwrap();
         let begun = Instant::now();
         loop {
             if self.addresses.exists() {

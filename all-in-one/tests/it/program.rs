@@ -66,7 +66,7 @@ impl Program {
 
     /// The value of one of its metrics.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
-        let client = service_kit::client::internal().timeout(PATIENCE).build().unwrap();
+        let client = service_base::client::internal().timeout(PATIENCE).build().unwrap();
         let page = client.get(format!("http://{}/metrics", self.admin)).send().await.unwrap().text().await.unwrap();
         let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         line.unwrap_or_else(|| panic!("{name} is missing in\n{page}")).parse().unwrap()

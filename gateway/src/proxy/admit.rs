@@ -5,15 +5,16 @@ use std::{net::SocketAddr, time::Duration};
 use http::{Method, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
-use service_kit::{
-    context::{RequestContext, grpc_timeout},
+use service_base::{
+    context::RequestContext,
     problem::{ErrorKind, Problem},
+    wire::{grpc_timeout, is_grpc, known_method},
 };
 use tracing::field::Empty;
 
 use super::{
     Ctx, Gateway,
-    head::{declared_length, expects_continue, is_coded, is_grpc, path_of},
+    head::{declared_length, expects_continue, is_coded, path_of},
 };
 use crate::{
     authenticate::{authenticate, authorize},
@@ -21,7 +22,7 @@ use crate::{
     config::millis,
     hygiene::{self, Flaw},
     limits::{Caller, Taken},
-    observe::{SERVICE, known_method},
+    observe::SERVICE,
     refusal::Refusal,
     routes::{self, Access, Patience, Probe, Route, Target},
     shares::Owner,
@@ -61,7 +62,7 @@ impl Gateway {
         );
         ctx.context.adopt(&ctx.span);
         ctx.trace_id =
-            ctx.span.in_scope(service_kit::context::current_trace_id).unwrap_or_else(|| ctx.context.trace_id());
+            ctx.span.in_scope(service_base::context::current_trace_id).unwrap_or_else(|| ctx.context.trace_id());
     }
 
     /// Everything that the head alone decides: the route, and on whose account the request goes.

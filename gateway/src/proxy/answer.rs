@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, header};
 use pingora_core::{Error, ErrorSource, ErrorType, Result, protocols::http::HttpTask};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
-use service_kit::{
+use service_base::{
     context::CORRELATION_HEADER,
     problem::{ErrorKind, Problem},
 };

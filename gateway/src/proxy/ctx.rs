@@ -6,7 +6,7 @@ use std::{
 };
 
 use amends_primitives::IdSource;
-use service_kit::context::RequestContext;
+use service_base::context::RequestContext;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;

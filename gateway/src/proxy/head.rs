@@ -6,14 +6,6 @@ use pingora_http::RequestHeader;
 
 use crate::hygiene::Flaw;
 
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        let rest = value.as_bytes().strip_prefix(b"application/grpc");
-        // `application/grpc-web` is another protocol, which nobody here speaks.
-        rest.is_some_and(|rest| rest.is_empty() || matches!(rest[0], b'+' | b';' | b' '))
-    })
-}
-
 /// The path of a target in origin or absolute form, without its query.
 pub(super) fn path_of(target: &[u8]) -> &[u8] {
     let target = match target.iter().position(|byte| *byte == b'?') {
@@ -75,17 +67,6 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-
-    #[test]
-    fn grpc_is_told_by_its_content_type() {
-        let check = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(text));
-            is_grpc(&headers)
-        };
-        assert!(check("application/grpc") && check("application/grpc+proto") && check("application/grpc;x=y"));
-        assert!(!check("application/grpc-web") && !check("application/json"));
-    }
 
     #[test]
     fn coded_bodies_are_told_by_any_coding_but_identity() {

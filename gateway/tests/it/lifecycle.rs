@@ -160,7 +160,7 @@ async fn tls_speaks_both_versions_and_lets_the_silent_go() {
     let token = world.token("orders:read");
     let url = format!("https://localhost:{}/v1/orders", world.address.port());
     for (is_h1, version) in [(false, reqwest::Version::HTTP_2), (true, reqwest::Version::HTTP_11)] {
-        let client = service_kit::client::internal().danger_accept_invalid_certs(true);
+        let client = service_base::client::internal().danger_accept_invalid_certs(true);
         let client = if is_h1 { client.http1_only() } else { client };
         let answer = client.build().unwrap().get(&url).bearer_auth(&token).send().await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.version()), (200, version));

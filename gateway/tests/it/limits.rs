@@ -137,9 +137,9 @@ async fn replicas_share_limits_and_revocations() {
     let token = one.issuer.token_with("bob", "orders:read", &serde_json::json!({"jti": jti}));
     let get = || World::client().get(one.url("/v1/orders")).bearer_auth(&token).send();
     assert_eq!(get().await.unwrap().status(), 200);
-    let redis = service_kit::kv::Redis::new(&redis_url).unwrap();
+    let redis = service_base::kv::Redis::new(&redis_url).unwrap();
     redis
-        .set(&format!("{}{jti}", service_kit::auth::REVOKED_KEY_PREFIX), "1", std::time::Duration::from_mins(1))
+        .set(&format!("{}{jti}", amends_auth::REVOKED_KEY_PREFIX), "1", std::time::Duration::from_mins(1))
         .await
         .unwrap();
     assert_eq!(get().await.unwrap().status(), 401, "revoked tokens are refused at once, remembered or not");
@@ -157,7 +157,7 @@ async fn a_shared_bucket_from_the_future_is_an_empty_one() {
     let subject = format!("future-{}", world.address.port());
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let full_at = (since + std::time::Duration::from_hours(1)).as_micros().to_string();
-    let redis = service_kit::kv::Redis::new(&redis_url).unwrap();
+    let redis = service_base::kv::Redis::new(&redis_url).unwrap();
     redis.set(&format!("amends:rate:s:{subject}"), &full_at, std::time::Duration::from_hours(2)).await.unwrap();
     let ask = || {
         let token = world.issuer.token(&subject, "orders:read");

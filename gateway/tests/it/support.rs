@@ -172,7 +172,7 @@ pub(crate) async fn until<F: Future<Output = bool>>(mut ask: impl FnMut() -> F) 
 }
 
 fn client() -> reqwest::ClientBuilder {
-    service_kit::client::internal().timeout(PATIENCE)
+    service_base::client::internal().timeout(PATIENCE)
 }
 
 /// A connection without any library's opinion.

@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 
+use amends_auth::{Revocable, Revocations, RevocationsUnavailable};
 use amends_primitives::{Moment, Timestamp};
-use service_kit::auth::{Revocable, Revocations, RevocationsUnavailable};
 
 use crate::{
     config::{ACCESS_LIFE_MAX, VERIFIER_LEEWAY_MAX},

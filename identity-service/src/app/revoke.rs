@@ -1,8 +1,8 @@
 //! Ending tokens (RFC 7009): an access token by its name, a refresh token with its whole session, which is one name too. The store
 //! has it first; telling others comes after, and is made up for when it fails.
 
+use amends_auth::Revocable;
 use amends_primitives::Timestamp;
-use service_kit::auth::Revocable;
 
 use super::{
     Core, TokenError,

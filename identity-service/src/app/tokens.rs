@@ -4,7 +4,7 @@ use secrecy::SecretString;
 
 use amends_primitives::Timestamp;
 
-use service_kit::auth::Revocable;
+use amends_auth::Revocable;
 
 use super::{Core, keys::KeysError};
 use crate::{

@@ -1,6 +1,6 @@
 //! What may stand in the configuration, said for all mistakes at once.
 
-use service_kit::config::{ConfigError, NamedList, Section};
+use service_base::config::{ConfigError, NamedList, Section};
 
 use super::{ACCESS_LIFE_MAX, Bootstrap, Config, read_key};
 use crate::{

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use service_kit::problem::{ErrorKind, Problem};
+use service_base::problem::{ErrorKind, Problem};
 
 use super::problem::Refusal;
 use crate::{

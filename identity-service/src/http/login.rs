@@ -4,10 +4,8 @@ use axum::{Json, extract::State, response::IntoResponse};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use service_kit::{
-    http::JsonBody,
-    problem::{ErrorKind, Problem},
-};
+use service_base::problem::{ErrorKind, Problem};
+use service_kit::http::JsonBody;
 
 use super::{HttpState, address::CallerPlace, problem, token::TokenResponse};
 use crate::{

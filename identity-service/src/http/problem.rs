@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use service_kit::problem::{ErrorKind, Problem};
+use service_base::problem::{ErrorKind, Problem};
 
 use crate::{
     app::{Failure, TokenError, keys::KeysError},

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use amends_primitives::Timestamp;
 use amends_sql::{Database, SqlError, Tx};
 
-use service_kit::auth::session_name;
+use amends_auth::session_name;
 
 use super::{principals::read_scopes, revocations};
 use crate::{

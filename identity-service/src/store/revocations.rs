@@ -1,9 +1,9 @@
 //! What is revoked, access tokens and sessions, kept until the last token that it is about would have expired anyway. The column `jti`
 //! is the name of either. A row is shared once; the mark makes up for a share that failed.
 
+use amends_auth::{Revocable, session_name};
 use amends_primitives::Timestamp;
 use amends_sql::{Database, SqlError, Tx};
-use service_kit::auth::{Revocable, session_name};
 
 use crate::ports::Revocation;
 

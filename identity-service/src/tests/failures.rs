@@ -5,11 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amends_auth::{RedisRevocations, Revocable, Revocations as _};
 use axum::http::header;
-use service_kit::{
-    auth::{RedisRevocations, Revocable, Revocations as _},
-    kv::Redis,
-};
+use service_base::kv::Redis;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,

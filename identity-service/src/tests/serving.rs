@@ -2,12 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use amends_auth::{AuthError, InvalidToken, ServiceToken, ServiceTokenConfig, Verifier, VerifierConfig};
 use amends_primitives::SystemClock;
-use service_kit::{
-    Runtime,
-    auth::{AuthError, InvalidToken, ServiceToken, ServiceTokenConfig, Verifier, VerifierConfig},
-    metrics::Metrics,
-};
+use service_base::metrics::Metrics;
+use service_kit::Runtime;
 
 use super::support::{PASSWORD, SHOP_SECRET, config, sqlite};
 use crate::build;
@@ -16,7 +14,7 @@ struct Served {
     address: SocketAddr,
     runtime: Runtime,
     running: tokio::task::JoinHandle<anyhow::Result<()>>,
-    revocations: Arc<dyn service_kit::auth::Revocations>,
+    revocations: Arc<dyn amends_auth::Revocations>,
     _database: super::support::TestDatabase,
 }
 
@@ -56,7 +54,7 @@ async fn the_platforms_verifier_accepts_its_tokens_until_they_are_revoked() {
     claims.require("payments:write").unwrap();
     assert!(claims.require("payments:read").is_err());
 
-    let client = service_kit::client::internal().build().unwrap();
+    let client = service_base::client::internal().build().unwrap();
     let login = client
         .post(format!("{base}/auth/login"))
         .json(&serde_json::json!({ "username": "ann", "password": PASSWORD }))
@@ -78,7 +76,7 @@ async fn the_platforms_verifier_accepts_its_tokens_until_they_are_revoked() {
 #[tokio::test]
 async fn the_address_of_a_caller_is_known() {
     let served = serve().await;
-    let client = service_kit::client::internal().build().unwrap();
+    let client = service_base::client::internal().build().unwrap();
     let guess = async |forwarded: &str| {
         let request = client
             .post(format!("http://{}/auth/login", served.address))

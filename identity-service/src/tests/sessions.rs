@@ -1,7 +1,7 @@
 //! Refreshing, revoking, introspecting.
 
+use amends_auth::Revocable;
 use axum::http::StatusCode;
-use service_kit::auth::Revocable;
 
 use super::support::{EXCHANGE, OTHER, SHOP, World, every_database, form, knows_revoked};
 

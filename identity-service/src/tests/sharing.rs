@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
+use amends_auth::{Revocable, session_name};
 use amends_primitives::{SteadyTime, Timestamp};
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use service_kit::auth::{Revocable, session_name};
 use tokio::sync::{Notify, Semaphore};
 
 use super::support::{Reply, World, config};

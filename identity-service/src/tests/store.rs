@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use amends_auth::{Revocable, session_name};
 use amends_primitives::{Clock as _, IdSource as _, ManualClock, RandomIds, Timestamp};
 use amends_sql::Database;
-use service_kit::auth::{Revocable, session_name};
 use uuid::Uuid;
 
 use super::support::{TestDatabase, every_database};

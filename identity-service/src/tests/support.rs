@@ -22,8 +22,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
+use amends_auth::Revocable;
 use amends_primitives::{Clock as _, ManualClock, RandomIds, Timestamp};
-use service_kit::{Runtime, auth::Revocable};
+use service_kit::Runtime;
 
 use crate::{
     App, Config, build,

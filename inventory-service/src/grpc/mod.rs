@@ -17,11 +17,9 @@ mod status;
 
 use std::time::Duration;
 
+use amends_auth::grpc::claims;
 use amends_protos::inventory::v1::{self as pb, inventory_service_server::InventoryService};
-use service_kit::{
-    auth::grpc::claims,
-    faults::{Exit, Injected},
-};
+use service_kit::faults::{Exit, Injected};
 use tonic::{Code, Request, Response, Status, async_trait};
 use tracing::Instrument as _;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use service_kit::context;
+use service_base::context;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use amends_protos::{common::v1::CompensationResult, inventory::v1 as pb};
 use inventory_service::{Config, build, config::SeedItem};
 use pb::ReservationState;
-use service_kit::{Runtime, status::retry_after};
+use service_base::status::retry_after;
+use service_kit::Runtime;
 use tonic::{Code, Request};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{

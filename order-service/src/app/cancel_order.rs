@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use amends_primitives::{OrderId, SagaId};
-use service_kit::context;
+use service_base::context;
 
 use super::{Caller, Core, Failed, LookupError, NotFound, Patience, current_trace, in_time, settle::Settled};
 use crate::{

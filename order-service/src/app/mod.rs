@@ -183,7 +183,7 @@ impl From<BeginError> for Failed {
 
 /// The trace of the request at hand, for the saga's row.
 fn current_trace() -> TraceContext {
-    service_kit::context::current_traceparent().map_or(TraceContext::none(), |text| TraceContext::parse(&text))
+    service_base::context::current_traceparent().map_or(TraceContext::none(), |text| TraceContext::parse(&text))
 }
 
 /// A store call that also ends when its caller's patience does.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use amends_primitives::{OrderId, SagaId};
-use service_kit::context;
+use service_base::context;
 use tokio::time::Instant;
 
 use super::{

@@ -1,17 +1,15 @@
 //! The inventory participant over gRPC.
 
+use amends_auth::ServiceToken;
 use amends_primitives::ReservationId;
 use amends_protos::inventory::v1::{
     BatchGetItemsRequest, CloseCommitRequest, CommitStockRequest, GetItemRequest, Line, ListItemsRequest,
     ReleaseStockRequest, ReserveStockRequest, RestockRequest, inventory_service_client::InventoryServiceClient,
 };
+use amends_resilience::{Deadline, Guard, GuardError};
 use async_trait::async_trait;
 use saga_engine::{Closed, Outcome, StepContext, Undo};
-use service_kit::{
-    auth::ServiceToken,
-    grpc::Channels,
-    resilience::{Deadline, Guard, GuardError},
-};
+use service_kit::grpc::Channels;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -64,7 +62,7 @@ fn reserve_request(ask: &Reserve<'_>, step: &StepContext) -> ReserveStockRequest
 fn unavailable(error: &GuardError<Status>) -> Unavailable {
     let retry_after = match error {
         GuardError::Open { retry_after } => Some(*retry_after),
-        GuardError::Failed(status) => service_kit::status::retry_after(status),
+        GuardError::Failed(status) => service_base::status::retry_after(status),
         GuardError::Full | GuardError::TooLate | GuardError::TimedOut => None,
     };
     Unavailable { dependency: NAME, message: error.to_string(), retry_after }

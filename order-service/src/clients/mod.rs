@@ -13,14 +13,11 @@ mod tests;
 
 use std::{fmt::Display, future::Future};
 
+use amends_auth::ServiceToken;
+use amends_resilience::{Call, Deadline, Guard, GuardError};
 use saga_engine::StepContext;
-use service_kit::{
-    auth::ServiceToken,
-    context::Inject,
-    grpc::{Channels, bearer},
-    resilience::{Call, Deadline, Guard, GuardError},
-    status::not_sent,
-};
+use service_base::{context::Inject, status::not_sent};
+use service_kit::grpc::{Channels, bearer};
 use tonic::{Code, Request, Status, service::interceptor::InterceptedService};
 
 pub use inventory::GrpcInventory;

@@ -11,10 +11,8 @@
 use saga_engine::{Cause, CauseKind, Closed, Outcome, Undo};
 use std::{error::Error as _, time::Duration};
 
-use service_kit::{
-    resilience::{Classify as _, GuardError},
-    status::{is_given_up, refusal_reason, retry_after},
-};
+use amends_resilience::{Classify as _, GuardError};
+use service_base::status::{is_given_up, refusal_reason, retry_after};
 use tonic::{Code, Status};
 
 /// The outcome of an action. `refusals` are the reasons by which this call surely had no effect.
@@ -146,7 +144,7 @@ const fn code_word(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use service_kit::problem::{ErrorKind, Problem};
+    use service_base::problem::{ErrorKind, Problem};
 
     use super::*;
 
@@ -189,7 +187,7 @@ mod tests {
         check(GuardError::TooLate, "not sent timeout");
         check(GuardError::Open { retry_after: Duration::from_secs(30) }, "not sent circuit_open");
         check(
-            GuardError::Failed(service_kit::status::not_sent(Status::unavailable("no token"))),
+            GuardError::Failed(service_base::status::not_sent(Status::unavailable("no token"))),
             "not sent unavailable",
         );
         // Whoever says so was reached, or may have been.
@@ -208,7 +206,7 @@ mod tests {
         assert!(matches!(undo(Ok(())), Undo::Undone));
         let open = undo::<()>(Err(GuardError::Open { retry_after: Duration::from_secs(7) }));
         assert!(matches!(open, Undo::NotYet(cause) if cause.retry_after == Some(Duration::from_secs(7))));
-        let no_token = GuardError::Failed(service_kit::status::not_sent(Status::unavailable("no token")));
+        let no_token = GuardError::Failed(service_base::status::not_sent(Status::unavailable("no token")));
         assert!(matches!(undo::<()>(Err(no_token)), Undo::NotYet(cause) if cause.retry_after == Some(TOKEN_WAIT)));
     }
 
@@ -229,7 +227,7 @@ mod tests {
             GuardError::Failed(Status::resource_exhausted("full disk")),
             GuardError::Failed(Status::aborted("contended")),
             GuardError::Failed(Status::unauthenticated("a clock that was set")),
-            GuardError::Failed(service_kit::status::not_sent(Status::internal("no token"))),
+            GuardError::Failed(service_base::status::not_sent(Status::internal("no token"))),
             // A connection that broke, as the transport says it.
             GuardError::Failed(Status::from_error(Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)))),
             named(ErrorKind::Unavailable, "store_unavailable"),

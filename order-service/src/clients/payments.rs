@@ -1,12 +1,14 @@
 //! The payment participant over gRPC.
 
+use amends_auth::ServiceToken;
 use amends_primitives::PaymentId;
 use amends_protos::payments::v1::{
     ChargeRequest, CompensateChargeRequest, RefundRequest, payment_service_client::PaymentServiceClient,
 };
+use amends_resilience::Guard;
 use async_trait::async_trait;
 use saga_engine::{Outcome, StepContext, Undo};
-use service_kit::{auth::ServiceToken, grpc::Channels, resilience::Guard};
+use service_kit::grpc::Channels;
 
 use super::{Link, Transport, convert, fingerprint::step_key, outcome, transport};
 use crate::ports::{Charge, Payments, Unavailable};

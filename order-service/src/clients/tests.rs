@@ -2,18 +2,18 @@
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
+use amends_auth::{ServiceToken, ServiceTokenConfig};
 use amends_primitives::{Currency, ManualClock, Money, OrderId, PaymentId, ReservationId, SagaId, Timestamp};
 use amends_protos::{common::v1::StepKey as ProtoKey, inventory::v1 as inventory, payments::v1 as payments};
+use amends_resilience::{Guard, Resilience};
 use axum::{Json, Router, routing::post};
 use parking_lot::Mutex;
 use saga_engine::{Closed, Outcome, StepContext, StepKey, TraceContext, Undo};
-use service_kit::{
-    auth::{ServiceToken, ServiceTokenConfig},
-    grpc::{ChannelConfig, Channels, channels},
+use service_base::{
     metrics::Metrics,
     problem::{ErrorKind, Problem},
-    resilience::{Guard, Resilience},
 };
+use service_kit::grpc::{ChannelConfig, Channels, channels};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};

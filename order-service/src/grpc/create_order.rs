@@ -1,7 +1,7 @@
 //! `CreateOrder`
 
 use amends_protos::orders::v1::{CreateOrderRequest, CreateOrderResponse, NewOrderLine};
-use service_kit::problem::Problem;
+use service_base::problem::Problem;
 
 use super::{OrdersGrpc, convert};
 use crate::{

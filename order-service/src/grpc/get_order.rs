@@ -1,7 +1,7 @@
 //! `GetOrder`
 
 use amends_protos::orders::v1::{GetOrderRequest, GetOrderResponse};
-use service_kit::problem::Problem;
+use service_base::problem::Problem;
 
 use super::{OrdersGrpc, convert, order_id};
 use crate::app::Caller;

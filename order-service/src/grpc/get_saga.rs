@@ -1,7 +1,7 @@
 //! `GetSaga`
 
 use amends_protos::orders::v1::{GetSagaRequest, GetSagaResponse};
-use service_kit::problem::Problem;
+use service_base::problem::Problem;
 
 use super::{OrdersGrpc, convert, order_id};
 use crate::app::{Caller, WhichSaga};

@@ -1,7 +1,7 @@
 //! `ListOrders`
 
 use amends_protos::orders::v1::{ListOrdersRequest, ListOrdersResponse};
-use service_kit::problem::Problem;
+use service_base::problem::Problem;
 
 use super::{OrdersGrpc, convert};
 use crate::{

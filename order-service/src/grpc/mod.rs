@@ -14,10 +14,11 @@ mod watch_order;
 
 use std::{pin::Pin, time::Duration};
 
+use amends_auth::Claims;
 use amends_primitives::OrderId;
 use amends_protos::orders::v1::{self as proto, order_service_server::OrderService};
 use futures::Stream;
-use service_kit::{auth::Claims, context::RequestContext, problem::Problem};
+use service_base::{context::RequestContext, problem::Problem};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -63,7 +64,7 @@ fn deadline() -> Option<Instant> {
 }
 
 fn claims<T>(request: &Request<T>) -> Result<&Claims, Problem> {
-    Ok(service_kit::auth::grpc::claims(request)?)
+    Ok(amends_auth::grpc::claims(request)?)
 }
 
 /// The id in a message. What is no id names no order.

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use amends_protos::orders::v1::{WatchOrderRequest, WatchOrderResponse};
 use futures::{Stream, StreamExt as _};
-use service_kit::problem::Problem;
+use service_base::problem::Problem;
 use tokio::time::{Duration, Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;

@@ -6,7 +6,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use service_kit::problem::{ErrorKind, Problem};
+use service_base::problem::{ErrorKind, Problem};
 
 pub(super) async fn refuse_the_unacceptable(request: Request, next: Next) -> Response {
     if accepts_json(request.headers()) {

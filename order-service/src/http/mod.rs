@@ -13,15 +13,13 @@ mod query;
 
 use std::{sync::Arc, time::Duration};
 
+use amends_auth::{AuthError, Claims};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     routing::{get, post},
 };
-use service_kit::{
-    auth::{AuthError, Claims},
-    problem::Problem,
-};
+use service_base::problem::Problem;
 
 use crate::{
     app::{Caller, Core, Patience},
@@ -102,7 +100,7 @@ pub(crate) fn writer(claims: &Claims) -> Result<Caller, Problem> {
 }
 
 fn caller(claims: &Claims) -> Result<Caller, Problem> {
-    let malformed = |_| AuthError::Invalid(service_kit::auth::InvalidToken::Malformed);
+    let malformed = |_| AuthError::Invalid(amends_auth::InvalidToken::Malformed);
     let customer = CustomerId::try_new(claims.sub.as_str()).map_err(malformed)?;
     Ok(Caller { customer, admin: claims.scope.contains(scope::ADMIN) })
 }

@@ -1,7 +1,7 @@
 //! Query parameters, read as strictly as bodies: unknown ones and repeated ones are refused by name.
 
 use axum::{extract::Query, http::Uri};
-use service_kit::problem::{ErrorKind, Problem};
+use service_base::problem::{ErrorKind, Problem};
 
 /// Reads the parameters of these names, each at most once.
 pub(super) fn read<const N: usize>(uri: &Uri, names: [&'static str; N]) -> Result<[Option<String>; N], Problem> {

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc};
 
 use amends_primitives::IdSource;
 use saga_engine::StepContext;
-use service_kit::context::RequestContext;
+use service_base::context::RequestContext;
 
 use crate::ports::{Inventory, Payments};
 

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use amends_primitives::{Currency, Money, OrderId, PaymentId, ReservationId, SagaId, Timestamp};
 use amends_sql::{Database, Options, Tx};
 use async_trait::async_trait;
-use service_kit::metrics::Metrics;
+use service_base::metrics::Metrics;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 

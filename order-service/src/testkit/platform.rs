@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use amends_auth::{BearerToken, Claims, Scopes};
 use amends_primitives::{OrderId, RandomIds, SystemClock, Timestamp};
 use amends_sql::{Database, Options};
 use axum::{
@@ -12,10 +13,7 @@ use axum::{
 use http_body_util::BodyExt as _;
 use saga_engine::Engine;
 use serde_json::Value;
-use service_kit::{
-    Runtime,
-    auth::{BearerToken, Claims, Scopes},
-};
+use service_kit::Runtime;
 use tower::ServiceExt as _;
 
 use super::{Books, Postgres};

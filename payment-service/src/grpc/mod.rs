@@ -15,13 +15,13 @@ mod void;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use amends_auth::grpc::claims;
 use amends_protos::{
     common::v1::StepKey,
     payments::v1::{self as pb, payment_service_server::PaymentService},
 };
+use service_base::context::RequestContext;
 use service_kit::{
-    auth::grpc::claims,
-    context::RequestContext,
     faults::{Exit, Faults, Injected},
     shutdown::Shutdown,
 };

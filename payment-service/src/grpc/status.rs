@@ -5,7 +5,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use amends_primitives::Money;
-use service_kit::context;
+use service_base::context;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 

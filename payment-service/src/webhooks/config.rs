@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use service_kit::{
+use service_base::{
     client::ProxyUrl,
     config::{ConfigError, Section},
 };
@@ -232,7 +232,7 @@ impl Section for WebhooksConfig {
 
 #[cfg(test)]
 mod tests {
-    use service_kit::config::{Sources, load_from};
+    use service_base::config::{Sources, load_from};
 
     use super::*;
     use crate::config::Config;

@@ -42,7 +42,7 @@ impl Target {
 
 pub(super) fn client(config: &WebhooksConfig) -> anyhow::Result<Client> {
     // An endpoint's address is configuration, not something that it may talk us out of: nothing is redirected.
-    let client = service_kit::client::outgoing(&config.proxy_url)?
+    let client = service_base::client::outgoing(&config.proxy_url)?
         .timeout(config.attempt_timeout())
         .connect_timeout(config.attempt_timeout() / 2)
         .referer(false)

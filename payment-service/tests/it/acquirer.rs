@@ -8,7 +8,8 @@ use std::{
 
 use amends_protos::payments::v1::{self as pb, PaymentState};
 use futures::{StreamExt as _, stream};
-use service_kit::{faults::FaultsConfig, status::retry_after};
+use service_base::status::retry_after;
+use service_kit::faults::FaultsConfig;
 use tonic::{Code, Status};
 
 use crate::{

@@ -92,7 +92,7 @@ impl Bank {
     /// The bank statement, read as a merchant reads it: what was taken and given back, by the key of the charge. No charge is on it
     /// twice.
     pub(crate) async fn statement(&self) -> BTreeMap<String, (i64, i64)> {
-        let client = service_kit::client::internal().build().unwrap();
+        let client = service_base::client::internal().build().unwrap();
         let (mut books, mut after) = (BTreeMap::<String, (i64, i64)>::new(), 0);
         loop {
             let url = format!("http://{}/v1/movements?after={after}&limit=50", self.address);

@@ -8,7 +8,8 @@ use amends_protos::{
 };
 use futures::future::join_all;
 use payment_service::{Config, build};
-use service_kit::{Runtime, faults::FaultsConfig, status::retry_after};
+use service_base::status::retry_after;
+use service_kit::{Runtime, faults::FaultsConfig};
 use tonic::{Code, Request};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{

@@ -30,7 +30,7 @@ use payment_service::{
     },
     webhooks::outbox::Outbox,
 };
-use service_kit::metrics::Metrics;
+use service_base::metrics::Metrics;
 use uuid::Uuid;
 
 /// Runs each case on every backend, each on a store of its own.

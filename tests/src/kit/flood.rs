@@ -37,7 +37,7 @@ type Body = BoxBody<Bytes, Infallible>;
 /// # Errors
 /// When it cannot be made.
 pub fn client_from(address: IpAddr, gateway: SocketAddr, patience: Duration) -> Result<Client> {
-    let http = service_kit::client::internal().local_address(address).timeout(patience).build()?;
+    let http = service_base::client::internal().local_address(address).timeout(patience).build()?;
     Ok(Client::over(gateway, http))
 }
 

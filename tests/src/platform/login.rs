@@ -10,7 +10,8 @@ use amends::client::Client;
 use amends_primitives::{Clock, ManualClock, RandomIds, SystemClock};
 use anyhow::{Result, ensure};
 use reqwest::Method;
-use service_kit::{Runtime, config::Sources, config::load_from};
+use service_base::config::{Sources, load_from};
+use service_kit::Runtime;
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use super::{Platform, settings};

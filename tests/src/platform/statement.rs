@@ -49,7 +49,7 @@ impl Platform {
 }
 
 async fn on_statement(acquirer: SocketAddr) -> Result<Moved> {
-    let client = service_kit::client::internal().timeout(Duration::from_secs(5)).build()?;
+    let client = service_base::client::internal().timeout(Duration::from_secs(5)).build()?;
     let (mut charges, mut after) = (BTreeMap::<String, (i64, i64)>::new(), 0);
     loop {
         let url = format!("http://{acquirer}/v1/movements?after={after}");

@@ -6,7 +6,7 @@ use super::{Finding, Tree, is_test};
 
 const PAGES: &str = "docs/errors/";
 
-/// What each kind of error answers over HTTP, as `service_kit::problem::ErrorKind` has it.
+/// What each kind of error answers over HTTP, as `service_base::problem::ErrorKind` has it.
 const STATUSES: [(&str, u16); 16] = [
     ("Malformed", 400),
     ("Unauthenticated", 401),

@@ -39,7 +39,7 @@ impl Shop {
     }
 
     async fn switch_faults(&self, faults: Value) {
-        let client = service_kit::client::internal().build().unwrap();
+        let client = service_base::client::internal().build().unwrap();
         let put = client.put(format!("http://{}/faults", self.addresses.admin)).json(&faults).send().await.unwrap();
         assert!(put.status().is_success(), "{}", put.text().await.unwrap());
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use service_kit::config::Sources;
+use service_base::config::Sources;
 
 use crate::embedded::{DEMO_USER, Embedded, OPERATOR_CLIENT, ORDER_CLIENT};
 use crate::settings::Settings;

@@ -1,10 +1,11 @@
 //! `GET /v1/items/{sku}`
 
+use amends_auth::Claims;
 use axum::{
     Extension, Json,
     extract::{Path, State},
 };
-use service_kit::{auth::Claims, problem::Problem};
+use service_base::problem::Problem;
 
 use super::ItemView;
 use crate::{

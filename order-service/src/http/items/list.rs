@@ -1,8 +1,9 @@
 //! `GET /v1/items`
 
+use amends_auth::Claims;
 use axum::{Extension, Json, extract::State, http::Uri};
 use serde::Serialize;
-use service_kit::{auth::Claims, problem::Problem};
+use service_base::problem::Problem;
 use utoipa::ToSchema;
 
 use super::ItemView;

@@ -1,12 +1,13 @@
 //! `POST /v1/orders/{id}/cancel`
 
+use amends_auth::Claims;
 use axum::{
     Extension, Json,
     extract::{Path, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use service_kit::{auth::Claims, problem::Problem};
+use service_base::problem::Problem;
 
 use super::{OrderView, location, order_id};
 use crate::{

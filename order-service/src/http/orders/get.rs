@@ -1,10 +1,11 @@
 //! `GET /v1/orders/{id}`
 
+use amends_auth::Claims;
 use axum::{
     Extension, Json,
     extract::{Path, State},
 };
-use service_kit::{auth::Claims, problem::Problem};
+use service_base::problem::Problem;
 
 use super::{OrderView, order_id};
 use crate::http::{Api, reader};

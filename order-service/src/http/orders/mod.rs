@@ -10,7 +10,7 @@ mod view;
 pub use view::{FailureView, LineView, MoneyView, OrderView, PaymentView, SagaView};
 
 use amends_primitives::OrderId;
-use service_kit::problem::Problem;
+use service_base::problem::Problem;
 
 use crate::app::NotFound;
 

@@ -1,5 +1,6 @@
 //! `POST /v1/orders`
 
+use amends_auth::Claims;
 use axum::{
     Extension, Json,
     body::Body,
@@ -8,7 +9,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
-use service_kit::{auth::Claims, http::JsonBody, problem::Problem};
+use service_base::problem::Problem;
+use service_kit::http::JsonBody;
 use utoipa::ToSchema;
 
 use super::{OrderView, location};

@@ -1,5 +1,6 @@
 //! `GET /v1/orders/{id}/saga`
 
+use amends_auth::Claims;
 use axum::{
     Extension, Json,
     extract::{Path, State},
@@ -7,7 +8,7 @@ use axum::{
 };
 use saga_engine::timeline::{Timeline, TimelineEntry};
 use serde::Serialize;
-use service_kit::{auth::Claims, problem::Problem};
+use service_base::problem::Problem;
 use utoipa::ToSchema;
 
 use super::{FailureView, order_id};

@@ -12,7 +12,7 @@ use reqwest::{
 };
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
-use service_kit::context::{self, RequestContext};
+use service_base::context::{self, RequestContext};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::wire::Answer;
@@ -40,7 +40,7 @@ pub enum InvalidClient {
     #[error("secret: has characters that no header may have")]
     Secret,
     /// The proxy's URL cannot be used.
-    #[error("proxy_url: {}", service_kit::client::InvalidProxy)]
+    #[error("proxy_url: {}", service_base::client::InvalidProxy)]
     Proxy,
     /// The client cannot be made.
     #[error("the HTTP client cannot be made")]
@@ -81,7 +81,7 @@ impl Client {
             .map_err(|_| InvalidClient::Secret)?;
         bearer.set_sensitive(true);
         // The secret goes where the configuration says, and nowhere else.
-        let http = service_kit::client::outgoing(&config.proxy_url)
+        let http = service_base::client::outgoing(&config.proxy_url)
             .map_err(|_| InvalidClient::Proxy)?
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
             .user_agent(crate::SERVICE)

@@ -97,7 +97,7 @@ impl Statement {
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", config.secret.expose_secret()))
             .map_err(|_| InvalidClient::Secret)?;
         bearer.set_sensitive(true);
-        let http = service_kit::client::outgoing(&config.proxy_url)
+        let http = service_base::client::outgoing(&config.proxy_url)
             .map_err(|_| InvalidClient::Proxy)?
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
             .user_agent(crate::SERVICE)

@@ -9,7 +9,7 @@ use std::{
 };
 
 use amends_primitives::{Currency, Money, SagaId, SeededIds};
-use service_kit::context::RequestContext;
+use service_base::context::RequestContext;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},

@@ -91,7 +91,7 @@ async fn main() -> Result<()> {
 
 /// The fault comes, customers order, the fault goes, and everybody gets an answer.
 async fn drill(platform: &Platform, scenario: &Scenario, lasting: Duration) -> Result<Row> {
-    let http = service_kit::client::internal().timeout(Duration::from_secs(5)).build()?;
+    let http = service_base::client::internal().timeout(Duration::from_secs(5)).build()?;
     let admin = platform.admin_address("amends")?;
     let before = Meters::read(&http, admin).await?;
     set_faults(&http, admin, &(scenario.faults)()).await?;

@@ -58,7 +58,7 @@ pub(crate) fn write(file: &Path, table: &str) -> Result<()> {
     let (before, rest) = page.split_once(BEGIN).with_context(|| format!("{} has no mark {BEGIN}", file.display()))?;
     let (_, after) = rest.split_once(END).with_context(|| format!("{} has no mark {END}", file.display()))?;
     let page = format!("{before}{BEGIN}\n{table}{END}{after}");
-    service_kit::files::write_whole(file, page.as_bytes(), service_kit::files::Access::Shared)
+    service_base::files::write_whole(file, page.as_bytes(), service_base::files::Access::Shared)
 }
 
 fn percent(count: usize, of: usize) -> String {

@@ -1,0 +1,133 @@
+//! When the caller stops waiting: the deadline that each call carries, and the layer that refuses what is already too late.
+
+use std::{
+    future::{Ready, ready},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::future::Either;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use super::{Call, Stopped, meters::Refused};
+use service_base::metrics::Metrics;
+
+/// When the caller stops waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// So long from now.
+    pub fn after(duration: Duration) -> Self {
+        // Beyond a month nobody waits, and adding without a bound could overflow.
+        Self(Instant::now() + duration.min(Duration::from_hours(30 * 24)))
+    }
+
+    /// At that moment.
+    pub const fn at(instant: Instant) -> Self {
+        Self(instant)
+    }
+
+    /// The earlier of the caller's (of the current [`RequestContext`](service_base::context::RequestContext)) and so long from now.
+    pub fn of_caller_or(duration: Duration) -> Self {
+        let ours = Self::after(duration);
+        let callers = service_base::context::RequestContext::current().and_then(|context| context.deadline);
+        callers.map_or(ours, |at| ours.min(Self(at)))
+    }
+
+    /// What is left; zero when it has passed.
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether it has passed.
+    pub fn has_passed(self) -> bool {
+        self.remaining().is_zero()
+    }
+
+    /// The moment itself.
+    pub const fn instant(self) -> Instant {
+        self.0
+    }
+}
+
+/// Caps a call's deadline, and refuses with [`Stopped::TooLate`] what has passed it, before anything is done.
+///
+/// It holds no timer: whatever waits inside (a queue, a pause, an attempt) keeps to the deadline that the [`Call`] carries, and can say
+/// better than this layer whether something had been sent by then.
+#[derive(Clone)]
+pub struct DeadlineLayer {
+    longest: Duration,
+    refused: Refused,
+}
+
+impl DeadlineLayer {
+    /// No call takes longer than `longest`, whatever its caller allows.
+    pub fn new(dependency: &'static str, longest: Duration, metrics: &Metrics) -> Self {
+        Self { longest, refused: Refused::new(dependency, metrics) }
+    }
+}
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = DeadlineService<S>;
+
+    fn layer(&self, inner: S) -> DeadlineService<S> {
+        DeadlineService { inner, layer: self.clone() }
+    }
+}
+
+/// See [`DeadlineLayer`].
+#[derive(Clone)]
+pub struct DeadlineService<S> {
+    inner: S,
+    layer: DeadlineLayer,
+}
+
+impl<S, M> Service<Call<M>> for DeadlineService<S>
+where
+    S: Service<Call<M>>,
+    S::Error: From<Stopped>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Either<Ready<Result<S::Response, S::Error>>, S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut call: Call<M>) -> Self::Future {
+        call.deadline = call.deadline.min(Deadline::after(self.layer.longest));
+        if call.deadline.has_passed() {
+            self.layer.refused.count("deadline");
+            return Either::Left(ready(Err(Stopped::TooLate.into())));
+        }
+        Either::Right(self.inner.call(call))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::{ServiceExt as _, service_fn};
+
+    use super::*;
+    use crate::{
+        GuardError,
+        testing::{Ill, call_within},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn too_late_is_said_at_once_and_no_call_may_take_longer_than_the_longest() {
+        let metrics = Metrics::new();
+        let left = |call: Call<()>| ready(Ok::<_, GuardError<Ill>>(call.deadline.remaining()));
+        let service = DeadlineLayer::new("payment-service", Duration::from_secs(5), &metrics).layer(service_fn(left));
+        let within = |secs| service.clone().oneshot(call_within(Duration::from_secs(secs)));
+        assert_eq!(within(3).await, Ok(Duration::from_secs(3)));
+        assert_eq!(within(300).await, Ok(Duration::from_secs(5)));
+        assert_eq!(within(0).await, Err(GuardError::TooLate));
+        let page = metrics.encode();
+        let line = r#"calls_refused_total{peer_service="payment-service",reason="deadline"} 1"#;
+        assert!(page.contains(line), "{page}");
+    }
+}

@@ -1,0 +1,127 @@
+//! Retrying alone, around a service that fails on cue.
+
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::{
+    GuardError,
+    testing::{Answer, DOWN, Dependency, Ill, call, call_within},
+};
+
+fn layer(config: &Resilience) -> (RetryLayer<GuardError<Ill>>, Metrics) {
+    let metrics = Metrics::new();
+    (RetryLayer::new("payment-service", config, &metrics), metrics)
+}
+
+#[test]
+fn pauses_double_up_to_a_cap_and_vary_by_thirty_per_cent() {
+    let config = Resilience::default();
+    let middle: Vec<u128> = (2..=5).map(|next| pause(&config, next, 0.5).as_millis()).collect();
+    assert_eq!(middle, [50, 100, 200, 200]);
+    assert_eq!(pause(&config, 2, 0.0), Duration::from_millis(35));
+    assert_eq!(pause(&config, 2, 1.0), Duration::from_millis(65));
+    let long = Resilience { backoff_ms: u64::MAX, backoff_ms_max: u64::MAX, ..config };
+    assert!(pause(&long, 99, 0.0) > Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_is_numbered_and_comes_after_a_pause() {
+    let (layer, metrics) = layer(&Resilience::default());
+    let dependency = Dependency::that([DOWN, DOWN, Answer::Done]);
+    let began = Instant::now();
+    assert_eq!(layer.layer(dependency.guarded()).oneshot(call()).await, Ok("done"));
+    let numbers: Vec<u32> = dependency.attempts().iter().map(|attempt| attempt.number).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+    // 50 ms and 100 ms, each ±30 %.
+    assert!((105..=197).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!(metrics.encode().contains(r#"retries_total{peer_service="payment-service"} 2"#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_never_asked_for_again() {
+    let (layer, _) = layer(&Resilience::default());
+    let dependency = Dependency::that([Answer::Fail(Ill::Refused)]);
+    let refused = layer.layer(dependency.guarded()).oneshot(call()).await;
+    assert_eq!((refused, dependency.calls()), (Err(GuardError::Failed(Ill::Refused)), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_end_with_their_number() {
+    let (layer, _) = layer(&Resilience::default());
+    let dependency = Dependency::that([DOWN]);
+    let down = Err(GuardError::Failed(Ill::Down));
+    assert_eq!((layer.layer(dependency.guarded()).oneshot(call()).await, dependency.calls()), (down.clone(), 3));
+    let once = layer.attempts(1).layer(dependency.guarded()).oneshot(call()).await;
+    assert_eq!((once, dependency.calls()), (down, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pause_is_as_long_as_the_dependency_asks_and_not_begun_when_it_would_outlive_the_deadline() {
+    let (layer, _) = layer(&Resilience::default());
+    let two = Duration::from_secs(2);
+    let dependency = Dependency::that([Answer::Fail(Ill::Busy(two)), Answer::Done]);
+    let service = layer.layer(dependency.guarded());
+    let began = Instant::now();
+    assert_eq!((service.clone().oneshot(call()).await, began.elapsed()), (Ok("done"), two));
+    dependency.will([Answer::Fail(Ill::Busy(two)), Answer::Done]);
+    dependency.calls();
+    let began = Instant::now();
+    let busy = service.oneshot(call_within(two)).await;
+    assert_eq!((busy, began.elapsed()), (Err(GuardError::Failed(Ill::Busy(two))), Duration::ZERO));
+    assert_eq!(dependency.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_is_one_for_all_clones_and_is_earned_by_calls() {
+    let config = Resilience { retry_burst: 2, retry_percent: 50, attempts: 10, ..Resilience::default() };
+    let (layer, metrics) = layer(&config);
+    let dependency = Dependency::that([DOWN]);
+    let calls = async || {
+        layer.clone().layer(dependency.guarded()).oneshot(call()).await.unwrap_err();
+        dependency.calls()
+    };
+    // Two of the burst; then one in two calls earns one.
+    assert_eq!([calls().await, calls().await, calls().await, calls().await, calls().await], [3, 1, 2, 1, 2]);
+    assert!(metrics.encode().contains(r#"reason="retry_budget"} 5"#), "{}", metrics.encode());
+}
+
+/// What becomes of each attempt, from the first on.
+#[derive(Clone)]
+struct Attempts(Vec<GuardError<Ill>>);
+
+impl tower::Service<Call<()>> for Attempts {
+    type Response = &'static str;
+    type Error = GuardError<Ill>;
+    type Future = std::future::Ready<Result<&'static str, GuardError<Ill>>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<()>) -> Self::Future {
+        std::future::ready(Err(self.0[call.attempt.number as usize - 1].clone()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_sent_does_not_hide_that_an_earlier_attempt_was() {
+    let ends_in = async |attempts: &[&GuardError<Ill>]| {
+        let attempts = Attempts(attempts.iter().copied().cloned().collect());
+        layer(&Resilience::default()).0.layer(attempts).oneshot(call()).await.unwrap_err()
+    };
+    let open = &GuardError::Open { retry_after: Duration::from_secs(30) };
+    let nobody = &GuardError::Failed(Ill::NobodyThere);
+    let sent = &GuardError::TimedOut;
+    // Stopped at the first attempt, or nobody there each time: nothing was sent, and that is what is said.
+    assert_eq!(ends_in(&[open]).await, *open);
+    for never in [[nobody, nobody, nobody], [nobody, nobody, open]] {
+        assert_eq!(ends_in(&never).await, *nobody);
+        assert!(nobody.nothing_sent());
+    }
+    // Sent once, at whichever attempt.
+    assert_eq!(ends_in(&[sent, open]).await, *sent);
+    for once in [[sent, nobody, nobody], [sent, nobody, open], [nobody, sent, nobody], [nobody, nobody, sent]] {
+        assert_eq!(ends_in(&once).await, *sent);
+    }
+}

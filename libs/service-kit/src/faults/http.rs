@@ -1,0 +1,40 @@
+//! Faults before HTTP routes, as axum middleware: `from_fn_with_state(faults, faults::http::inject)`.
+//!
+//! Must not know: which routes.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+
+use super::{Faults, Hangup, Injected};
+use service_base::problem::{ErrorKind, Problem};
+
+/// `Retry-After` has whole seconds.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Lets a request in, or not, and its answer out, or not: 429 with `Retry-After`, 503, 500, a connection that is cut.
+///
+/// # Errors
+/// With what goes wrong on purpose.
+pub async fn inject(State(faults): State<Faults>, request: Request, next: Next) -> Result<Response, Problem> {
+    match faults.enter(request.extensions().get::<Hangup>()).await {
+        Ok(exit) => exit.leave(Ok(next.run(request).await), unavailable),
+        Err(Injected::RateLimited) => {
+            let problem = Problem::new(ErrorKind::RateLimited, "rate_limited", "too many requests (injected)");
+            Err(problem.retry_after(AGAIN_AFTER))
+        }
+        Err(Injected::Unavailable) => Err(unavailable()),
+        Err(Injected::Internal) => {
+            Err(Problem::new(ErrorKind::Bug, "internal", "something went wrong on our side (injected)"))
+        }
+    }
+}
+
+/// Without a time to come back: nobody knows whether it has happened.
+fn unavailable() -> Problem {
+    Problem::new(ErrorKind::Unavailable, "injected", "the service is unavailable (injected)")
+}

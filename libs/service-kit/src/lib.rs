@@ -1,0 +1,19 @@
+//! What makes a service of handlers: servers, shutdown, readiness, the admin listener, faults on purpose, and what `main` does.
+//!
+//! Must not know: any domain, any store, any of our protobuf packages; who may call (`auth`), and how calls to others are bounded
+//! (`resilience`).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
+
+pub mod admin;
+pub mod faults;
+pub mod grpc;
+pub mod http;
+#[path = "service_main.rs"] // Cargo takes a file `src/main.rs` for a program
+pub mod main;
+pub mod observe;
+pub mod readiness;
+mod runtime;
+pub mod shutdown;
+mod signals;
+
+pub use runtime::Runtime;
