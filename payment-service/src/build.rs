@@ -21,6 +21,7 @@ use service_kit::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
+use crate::events::EventType;
 use crate::{
     app::Payments,
     config::{Config, DatabaseConfig, ProcessorConfig, ProcessorKind},
@@ -33,11 +34,9 @@ use crate::{
         http::HttpProcessor,
         simulated::{Ledger, SimulatedProcessor},
     },
-    store::{
-        PaymentStore, StoreError, audit::AuditStore, mongo::MongoStore, sqlite::SqliteStore, webhooks::WebhookStore,
-    },
-    webhooks::{Webhooks, outbox::Outbox},
+    store::{PaymentStore, StoreError, audit::AuditStore, mongo::MongoStore, sqlite::SqliteStore},
 };
+use amends_webhooks::{Webhooks, outbox::Outbox, store::WebhookStore};
 
 /// The service's name, in logs, spans and metrics.
 pub const SERVICE: &str = "payment-service";
@@ -67,7 +66,7 @@ pub struct App {
     server: Server,
     store: OpenedStore,
     faults: Faults,
-    webhooks: Option<Webhooks>,
+    webhooks: Option<Webhooks<StoreError>>,
     shutdown: Shutdown,
     /// Every permit of the work in flight, and how many there are.
     work: (Arc<Semaphore>, u32),
@@ -81,7 +80,7 @@ pub struct OpenedStore {
     /// The processor's memory.
     pub ledger: Arc<dyn Ledger>,
     /// What others are told.
-    pub webhooks: Arc<dyn WebhookStore>,
+    pub webhooks: Arc<dyn WebhookStore<Error = StoreError>>,
     /// All of it, for reconciliation.
     pub audit: Arc<dyn AuditStore>,
 }
@@ -93,7 +92,7 @@ impl std::fmt::Debug for OpenedStore {
 }
 
 impl OpenedStore {
-    fn of<S: PaymentStore + Ledger + WebhookStore + AuditStore + Clone>(store: S) -> Self {
+    fn of<S: PaymentStore + Ledger + WebhookStore<Error = StoreError> + AuditStore + Clone>(store: S) -> Self {
         Self {
             payments: Arc::new(store.clone()),
             ledger: Arc::new(store.clone()),
@@ -203,7 +202,8 @@ pub async fn build_with(
     migrated(&store, &config.database).await?;
     let system = if config.database.is_mongo() { "mongodb" } else { "sqlite" };
     let processor = processor(&config.processor, &store, &faults)?;
-    let webhooks = Webhooks::new(&config.webhooks, Arc::clone(&store.webhooks), runtime).context("payment.webhooks")?;
+    let webhooks = Webhooks::new(&config.webhooks, &EventType::KINDS, Arc::clone(&store.webhooks), runtime)
+        .context("payment.webhooks")?;
     let payments = Payments {
         store: Arc::new(ObservedStore::new(Arc::clone(&store.payments), system, &runtime.metrics)),
         processor: Arc::new(ObservedProcessor::new(processor, &runtime.metrics)),

@@ -11,7 +11,9 @@ use service_base::{
 };
 use service_kit::faults::FaultsConfig;
 
-use crate::{faults, processor::simulated::Rules, store::mongo::MongoOptions, webhooks::config::WebhooksConfig};
+use crate::events::EventType;
+use crate::{faults, processor::simulated::Rules, store::mongo::MongoOptions};
+use amends_webhooks::config::WebhooksConfig;
 
 /// A caller waits this long for a server at the most: the orchestrator has given up by then.
 const SERVER_SELECTION_MS_MAX: u64 = 2_000;
@@ -315,7 +317,10 @@ impl Section for Config {
             );
         };
         within("auth", &|wrong| self.auth.validate(wrong));
-        within("webhooks", &|wrong| self.webhooks.validate(wrong));
+        within("webhooks", &|wrong| {
+            self.webhooks.validate(wrong);
+            self.webhooks.validate_events(&EventType::KINDS, wrong);
+        });
         within("faults", &|wrong| {
             self.faults.validate(wrong);
             faults::check(&self.faults, wrong);

@@ -1,20 +1,20 @@
 //! Participant: charges and refunds.
 //!
-//! `domain` holds the rules, `app` the use cases, `store` and `processor` the two ports and what is behind them, `webhooks` tells
-//! others what became of payments, `grpc` is the interface. Must not know: orders beyond their ids, sagas beyond their step keys.
+//! `domain` holds the rules, `app` the use cases, `store` and `processor` the two ports and what is behind them, `events` says
+//! what others are told of payments, `grpc` is the interface. Must not know: orders beyond their ids, sagas beyond their step keys.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
 pub mod app;
 mod build;
 pub mod config;
 pub mod domain;
+pub mod events;
 pub mod faults;
 pub mod grpc;
 pub mod metrics;
 mod observed;
 pub mod processor;
 pub mod store;
-pub mod webhooks;
 
 pub use build::{Addresses, App, OpenedStore, SERVICE, build, build_with, erase, migrate};
 pub use config::Config;

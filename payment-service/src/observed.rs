@@ -22,8 +22,8 @@ use crate::{
         RefundOutcome, VoidOutcome,
     },
     store::{Claimed, ListQuery, Page, PaymentStore, StoreError, Swapped},
-    webhooks::event::Outgoing,
 };
+use amends_webhooks::event::Outgoing;
 
 const PROCESSOR: &str = "payment-processor";
 const COLLECTION: &str = "payments";

@@ -1,11 +1,11 @@
 //! `amends webhook list`. Without the bodies: they are the receivers' business.
 
 use amends_primitives::{Clock, SystemClock, Timestamp};
-use anyhow::Context;
-use payment_service::{
-    store::webhooks::{DeliveryQuery, WebhookStore},
-    webhooks::delivery::{Delivery, DeliveryState},
+use amends_webhooks::{
+    delivery::{Delivery, DeliveryState},
+    store::{DeliveryQuery, WebhookStore},
 };
+use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::ListArgs;
@@ -25,7 +25,11 @@ const COLUMNS: [(&str, Align); 8] = [
     ("last answer", Align::Left),
 ];
 
-pub(super) async fn run(store: &dyn WebhookStore, args: ListArgs, json: bool) -> anyhow::Result<Told> {
+pub(super) async fn run(
+    store: &dyn WebhookStore<Error = payment_service::store::StoreError>,
+    args: ListArgs,
+    json: bool,
+) -> anyhow::Result<Told> {
     let query = DeliveryQuery {
         state: args.state,
         endpoint: args.endpoint,
@@ -71,7 +75,7 @@ fn to_json(delivery: &Delivery) -> Value {
     let pending = delivery.state == DeliveryState::Pending;
     json!({
         "id": delivery.event_id, "endpoint": delivery.endpoint, "event": delivery.kind.name(),
-        "payment_id": delivery.payment_id.to_string(), "order_id": delivery.order_id.to_string(),
+        "payment_id": delivery.payment_id.map(|id| id.to_string()), "order_id": delivery.order_id.to_string(),
         "state": delivery.state.name(), "attempts": delivery.attempts, "last_answer": delivery.answer,
         "being_tried": delivery.leased, "due_at": at(pending.then_some(delivery.due_at)),
         "created_at": delivery.created_at.to_string(), "attempted_at": at(delivery.attempted_at), "done_at": at(delivery.done_at),
@@ -83,7 +87,7 @@ mod tests {
     use std::time::Duration;
 
     use amends_primitives::{OrderId, PaymentId};
-    use payment_service::webhooks::event::EventType;
+    use payment_service::events::EventType;
     use uuid::Uuid;
 
     use super::*;
@@ -94,8 +98,8 @@ mod tests {
         let mut delivery = Delivery {
             event_id: "evt_3_0002".into(),
             endpoint: "shop".into(),
-            kind: EventType::Captured,
-            payment_id: PaymentId::new(Uuid::from_u128(3)),
+            kind: EventType::Captured.kind(),
+            payment_id: Some(PaymentId::new(Uuid::from_u128(3))),
             order_id: OrderId::new(Uuid::from_u128(2)),
             body: "what was sent".into(),
             created_at: now - Duration::from_secs(61),

@@ -6,11 +6,12 @@ mod list;
 mod redeliver;
 
 use amends_primitives::{OrderId, PaymentId};
-use clap::{Args, Subcommand};
-use payment_service::{
-    store::webhooks::{DELIVERIES_PAGE_MAX, WebhookStore},
-    webhooks::{config::WebhooksConfig, delivery::DeliveryState},
+use amends_webhooks::{
+    config::WebhooksConfig,
+    delivery::DeliveryState,
+    store::{DELIVERIES_PAGE_MAX, WebhookStore},
 };
+use clap::{Args, Subcommand};
 
 use crate::saga::Told;
 
@@ -65,7 +66,7 @@ pub struct RedeliverArgs {
 /// # Errors
 /// When the payment store cannot be asked.
 pub async fn run(
-    store: &dyn WebhookStore,
+    store: &dyn WebhookStore<Error = payment_service::store::StoreError>,
     configured: &WebhooksConfig,
     verb: Verb,
     json: bool,

@@ -1,18 +1,18 @@
 //! `amends webhook redeliver`: makes deliveries due now. A running payment service finds them with its next sweep.
 
 use amends_primitives::{Clock, SystemClock};
-use anyhow::Context;
-use payment_service::{
-    store::webhooks::{DELIVERIES_PAGE_MAX, Redeliver, WebhookStore},
-    webhooks::config::WebhooksConfig,
+use amends_webhooks::{
+    config::WebhooksConfig,
+    store::{DELIVERIES_PAGE_MAX, Redeliver, WebhookStore},
 };
+use anyhow::Context;
 use serde_json::json;
 
 use super::RedeliverArgs;
 use crate::saga::Told;
 
 pub(super) async fn run(
-    store: &dyn WebhookStore,
+    store: &dyn WebhookStore<Error = payment_service::store::StoreError>,
     configured: &WebhooksConfig,
     args: RedeliverArgs,
     json: bool,

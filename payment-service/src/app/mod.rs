@@ -16,13 +16,14 @@ use std::{sync::Arc, time::Duration};
 
 use amends_primitives::{Clock, IdSource, PaymentId};
 
+use crate::events::to_tell;
 use crate::{
     domain::{Event, IllegalTransition, Payment, Record, Rejection, StepKey},
     metrics::Attempts,
     processor::{PaymentProcessor, Unknown},
     store::{PaymentStore, StoreError, Swapped},
-    webhooks::outbox::Outbox,
 };
+use amends_webhooks::outbox::Outbox;
 
 pub use compensate::Undone;
 
@@ -103,7 +104,7 @@ impl Payments {
     /// else moved it first, what they made of it. Either way the caller decides again.
     async fn record(&self, payment: &Payment, event: &Event) -> Result<Record, Failure> {
         let next = payment.apply(event, self.clock.now())?;
-        let told = self.outbox.to_tell(event, &next);
+        let told = to_tell(&self.outbox, event, &next);
         match self.store.swap_and_tell(&next, told.as_ref()).await? {
             Swapped::Done => {
                 if told.is_some() {

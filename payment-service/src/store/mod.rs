@@ -5,16 +5,13 @@
 use amends_primitives::{OrderId, PaymentId, Timestamp};
 use async_trait::async_trait;
 
-use crate::{
-    domain::{CustomerId, Payment, Record, Status, StepKey},
-    webhooks::event::Outgoing,
-};
+use crate::domain::{CustomerId, Payment, Record, Status, StepKey};
+use amends_webhooks::event::Outgoing;
 
 pub mod audit;
 mod document;
 pub mod mongo;
 pub mod sqlite;
-pub mod webhooks;
 
 /// Larger pages would make one answer exceed the 4 MiB gRPC frame: a payment with 100 refunds is kept in 32 KiB.
 pub const PAGE_SIZE_MAX: u32 = 100;

@@ -9,6 +9,7 @@ use std::sync::{
 };
 
 use amends_primitives::PaymentId;
+use amends_webhooks::event::Outgoing;
 use async_trait::async_trait;
 use payment_service::{
     app::{Error, Failure, Payments},
@@ -18,7 +19,6 @@ use payment_service::{
         RefundOutcome, VoidOutcome,
     },
     store::{Claimed, ListQuery, Page, PaymentStore, StoreError, Swapped},
-    webhooks::event::Outgoing,
 };
 use tokio::sync::Notify;
 

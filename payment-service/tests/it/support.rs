@@ -9,6 +9,7 @@ use std::{
 };
 
 use amends_primitives::{Clock, Currency, ManualClock, Money, OrderId, RandomIds, SagaId, SystemClock, Timestamp};
+use amends_webhooks::{outbox::Outbox, store::WebhookStore};
 use futures::future::join_all;
 use payment_service::{
     app::{Error, Payments},
@@ -26,9 +27,7 @@ use payment_service::{
         audit::AuditStore,
         mongo::{MongoOptions, MongoStore},
         sqlite::SqliteStore,
-        webhooks::WebhookStore,
     },
-    webhooks::outbox::Outbox,
 };
 use service_base::metrics::Metrics;
 use uuid::Uuid;
@@ -161,12 +160,16 @@ impl Place {
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn PaymentStore>,
     pub(crate) ledger: Arc<dyn Ledger>,
-    pub(crate) webhooks: Arc<dyn WebhookStore>,
+    pub(crate) webhooks: Arc<dyn WebhookStore<Error = payment_service::store::StoreError>>,
     pub(crate) audit: Arc<dyn AuditStore>,
 }
 
 impl Opened {
-    pub(crate) async fn of<S: PaymentStore + Ledger + WebhookStore + AuditStore + Clone>(store: S) -> Self {
+    pub(crate) async fn of<
+        S: PaymentStore + Ledger + WebhookStore<Error = payment_service::store::StoreError> + AuditStore + Clone,
+    >(
+        store: S,
+    ) -> Self {
         store.migrate().await.unwrap();
         Self {
             store: Arc::new(store.clone()),

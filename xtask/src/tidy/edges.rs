@@ -27,7 +27,7 @@ const SERVICE: &[&str] = &[
 ];
 
 /// From the bottom up. Nothing may use `amends-tests`, `amends-loadtests` or `xtask`, so no row names them.
-const ALLOWED: [Row; 19] = [
+const ALLOWED: [Row; 20] = [
     row("amends-primitives", &[], &[]),
     row("amends-protos", &[], &[]),
     row("amends-sql", &[], &[]),
@@ -43,6 +43,7 @@ const ALLOWED: [Row; 19] = [
         &["amends-primitives", "amends-telemetry", "service-base", "amends-auth", "amends-resilience"],
         &[],
     ),
+    row("amends-webhooks", &["amends-primitives", "service-base", "service-kit"], &[]),
     // Another party: it knows none of our payments. Below the payment service, whose in-process simulation is the same acquirer.
     row("acquirer", &["amends-primitives", "amends-sql", "service-base", "service-kit"], &[]),
     // Services meet through `protos`, never through each other's code.
@@ -58,6 +59,7 @@ const ALLOWED: [Row; 19] = [
             "service-base",
             "amends-auth",
             "service-kit",
+            "amends-webhooks",
             "acquirer",
         ],
         &[],
@@ -84,6 +86,7 @@ const ALLOWED: [Row; 19] = [
             "saga-engine",
             "service-base",
             "service-kit",
+            "amends-webhooks",
             "acquirer",
             "order-service",
             "payment-service",

@@ -126,20 +126,17 @@ fn what_was_not_written_by_us_is_not_believed() {
 #[test]
 fn an_event_and_its_delivery_are_written_as_ever() {
     use super::webhook::{DeliveryDocument, OutgoingDocument};
-    use crate::{
-        store::webhooks::NewDelivery,
-        webhooks::{delivery::Delivery, event::Outgoing},
-    };
+    use amends_webhooks::{delivery::Delivery, event::Outgoing, store::NewDelivery};
     let captured = Event::Captured { amount: Money::new(5, Currency::EUR), receipt: Receipt::new("r") };
-    let event = Outgoing::of(&captured, &life(pending(5), std::slice::from_ref(&captured))).unwrap();
+    let event = crate::events::outgoing(&captured, &life(pending(5), std::slice::from_ref(&captured))).unwrap();
     let event = Outgoing { body: "{}".to_owned(), ..event };
     let golden: serde_json::Value =
         serde_json::from_str(include_str!("../../../tests/golden/outgoing.v1.json")).unwrap();
     assert_eq!(serde_json::to_value(OutgoingDocument::from(&event)).unwrap(), golden);
     let read: OutgoingDocument = serde_json::from_value(golden).unwrap();
-    assert_eq!(read.read(&event.payment_id.to_string(), &event.order_id.to_string()).unwrap(), event);
+    assert_eq!(read.read(&event.payment_id.unwrap().to_string(), &event.order_id.to_string()).unwrap(), event);
 
-    let mut delivery = DeliveryDocument::from(&NewDelivery { event: &event, endpoint: "shop", at: AT });
+    let mut delivery = DeliveryDocument::try_from(&NewDelivery { event: &event, endpoint: "shop", at: AT }).unwrap();
     delivery.attempted_at = Some(AT.as_micros());
     delivery.answer = Some("status 410".to_owned());
     delivery.done_at = Some(AT.as_micros());

@@ -9,12 +9,11 @@ use amends_primitives::{PaymentId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{StoreError, corrupt};
-use crate::{
-    store::webhooks::NewDelivery,
-    webhooks::{
-        delivery::{Delivery, DeliveryState, Next, Settlement, delivery_id},
-        event::{EventType, Outgoing},
-    },
+use crate::events::EventType;
+use amends_webhooks::{
+    delivery::{Delivery, DeliveryState, Next, Settlement, delivery_id},
+    event::Outgoing,
+    store::NewDelivery,
 };
 
 /// An event in the outbox. Which payment and order it is about, the record around it says.
@@ -41,9 +40,9 @@ impl OutgoingDocument {
     pub(crate) fn read(self, payment_id: &str, order_id: &str) -> Result<Outgoing, StoreError> {
         Ok(Outgoing {
             id: self.id,
-            kind: EventType::from_name(&self.kind).ok_or(StoreError::Corrupt { what: "outbox.kind" })?,
+            kind: EventType::from_name(&self.kind).ok_or(StoreError::Corrupt { what: "outbox.kind" })?.kind(),
             at: Timestamp::from_micros(self.at),
-            payment_id: payment_id.parse().map_err(corrupt("payment_id"))?,
+            payment_id: Some(payment_id.parse().map_err(corrupt("payment_id"))?),
             order_id: order_id.parse().map_err(corrupt("order_id"))?,
             body: self.body,
         })
@@ -77,15 +76,22 @@ pub(crate) struct DeliveryDocument {
     pub(crate) done_at: Option<i64>,
 }
 
-impl From<&NewDelivery<'_>> for DeliveryDocument {
-    fn from(new: &NewDelivery<'_>) -> Self {
+/// Whose outbox it was in: here events are about payments.
+pub(crate) fn payment_of(event: &Outgoing) -> Result<PaymentId, StoreError> {
+    event.payment_id.ok_or(StoreError::Corrupt { what: "outbox.payment_id" })
+}
+
+impl TryFrom<&NewDelivery<'_>> for DeliveryDocument {
+    type Error = StoreError;
+
+    fn try_from(new: &NewDelivery<'_>) -> Result<Self, StoreError> {
         let NewDelivery { event, endpoint, at } = new;
-        Self {
+        Ok(Self {
             id: delivery_id(&event.id, endpoint),
             event_id: event.id.clone(),
             endpoint: (*endpoint).to_owned(),
             kind: event.kind.name().to_owned(),
-            payment_id: event.payment_id.to_string(),
+            payment_id: payment_of(event)?.to_string(),
             order_id: event.order_id.to_string(),
             body: event.body.clone(),
             created_at: event.at.as_micros(),
@@ -98,7 +104,7 @@ impl From<&NewDelivery<'_>> for DeliveryDocument {
             attempted_at: None,
             answer: None,
             done_at: None,
-        }
+        })
     }
 }
 
@@ -107,8 +113,8 @@ impl TryFrom<DeliveryDocument> for Delivery {
 
     fn try_from(document: DeliveryDocument) -> Result<Self, StoreError> {
         Ok(Self {
-            kind: EventType::from_name(&document.kind).ok_or(StoreError::Corrupt { what: "kind" })?,
-            payment_id: document.payment_id.parse().map_err(corrupt("payment_id"))?,
+            kind: EventType::from_name(&document.kind).ok_or(StoreError::Corrupt { what: "kind" })?.kind(),
+            payment_id: Some(document.payment_id.parse().map_err(corrupt("payment_id"))?),
             order_id: document.order_id.parse().map_err(corrupt("order_id"))?,
             state: DeliveryState::from_name(&document.state).ok_or(StoreError::Corrupt { what: "state" })?,
             event_id: document.event_id,
@@ -151,7 +157,7 @@ impl From<&Settlement> for SettledFields {
 
 /// From the first key of a payment's deliveries to the first that is not.
 pub(crate) fn ids_of_payment(payment: PaymentId) -> (String, String) {
-    let from = crate::webhooks::event::id_prefix(payment);
+    let from = crate::events::id_prefix(payment);
     // `_` is the last character; the next one ends the range.
     let to = format!("{}`", from.trim_end_matches('_'));
     (from, to)

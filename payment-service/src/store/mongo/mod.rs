@@ -40,10 +40,8 @@ use super::{
     Claimed, ListQuery, PAGE_SIZE_MAX, Page, PaymentStore, StoreError, Swapped,
     document::{Document, PAYMENT, webhook::DeliveryDocument},
 };
-use crate::{
-    domain::{Payment, Record, StepKey},
-    webhooks::event::Outgoing,
-};
+use crate::domain::{Payment, Record, StepKey};
+use amends_webhooks::event::Outgoing;
 
 pub use webhooks::WEBHOOK_DELIVERIES;
 

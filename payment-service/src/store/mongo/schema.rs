@@ -12,12 +12,13 @@ use mongodb::{
 use super::{PAYMENTS, WEBHOOK_DELIVERIES};
 use crate::{
     domain::Status,
+    events::EventType,
     store::{
         StoreError,
         document::{AUTHORIZE, Document, PAYMENT, TOMBSTONE, webhook::DeliveryDocument},
     },
-    webhooks::{delivery::DeliveryState, event::EventType},
 };
+use amends_webhooks::delivery::DeliveryState;
 
 const NAMESPACE_EXISTS: i32 = 48;
 

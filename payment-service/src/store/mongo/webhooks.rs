@@ -15,16 +15,14 @@ use mongodb::{
 use serde::Deserialize;
 
 use super::{MongoStore, error::is_only_duplicate_keys};
-use crate::{
-    store::{
-        StoreError,
-        document::webhook::{DeliveryDocument, OutgoingDocument, SettledFields, ids_of_event, ids_of_payment},
-        webhooks::{Backlog, DELIVERIES_PAGE_MAX, DeliveryQuery, NewDelivery, Redeliver, WebhookStore},
-    },
-    webhooks::{
-        delivery::{Delivery, DeliveryState, Settlement, delivery_id},
-        event::Outgoing,
-    },
+use crate::store::{
+    StoreError,
+    document::webhook::{DeliveryDocument, OutgoingDocument, SettledFields, ids_of_event, ids_of_payment, payment_of},
+};
+use amends_webhooks::{
+    delivery::{Delivery, DeliveryState, Settlement, delivery_id},
+    event::Outgoing,
+    store::{Backlog, DELIVERIES_PAGE_MAX, DeliveryQuery, NewDelivery, Redeliver, WebhookStore},
 };
 
 /// The collection of deliveries.
@@ -74,6 +72,8 @@ impl MongoStore {
 
 #[async_trait]
 impl WebhookStore for MongoStore {
+    type Error = StoreError;
+
     async fn outbox(&self, limit: u32) -> Result<Vec<Outgoing>, StoreError> {
         let found: Vec<WithOutbox> = self
             .bounded(async {
@@ -101,7 +101,7 @@ impl WebhookStore for MongoStore {
     }
 
     async fn enqueue(&self, deliveries: &[NewDelivery<'_>]) -> Result<(), StoreError> {
-        let documents: Vec<DeliveryDocument> = deliveries.iter().map(Into::into).collect();
+        let documents: Vec<DeliveryDocument> = deliveries.iter().map(TryFrom::try_from).collect::<Result<_, _>>()?;
         // Unordered: what is there already is no reason to leave out what follows it.
         match self.bounded(self.deliveries.insert_many(documents).ordered(false).into_future()).await {
             Err(error) if !is_only_duplicate_keys(&error) => Err(error.into()),
@@ -112,7 +112,7 @@ impl WebhookStore for MongoStore {
     async fn clear(&self, events: &[Outgoing]) -> Result<(), StoreError> {
         let mut by_payment: BTreeMap<PaymentId, Vec<String>> = BTreeMap::new();
         for event in events {
-            by_payment.entry(event.payment_id).or_default().push(event.id.clone());
+            by_payment.entry(payment_of(event)?).or_default().push(event.id.clone());
         }
         let cleared = stream::iter(by_payment).map(|(payment, ids)| {
             // The version stays: a swap that has read the record before is not disturbed.

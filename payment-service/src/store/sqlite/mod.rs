@@ -23,10 +23,8 @@ use self::{
     writer::{Write, Writer, Written},
 };
 use super::{Claimed, ListQuery, PAGE_SIZE_MAX, Page, PaymentStore, StoreError, Swapped, document};
-use crate::{
-    domain::{Payment, Record, StepKey},
-    webhooks::event::Outgoing,
-};
+use crate::domain::{Payment, Record, StepKey};
+use amends_webhooks::event::Outgoing;
 
 pub use schema::{LEDGER_SCHEMA, SCHEMA};
 

@@ -10,16 +10,14 @@ use async_trait::async_trait;
 use sqlx::{Row as _, any::AnyRow};
 
 use super::SqliteStore;
-use crate::{
-    store::{
-        StoreError,
-        document::webhook::{DeliveryDocument, OutgoingDocument, SettledFields, ids_of_event, ids_of_payment},
-        webhooks::{Backlog, DELIVERIES_PAGE_MAX, DeliveryQuery, NewDelivery, Redeliver, WebhookStore},
-    },
-    webhooks::{
-        delivery::{Delivery, Settlement, delivery_id},
-        event::Outgoing,
-    },
+use crate::store::{
+    StoreError,
+    document::webhook::{DeliveryDocument, OutgoingDocument, SettledFields, ids_of_event, ids_of_payment, payment_of},
+};
+use amends_webhooks::{
+    delivery::{Delivery, Settlement, delivery_id},
+    event::Outgoing,
+    store::{Backlog, DELIVERIES_PAGE_MAX, DeliveryQuery, NewDelivery, Redeliver, WebhookStore},
 };
 
 const COLUMNS: &str = "delivery_id, event_id, endpoint, kind, payment_id, order_id, body, created_at, began_at, state, due_at, \
@@ -34,7 +32,7 @@ pub(super) async fn put_in_tx(tx: &mut Tx, event: &Outgoing) -> Result<(), Store
     .bind(document.id)
     .bind(document.kind)
     .bind(document.at)
-    .bind(event.payment_id.to_string())
+    .bind(payment_of(event)?.to_string())
     .bind(event.order_id.to_string())
     .bind(document.body)
     .execute(&mut **tx)
@@ -85,6 +83,8 @@ fn read_delivery(row: &AnyRow) -> Result<Delivery, StoreError> {
 
 #[async_trait]
 impl WebhookStore for SqliteStore {
+    type Error = StoreError;
+
     async fn outbox(&self, limit: u32) -> Result<Vec<Outgoing>, StoreError> {
         let sql =
             "SELECT event_id, kind, at, payment_id, order_id, body FROM webhook_outbox ORDER BY at, event_id LIMIT $1";
@@ -107,7 +107,7 @@ impl WebhookStore for SqliteStore {
             .bounded(async {
                 let mut tx = self.database.begin().await?;
                 for delivery in deliveries {
-                    let document = DeliveryDocument::from(delivery);
+                    let document = DeliveryDocument::try_from(delivery)?;
                     sqlx::query(sqlx::AssertSqlSafe(sql.clone()))
                         .bind(document.id)
                         .bind(document.event_id)

@@ -10,13 +10,11 @@ use super::{
     rows::{COLUMNS, PLACEHOLDERS, SWAP, bind_all, bind_swap},
     webhooks::put_in_tx,
 };
-use crate::{
-    store::{
-        StoreError,
-        document::{Document, EndingStateDocument, RefundStateDocument, StateFields},
-    },
-    webhooks::event::Outgoing,
+use crate::store::{
+    StoreError,
+    document::{Document, EndingStateDocument, RefundStateDocument, StateFields},
 };
+use amends_webhooks::event::Outgoing;
 
 /// Callers wait in this queue; when it is full they wait before it. Either way their own bound ends the wait.
 const QUEUE_LEN_MAX: usize = 256;

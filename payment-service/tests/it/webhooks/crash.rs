@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use amends_primitives::{Clock as _, ManualClock};
-use payment_service::{
-    domain::{Record, Status},
-    store::webhooks::NewDelivery,
-    webhooks::delivery::{DeliveryState, Next, Settlement},
+use amends_webhooks::{
+    delivery::{DeliveryState, Next, Settlement},
+    store::NewDelivery,
 };
+use payment_service::domain::{Record, Status};
 
 use super::support::{Process, Receiver, endpoint};
 use crate::{

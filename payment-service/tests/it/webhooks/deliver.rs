@@ -3,14 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use amends_primitives::{Clock as _, ManualClock};
-use payment_service::{
-    store::webhooks::{DeliveryQuery, Redeliver},
-    webhooks::{
-        config::WebhooksConfig,
-        delivery::{Delivery, DeliveryState},
-        event::EventType,
-    },
+use amends_webhooks::{
+    config::WebhooksConfig,
+    delivery::{Delivery, DeliveryState},
+    store::{DeliveryQuery, Redeliver},
 };
+use payment_service::events::EventType;
 use serde_json::json;
 
 use super::support::{Answers, Process, Receiver, endpoint, only};

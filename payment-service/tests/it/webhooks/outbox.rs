@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use amends_primitives::{ManualClock, PaymentId};
+use amends_webhooks::event::Outgoing;
 use payment_service::{
     domain::{Event, Payment, Receipt, Record},
+    events::EventType,
     store::{Claimed, StoreError, Swapped},
-    webhooks::event::{EventType, Outgoing},
 };
 
 use super::support::{Process, endpoint, only};
@@ -29,7 +30,7 @@ pub(super) async fn nothing_is_stored_where_nobody_is_told(place: &Place) {
     process.payments.refund(&refund_of(&payment, Some(100))).await.unwrap();
     let stored = process.opened.webhooks.outbox(100).await.unwrap();
     let [event] = &stored[..] else { panic!("{stored:?}") };
-    assert_eq!((event.kind, event.payment_id), (EventType::Refunded, payment.id));
+    assert_eq!((event.kind.clone(), event.payment_id), (EventType::Refunded.kind(), Some(payment.id)));
     assert_eq!((event.order_id, event.at), (payment.charge.order_id, now() + Duration::from_secs(7)));
     assert_eq!(event.id, format!("evt_{}_0004", payment.id.as_uuid().simple()));
 }
@@ -40,7 +41,7 @@ pub(super) async fn an_event_and_its_change_are_stored_together_or_not_at_all(pl
     let first = Payment::intended(PaymentId::new(saga().as_uuid()), charge_of(100, "pm_ok"), now());
     let captured = Event::Captured { amount: first.charge.amount, receipt: Receipt::new("r") };
     let second = first.apply(&captured, now()).unwrap();
-    let told = Outgoing::of(&captured, &second).unwrap();
+    let told = payment_service::events::outgoing(&captured, &second).unwrap();
 
     // No payment to change.
     assert_eq!(store.swap_and_tell(&second, Some(&told)).await.unwrap(), Swapped::Lost);

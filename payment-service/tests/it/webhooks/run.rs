@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use amends_primitives::ManualClock;
-use payment_service::webhooks::config::WebhooksConfig;
+use amends_webhooks::config::WebhooksConfig;
 
 use super::support::{Answers, Process, Receiver, endpoint};
 use crate::{

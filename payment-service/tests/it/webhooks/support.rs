@@ -6,6 +6,13 @@ use std::{
 };
 
 use amends_primitives::{Clock as _, ManualClock, RandomIds};
+use amends_webhooks::{
+    Webhooks,
+    config::{EndpointConfig, WebhooksConfig},
+    delivery::{Delivery, DeliveryState},
+    signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER},
+    store::DeliveryQuery,
+};
 use aws_lc_rs::hmac;
 use axum::{
     Router,
@@ -16,17 +23,7 @@ use axum::{
     routing::post,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use payment_service::{
-    app::Payments,
-    store::webhooks::DeliveryQuery,
-    webhooks::{
-        Webhooks,
-        config::{EndpointConfig, WebhooksConfig},
-        delivery::{Delivery, DeliveryState},
-        event::EventType,
-        signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER},
-    },
-};
+use payment_service::{app::Payments, events::EventType, store::StoreError};
 use service_kit::Runtime;
 use tokio::sync::watch;
 
@@ -153,7 +150,7 @@ pub(crate) fn endpoint(name: &str, url: &str) -> EndpointConfig {
 }
 
 pub(crate) fn only(events: &[EventType], endpoint: EndpointConfig) -> EndpointConfig {
-    EndpointConfig { events: events.to_vec(), ..endpoint }
+    EndpointConfig { events: events.iter().map(|kind| kind.kind()).collect(), ..endpoint }
 }
 
 /// A process with webhooks.
@@ -161,7 +158,7 @@ pub(crate) fn only(events: &[EventType], endpoint: EndpointConfig) -> EndpointCo
 pub(crate) struct Process {
     pub(crate) opened: Opened,
     pub(crate) payments: Payments,
-    pub(crate) webhooks: Webhooks,
+    pub(crate) webhooks: Webhooks<StoreError>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) runtime: Runtime,
 }
@@ -176,7 +173,8 @@ impl Process {
     pub(crate) async fn configured(place: &Place, clock: &Arc<ManualClock>, config: &WebhooksConfig) -> Self {
         let opened = place.open().await;
         let runtime = Runtime::with(Arc::clone(clock) as Arc<_>, Arc::new(RandomIds));
-        let webhooks = Webhooks::new(config, Arc::clone(&opened.webhooks), &runtime).unwrap().unwrap();
+        let webhooks =
+            Webhooks::new(config, &EventType::KINDS, Arc::clone(&opened.webhooks), &runtime).unwrap().unwrap();
         let mut payments = World::new(opened.clone()).payments;
         payments.clock = Arc::clone(clock) as Arc<_>;
         payments.outbox = webhooks.outbox();

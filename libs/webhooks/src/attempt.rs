@@ -101,7 +101,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::webhooks::{delivery::DeliveryState, event::EventType};
+    use crate::{delivery::DeliveryState, event::EventKind};
 
     const BEGAN: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -113,8 +113,8 @@ mod tests {
         Delivery {
             event_id: "evt_1".into(),
             endpoint: "shop".into(),
-            kind: EventType::Captured,
-            payment_id: PaymentId::new(Uuid::from_u128(1)),
+            kind: EventKind::new("payment.captured"),
+            payment_id: Some(PaymentId::new(Uuid::from_u128(1))),
             order_id: OrderId::new(Uuid::from_u128(2)),
             body: "{}".into(),
             created_at: BEGAN,

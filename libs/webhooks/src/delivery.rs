@@ -4,7 +4,7 @@
 
 use amends_primitives::{OrderId, PaymentId, Timestamp};
 
-use super::event::EventType;
+use super::event::EventKind;
 
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,9 +52,9 @@ pub struct Delivery {
     /// The endpoint's name.
     pub endpoint: String,
     /// What happened.
-    pub kind: EventType,
-    /// To which payment.
-    pub payment_id: PaymentId,
+    pub kind: EventKind,
+    /// To which payment, if to one.
+    pub payment_id: Option<PaymentId>,
     /// Of which order.
     pub order_id: OrderId,
     /// What is sent, to the byte.
@@ -88,7 +88,8 @@ impl Delivery {
     }
 }
 
-pub(crate) fn delivery_id(event_id: &str, endpoint: &str) -> String {
+/// What names a delivery of that event to that endpoint.
+pub fn delivery_id(event_id: &str, endpoint: &str) -> String {
     format!("{event_id}/{endpoint}")
 }
 

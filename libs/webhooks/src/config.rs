@@ -1,4 +1,4 @@
-//! Section `payment.webhooks`: who is told, and how patiently.
+//! A service's section `webhooks`: who is told, and how patiently.
 //!
 //! Must not know: how it is told.
 
@@ -13,7 +13,7 @@ use service_base::{
 };
 
 use super::{
-    event::EventType,
+    event::EventKind,
     signature::{InvalidSecret, SigningKey},
 };
 
@@ -23,11 +23,11 @@ const ENDPOINTS_MAX: usize = 32;
 const SECRETS_MAX: usize = 4;
 const NAME_LEN_MAX: usize = 64;
 
-/// Section `payment.webhooks`.
+/// A section `webhooks`, as `payment.webhooks`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhooksConfig {
-    /// Who is told of captures, refunds and declines. Empty: nobody, and nothing is stored for them.
+    /// Who is told of what happens. Empty: nobody, and nothing is stored for them.
     pub endpoints: Vec<EndpointConfig>,
     /// Whether `http://` is allowed also to other machines. Off: what is sent can be read on its way.
     pub allow_http: bool,
@@ -79,7 +79,7 @@ pub struct EndpointConfig {
     #[serde(skip_serializing, deserialize_with = "one_or_more")]
     pub secrets: Vec<SecretString>,
     /// Of what it is told. Empty: of everything.
-    pub events: Vec<EventType>,
+    pub events: Vec<EventKind>,
     /// Whether it is told at all.
     pub enabled: bool,
 }
@@ -145,8 +145,8 @@ fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SecretS
 
 impl EndpointConfig {
     /// Whether it is told of such.
-    pub(super) fn wants(&self, kind: EventType) -> bool {
-        self.enabled && (self.events.is_empty() || self.events.contains(&kind))
+    pub(super) fn wants(&self, kind: &EventKind) -> bool {
+        self.enabled && (self.events.is_empty() || self.events.contains(kind))
     }
 
     pub(super) fn keys(&self) -> Result<Vec<SigningKey>, InvalidSecret> {
@@ -196,7 +196,18 @@ impl WebhooksConfig {
         Duration::from_secs(self.kept_days.saturating_mul(24 * 3600))
     }
 
-    /// The names of those that are told of anything.
+    /// Finds events that are asked for and do not happen here, which are `known`.
+    pub fn validate_events(&self, known: &[EventKind], errors: &mut Vec<ConfigError>) {
+        let names: Vec<&str> = known.iter().map(EventKind::name).collect();
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            for (at, _) in endpoint.events.iter().enumerate().filter(|(_, kind)| !known.contains(kind)) {
+                let key = format!("endpoints[{index}].events[{at}]");
+                errors.push(ConfigError::new(key, format!("must be one of {}", names.join(", "))));
+            }
+        }
+    }
+
+    /// Those that are told of anything.
     pub fn enabled(&self) -> impl Iterator<Item = &EndpointConfig> {
         self.endpoints.iter().filter(|endpoint| endpoint.enabled)
     }
@@ -235,7 +246,6 @@ mod tests {
     use service_base::config::{Sources, load_from};
 
     use super::*;
-    use crate::config::Config;
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -255,7 +265,7 @@ mod tests {
         let config = WebhooksConfig::default();
         assert_eq!((mistakes(&config), config.enabled().count()), (Vec::new(), 0));
         let off = EndpointConfig { enabled: false, ..endpoint("shop", "https://shop.example/hook") };
-        assert!(!off.wants(EventType::Captured));
+        assert!(!off.wants(&EventKind::new("payment.captured")));
     }
 
     #[test]
@@ -328,12 +338,16 @@ mod tests {
             let value = format!(
                 r#"[{{"name":"shop","url":"https://shop.example/T0KEN","secrets":{secrets},"events":["payment.refunded"]}}]"#
             );
-            load_from::<Config>("payment", &Sources::none().set("payment.webhooks.endpoints", value))
+            load_from::<WebhooksConfig>("payment.webhooks", &Sources::none().set("payment.webhooks.endpoints", value))
         };
         for secrets in [format!("\"{SECRET}\""), format!("[\"{SECRET}\",\"{SECRET}\"]")] {
             let config = read(&secrets).unwrap();
-            let shop = &config.webhooks.endpoints[0];
-            assert!(shop.enabled && shop.wants(EventType::Refunded) && !shop.wants(EventType::Captured));
+            let shop = &config.endpoints[0];
+            assert!(
+                shop.enabled
+                    && shop.wants(&EventKind::new("payment.refunded"))
+                    && !shop.wants(&EventKind::new("payment.captured"))
+            );
             // Shown is where it goes, and neither what it signs with nor the path.
             for shown in [format!("{config:?}"), toml::to_string(&config).unwrap()] {
                 assert!(shown.contains("https://shop.example"), "{shown}");
@@ -347,5 +361,17 @@ mod tests {
                 "{errors}"
             );
         }
+    }
+
+    #[test]
+    fn events_that_do_not_happen_are_named() {
+        let known = [EventKind::new("payment.captured"), EventKind::new("payment.refunded")];
+        let events = vec![known[1].clone(), EventKind::new("payment.lost")];
+        let asking = EndpointConfig { events, ..endpoint("shop", "https://shop.example/") };
+        let config = WebhooksConfig { endpoints: vec![asking], ..WebhooksConfig::default() };
+        let mut errors = Vec::new();
+        config.validate_events(&known, &mut errors);
+        let told: Vec<_> = errors.iter().map(|error| (error.key.as_str(), error.message.as_str())).collect();
+        assert_eq!(told, [("endpoints[0].events[1]", "must be one of payment.captured, payment.refunded")]);
     }
 }

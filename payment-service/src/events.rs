@@ -5,7 +5,11 @@
 
 use std::fmt;
 
-use amends_primitives::{Money, OrderId, PaymentId, Timestamp};
+use amends_primitives::{Money, PaymentId};
+use amends_webhooks::{
+    event::{EventKind, Outgoing},
+    outbox::Outbox,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Event, Payment, RefundState, State};
@@ -40,6 +44,14 @@ impl EventType {
         }
     }
 
+    /// As webhooks know it.
+    pub const fn kind(self) -> EventKind {
+        EventKind::new(self.name())
+    }
+
+    /// All of them, as webhooks know them.
+    pub const KINDS: [EventKind; 3] = [Self::Captured.kind(), Self::Refunded.kind(), Self::Declined.kind()];
+
     /// By its name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
@@ -68,37 +80,24 @@ impl fmt::Display for EventType {
     }
 }
 
-/// Something to tell, as it waits in the outbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    /// The `webhook-id`: the same for every endpoint and every attempt. Made of the payment and its version, of which there is
-    /// one, so that nothing that is done twice tells of it under two names.
-    pub id: String,
-    /// What happened.
-    pub kind: EventType,
-    /// When.
-    pub at: Timestamp,
-    /// To which payment.
-    pub payment_id: PaymentId,
-    /// Of which order.
-    pub order_id: OrderId,
-    /// What is sent, to the byte.
-    pub body: String,
+/// What must be stored in the same write as `next`, which came about by `event`; `None` where no endpoint is told of such.
+pub fn to_tell(outbox: &Outbox, event: &Event, next: &Payment) -> Option<Outgoing> {
+    EventType::of(event).filter(|kind| outbox.wants(&kind.kind()))?;
+    outgoing(event, next)
 }
 
-impl Outgoing {
-    /// What is to be told of `next`, which came about by `event`; `None` where nobody is told of such.
-    pub fn of(event: &Event, next: &Payment) -> Option<Self> {
-        let kind = EventType::of(event)?;
-        Some(Self {
-            id: format!("{}{:04}", id_prefix(next.id), next.version),
-            kind,
-            at: next.updated_at,
-            payment_id: next.id,
-            order_id: next.charge.order_id,
-            body: body(kind, event, next),
-        })
-    }
+/// What is to be told of `next`, which came about by `event`. Its id is made of the payment and its version, of which there is one, so
+/// that nothing that is done twice tells of it under two names.
+pub fn outgoing(event: &Event, next: &Payment) -> Option<Outgoing> {
+    let kind = EventType::of(event)?;
+    Some(Outgoing {
+        id: format!("{}{:04}", id_prefix(next.id), next.version),
+        kind: kind.kind(),
+        at: next.updated_at,
+        payment_id: Some(next.id),
+        order_id: next.charge.order_id,
+        body: body(kind, event, next),
+    })
 }
 
 /// What the ids of all webhooks about a payment begin with. Without a full stop, which separates what is signed.

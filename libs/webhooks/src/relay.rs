@@ -5,12 +5,12 @@
 use service_kit::shutdown::Shutdown;
 
 use super::{PAUSE_AFTER_FAILURE, Webhooks};
-use crate::store::{StoreError, webhooks::NewDelivery};
+use crate::store::NewDelivery;
 
 /// Read at once; each has a few hundred bytes.
 const BATCH: u32 = 100;
 
-impl Webhooks {
+impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
     pub(super) async fn run_relay(&self, shutdown: &Shutdown) {
         loop {
             let pause = tokio::select! {
@@ -33,7 +33,7 @@ impl Webhooks {
             if self.time_to_forget() {
                 self.forget().await?;
             }
-            Ok::<_, StoreError>(())
+            Ok::<_, E>(())
         };
         match result.await {
             Ok(()) => self.0.sweep,
@@ -48,7 +48,7 @@ impl Webhooks {
     ///
     /// # Errors
     /// When the store fails. Nothing is lost, and nothing made twice.
-    pub async fn relay(&self) -> Result<usize, StoreError> {
+    pub async fn relay(&self) -> Result<usize, E> {
         let mut relayed = 0;
         loop {
             let events = self.0.store.outbox(BATCH).await?;
@@ -77,7 +77,7 @@ impl Webhooks {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn forget(&self) -> Result<(), StoreError> {
+    pub async fn forget(&self) -> Result<(), E> {
         let before = self.now() - self.0.kept;
         while self.0.store.forget(before, BATCH).await? == u64::from(BATCH) {}
         Ok(())

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::event::{EventType, Outgoing};
-use crate::domain::{Event, Payment};
+use super::event::EventKind;
 
 /// Where events are put. Clones share one bell.
 #[derive(Debug, Clone, Default)]
@@ -15,7 +14,7 @@ pub struct Outbox(Option<Arc<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    wanted: Vec<EventType>,
+    wanted: Vec<EventKind>,
     committed: Notify,
 }
 
@@ -26,19 +25,17 @@ impl Outbox {
     }
 
     /// Somebody is told of these.
-    pub fn of(wanted: Vec<EventType>) -> Self {
+    pub fn of(wanted: Vec<EventKind>) -> Self {
         if wanted.is_empty() { Self::off() } else { Self(Some(Arc::new(Inner { wanted, committed: Notify::new() }))) }
     }
 
-    /// What must be stored in the same write as `next`, which came about by `event`.
-    pub(crate) fn to_tell(&self, event: &Event, next: &Payment) -> Option<Outgoing> {
-        let inner = self.0.as_ref()?;
-        let wanted = EventType::of(event).is_some_and(|kind| inner.wanted.contains(&kind));
-        wanted.then(|| Outgoing::of(event, next)).flatten()
+    /// Whether such events are to be stored, in the same write as what they tell of.
+    pub fn wants(&self, kind: &EventKind) -> bool {
+        self.0.as_ref().is_some_and(|inner| inner.wanted.contains(kind))
     }
 
     /// Something was stored.
-    pub(crate) fn ring(&self) {
+    pub fn ring(&self) {
         if let Some(inner) = &self.0 {
             inner.committed.notify_one();
         }

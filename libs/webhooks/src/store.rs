@@ -1,13 +1,12 @@
-//! Where webhooks wait: the outbox, which lives and changes with the payments, and the deliveries. One trait, two implementations,
-//! one conformance suite (`tests/it/webhooks.rs`).
+//! Where webhooks wait: the outbox, which lives and changes with what its events tell of, and the deliveries. One trait, any number of
+//! implementations.
 //!
 //! Must not know: when a delivery is tried again, or HTTP.
 
 use amends_primitives::{OrderId, PaymentId, Timestamp};
 use async_trait::async_trait;
 
-use super::StoreError;
-use crate::webhooks::{
+use crate::{
     delivery::{Delivery, DeliveryState, Settlement},
     event::Outgoing,
 };
@@ -71,42 +70,48 @@ pub enum Redeliver {
     },
 }
 
-/// Keeps webhooks. Every call is bounded in time. Events get in by
-/// [`PaymentStore::swap_and_tell`](super::PaymentStore::swap_and_tell).
+/// Keeps webhooks. Every call is bounded in time. Events get in by the service's own writes, in the same write as what they tell of.
 #[async_trait]
 pub trait WebhookStore: Send + Sync + 'static {
+    /// Why a call failed.
+    type Error: std::error::Error + Send + Sync + 'static;
+
     /// What waits in the outbox: `limit` events at the most, in the order in which they happened.
-    async fn outbox(&self, limit: u32) -> Result<Vec<Outgoing>, StoreError>;
+    async fn outbox(&self, limit: u32) -> Result<Vec<Outgoing>, Self::Error>;
 
     /// Makes deliveries. One that is there already is left as it is.
-    async fn enqueue(&self, deliveries: &[NewDelivery<'_>]) -> Result<(), StoreError>;
+    async fn enqueue(&self, deliveries: &[NewDelivery<'_>]) -> Result<(), Self::Error>;
 
     /// Takes events out of the outbox. Those that are gone are no error.
-    async fn clear(&self, events: &[Outgoing]) -> Result<(), StoreError>;
+    async fn clear(&self, events: &[Outgoing]) -> Result<(), Self::Error>;
 
     /// The delivery that has been due for longest at that endpoint, leased until `until`. Of any number of concurrent claims, one
     /// gets it.
-    async fn claim_due(&self, endpoint: &str, now: Timestamp, until: Timestamp)
-    -> Result<Option<Delivery>, StoreError>;
+    async fn claim_due(
+        &self,
+        endpoint: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Delivery>, Self::Error>;
 
     /// Writes down how the attempt ended that `claimed` was for. `false` where that does not matter any more: it was delivered by
     /// another, redelivered, or, unless it was accepted, claimed again.
-    async fn settle(&self, claimed: &Delivery, settlement: &Settlement) -> Result<bool, StoreError>;
+    async fn settle(&self, claimed: &Delivery, settlement: &Settlement) -> Result<bool, Self::Error>;
 
     /// What is left to do for that endpoint.
-    async fn backlog(&self, endpoint: &str) -> Result<Backlog, StoreError>;
+    async fn backlog(&self, endpoint: &str) -> Result<Backlog, Self::Error>;
 
-    /// Lists deliveries, by the newest payment first; and whether there are more.
-    async fn deliveries(&self, query: &DeliveryQuery) -> Result<(Vec<Delivery>, bool), StoreError>;
+    /// Lists deliveries, by the newest event first; and whether there are more.
+    async fn deliveries(&self, query: &DeliveryQuery) -> Result<(Vec<Delivery>, bool), Self::Error>;
 
     /// Makes deliveries due at `now`, with patience anew; `limit` at the most. How many. One that is being attempted is left to that.
-    async fn redeliver(&self, which: &Redeliver, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    async fn redeliver(&self, which: &Redeliver, now: Timestamp, limit: u32) -> Result<u64, Self::Error>;
 
     /// Moves what waits at an endpoint to the clock as it is now, `limit` deliveries at the most; returns how many. A delivery that was
     /// begun or attempted later than `now` was so by a clock that has been set back since: it waits from now for as long as it was
     /// meant to wait then, and not for the step as well.
-    async fn rebase(&self, endpoint: &str, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    async fn rebase(&self, endpoint: &str, now: Timestamp, limit: u32) -> Result<u64, Self::Error>;
 
     /// Deletes what was delivered or given up before that; `limit` at the most. How many.
-    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64, Self::Error>;
 }

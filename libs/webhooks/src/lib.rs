@@ -1,12 +1,12 @@
-//! Tells others what became of payments: signed HTTP calls, at least once each.
+//! Tells others what happened: signed HTTP calls, at least once each.
 //!
-//! An event is written down in the same write as the change it tells of, inside the payment's own record ([`outbox`]). The relay
+//! An event is written down in the same write as the change it tells of, in the record or the transaction of the service whose it is ([`outbox`]). The relay
 //! makes one delivery of it for each endpoint that wants it, and takes it out; workers, a few for each endpoint, claim what is due
 //! under a lease, send it and settle it.
 //!
 //! | crash after              | on record                     | what follows                                                     |
 //! |--------------------------|-------------------------------|------------------------------------------------------------------|
-//! | nothing                  | the payment as it was         | the call is repeated                                             |
+//! | nothing                  | the state as it was           | the call is repeated                                             |
 //! | the change               | change and event              | any replica's sweep finds the event                              |
 //! | the deliveries are made  | event and deliveries          | they are made again, under the same keys: nothing; event removed |
 //! | the event is removed     | deliveries, pending           | a worker claims them                                             |
@@ -19,7 +19,8 @@
 //! Nothing is polled: a commit in this process rings a bell, a delivery that waits is slept for, and a slow sweep finds what other
 //! processes left.
 //!
-//! Must not know: when a payment may change.
+//! Must not know: which events there are and when they happen.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
 mod attempt;
 pub mod config;
@@ -30,6 +31,7 @@ pub mod outbox;
 mod relay;
 mod sender;
 pub mod signature;
+pub mod store;
 mod worker;
 
 use std::{
@@ -44,10 +46,10 @@ use service_kit::{Runtime, shutdown::Shutdown};
 use tokio::{sync::Notify, task::JoinSet};
 
 use self::{
-    attempt::Patience, config::WebhooksConfig, event::EventType, metrics::WebhookMetrics, outbox::Outbox,
+    attempt::Patience, config::WebhooksConfig, event::EventKind, metrics::WebhookMetrics, outbox::Outbox,
     sender::Target,
 };
-use crate::store::webhooks::WebhookStore;
+use crate::store::WebhookStore;
 
 /// What a lease lasts beyond the attempt itself: writing its outcome down takes a moment.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
@@ -58,13 +60,13 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 struct Endpoint {
     target: Target,
-    wanted: Vec<EventType>,
+    wanted: Vec<EventKind>,
     /// Rung when there may be something due.
     due: Notify,
 }
 
-struct Inner {
-    store: Arc<dyn WebhookStore>,
+struct Inner<E> {
+    store: Arc<dyn WebhookStore<Error = E>>,
     clock: Arc<dyn Clock>,
     client: Client,
     endpoints: Vec<Arc<Endpoint>>,
@@ -80,36 +82,42 @@ struct Inner {
 }
 
 /// Tells all configured endpoints. Clones share it.
-#[derive(Clone)]
-pub struct Webhooks(Arc<Inner>);
+pub struct Webhooks<E>(Arc<Inner<E>>);
+
+impl<E> Clone for Webhooks<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 /// Endpoints have secrets.
-impl fmt::Debug for Webhooks {
+impl<E> fmt::Debug for Webhooks<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Webhooks").field("endpoints", &self.0.endpoints.len()).finish_non_exhaustive()
     }
 }
 
-impl Webhooks {
-    /// `None` where nobody is to be told.
+impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
+    /// Tells of `kinds`, which are those that happen here. `None` where no endpoint is to be told.
     ///
     /// # Errors
     /// When an endpoint's URL or secret is none, which the configuration's own validation finds first, or no HTTP client can be made.
     pub fn new(
         config: &WebhooksConfig,
-        store: Arc<dyn WebhookStore>,
+        kinds: &[EventKind],
+        store: Arc<dyn WebhookStore<Error = E>>,
         runtime: &Runtime,
     ) -> anyhow::Result<Option<Self>> {
         let mut endpoints = Vec::new();
         for endpoint in config.enabled() {
-            let wanted = EventType::ALL.into_iter().filter(|kind| endpoint.wants(*kind)).collect();
+            let wanted = kinds.iter().filter(|kind| endpoint.wants(kind)).cloned().collect();
             endpoints.push(Arc::new(Endpoint { target: Target::new(endpoint)?, wanted, due: Notify::new() }));
         }
         if endpoints.is_empty() {
             return Ok(None);
         }
-        let wanted_by_any = |kind: &EventType| endpoints.iter().any(|endpoint| endpoint.wanted.contains(kind));
-        let outbox = Outbox::of(EventType::ALL.into_iter().filter(wanted_by_any).collect());
+        let wanted_by_any = |kind: &&EventKind| endpoints.iter().any(|endpoint| endpoint.wanted.contains(*kind));
+        let outbox = Outbox::of(kinds.iter().filter(wanted_by_any).cloned().collect());
         Ok(Some(Self(Arc::new(Inner {
             store,
             clock: Arc::clone(&runtime.clock),

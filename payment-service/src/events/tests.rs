@@ -1,6 +1,6 @@
 //! What is published is a contract.
 
-use amends_primitives::{Currency, SagaId};
+use amends_primitives::{Currency, OrderId, SagaId, Timestamp};
 use uuid::Uuid;
 
 use super::*;
@@ -31,7 +31,7 @@ fn pending() -> Payment {
 
 fn told(payment: &mut Payment, event: &Event) -> Option<Outgoing> {
     *payment = payment.apply(event, AT).unwrap();
-    Outgoing::of(event, payment)
+    outgoing(event, payment)
 }
 
 /// Sent the same for ever: receivers outlive every version of this code.
@@ -47,15 +47,15 @@ fn check(golden: &str, told: Option<Outgoing>) {
 fn what_is_sent_is_as_ever() {
     let mut payment = pending();
     let captured = Event::Captured { amount: eur(3700), receipt: Receipt::new("charge-1") };
-    check(include_str!("../../../tests/golden/payment.captured.v1.json"), told(&mut payment, &captured));
+    check(include_str!("../../tests/golden/payment.captured.v1.json"), told(&mut payment, &captured));
     let key = RefundKey::Step(step("refund_payment"));
     let asked = Event::RefundAsked { key: key.clone(), fingerprint: None, asked: None, amount: eur(700) };
     assert_eq!(told(&mut payment, &asked), None, "an intent is nobody's business");
     let refunded = Event::RefundDone { key, receipt: Receipt::new("refund-1") };
-    check(include_str!("../../../tests/golden/payment.refunded.v1.json"), told(&mut payment, &refunded));
+    check(include_str!("../../tests/golden/payment.refunded.v1.json"), told(&mut payment, &refunded));
 
     let declined = Event::Declined { reason: DeclineReason::InsufficientFunds };
-    check(include_str!("../../../tests/golden/payment.declined.v1.json"), told(&mut pending(), &declined));
+    check(include_str!("../../tests/golden/payment.declined.v1.json"), told(&mut pending(), &declined));
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn an_event_is_named_after_the_payment_and_its_version() {
     let captured = Event::Captured { amount: eur(3700), receipt: Receipt::new("charge-1") };
     let id = told(&mut payment, &captured).unwrap().id;
     assert_eq!(id, "evt_00000000000000000000000000000003_0002");
-    assert_eq!(id, Outgoing::of(&captured, &payment).unwrap().id);
+    assert_eq!(id, outgoing(&captured, &payment).unwrap().id);
     assert!(!id.contains('.'), "a full stop separates what is signed");
 }
 

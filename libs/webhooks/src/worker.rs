@@ -1,6 +1,6 @@
 //! Delivers what is due, endpoint by endpoint: each has its own few attempts at once, so a slow one holds up nobody else.
 //!
-//! Must not know: payments.
+//! Must not know: what events mean.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,14 +13,13 @@ use super::{
     delivery::{Delivery, Next},
     sender,
 };
-use crate::store::StoreError;
 
 /// At least a moment, whatever the clocks say: no busy loop.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// Deliveries moved by one statement, so that none holds the writer for long.
 const REBASE_BATCH: u32 = 200;
 
-impl Webhooks {
+impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
     pub(super) async fn run_endpoint(&self, endpoint: &Arc<Endpoint>, shutdown: &Shutdown) {
         let (mut in_flight, mut rebase_at) = (JoinSet::new(), Instant::now());
         loop {
@@ -68,7 +67,7 @@ impl Webhooks {
     }
 
     /// Was the clock set back, then nothing waits for the step.
-    async fn rebase(&self, endpoint: &str) -> Result<(), StoreError> {
+    async fn rebase(&self, endpoint: &str) -> Result<(), E> {
         let mut moved = 0;
         loop {
             let batch = self.0.store.rebase(endpoint, self.now(), REBASE_BATCH).await?;
@@ -87,7 +86,7 @@ impl Webhooks {
         Ok(())
     }
 
-    async fn try_fill(&self, endpoint: &Arc<Endpoint>, in_flight: &mut JoinSet<()>) -> Result<Duration, StoreError> {
+    async fn try_fill(&self, endpoint: &Arc<Endpoint>, in_flight: &mut JoinSet<()>) -> Result<Duration, E> {
         let (inner, name) = (&self.0, &*endpoint.target.name);
         while in_flight.len() < inner.concurrency {
             let now = self.now();
@@ -109,7 +108,7 @@ impl Webhooks {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn deliver_due(&self, endpoint: &str) -> Result<(), StoreError> {
+    pub async fn deliver_due(&self, endpoint: &str) -> Result<(), E> {
         let Some(endpoint) = self.0.endpoints.iter().find(|known| &*known.target.name == endpoint) else {
             return Ok(());
         };
@@ -135,7 +134,7 @@ impl Webhooks {
             server.address = endpoint.target.host(),
             webhook.id = delivery.event_id,
             webhook.attempt = delivery.attempts,
-            payment.id = %delivery.payment_id,
+            payment.id = delivery.payment_id.map(tracing::field::display),
             order.id = %delivery.order_id,
             result = Empty,
         );
