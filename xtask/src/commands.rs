@@ -11,12 +11,44 @@ use crate::{
     setup::{Tools, build_tools},
 };
 
-/// Builds the demo in release mode and runs it.
+/// Builds the demo, from what the tests use too unless `--release` is asked for, and runs it.
 pub(crate) fn demo(arguments: &[String]) -> Result {
-    let tools = build_tools()?;
-    run(cargo(&tools).args(["build", "--release", "--package", "amends"]))?;
-    let program = Workspace::read()?.program("release", "amends");
-    run(Command::new(program).current_dir(environment::root()).arg("demo").args(arguments))
+    let (ours, theirs): (Vec<_>, Vec<_>) = arguments.iter().partition(|argument| *argument == "--release");
+    let profile = if ours.is_empty() { Profile::Tests } else { Profile::Release };
+    let program = profile.build(&build_tools()?, &["amends"])?.program(profile.folder(), "amends");
+    run(Command::new(program).current_dir(environment::root()).arg("demo").args(theirs))
+}
+
+/// How programs are built. Whatever is built in a profile, it is with the features of the whole workspace, so that one command's crates
+/// are the next one's too.
+#[derive(Debug, Clone, Copy)]
+enum Profile {
+    /// As tests are.
+    Tests,
+    /// Optimised: what is measured and delivered.
+    Release,
+}
+
+impl Profile {
+    /// Builds programs; the workspace, which knows where they are.
+    fn build(self, tools: &Tools, programs: &[&str]) -> Result<Workspace> {
+        let mut command = cargo(tools);
+        command.args(["build", "--workspace"]).args(programs.iter().flat_map(|program| ["--bin", program]));
+        match self {
+            // Cargo counts the features that only tests need when it builds a test: this one is small, and needs no crate.
+            Self::Tests => command.args(["--test", "cli"]),
+            Self::Release => command.arg("--release"),
+        };
+        run(&mut command)?;
+        Workspace::read()
+    }
+
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Tests => "debug",
+            Self::Release => "release",
+        }
+    }
 }
 
 /// Runs `cargo test` on private servers.
@@ -190,23 +222,28 @@ pub(crate) fn bench(arguments: &[String]) -> Result {
     run(&mut command)
 }
 
+/// What `load --distributed` starts: each service, the bank, and what puts them on servers.
+const DISTRIBUTED: [&str; 9] = [
+    "amends",
+    "gateway",
+    "identity-service",
+    "order-service",
+    "payment-service",
+    "inventory-service",
+    "acquirer",
+    "on-servers",
+    "amends-loadtests",
+];
+
 /// Goose against a fresh instance of everything: in one process, or with `--distributed` as five on private servers.
 pub(crate) fn load(arguments: &[String]) -> Result {
     let smoke = arguments.iter().any(|argument| argument == "--smoke");
     let distributed = arguments.iter().any(|argument| argument == "--distributed");
     let theirs = arguments.iter().filter(|argument| *argument != "--smoke" && *argument != "--distributed");
     let tools = build_tools()?;
-    let profile = if smoke { "debug" } else { "release" };
-    if smoke {
-        build_all(&tools)?;
-    } else if distributed {
-        run(cargo(&tools).args(["build", "--release", "--workspace", "--bins"]))?;
-    } else {
-        // Two builds on purpose: alone, `amends` has the same features here as in `demo`, and is not built again.
-        run(cargo(&tools).args(["build", "--release", "--package", "amends"]))?;
-        run(cargo(&tools).args(["build", "--release", "--package", "amends-loadtests"]))?;
-    }
-    let workspace = Workspace::read()?;
+    let profile = if smoke { Profile::Tests } else { Profile::Release };
+    let programs: &[&str] = if distributed { &DISTRIBUTED } else { &["amends", "amends-loadtests"] };
+    let (workspace, profile) = (profile.build(&tools, programs)?, profile.folder());
     let load = workspace.program(profile, "amends-loadtests");
     let direct = |command: &mut Command| {
         // The load's own client would take its road through them.
@@ -234,14 +271,10 @@ pub(crate) fn drill(arguments: &[String]) -> Result {
     let smoke = arguments.iter().any(|argument| argument == "--smoke");
     let theirs: Vec<&String> = arguments.iter().filter(|argument| *argument != "--smoke").collect();
     let tools = build_tools()?;
-    build_all(&tools)?;
-    let profile = if smoke { "debug" } else { "release" };
-    if !smoke {
-        run(cargo(&tools).args(["build", "--release", "--package", "amends"]))?;
-    }
-    let workspace = Workspace::read()?;
-    let mut command = Command::new(workspace.program("debug", "drill"));
-    command.current_dir(environment::root()).env("AMENDS_BIN_DIR", workspace.program(profile, ""));
+    let profile = if smoke { Profile::Tests } else { Profile::Release };
+    let workspace = profile.build(&tools, &["amends", "drill"])?;
+    let mut command = Command::new(workspace.program(profile.folder(), "drill"));
+    command.current_dir(environment::root()).env("AMENDS_BIN_DIR", workspace.program(profile.folder(), ""));
     run(command.args(smoke.then_some(["--seconds", "1"]).into_iter().flatten()).args(theirs))
 }
 

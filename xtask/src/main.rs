@@ -26,7 +26,7 @@ const HELP: &str = "\
 cargo xtask <command>
 
   setup                     check what the build needs (cmake, C compiler, make); install what is missing
-  demo [args…]              build in release mode and run `amends demo`
+  demo [--release] [args…]  build, as tests are built or optimised, and run `amends demo`
   test [args…]              start private PostgreSQL, Redis and MongoDB servers and run `cargo test` on them
                             args go to cargo test; without -p it tests the whole workspace
         --embedded-only     no servers: what needs one is not run, and is listed
