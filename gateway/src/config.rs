@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use service_base::config::{ConfigError, Section};
 
-use crate::client::Network;
+use service_base::peer::Network;
 
 /// Everything the gateway can be told.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -20,7 +20,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Network, network};
+use crate::client::network;
+use service_base::peer::Network;
 
 /// In a full house callers take turns no faster than this; else a crowd would do nothing but connect.
 const TURN: Duration = Duration::from_secs(2);

@@ -39,7 +39,6 @@ use service_kit::Runtime;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-pub use client::{Network, NotANetwork};
 pub use config::Config;
 
 use crate::{

@@ -1,6 +1,5 @@
 //! Configuration of the token service, section `identity`. What types alone cannot say is in `config/validate.rs`.
 
-mod ip_range;
 mod validate;
 
 use std::{fmt, net::SocketAddr, time::Duration};
@@ -15,7 +14,7 @@ use crate::{
     domain::{key_schedule::RotationPolicy, principal::Grant, refresh::RefreshPolicy, throttle::ThrottlePolicy},
 };
 
-pub use ip_range::IpRange;
+use service_base::{config::SecretUrl, peer::Network};
 
 /// Verifiers accept a token this much longer than it says, at the most (the bound of `amends_auth::VerifierConfig`); keys and
 /// revocations are kept as long.
@@ -70,11 +69,6 @@ impl Serialize for Secret {
     }
 }
 
-/// Writes a URL that cannot hold a password, so that `--help` shows the default.
-fn unless_secret<S: Serializer>(url: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    if url.expose().starts_with("sqlite:") { serializer.serialize_str(url.expose()) } else { url.serialize(serializer) }
-}
-
 /// Section `identity`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -84,7 +78,7 @@ pub struct Config {
     /// Where users, clients, keys and sessions are.
     pub database: DatabaseConfig,
     /// `redis://…`, where revocations are shared with the gateway and the services. Empty: only within this process.
-    pub redis_url: Secret,
+    pub redis_url: SecretUrl,
     /// `iss` of the tokens, and the base of the addresses in the metadata: the URL callers reach this service by.
     pub issuer: String,
     /// `aud` of the tokens.
@@ -106,7 +100,7 @@ pub struct Config {
     /// Callers whose `X-Forwarded-For` is believed, for the waits and the turns: the gateway's addresses or networks, `10.0.0.0/8`. A
     /// gateway that is not among them makes all its callers one, and lets one of them hold up the others. A list here replaces the
     /// default, the loopback addresses.
-    pub trusted_proxies: Vec<IpRange>,
+    pub trusted_proxies: Vec<Network>,
     /// The public client that `/auth/login` acts for.
     pub login_client_id: String,
     /// Whether `grant_type=password` is answered. RFC 9700 forbids it; for development only.
@@ -128,8 +122,7 @@ pub struct HttpConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
     /// `sqlite://FILE?mode=rwc` or `postgres://…`.
-    #[serde(serialize_with = "unless_secret")]
-    pub url: Secret,
+    pub url: SecretUrl,
     /// Connections at the most.
     pub connections_max: u32,
     /// How long to wait at start for a database that is not up yet.
@@ -261,7 +254,7 @@ impl Default for Config {
         Self {
             http: HttpConfig::default(),
             database: DatabaseConfig::default(),
-            redis_url: Secret::default(),
+            redis_url: SecretUrl::default(),
             issuer: "http://127.0.0.1:8081".to_owned(),
             audience: "amends".to_owned(),
             key_encryption_key: Secret::default(),
@@ -271,7 +264,7 @@ impl Default for Config {
             keys: KeysConfig::default(),
             password: PasswordConfig::default(),
             throttle: ThrottleConfig::default(),
-            trusted_proxies: vec![IpRange::LOOPBACK_V4, IpRange::LOOPBACK_V6],
+            trusted_proxies: Network::LOOPBACK.to_vec(),
             login_client_id: "amends-web".to_owned(),
             password_grant: false,
             bootstrap: Bootstrap::default(),
@@ -325,10 +318,10 @@ impl Config {
     /// Believes the gateway that runs in the same process, whatever else is believed: it comes from the loopback interface, or from the
     /// address that this service listens on.
     pub fn trust_this_machine(&mut self) {
-        let mut own = vec![IpRange::LOOPBACK_V4, IpRange::LOOPBACK_V6];
+        let mut own = Network::LOOPBACK.to_vec();
         let listen = self.http.listen.ip();
         if !listen.is_unspecified() {
-            own.push(IpRange::one(listen));
+            own.push(listen.into());
         }
         for range in own {
             if !self.trusted_proxies.contains(&range) {

@@ -20,7 +20,8 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::{app::Core, config::IpRange};
+use crate::app::Core;
+use service_base::peer::Network;
 
 /// No request to this service is near this; a subject token has 1 KiB.
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -31,7 +32,7 @@ pub(crate) struct HttpState {
     /// The use cases.
     pub core: Arc<Core>,
     /// Whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Arc<[IpRange]>,
+    pub trusted_proxies: Arc<[Network]>,
     /// Whether it was said that a proxy is not among them.
     pub unnamed_proxy: Arc<AtomicBool>,
     /// `Cache-Control` of the key set.

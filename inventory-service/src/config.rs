@@ -1,12 +1,11 @@
 //! Configuration of the inventory service, section `inventory`.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use amends_auth::VerifierConfig;
 use amends_primitives::{Currency, Money};
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
-use service_base::config::{ConfigError, Section};
+use serde::{Deserialize, Serialize};
+use service_base::config::{ConfigError, SecretUrl, Section};
 use service_kit::faults::FaultsConfig;
 
 use crate::{
@@ -19,46 +18,6 @@ const HOLD_SECS_MAX: u64 = 86_400;
 
 /// A larger batch would keep its rows locked for too long.
 const SWEEP_BATCH_MAX: u32 = 1_000;
-
-/// A URL that may hold a password. Neither `Debug` nor serialisation shows it.
-#[derive(Clone, Default, Deserialize)]
-#[serde(transparent)]
-pub struct SecretUrl(SecretString);
-
-impl SecretUrl {
-    /// The URL itself. Look twice at where it goes.
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-
-    /// Whether nothing was given.
-    pub fn is_empty(&self) -> bool {
-        self.expose().is_empty()
-    }
-
-    /// The URL, unless there could be a password in it.
-    fn shown(&self) -> &str {
-        if self.expose().contains('@') { "(secret)" } else { self.expose() }
-    }
-}
-
-impl From<&str> for SecretUrl {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Debug for SecretUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.shown())
-    }
-}
-
-impl Serialize for SecretUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.shown())
-    }
-}
 
 /// Section `inventory`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -1,13 +1,13 @@
 //! Configuration of the payment service, section `payment`.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use amends_auth::VerifierConfig;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use service_base::{
     client::ProxyUrl,
-    config::{ConfigError, Section},
+    config::{ConfigError, SecretUrl, Section},
 };
 use service_kit::faults::FaultsConfig;
 
@@ -17,50 +17,6 @@ use amends_webhooks::config::WebhooksConfig;
 
 /// A caller waits this long for a server at the most: the orchestrator has given up by then.
 const SERVER_SELECTION_MS_MAX: u64 = 2_000;
-
-/// A URL that may hold a password. Neither `Debug` nor serialisation shows it.
-#[derive(Clone, Default, Deserialize)]
-#[serde(transparent)]
-pub struct SecretUrl(SecretString);
-
-impl SecretUrl {
-    /// The URL itself. Look twice at where it goes.
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-
-    /// Whether nothing was given.
-    pub fn is_empty(&self) -> bool {
-        self.expose().is_empty()
-    }
-
-    pub(crate) const fn secret(&self) -> &SecretString {
-        &self.0
-    }
-
-    /// The URL, unless there could be a password in it.
-    fn shown(&self) -> &str {
-        if self.expose().contains('@') { "(secret)" } else { self.expose() }
-    }
-}
-
-impl From<&str> for SecretUrl {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Debug for SecretUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.shown())
-    }
-}
-
-impl Serialize for SecretUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.shown())
-    }
-}
 
 /// Section `payment`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use service_base::{
     context::RequestContext,
+    peer,
     problem::{ErrorKind, Problem},
     wire::{grpc_timeout, is_grpc, known_method},
 };
@@ -18,7 +19,6 @@ use super::{
 };
 use crate::{
     authenticate::{authenticate, authorize},
-    client::caller,
     config::millis,
     hygiene::{self, Flaw},
     limits::{Caller, Taken},
@@ -41,7 +41,7 @@ impl Gateway {
         ctx.method = head.method.to_string();
         ctx.path = String::from_utf8_lossy(path_of(head.raw_path())).into_owned();
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
-        ctx.client = peer.map(|peer| caller(peer, &head.headers, &self.config.trusted_proxies));
+        ctx.client = peer.map(|peer| peer::caller(peer, &head.headers, &self.config.trusted_proxies));
         ctx.active = Some(self.observer.began(ctx.protocol()));
         ctx.awaited = Some(self.awaited.token());
         ctx.span = tracing::info_span!(

@@ -1,18 +1,16 @@
 //! Where a request comes from, for the waits after wrong passwords and the turns at hashing.
 
-use std::{
-    convert::Infallible,
-    net::{IpAddr, SocketAddr},
-    sync::atomic::Ordering,
-};
+use std::{convert::Infallible, net::SocketAddr, sync::atomic::Ordering};
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, request::Parts},
+    http::request::Parts,
 };
 
+use service_base::peer::{FORWARDED_FOR, caller, is_trusted};
+
 use super::HttpState;
-use crate::{config::IpRange, domain::place::Place};
+use crate::domain::place::Place;
 
 /// Where the caller is.
 #[derive(Debug, Clone, Copy)]
@@ -36,45 +34,5 @@ impl FromRequestParts<HttpState> for CallerPlace {
             );
         }
         Ok(Self(Place::of(address)))
-    }
-}
-
-const FORWARDED_FOR: &str = "x-forwarded-for";
-
-fn is_trusted(peer: IpAddr, trusted: &[IpRange]) -> bool {
-    trusted.iter().any(|range| range.contains(peer))
-}
-
-/// The peer; or, when the peer is our gateway, whom the gateway saw: the last entry, because what stands before it came from the
-/// caller.
-fn caller(peer: IpAddr, headers: &HeaderMap, trusted: &[IpRange]) -> IpAddr {
-    let peer = peer.to_canonical();
-    if !is_trusted(peer, trusted) {
-        return peer;
-    }
-    let forwarded = headers.get_all(FORWARDED_FOR).iter().next_back().and_then(|value| value.to_str().ok());
-    forwarded.and_then(|list| list.rsplit(',').next()).and_then(|last| last.trim().parse().ok()).unwrap_or(peer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_gateway_is_believed_and_only_its_own_entry() {
-        let gateway: IpRange = "10.0.0.1".parse().unwrap();
-        let check = |peer: &str, lines: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append("x-forwarded-for", (*line).parse().unwrap());
-            }
-            caller(peer.parse().unwrap(), &headers, &[gateway]).to_string()
-        };
-        assert_eq!(check("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
-        assert_eq!(check("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
-        assert_eq!(check("::ffff:10.0.0.1", &["forged, 198.51.100.7"]), "198.51.100.7");
-        assert_eq!(check("10.0.0.1", &["forged", "2001:db8::1"]), "2001:db8::1");
-        assert_eq!(check("10.0.0.1", &["nonsense"]), "10.0.0.1");
-        assert_eq!(check("10.0.0.1", &[]), "10.0.0.1");
     }
 }

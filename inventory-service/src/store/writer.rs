@@ -123,7 +123,9 @@ impl<W: Work> Job for Pending<W> {
         let answer = match (ended, self.output.take()) {
             (Err(error), _) => Err(error),
             (Ok(()), Some(output)) => Ok(output),
-            (Ok(()), None) => Err(SqlError::Corrupt { what: "group" }.into()),
+            (Ok(()), None) => {
+                Err(SqlError::Unexpected { what: "a work of a group that was committed has no outcome" }.into())
+            }
         };
         // The caller may have left; the work is done all the same, and its step key remembers.
         let _ = self.reply.send(answer);

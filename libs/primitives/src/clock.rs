@@ -159,6 +159,38 @@ mod tests {
     }
 
     #[test]
+    fn the_machine_tells_the_time_that_it_is() {
+        let (before, after) = (SystemTime::now(), SystemClock.now());
+        assert!(after >= before.into() && after.since(before.into()) < Duration::from_mins(1));
+        let earlier = SystemClock.moment();
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(SystemClock.moment() > earlier);
+    }
+
+    #[test]
+    fn ids_of_a_seed_count_up_and_differ_from_other_seeds() {
+        let (one, other) = (SeededIds::new(1), SeededIds::new(2));
+        let ids = [one.next_id(), one.next_id(), other.next_id()];
+        assert_eq!(ids.map(|id| id.as_u64_pair()), [(1, 0), (1, 1), (2, 0)]);
+    }
+
+    #[test]
+    fn random_ids_are_version_7_and_new() {
+        let ids = [RandomIds.next_id(), RandomIds.next_id()];
+        assert!(ids[0] != ids[1] && ids.iter().all(|id| id.get_version_num() == 7));
+    }
+
+    #[test]
+    fn a_shared_clock_and_source_are_the_ones_inside() {
+        let clock = std::sync::Arc::new(ManualClock::default());
+        clock.advance(Duration::from_secs(3));
+        assert_eq!(Clock::now(&clock), ManualClock::now(&clock));
+        assert_eq!(Clock::moment(&clock), Moment::from_beginning(Duration::from_secs(3)));
+        let ids = std::sync::Arc::new(SeededIds::new(7));
+        assert_eq!(IdSource::next_id(&ids).as_u64_pair(), (7, 0));
+    }
+
+    #[test]
     fn the_machines_moments_never_go_back() {
         let earlier = SystemClock.moment();
         assert!(SystemClock.moment() >= earlier);

@@ -128,6 +128,15 @@ mod tests {
     }
 
     #[test]
+    fn only_more_than_nothing_is_positive() {
+        assert_eq!(
+            [i64::MIN, -1, 0, 1, i64::MAX].map(|amount| eur(amount).is_positive()),
+            [false, false, false, true, true]
+        );
+        assert_eq!(Money::zero(Currency::EUR), eur(0));
+    }
+
+    #[test]
     fn people_read_major_units() {
         let show = |amount, code: &str| Money::new(amount, code.parse().unwrap()).to_string();
         assert_eq!(show(3700, "EUR"), "37.00 EUR");

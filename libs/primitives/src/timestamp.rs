@@ -108,6 +108,39 @@ mod tests {
         assert_eq!(show(-1), "1969-12-31T23:59:59.999999Z");
     }
 
+    /// Day by day, by the calendar as it is taught: across leap years, centuries and eras, before and after 1970.
+    #[test]
+    fn every_day_of_eight_centuries_has_its_date() {
+        let is_leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let length = |year: i64, month: i64| match month {
+            2 => 28 + i64::from(is_leap(year)),
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
+        // 1600-01-01 is this many days before 1970-01-01 (Julian days 2305448 and 2440588).
+        let (mut days, mut date) = (2_305_448 - 2_440_588, (1600, 1, 1));
+        while date.0 < 2401 {
+            assert_eq!(civil_from_days(days), date);
+            let (year, month, day) = date;
+            date = match day < length(year, month) {
+                true => (year, month, day + 1),
+                false if month < 12 => (year, month + 1, 1),
+                false => (year + 1, 1, 1),
+            };
+            days += 1;
+        }
+    }
+
+    #[test]
+    fn seconds_are_rounded_down_and_never_wrap() {
+        let of = |micros| Timestamp::from_micros(micros).as_secs();
+        assert_eq!([1_999_999, 0, -1, -1_000_000].map(of), [1, 0, -1, -1]);
+        assert_eq!(Timestamp::from_millis(i64::MAX).as_micros(), i64::MAX);
+        let (late, early) = (Timestamp::from_micros(i64::MAX), Timestamp::from_micros(i64::MIN));
+        assert_eq!((late + Duration::MAX, early - Duration::MAX), (late, early));
+        assert_eq!(late - Duration::from_micros(1), Timestamp::from_micros(i64::MAX - 1));
+    }
+
     #[test]
     fn a_clock_that_steps_back_yields_no_time_passed() {
         let earlier = Timestamp::from_millis(5);

@@ -8,6 +8,7 @@
 //! The only place that reads the process's environment.
 
 mod lists;
+mod secret_url;
 mod telemetry;
 mod text;
 
@@ -21,6 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 pub use lists::NamedList;
+pub use secret_url::SecretUrl;
 use text::{join, segment, spelt, unknown_field};
 
 /// The environment's prefix: `AMENDS_ORDER__HTTP__LISTEN` is `order.http.listen`.

@@ -11,6 +11,7 @@ pub mod descriptors;
 pub mod files;
 pub mod kv;
 pub mod metrics;
+pub mod peer;
 pub mod problem;
 pub mod status;
 pub mod wire;

@@ -44,6 +44,12 @@ pub enum SqlError {
         /// The table or field.
         what: &'static str,
     },
+    /// This program is in a state that it cannot be in: a task stopped, an answer is missing. Nothing that is stored is wrong.
+    #[error("unexpected: {what}")]
+    Unexpected {
+        /// What happened.
+        what: &'static str,
+    },
     /// A mistake in this program: bad SQL, a wrong type.
     #[error("the statement failed")]
     Bug(#[source] sqlx::Error),

@@ -102,7 +102,9 @@ impl Core {
         });
         match tokio::time::timeout_at(patience.accept_until, writing).await {
             Ok(Ok(begun)) => begun.map_err(Failed::from)?,
-            Ok(Err(_)) => return Err(amends_sql::SqlError::Corrupt { what: "task that writes sagas" }.into()),
+            Ok(Err(_)) => {
+                return Err(amends_sql::SqlError::Unexpected { what: "the task that writes the saga stopped" }.into());
+            }
             Err(_) => return Err(amends_sql::SqlError::TimedOut.into()),
         }
         Ok(saga)

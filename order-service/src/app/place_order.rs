@@ -230,5 +230,5 @@ impl Core {
 
 fn bug(what: &'static str) -> PlaceOrderError {
     // Shown as `internal`: a state that this program cannot be in.
-    amends_sql::SqlError::Corrupt { what }.into()
+    amends_sql::SqlError::Unexpected { what }.into()
 }

@@ -183,7 +183,7 @@ fn begin_error(error: StartError) -> BeginError {
         StartError::Journal(error) => BeginError::Store(journal_error(error)),
         StartError::Unregistered { .. } | StartError::State(_) => {
             tracing::error!(%error, "a saga that cannot be started");
-            BeginError::Store(SqlError::Corrupt { what: "definition of a saga" })
+            BeginError::Store(SqlError::Unexpected { what: "the saga cannot be started" })
         }
     }
 }
@@ -197,7 +197,7 @@ fn journal_error(error: JournalError) -> SqlError {
         },
         JournalError::Exists(_) | JournalError::Corrupt { .. } | JournalError::Bug(_) => {
             tracing::error!(error = %chain(&error), "the journal failed");
-            SqlError::Corrupt { what: "journal of a saga" }
+            SqlError::Unexpected { what: "the journal failed" }
         }
     }
 }

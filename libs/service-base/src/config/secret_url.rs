@@ -1,0 +1,93 @@
+//! Addresses of stores, which may hold a password: in the place for one, or among the parameters, as PostgreSQL's drivers allow.
+
+use std::fmt;
+
+use reqwest::Url;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// A URL that may hold a secret. `Debug` and serialisation show where it leads, and neither user, password nor parameters; of what is not
+/// a URL they show nothing. A SQLite URL, which leads to a file, is shown whole.
+#[derive(Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct SecretUrl(SecretString);
+
+impl SecretUrl {
+    /// The URL itself. Look twice at where it goes.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Whether nothing was given.
+    pub fn is_empty(&self) -> bool {
+        self.expose().is_empty()
+    }
+
+    /// For libraries that keep secrets in this type.
+    pub const fn secret(&self) -> &SecretString {
+        &self.0
+    }
+
+    fn shown(&self) -> String {
+        let text = self.expose();
+        if text.is_empty() || text.starts_with("sqlite:") {
+            return text.to_owned();
+        }
+        let known = Url::parse(text).ok().filter(Url::has_host);
+        known.map_or_else(
+            || "(secret)".to_owned(),
+            |url| {
+                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+            },
+        )
+    }
+}
+
+impl From<&str> for SecretUrl {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for SecretUrl {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+impl Serialize for SecretUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.shown())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_holds_no_secret() {
+        for (url, shown) in [
+            ("", ""),
+            ("sqlite:data/order.db", "sqlite:data/order.db"),
+            ("postgres://db.example:5432/orders", "postgres://db.example:5432/orders"),
+            ("postgres://shop:hunter2@db.example/orders", "postgres://db.example/orders"),
+            ("postgres://db.example/orders?user=shop&password=hunter2", "postgres://db.example/orders"),
+            ("redis://:hunter2@[::1]:6379/0#hunter2", "redis://[::1]:6379/0"),
+            // Several hosts are no URL to a parser.
+            ("mongodb://shop:hunter2@a.example:27017,b.example:27017/payments", "(secret)"),
+            ("hunter2", "(secret)"),
+        ] {
+            let url = SecretUrl::from(url);
+            assert_eq!(format!("{url:?}"), shown);
+            assert_eq!(serde_json::to_value(&url).unwrap(), shown);
+        }
+    }
+}
