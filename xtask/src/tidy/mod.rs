@@ -2,6 +2,7 @@
 //!
 //! Each rule is a function from a [`Tree`] to findings, and has a test that breaks it.
 
+mod circles;
 mod code;
 mod codes;
 mod documents;
@@ -127,8 +128,9 @@ fn paths(root: &Path) -> Result<Vec<String>> {
 
 pub(crate) fn run() -> Result {
     let tree = Tree::read()?;
-    let rules: [fn(&Tree) -> Vec<Finding>; 10] = [
+    let rules: [fn(&Tree) -> Vec<Finding>; 11] = [
         edges::allowed,
+        circles::none,
         manifests::shared,
         sources::header,
         sources::pure_domain,
