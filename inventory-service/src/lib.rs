@@ -10,8 +10,8 @@ pub mod domain;
 pub mod faults;
 pub mod grpc;
 pub mod metrics;
+pub mod ports;
 pub mod store;
-mod sweeper;
 
 pub use build::{Addresses, App, SERVICE, build, build_with, schemas};
 pub use config::Config;

@@ -12,10 +12,8 @@ use super::{Finding, Tree, code, is_test};
 type Known = (&'static str, &'static str, &'static str);
 
 /// To be solved, not to be added to. An entry that closes no circle any more is an error.
-const KNOWN: [Known; 30] = [
+const KNOWN: [Known; 28] = [
     ("all-in-one/src", "audit::laws", "audit::bank"),
-    ("inventory-service/src", "app", "sweeper"),
-    ("inventory-service/src", "domain::rejection", "domain::reservation"),
     ("libs/resilience/src", "meters", "breaker"),
     ("libs/resilience/src", "deadline", "call"),
     ("libs/saga-engine/src", "event", "journal"),

@@ -1,57 +1,21 @@
 //! Lets overdue reservations go, when they are due: it sleeps until the next one is, not for a fixed time.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use amends_primitives::{Moment, Timestamp};
-use tokio::sync::Notify;
+use amends_primitives::Moment;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::Inventory;
+use super::Inventory;
+use crate::ports::{Expired, StoreError};
 
 /// After a failed batch, before the next try.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Old step keys are no hurry.
 const BETWEEN_FORGETTING: Duration = Duration::from_hours(1);
 
-/// Tells a sleeping sweeper of reservations that are due before it meant to wake up.
-#[derive(Debug, Clone)]
-pub(crate) struct WakeUp(Arc<(AtomicI64, Notify)>);
-
-impl Default for WakeUp {
-    fn default() -> Self {
-        // Nobody sleeps yet; the first look at the store sees everything.
-        Self(Arc::new((AtomicI64::new(i64::MAX), Notify::new())))
-    }
-}
-
-impl WakeUp {
-    /// Something is due at that time. Also wakes a sweeper that should be awake by now: the clock may have jumped.
-    pub(crate) fn at(&self, due: Timestamp, now: Timestamp) {
-        let (planned, notify) = &*self.0;
-        let planned = planned.load(Ordering::SeqCst);
-        if due.as_micros() < planned || planned <= now.as_micros() {
-            notify.notify_one();
-        }
-    }
-
-    fn plan(&self, wake_at: Timestamp) {
-        self.0.0.store(wake_at.as_micros(), Ordering::SeqCst);
-    }
-
-    async fn notified(&self) {
-        self.0.1.notified().await;
-    }
-}
-
 /// Runs until `stop`.
-pub(crate) async fn run(inventory: Inventory, sleep_max: Duration, stop: CancellationToken) {
-    let (mut forget_at, mut rebase_at) = (inventory.moment(), inventory.moment());
+pub(crate) async fn run_sweeper(inventory: Inventory, sleep_max: Duration, stop: CancellationToken) {
+    let (mut forget_at, mut rebase_at) = (inventory.clock.moment(), inventory.clock.moment());
     loop {
         tokio::select! {
             biased;
@@ -63,8 +27,8 @@ pub(crate) async fn run(inventory: Inventory, sleep_max: Duration, stop: Cancell
             () = stop.cancelled() => return,
             pause = sweep(&inventory, sleep_max) => pause,
         };
-        if inventory.moment() >= forget_at {
-            forget_at = inventory.moment() + BETWEEN_FORGETTING;
+        if inventory.clock.moment() >= forget_at {
+            forget_at = inventory.clock.moment() + BETWEEN_FORGETTING;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -74,18 +38,43 @@ pub(crate) async fn run(inventory: Inventory, sleep_max: Duration, stop: Cancell
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = inventory.wake_up().notified() => {}
+            () = inventory.wake_up.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
+impl Inventory {
+    /// Lets one batch of overdue reservations go.
+    async fn expire_batch(&self) -> Result<Expired, StoreError> {
+        let expired = self.store.expire(self.steady_now(), self.sweep_batch).await?;
+        self.metrics.expired(expired.count);
+        Ok(expired)
+    }
+
+    /// Moves one batch of holds that were made by a clock ahead of this one. Returns whether there may be more.
+    async fn rebase_batch(&self) -> Result<bool, StoreError> {
+        let moved = self.store.rebase(self.now(), self.sweep_batch).await?;
+        if moved > 0 {
+            tracing::warn!(reservations = moved, "the clock was set back: they are held from now on, and no longer");
+        }
+        Ok(moved == u64::from(self.sweep_batch))
+    }
+
+    /// Forgets one batch of step keys that are older than they are kept. Returns whether there may be more.
+    async fn forget_batch(&self) -> Result<bool, StoreError> {
+        let Some(kept_for) = self.keys_kept_for else { return Ok(false) };
+        let forgotten = self.store.forget(self.now() - kept_for, self.sweep_batch).await?;
+        Ok(forgotten == u64::from(self.sweep_batch))
+    }
+}
+
 /// At start, and then once in `every`: it reads all that is held. Was the clock set back, nothing is held for the step.
 async fn rebase(inventory: &Inventory, next: &mut Moment, every: Duration) {
-    if inventory.moment() < *next {
+    if inventory.clock.moment() < *next {
         return;
     }
-    *next = inventory.moment() + every;
+    *next = inventory.clock.moment() + every;
     loop {
         match inventory.rebase_batch().await {
             Ok(true) => {}
@@ -131,12 +120,12 @@ async fn sweep(inventory: &Inventory, sleep_max: Duration) -> Duration {
         }
         // The plan is published before the store is read: a reservation made in between is either seen here or wakes us.
         let now = inventory.steady_now();
-        inventory.wake_up().plan(now + sleep_max);
-        return match inventory.next_expiry().await {
+        inventory.wake_up.plan(now + sleep_max);
+        return match inventory.store.next_expiry().await {
             Ok(None) => sleep_max,
             Ok(Some(due)) => {
                 let wake_at = due.min(now + sleep_max);
-                inventory.wake_up().plan(wake_at);
+                inventory.wake_up.plan(wake_at);
                 // At least a moment: a row that another replica holds right now stays due.
                 wake_at.since(now).max(Duration::from_millis(10))
             }
@@ -150,6 +139,8 @@ async fn sweep(inventory: &Inventory, sleep_max: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use amends_primitives::{ManualClock, OrderId, SeededIds};
     use amends_sql::{Database, Options};
     use futures::FutureExt as _;
@@ -162,7 +153,8 @@ mod tests {
         app::ReserveRequest,
         config::{Config, SeedItem},
         domain::{Line, Quantity},
-        store::{StepKey, Store},
+        ports::StepKey,
+        store::Store,
     };
 
     const SLEEP_MAX: Duration = Duration::from_secs(30);
@@ -179,7 +171,7 @@ mod tests {
         let runtime = Runtime::with(Arc::clone(clock) as Arc<_>, Arc::new(SeededIds::new(1)));
         let mut config = Config::default();
         config.sweeper.batch = 2;
-        let inventory = Inventory::new(store, &config, service_kit::faults::Faults::default(), &runtime);
+        let inventory = Inventory::new(Arc::new(store), &config, service_kit::faults::Faults::default(), &runtime);
         let item = SeedItem { sku: "tea".into(), name: "Tea".into(), amount_minor: 1, currency: "EUR".into(), on_hand };
         inventory.seed(vec![item.item().unwrap()]).await.unwrap();
         inventory
@@ -202,7 +194,7 @@ mod tests {
     }
 
     fn is_woken(inventory: &Inventory) -> bool {
-        inventory.wake_up().notified().now_or_never().is_some()
+        inventory.wake_up.notified().now_or_never().is_some()
     }
 
     #[tokio::test]
@@ -313,7 +305,7 @@ mod tests {
         clock.step_back(STEP);
         reserve(&inventory, 2, MINUTE).await;
         // As at the start of a process, which knows nothing of the step.
-        rebase(&inventory, &mut inventory.moment(), SLEEP_MAX).await;
+        rebase(&inventory, &mut inventory.clock.moment(), SLEEP_MAX).await;
         sweep(&inventory, SLEEP_MAX).await;
         assert_eq!(held(&inventory).await, 2, "neither has been held for a minute");
         clock.advance(MINUTE);
