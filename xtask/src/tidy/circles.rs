@@ -12,7 +12,7 @@ use super::{Finding, Tree, code, is_test};
 type Known = (&'static str, &'static str, &'static str);
 
 /// To be solved, not to be added to. An entry that closes no circle any more is an error.
-const KNOWN: [Known; 28] = [
+const KNOWN: [Known; 27] = [
     ("all-in-one/src", "audit::laws", "audit::bank"),
     ("libs/resilience/src", "meters", "breaker"),
     ("libs/resilience/src", "deadline", "call"),
@@ -39,7 +39,6 @@ const KNOWN: [Known; 28] = [
     ("payment-service/src", "domain::capture", "domain::payment"),
     ("payment-service/src", "domain::hold", "domain::capture"),
     ("payment-service/src", "domain::hold", "domain::payment"),
-    ("payment-service/src", "store", "webhooks"),
     ("xtask/src", "proof", "commands"),
 ];
 

@@ -128,11 +128,12 @@ fn paths(root: &Path) -> Result<Vec<String>> {
 
 pub(crate) fn run() -> Result {
     let tree = Tree::read()?;
-    let rules: [fn(&Tree) -> Vec<Finding>; 11] = [
+    let rules: [fn(&Tree) -> Vec<Finding>; 12] = [
         edges::allowed,
         circles::none,
         manifests::shared,
         sources::header,
+        sources::folders_have_mod_files,
         sources::pure_domain,
         sources::stores_know_sql,
         sources::length,

@@ -8,6 +8,16 @@ pub(super) fn header(tree: &Tree) -> Vec<Finding> {
     silent.map(|(path, _)| Finding::error(path, "does not begin with `//! ` and what it is for")).collect()
 }
 
+/// A module with a folder has its file in it, so that everything about it is in one place.
+pub(super) fn folders_have_mod_files(tree: &Tree) -> Vec<Finding> {
+    let beside = |path: &str| {
+        let folder = path.strip_suffix(".rs").map(|stem| format!("{stem}/"));
+        folder.filter(|folder| tree.rust().any(|(other, _)| other.starts_with(folder.as_str())))
+    };
+    let found = tree.rust().filter_map(|(path, _)| Some((path, beside(path)?)));
+    found.map(|(path, folder)| Finding::error(path, format!("stands beside its folder: `{folder}mod.rs`"))).collect()
+}
+
 /// Rules of the business are functions of their arguments.
 pub(super) fn pure_domain(tree: &Tree) -> Vec<Finding> {
     const FORBIDDEN: [&str; 7] = ["async", "await", "sqlx", "mongodb", "tonic", "axum", "tokio"];
@@ -79,6 +89,22 @@ mod tests {
             ("a/src/gen/d.rs", "// generated\n"),
         ];
         check(header, &files, &["error: a/src/b.rs: does not begin", "error: a/src/c.rs: does not begin"]);
+    }
+
+    #[test]
+    fn a_file_beside_its_folder_is_found() {
+        let files = [
+            ("a/src/b.rs", "//! x\n"),
+            ("a/src/b/c/mod.rs", "//! x\n"),
+            ("a/src/b/c/d.rs", "//! x\n"),
+            ("a/src/bc.rs", "//! x\n"),
+            ("a/tests/it/e.rs", "//! x\n"),
+            ("a/tests/it/e/f.rs", "//! x\n"),
+            ("a/src/g.rs", "//! x\n"),
+            ("a/src/g/h.sql", "x\n"),
+        ];
+        let expected = ["error: a/src/b.rs: stands beside its folder: `a/src/b/mod.rs`", "error: a/tests/it/e.rs:"];
+        check(folders_have_mod_files, &files, &expected);
     }
 
     #[test]
