@@ -10,7 +10,8 @@ use saga_engine::{
 
 use crate::{
     metrics::Meters,
-    saga::{ApplyToOrders, CancelOrder, Journal, PlaceOrder},
+    saga::{CancelOrder, PlaceOrder},
+    store::{ApplyToOrders, Journal},
 };
 
 /// The sagas' journal for tools: to read, and to leave requests in. Nothing is run by it. Needs a tokio runtime.

@@ -12,7 +12,7 @@ use super::{Finding, Tree, code, is_test};
 type Known = (&'static str, &'static str, &'static str);
 
 /// To be solved, not to be added to. An entry that closes no circle any more is an error.
-const KNOWN: [Known; 27] = [
+const KNOWN: [Known; 22] = [
     ("all-in-one/src", "audit::laws", "audit::bank"),
     ("libs/resilience/src", "meters", "breaker"),
     ("libs/resilience/src", "deadline", "call"),
@@ -26,11 +26,6 @@ const KNOWN: [Known; 27] = [
     ("libs/service-kit/src", "signals", "shutdown"),
     ("libs/sql/src", "database", "claim"),
     ("libs/sql/src", "fault", "error"),
-    ("order-service/src", "problem", "http"),
-    ("order-service/src", "ports", "store"),
-    ("order-service/src", "store", "saga"),
-    ("order-service/src", "http::openapi", "http::items"),
-    ("order-service/src", "http::openapi", "http::orders"),
     ("order-service/src", "saga::steps", "saga::cancel_order"),
     ("order-service/src", "saga::steps", "saga::place_order"),
     ("payment-service/src", "processor", "build"),

@@ -9,10 +9,11 @@ use axum::{
 };
 use service_base::problem::Problem;
 
-use super::{OrderView, location, order_id};
+use super::{OrderView, order_id};
 use crate::{
     domain::State as OrderState,
     http::{Api, prefer, writer},
+    problem::location,
 };
 
 /// Cancels a confirmed order: its money goes back and its goods are on sale again.
@@ -28,11 +29,11 @@ use crate::{
     responses(
         (status = 200, description = "Cancelled", body = OrderView),
         (status = 202, description = "Being cancelled", body = OrderView, headers(("Location" = String), ("Preference-Applied" = String))),
-        (status = 401, description = "`unauthenticated`, `invalid_token`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 403, description = "`insufficient_scope`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 404, description = "`order_not_found`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 409, description = "`order_not_cancellable`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 503, description = "`store_unavailable`, `overloaded`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`, `invalid_token`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 403, description = "`insufficient_scope`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 404, description = "`order_not_found`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 409, description = "`order_not_cancellable`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "`store_unavailable`, `overloaded`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
     ),
     security(("bearer" = ["orders:write"])),
 )]

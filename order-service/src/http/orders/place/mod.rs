@@ -13,12 +13,12 @@ use service_base::problem::Problem;
 use service_kit::http::JsonBody;
 use utoipa::ToSchema;
 
-use super::{OrderView, location};
+use super::OrderView;
 use crate::{
     app::{Draft, DraftLine, DraftPrice, PlaceOrder, Placed, idempotency_key},
     domain::State as OrderState,
     http::{Api, object::Object, prefer, writer},
-    problem::refused_order,
+    problem::{location, refused_order},
 };
 
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -95,15 +95,15 @@ impl From<NewOrder> for Draft {
             ("Location" = String), ("Idempotency-Replayed" = String), ("Preference-Applied" = String))),
         (status = 202, description = "Accepted, still running", body = OrderView, headers(
             ("Location" = String), ("Idempotency-Replayed" = String), ("Preference-Applied" = String))),
-        (status = 400, description = "`missing_idempotency_key`, `invalid_json`, `bad_request`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 401, description = "`unauthenticated`, `invalid_token`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 402, description = "`payment_declined`; the order exists, failed", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 403, description = "`insufficient_scope`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 409, description = "`insufficient_stock`, `price_mismatch`, `reservation_expired`; the order exists, failed", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 413, description = "`payload_too_large`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid_request`, `unknown_field`, `unknown_sku`, `mixed_currencies`, `total_overflow`, `invalid_idempotency_key`, `idempotency_key_reused`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 503, description = "`dependency_unavailable`, `store_unavailable`, `overloaded`; the same request may be sent again under the same key", body = crate::http::openapi::ProblemView, content_type = "application/problem+json",
+        (status = 400, description = "`missing_idempotency_key`, `invalid_json`, `bad_request`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`, `invalid_token`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 402, description = "`payment_declined`; the order exists, failed", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 403, description = "`insufficient_scope`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 409, description = "`insufficient_stock`, `price_mismatch`, `reservation_expired`; the order exists, failed", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 413, description = "`payload_too_large`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid_request`, `unknown_field`, `unknown_sku`, `mixed_currencies`, `total_overflow`, `invalid_idempotency_key`, `idempotency_key_reused`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "`dependency_unavailable`, `store_unavailable`, `overloaded`; the same request may be sent again under the same key", body = crate::http::problem::ProblemView, content_type = "application/problem+json",
             headers(("Retry-After" = u64))),
     ),
     security(("bearer" = ["orders:write"])),
