@@ -16,6 +16,6 @@ mod observed;
 pub mod processor;
 pub mod store;
 
-pub use build::{Addresses, App, OpenedStore, SERVICE, build, build_with, erase, migrate};
-pub use config::Config;
+pub use build::{Addresses, App, OpenedStore, build, build_with, erase, migrate};
+pub use config::{Config, SERVICE};
 pub use observed::{ObservedProcessor, ObservedStore};

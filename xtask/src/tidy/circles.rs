@@ -12,7 +12,7 @@ use super::{Finding, Tree, code, is_test};
 type Known = (&'static str, &'static str, &'static str);
 
 /// To be solved, not to be added to. An entry that closes no circle any more is an error.
-const KNOWN: [Known; 22] = [
+const KNOWN: [Known; 19] = [
     ("all-in-one/src", "audit::laws", "audit::bank"),
     ("libs/resilience/src", "meters", "breaker"),
     ("libs/resilience/src", "deadline", "call"),
@@ -28,9 +28,6 @@ const KNOWN: [Known; 22] = [
     ("libs/sql/src", "fault", "error"),
     ("order-service/src", "saga::steps", "saga::cancel_order"),
     ("order-service/src", "saga::steps", "saga::place_order"),
-    ("payment-service/src", "processor", "build"),
-    ("payment-service/src", "config", "faults"),
-    ("payment-service/src", "config", "processor"),
     ("payment-service/src", "domain::capture", "domain::payment"),
     ("payment-service/src", "domain::hold", "domain::capture"),
     ("payment-service/src", "domain::hold", "domain::payment"),
