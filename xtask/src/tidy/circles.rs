@@ -12,22 +12,14 @@ use super::{Finding, Tree, code, is_test};
 type Known = (&'static str, &'static str, &'static str);
 
 /// To be solved, not to be added to. An entry that closes no circle any more is an error.
-const KNOWN: [Known; 19] = [
+const KNOWN: [Known; 8] = [
     ("all-in-one/src", "audit::laws", "audit::bank"),
-    ("libs/resilience/src", "meters", "breaker"),
-    ("libs/resilience/src", "deadline", "call"),
-    ("libs/saga-engine/src", "event", "journal"),
-    ("libs/saga-engine/src", "journal", "audit"),
-    ("libs/saga-engine/src", "step", "definition"),
-    ("libs/saga-engine/src", "erased", "definition"),
-    ("libs/saga-engine/src", "journal::sql::batch", "journal::sql::writer"),
-    ("libs/service-kit/src", "http", "faults"),
-    ("libs/service-kit/src", "runtime", "faults"),
-    ("libs/service-kit/src", "signals", "shutdown"),
+    // Closing a database gives its claim back.
     ("libs/sql/src", "database", "claim"),
-    ("libs/sql/src", "fault", "error"),
+    // A saga's file names its steps, and each step the saga's state.
     ("order-service/src", "saga::steps", "saga::cancel_order"),
     ("order-service/src", "saga::steps", "saga::place_order"),
+    // A payment has a capture and a hold, which are made of the payment's own words.
     ("payment-service/src", "domain::capture", "domain::payment"),
     ("payment-service/src", "domain::hold", "domain::capture"),
     ("payment-service/src", "domain::hold", "domain::payment"),

@@ -6,35 +6,13 @@ use std::time::Duration;
 
 use amends_primitives::Moment;
 
-use super::BreakerConfig;
+use super::{BreakerConfig, BreakerState};
 
 pub use layer::{BreakerFuture, BreakerLayer, BreakerService};
 
 /// The window is kept in this many slices; a failure is forgotten within a tenth of the window's length.
 const SLICES: usize = 10;
 const SLICES_I64: i64 = 10;
-
-/// Whether calls are let through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BreakerState {
-    /// They are.
-    Closed,
-    /// They are not.
-    Open,
-    /// Some are, to see whether the dependency is well again.
-    HalfOpen,
-}
-
-impl BreakerState {
-    /// For span attributes and labels.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-}
 
 /// What calls came to in a part of the window. `limited` are not among the `calls`.
 #[derive(Debug, Clone, Copy, Default)]

@@ -11,7 +11,6 @@
 //! Must not know: what events mean (they are opaque records here), definitions, steps.
 
 mod listing;
-mod operator;
 pub mod sql;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -22,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Cause, Failure, Refusal, Snapshot, Status, TraceContext, event::Record};
 
+pub use crate::operator::{Operator, OperatorRequest, Requested, Resolution, Wish};
 pub use listing::{Filter, PAGE_DEFAULT, PAGE_MAX, Page, Stats, StatsRow};
-pub use operator::{Operator, OperatorRequest, Requested, Resolution, Wish};
 
 /// A store of sagas.
 #[async_trait]

@@ -16,8 +16,10 @@ use axum::{
     routing::get,
 };
 
-use super::{FaultSwitches, Faults, FaultsConfig};
-use crate::http::JsonBody;
+use crate::{
+    faults::{FaultSwitches, Faults, FaultsConfig},
+    http::JsonBody,
+};
 use service_base::problem::{ErrorKind, FieldError, Problem};
 
 /// Two lists of a hundred names fit.

@@ -1,5 +1,7 @@
 //! The operators' listener: metrics, liveness, readiness, and faults injected on purpose. Not for callers, so it needs no token; bind it where only operators reach.
 
+pub(crate) mod faults;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
@@ -12,7 +14,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-use crate::{Runtime, faults, http, readiness::Readiness, shutdown::Shutdown};
+use crate::{Runtime, http, readiness::Readiness, shutdown::Shutdown};
 use service_base::{
     config::{ConfigError, Section},
     descriptors::OPERATORS_MAX,

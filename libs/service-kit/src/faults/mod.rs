@@ -3,7 +3,6 @@
 //!
 //! Must not know: which call it is, what is refused.
 
-mod admin;
 mod config;
 pub mod http;
 #[cfg(test)]
@@ -17,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use service_base::config::ConfigError;
 
-pub(crate) use admin::router;
 pub use config::FaultsConfig;
 
 /// How long a call hangs: longer than any caller waits, and not for ever.
@@ -141,14 +139,14 @@ impl Faults {
         Err(errors)
     }
 
-    fn mistakes(&self, config: &FaultsConfig) -> Vec<ConfigError> {
+    pub(crate) fn mistakes(&self, config: &FaultsConfig) -> Vec<ConfigError> {
         let mut errors = Vec::new();
         config.validate(&mut errors);
         (self.check)(config, &mut errors);
         errors
     }
 
-    fn switch(&self, config: FaultsConfig) {
+    pub(crate) fn switch(&self, config: FaultsConfig) {
         tracing::warn!(?config, "faults are switched");
         *self.state.lock() = State { left: config.next_calls, config: Arc::new(config) };
     }
@@ -273,7 +271,7 @@ impl FaultSwitches {
         Ok(faults)
     }
 
-    fn services(&self) -> Vec<(&'static str, Faults)> {
+    pub(crate) fn services(&self) -> Vec<(&'static str, Faults)> {
         self.0.lock().services.clone()
     }
 }
