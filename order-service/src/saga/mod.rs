@@ -7,7 +7,6 @@ pub mod cancel_order;
 mod participants;
 pub mod place_order;
 mod sagas;
-pub mod steps;
 #[cfg(test)]
 mod tests;
 

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use saga_engine::{Outcome, Step, StepContext};
 
-use crate::saga::{
-    Participants,
-    cancel_order::{CancelOrder, State},
-};
+use super::{CancelOrder, State};
+use crate::saga::Participants;
 
 /// `refund_payment`
-pub struct RefundPayment(pub Arc<Participants>);
+pub(super) struct RefundPayment(pub(super) Arc<Participants>);
 
 #[async_trait]
 impl Step<CancelOrder> for RefundPayment {

@@ -2,13 +2,11 @@
 
 use saga_engine::{LocalStep, StepContext};
 
-use crate::saga::{
-    OrderChange,
-    cancel_order::{CancelOrder, State},
-};
+use super::{CancelOrder, State};
+use crate::saga::OrderChange;
 
 /// `mark_cancelled`
-pub struct MarkCancelled;
+pub(super) struct MarkCancelled;
 
 impl LocalStep<CancelOrder> for MarkCancelled {
     const NAME: &'static str = "mark_cancelled";

@@ -4,20 +4,27 @@
 //! back is visible to the customer; the pivot makes both final at once. `confirm_order` is a change of our own tables and commits
 //! with the saga's end, so a happy order costs two commits.
 
+mod charge_payment;
+mod commit_stock;
+mod confirm_order;
+mod reserve_stock;
+
 use std::{sync::Arc, time::Duration};
 
 use amends_primitives::{Money, OrderId, PaymentId, ReservationId};
 use saga_engine::{Definition, DefinitionError, Failure, FailureKind, Policy, Saga};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    OrderChange, Participants,
-    steps::{ChargePayment, CommitStock, ConfirmOrder, ReserveStock},
-};
+use super::{OrderChange, Participants};
 use crate::{
     domain::{self, CustomerId, Line, PaymentMethod},
     ports::{Charge, Reserve},
 };
+
+use charge_payment::ChargePayment;
+use commit_stock::CommitStock;
+use confirm_order::ConfirmOrder;
+use reserve_stock::ReserveStock;
 
 /// Placing one order.
 pub struct PlaceOrder;

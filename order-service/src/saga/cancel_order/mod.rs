@@ -3,16 +3,23 @@
 //! The pivot is a change of our own tables, so it is never in doubt. Refund and restock are tried until they are done; money goes
 //! back first, because the customer waits for it.
 
+mod mark_cancelled;
+mod mark_cancelling;
+mod refund_payment;
+mod restock;
+
 use std::sync::Arc;
 
 use amends_primitives::{OrderId, PaymentId, ReservationId, SagaId};
 use saga_engine::{Definition, DefinitionError, Policy, Saga};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    OrderChange, Participants,
-    steps::{MarkCancelled, MarkCancelling, RefundPayment, Restock},
-};
+use super::{OrderChange, Participants};
+
+use mark_cancelled::MarkCancelled;
+use mark_cancelling::MarkCancelling;
+use refund_payment::RefundPayment;
+use restock::Restock;
 
 /// Cancelling one order.
 pub struct CancelOrder;

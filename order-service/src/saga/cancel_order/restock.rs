@@ -5,13 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use saga_engine::{Outcome, Step, StepContext};
 
-use crate::saga::{
-    Participants,
-    cancel_order::{CancelOrder, State},
-};
+use super::{CancelOrder, State};
+use crate::saga::Participants;
 
 /// `restock`
-pub struct Restock(pub Arc<Participants>);
+pub(super) struct Restock(pub(super) Arc<Participants>);
 
 #[async_trait]
 impl Step<CancelOrder> for Restock {

@@ -2,13 +2,11 @@
 
 use saga_engine::{LocalStep, StepContext};
 
-use crate::saga::{
-    OrderChange,
-    cancel_order::{CancelOrder, State},
-};
+use super::{CancelOrder, State};
+use crate::saga::OrderChange;
 
 /// `mark_cancelling`
-pub struct MarkCancelling;
+pub(super) struct MarkCancelling;
 
 impl LocalStep<CancelOrder> for MarkCancelling {
     const NAME: &'static str = "mark_cancelling";

@@ -6,13 +6,11 @@ use amends_primitives::PaymentId;
 use async_trait::async_trait;
 use saga_engine::{Compensable, Outcome, Step, StepContext, Undo};
 
-use crate::saga::{
-    Participants,
-    place_order::{PlaceOrder, State},
-};
+use super::{PlaceOrder, State};
+use crate::saga::Participants;
 
 /// `charge_payment`
-pub struct ChargePayment(pub Arc<Participants>);
+pub(super) struct ChargePayment(pub(super) Arc<Participants>);
 
 #[async_trait]
 impl Step<PlaceOrder> for ChargePayment {

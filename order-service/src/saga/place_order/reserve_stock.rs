@@ -6,13 +6,11 @@ use amends_primitives::ReservationId;
 use async_trait::async_trait;
 use saga_engine::{Compensable, Outcome, Step, StepContext, Undo};
 
-use crate::saga::{
-    Participants,
-    place_order::{PlaceOrder, State},
-};
+use super::{PlaceOrder, State};
+use crate::saga::Participants;
 
 /// `reserve_stock`
-pub struct ReserveStock(pub Arc<Participants>);
+pub(super) struct ReserveStock(pub(super) Arc<Participants>);
 
 #[async_trait]
 impl Step<PlaceOrder> for ReserveStock {

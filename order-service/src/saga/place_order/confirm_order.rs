@@ -2,13 +2,11 @@
 
 use saga_engine::{LocalStep, StepContext};
 
-use crate::saga::{
-    OrderChange,
-    place_order::{PlaceOrder, State},
-};
+use super::{PlaceOrder, State};
+use crate::saga::OrderChange;
 
 /// `confirm_order`
-pub struct ConfirmOrder;
+pub(super) struct ConfirmOrder;
 
 impl LocalStep<PlaceOrder> for ConfirmOrder {
     const NAME: &'static str = "confirm_order";

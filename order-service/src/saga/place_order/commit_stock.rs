@@ -6,14 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use saga_engine::{Closed, Outcome, Pivot, Step, StepContext};
 
-use super::missing;
-use crate::saga::{
-    Participants,
-    place_order::{PlaceOrder, State},
-};
+use super::{PlaceOrder, State};
+use crate::saga::Participants;
 
 /// `commit_stock`
-pub struct CommitStock(pub Arc<Participants>);
+pub(super) struct CommitStock(pub(super) Arc<Participants>);
 
 #[async_trait]
 impl Step<PlaceOrder> for CommitStock {
@@ -40,4 +37,10 @@ impl Pivot<PlaceOrder> for CommitStock {
         let call = self.0.inventory.close_commit(state.reservation, context);
         self.0.call(state.correlation(), context, call).await
     }
+}
+
+/// What a saga's state lacks, though an earlier step records it. Cannot be: steps run in order, and their outputs are journaled. It
+/// is answered as "not known", never as a refusal, because nothing may be concluded from a broken state.
+fn missing(what: &'static str) -> saga_engine::Cause {
+    saga_engine::Cause::permanent("missing_output", format!("the saga's state has no {what}"))
 }
