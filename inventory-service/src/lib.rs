@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
 pub mod app;
+pub mod audit;
 mod build;
 pub mod config;
 pub mod domain;

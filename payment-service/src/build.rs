@@ -8,6 +8,7 @@ use std::{
 
 use amends_auth::{NoRevocations, RedisRevocations, Revocations, Verifier};
 use amends_protos::{FILE_DESCRIPTOR_SET, payments::v1::payment_service_server::PaymentServiceServer};
+use amends_sql::Schema;
 use anyhow::Context as _;
 use service_base::{
     descriptors::{OTHERS, Share},
@@ -34,7 +35,12 @@ use crate::{
         http::HttpProcessor,
         simulated::{Ledger, SimulatedProcessor},
     },
-    store::{PaymentStore, StoreError, audit::AuditStore, mongo::MongoStore, sqlite::SqliteStore},
+    store::{
+        PaymentStore, StoreError,
+        audit::AuditStore,
+        mongo::MongoStore,
+        sqlite::{self, SqliteStore},
+    },
 };
 use amends_webhooks::{Webhooks, outbox::Outbox, store::WebhookStore};
 
@@ -138,6 +144,11 @@ impl OpenedStore {
             }
         }
     }
+}
+
+/// What [`migrate`] brings up to date in an embedded store, in this order.
+pub const fn schemas() -> [Schema; 2] {
+    [sqlite::SCHEMA, sqlite::LEDGER_SCHEMA]
 }
 
 /// Brings the configured store up to date: what `amends migrate` runs. The service does so itself when it starts.

@@ -128,7 +128,7 @@ fn paths(root: &Path) -> Result<Vec<String>> {
 
 pub(crate) fn run() -> Result {
     let tree = Tree::read()?;
-    let rules: [fn(&Tree) -> Vec<Finding>; 12] = [
+    let rules: [fn(&Tree) -> Vec<Finding>; 13] = [
         edges::allowed,
         circles::none,
         manifests::shared,
@@ -136,6 +136,7 @@ pub(crate) fn run() -> Result {
         sources::folders_have_mod_files,
         sources::pure_domain,
         sources::stores_know_sql,
+        sources::services_are_closed,
         sources::length,
         documents::no_machine_paths,
         documents::links_lead_somewhere,

@@ -44,6 +44,20 @@ pub(super) fn stores_know_sql(tree: &Tree) -> Vec<Finding> {
     words(tree, outside, &["sqlx", "mongodb"], "only `store` names a database driver")
 }
 
+/// What one program knows of the services it is made of is what they offer it: how they are built, and their audit views.
+pub(super) fn services_are_closed(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in tree.rust().filter(|(path, _)| path.starts_with("all-in-one/src/")) {
+        for (index, line) in code::only(text).lines().enumerate() {
+            if ["store", "domain"].iter().any(|part| line.contains(&format!("_service::{part}::"))) {
+                let what = "reaches into a service's store or domain: see its `audit` module";
+                findings.push(Finding::error(path, what).at(index + 1));
+            }
+        }
+    }
+    findings
+}
+
 fn words(tree: &Tree, concerned: impl Fn(&str) -> bool, words: &[&str], why: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.rust().filter(|(path, _)| concerned(path)) {
@@ -135,6 +149,13 @@ mod tests {
             ("order-service/src/tests/support.rs", text),
         ];
         check(stores_know_sql, &files, &["error: order-service/src/http/get.rs:2: `sqlx`"]);
+    }
+
+    #[test]
+    fn another_program_in_a_services_store_is_found() {
+        let text = "//! x\nuse order_service::{audit, store};\nuse order_service::store::Orders;\nuse order_service::audit::X;\n";
+        let files = [("all-in-one/src/stores.rs", text), ("order-service/tests/it/main.rs", text)];
+        check(services_are_closed, &files, &["error: all-in-one/src/stores.rs:3: reaches into"]);
     }
 
     #[test]
