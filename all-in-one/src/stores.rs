@@ -9,7 +9,7 @@ use std::{
 use amends_sql::{Database, Options, claim::sqlite_file, sqlite_url};
 use amends_webhooks::{config::WebhooksConfig, store::WebhookStore};
 use anyhow::Context as _;
-use inventory_service::store::Store as InventoryStore;
+use inventory_service::audit::Store as InventoryStore;
 use order_service::saga::Journal;
 use payment_service::{OpenedStore, config::ProcessorKind, processor::http::statement::Statement};
 use secrecy::{ExposeSecret, SecretString};
@@ -170,7 +170,7 @@ pub fn open_journal(sources: &Sources) -> anyhow::Result<Arc<Journal>> {
 /// With every mistake in the section of the payment service.
 pub async fn open_webhooks(
     sources: &Sources,
-) -> anyhow::Result<(Arc<dyn WebhookStore<Error = payment_service::store::StoreError>>, WebhooksConfig)> {
+) -> anyhow::Result<(Arc<dyn WebhookStore<Error = payment_service::StoreError>>, WebhooksConfig)> {
     let payment: payment_service::Config = load_from("payment", sources)?;
     Ok((OpenedStore::open_existing(&payment.database).await?.webhooks, payment.webhooks))
 }

@@ -11,12 +11,11 @@ use service_kit::{Runtime, grpc::Server, shutdown::finish};
 use tokio::net::TcpListener;
 
 use crate::{
-    app::Inventory,
+    app::{Inventory, run_sweeper},
     config::Config,
     faults,
     grpc::Api,
     store::{self, Store},
-    sweeper,
 };
 
 /// The service's name, in logs, spans and metrics.
@@ -87,7 +86,7 @@ async fn build_verifying(config: Config, runtime: &Runtime, verifier: Verifier) 
     let store = Store::new(database.clone());
     let patience = Duration::from_secs(config.database.start_patience_secs);
     store.migrate(patience).await.context("the inventory's database cannot be brought up to date")?;
-    let inventory = Inventory::new(store.clone(), &config, faults, runtime);
+    let inventory = Inventory::new(Arc::new(store.clone()), &config, faults, runtime);
     let seed = config.seed.iter().enumerate().map(|(index, item)| {
         item.item().map_err(|(field, message)| anyhow::anyhow!("inventory.seed[{index}].{field}: {message}"))
     });
@@ -132,10 +131,8 @@ impl App {
         self.runtime.readiness.started();
         let stop = self.runtime.shutdown.token().child_token();
         tracing::info!(service = SERVICE, grpc = %self.addresses.grpc, "listening");
-        let sweeper = self
-            .runtime
-            .shutdown
-            .spawn("inventory-sweeper", sweeper::run(self.inventory, self.sleep_max, stop.clone()));
+        let sweeper =
+            self.runtime.shutdown.spawn("inventory-sweeper", run_sweeper(self.inventory, self.sleep_max, stop.clone()));
         let served = self.server.serve(self.listener).await;
         // Also where the listener failed while the rest of the process goes on.
         stop.cancel();

@@ -8,7 +8,7 @@ use service_base::metrics::Metrics;
 
 use crate::{
     domain::{Rejection, Reservation},
-    store::{Answer, Refusal, Released},
+    ports::{Answer, Refusal, Released},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

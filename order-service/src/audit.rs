@@ -1,4 +1,4 @@
-//! What `amends audit` needs of this service beyond its tables: its sagas as data, and how long what it writes is kept. Reads only.
+//! What `amends audit` sees of this service: its rows as they are stored, what must be true of them, and its sagas as data. Reads only.
 
 use std::sync::Arc;
 
@@ -10,7 +10,13 @@ use saga_engine::{
 
 use crate::{
     metrics::Meters,
-    saga::{ApplyToOrders, CancelOrder, Journal, PlaceOrder},
+    saga::{CancelOrder, PlaceOrder},
+    store::{ApplyToOrders, Journal},
+};
+
+pub use crate::store::{
+    audit::{AuditLine, AuditOrder, known, orders_after, orders_of, payloads_after},
+    checks,
 };
 
 /// The sagas' journal for tools: to read, and to leave requests in. Nothing is run by it. Needs a tokio runtime.

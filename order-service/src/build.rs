@@ -25,8 +25,8 @@ use crate::{
     http::{self, Api, Waits},
     metrics::{Meters, engine_metrics},
     ports::{Inventory, OrderStore, Payments},
-    saga::{ApplyToOrders, Journal, Participants, Sagas, cancel_order, place_order},
-    store::{self, SqlOrders},
+    saga::{Participants, Sagas, cancel_order, place_order},
+    store::{self, ApplyToOrders, Journal, SqlOrders},
 };
 
 /// The service's name, in logs, spans and metrics.
@@ -325,7 +325,7 @@ async fn sweep(core: Arc<Core>, every: Duration, stop: CancellationToken) {
         loop {
             let now = core.clock.now();
             match core.store.sweep(now, now - core.settings.events_kept_for).await {
-                Ok(swept) if swept.is_full() && !stop.is_cancelled() => tokio::task::yield_now().await,
+                Ok(swept) if swept.may_have_more && !stop.is_cancelled() => tokio::task::yield_now().await,
                 Ok(_) => break,
                 Err(error) => {
                     tracing::warn!(%error, "what is past its time could not be removed; trying again later");

@@ -7,7 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
 pub mod app;
-mod audit;
+pub mod audit;
 mod build;
 pub mod clients;
 pub mod config;

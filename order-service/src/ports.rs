@@ -4,15 +4,14 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use amends_primitives::{Money, OrderId, PaymentId, ReservationId, Timestamp};
+use amends_primitives::{Money, OrderId, PaymentId, ReservationId, SagaId, Timestamp};
 use amends_sql::{SqlError, Tx};
 use async_trait::async_trait;
-use saga_engine::{Closed, Outcome, StepContext, Undo};
+use saga_engine::{Closed, Outcome, Refusal, StepContext, Undo};
 use tokio::time::Instant;
 
-use crate::{
-    domain::{CatalogueItem, CustomerId, Event, InvalidWord, Line, Order, PaymentMethod, Sku, Status},
-    store::Swept,
+use crate::domain::{
+    CatalogueItem, Command, CustomerId, Event, Failure, InvalidWord, Line, Order, PaymentMethod, Receipt, Sku, Status,
 };
 
 /// Names one request of one caller; kept with a fingerprint of what was asked.
@@ -149,6 +148,81 @@ pub struct Changed {
     pub created_at: Timestamp,
     /// The trace it was placed in.
     pub trace_id: String,
+}
+
+/// A change to an order that commits with its saga's journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderChange {
+    /// Everything is paid for and committed.
+    Confirm {
+        /// Which order.
+        order: OrderId,
+        /// From `charge_payment`.
+        payment: Option<PaymentId>,
+        /// From `reserve_stock`.
+        reservation: Option<ReservationId>,
+    },
+    /// Everything is undone.
+    Fail {
+        /// Which order.
+        order: OrderId,
+        /// Why.
+        failure: Failure,
+        /// The payment that was taken and given back.
+        refunded: Option<PaymentId>,
+        /// Whether the same request may be tried anew.
+        give_key_back: bool,
+    },
+    /// The cancellation's pivot.
+    MarkCancelling {
+        /// Which order.
+        order: OrderId,
+        /// Which saga.
+        by: SagaId,
+    },
+    /// The cancellation's end.
+    MarkCancelled {
+        /// Which order.
+        order: OrderId,
+        /// Which saga.
+        by: SagaId,
+    },
+}
+
+impl OrderChange {
+    /// The order, the command, and whether the idempotency key is given back.
+    pub(crate) fn command(&self) -> Result<(OrderId, Command, bool), Refusal> {
+        Ok(match self.clone() {
+            Self::Confirm { order, payment, reservation } => match (payment, reservation) {
+                (Some(payment), Some(reservation)) => {
+                    (order, Command::Confirm { receipt: Receipt { payment, reservation } }, false)
+                }
+                // Comes after the pivot, so the engine tries again and then parks: a human sees it, nothing is lost.
+                _ => {
+                    return Err(Refusal::new(
+                        "missing_output",
+                        "the saga's state lacks the payment or the reservation",
+                    ));
+                }
+            },
+            Self::Fail { order, failure, refunded, give_key_back } => {
+                (order, Command::Fail { failure, refunded }, give_key_back)
+            }
+            Self::MarkCancelling { order, by } => (order, Command::MarkCancelling { by }, false),
+            Self::MarkCancelled { order, by } => (order, Command::MarkCancelled { by }, false),
+        })
+    }
+}
+
+/// What a sweep removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Swept {
+    /// Expired idempotency keys.
+    pub keys: u64,
+    /// Outbox rows past their retention.
+    pub events: u64,
+    /// Whether a batch was full.
+    pub may_have_more: bool,
 }
 
 /// Keeps orders. Every call is bounded in time.

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use amends_primitives::OrderId;
 use service_base::problem::{ErrorKind, FieldError, Problem};
 
 use crate::{
     app::{CancelError, Failed, Invalid, ItemsError, KeyProblem, LookupError, NotFound, PlaceOrderError},
     domain::{Failure, Order},
-    http::orders::location,
     ports::Unavailable,
 };
 
@@ -16,6 +16,11 @@ use crate::{
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// More than this nobody plans for; a circuit that stays open longer will say so again.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// Where an order is.
+pub(crate) fn location(id: OrderId) -> String {
+    format!("/v1/orders/{id}")
+}
 
 impl From<Invalid> for Problem {
     fn from(error: Invalid) -> Self {

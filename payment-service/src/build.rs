@@ -8,6 +8,7 @@ use std::{
 
 use amends_auth::{NoRevocations, RedisRevocations, Revocations, Verifier};
 use amends_protos::{FILE_DESCRIPTOR_SET, payments::v1::payment_service_server::PaymentServiceServer};
+use amends_sql::Schema;
 use anyhow::Context as _;
 use service_base::{
     descriptors::{OTHERS, Share},
@@ -24,7 +25,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use crate::events::EventType;
 use crate::{
     app::Payments,
-    config::{Config, DatabaseConfig, ProcessorConfig, ProcessorKind},
+    config::{Config, DatabaseConfig, ProcessorConfig, ProcessorKind, SERVICE},
     faults,
     grpc::Api,
     metrics::Attempts,
@@ -34,12 +35,14 @@ use crate::{
         http::HttpProcessor,
         simulated::{Ledger, SimulatedProcessor},
     },
-    store::{PaymentStore, StoreError, audit::AuditStore, mongo::MongoStore, sqlite::SqliteStore},
+    store::{
+        PaymentStore, StoreError,
+        audit::AuditStore,
+        mongo::MongoStore,
+        sqlite::{self, SqliteStore},
+    },
 };
 use amends_webhooks::{Webhooks, outbox::Outbox, store::WebhookStore};
-
-/// The service's name, in logs, spans and metrics.
-pub const SERVICE: &str = "payment-service";
 
 /// A charge has a few hundred bytes; nothing asked of this service is larger.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -143,6 +146,11 @@ impl OpenedStore {
     }
 }
 
+/// What [`migrate`] brings up to date in an embedded store, in this order.
+pub const fn schemas() -> [Schema; 2] {
+    [sqlite::SCHEMA, sqlite::LEDGER_SCHEMA]
+}
+
 /// Brings the configured store up to date: what `amends migrate` runs. The service does so itself when it starts.
 ///
 /// # Errors
@@ -193,7 +201,11 @@ pub async fn build_with(
         None if config.redis_url.is_empty() => Arc::new(NoRevocations),
         None => Arc::new(RedisRevocations::new(Redis::new(config.redis_url.expose()).context("payment.redis_url")?)),
     };
-    let faults = runtime.faults.install("payment", config.faults.clone(), faults::check_of(config.processor.kind))?;
+    let check = match config.processor.kind {
+        ProcessorKind::Simulated => faults::check,
+        ProcessorKind::Http => faults::check_declining_elsewhere,
+    };
+    let faults = runtime.faults.install("payment", config.faults.clone(), check)?;
     let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
         .context("the token verifier cannot be made")?;
     let share = give_descriptors(&config, runtime)?;

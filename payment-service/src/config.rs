@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use acquirer::domain::Rules;
 use amends_auth::VerifierConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,11 @@ use service_base::{
 use service_kit::faults::FaultsConfig;
 
 use crate::events::EventType;
-use crate::{faults, processor::simulated::Rules, store::mongo::MongoOptions};
+use crate::{faults, store::mongo::MongoOptions};
 use amends_webhooks::config::WebhooksConfig;
+
+/// The service's name, in logs, spans and metrics.
+pub const SERVICE: &str = "payment-service";
 
 /// A caller waits this long for a server at the most: the orchestrator has given up by then.
 const SERVER_SELECTION_MS_MAX: u64 = 2_000;

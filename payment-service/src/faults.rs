@@ -3,25 +3,9 @@
 //! Must not know: how they are drawn and switched.
 
 use service_base::config::ConfigError;
-use service_kit::faults::{Check, FaultsConfig};
+use service_kit::faults::FaultsConfig;
 
-use crate::{config::ProcessorKind, domain::PaymentMethod};
-
-/// What can be wrong with them, by who declines payment methods.
-pub(crate) fn check_of(kind: ProcessorKind) -> Check {
-    match kind {
-        ProcessorKind::Simulated => check,
-        ProcessorKind::Http => |config, errors| {
-            check(config, errors);
-            if !config.refuse.is_empty() {
-                errors.push(ConfigError::new(
-                    "refuse",
-                    "payment methods are declined by the acquirer: `acquirer.refuse`",
-                ));
-            }
-        },
-    }
-}
+use crate::domain::PaymentMethod;
 
 /// Adds what is wrong with the names in it.
 pub fn check(config: &FaultsConfig, errors: &mut Vec<ConfigError>) {
@@ -32,5 +16,13 @@ pub fn check(config: &FaultsConfig, errors: &mut Vec<ConfigError>) {
     }
     if !config.refuse_commit_skus.is_empty() {
         errors.push(ConfigError::new("refuse_commit_skus", "is for the inventory service"));
+    }
+}
+
+/// As [`check`], where the acquirer declines payment methods.
+pub(crate) fn check_declining_elsewhere(config: &FaultsConfig, errors: &mut Vec<ConfigError>) {
+    check(config, errors);
+    if !config.refuse.is_empty() {
+        errors.push(ConfigError::new("refuse", "payment methods are declined by the acquirer: `acquirer.refuse`"));
     }
 }

@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
 pub mod app;
+pub mod audit;
 mod build;
 pub mod config;
 pub mod domain;
@@ -16,6 +17,7 @@ mod observed;
 pub mod processor;
 pub mod store;
 
-pub use build::{Addresses, App, OpenedStore, SERVICE, build, build_with, erase, migrate};
-pub use config::Config;
+pub use build::{Addresses, App, OpenedStore, build, build_with, erase, migrate, schemas};
+pub use config::{Config, SERVICE};
 pub use observed::{ObservedProcessor, ObservedStore};
+pub use store::StoreError;

@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use amends_primitives::{Clock as _, SystemClock, Timestamp};
 use amends_sql::Database;
-use inventory_service::store::Store as InventoryStore;
-use payment_service::store::audit::AuditStore;
+use inventory_service::audit::Store as InventoryStore;
+use payment_service::audit::AuditStore;
 
 use super::bank::Source;
 

@@ -9,6 +9,7 @@
 //!   first has not changed in between. Orders in flight are told apart: of them only what holds at any moment is checked.
 //! - *Against the bank*, whose books are always ahead of ours: we record an intent first. What is in doubt is on record as such.
 
+pub mod account;
 pub mod bank;
 pub mod books;
 pub mod laws;

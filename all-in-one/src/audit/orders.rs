@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use amends_primitives::{Clock as _, SystemClock};
 use anyhow::Context as _;
-use inventory_service::store::audit::{AuditReservation, AuditStep};
-use order_service::store::audit::{AuditOrder, orders_after, orders_of};
-use payment_service::store::audit::{AuditPayment, Start};
+use inventory_service::audit::{AuditReservation, AuditStep};
+use order_service::audit::{AuditOrder, orders_after, orders_of};
+use payment_service::audit::{AuditPayment, Start};
 
 use super::{
     PAGE, READS_MAX, Run,
@@ -200,5 +200,5 @@ async fn unknown(books: &Books, mut orders: BTreeSet<String>) -> anyhow::Result<
 }
 
 async fn orders_known(books: &Books, ids: &[String]) -> anyhow::Result<Vec<String>> {
-    order_service::store::audit::known(&books.orders, ids).await.context("the order store")
+    order_service::audit::known(&books.orders, ids).await.context("the order store")
 }

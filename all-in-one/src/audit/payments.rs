@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use payment_service::store::audit::AuditPayment;
+use payment_service::audit::AuditPayment;
 
 use super::{
     READS_MAX, Run,
-    bank::{Account, Bank, Source},
+    account::Account,
+    bank::{Bank, Source},
     books::Books,
     laws::{Finding, Found, bank as law, payments as by_itself},
 };

@@ -5,8 +5,8 @@ use amends_sql::{
     checks::{Breach, Check, Slice},
 };
 use anyhow::Context as _;
-use inventory_service::store::checks as stock;
-use order_service::store::{audit as order_rows, checks as orders};
+use inventory_service::audit::checks as stock;
+use order_service::audit::{self as order_rows, checks as orders};
 use saga_engine::journal::sql::audit as journal;
 
 use super::{

@@ -41,10 +41,7 @@ fn schemas(name: Name) -> Vec<Schema> {
         Name::Order => order_service::schemas().into(),
         Name::Inventory => inventory_service::schemas().into(),
         Name::Identity => vec![identity_service::SCHEMA],
-        Name::Payment => {
-            use payment_service::store::sqlite::{LEDGER_SCHEMA, SCHEMA};
-            vec![SCHEMA, LEDGER_SCHEMA]
-        }
+        Name::Payment => payment_service::schemas().into(),
     }
 }
 

@@ -26,7 +26,7 @@ const COLUMNS: [(&str, Align); 8] = [
 ];
 
 pub(super) async fn run(
-    store: &dyn WebhookStore<Error = payment_service::store::StoreError>,
+    store: &dyn WebhookStore<Error = payment_service::StoreError>,
     args: ListArgs,
     json: bool,
 ) -> anyhow::Result<Told> {

@@ -66,7 +66,7 @@ pub struct RedeliverArgs {
 /// # Errors
 /// When the payment store cannot be asked.
 pub async fn run(
-    store: &dyn WebhookStore<Error = payment_service::store::StoreError>,
+    store: &dyn WebhookStore<Error = payment_service::StoreError>,
     configured: &WebhooksConfig,
     verb: Verb,
     json: bool,

@@ -12,7 +12,7 @@ use super::RedeliverArgs;
 use crate::saga::Told;
 
 pub(super) async fn run(
-    store: &dyn WebhookStore<Error = payment_service::store::StoreError>,
+    store: &dyn WebhookStore<Error = payment_service::StoreError>,
     configured: &WebhooksConfig,
     args: RedeliverArgs,
     json: bool,

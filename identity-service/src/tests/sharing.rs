@@ -131,7 +131,7 @@ async fn what_could_not_be_shared_is_shared_soon_by_itself() {
     let (world, place) = (World::new().await, Place::new());
     let core = replica(&world, &place).await;
     let shutdown = service_kit::shutdown::Shutdown::new();
-    let maintenance = tokio::spawn(crate::maintain(Arc::clone(&core), shutdown.clone()));
+    let maintenance = tokio::spawn(crate::build::maintain(Arc::clone(&core), shutdown.clone()));
     place.asked(2).await; // the first round is over: nothing to share, and that is noted
     let (login, reused) = (world.login().await, world.login().await);
     place.fails(true);

@@ -5,9 +5,11 @@ mod rejection;
 mod reservation;
 mod reserve;
 mod sku;
+mod state;
 
 pub use item::{Item, ItemError, NewItem, ON_HAND_MAX, Stock};
 pub use rejection::Rejection;
-pub use reservation::{PricedLine, Reservation, State, StockMove, Transition};
+pub use reservation::{PricedLine, Reservation, StockMove, Transition};
 pub use reserve::{LINES_MAX, Line, decide_reserve};
 pub use sku::{InvalidSku, QUANTITY_MAX, Quantity, Sku};
+pub use state::State;

@@ -11,7 +11,7 @@ use tonic_types::FieldViolation;
 use super::status;
 use crate::{
     domain::{Item, LINES_MAX, Line, PricedLine, QUANTITY_MAX, Quantity, Reservation, State},
-    store::StepKey,
+    ports::StepKey,
 };
 
 const PAGE_DEFAULT: u32 = 50;

@@ -8,7 +8,7 @@ use tonic::Status;
 use tracing::Span;
 
 use super::{parse::Fields, status};
-use crate::{app::Inventory, store::Released};
+use crate::{app::Inventory, ports::Released};
 
 pub(super) fn span(request: &ReleaseStockRequest) -> Span {
     super::step_span("release_stock", request.reserve_step_key.as_ref())

@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
     domain::Rejection,
-    store::{Refusal, StoreError, Unputtable},
+    ports::{Refusal, StoreError, Unputtable},
 };
 
 /// The domain of `google.rpc.ErrorInfo`.

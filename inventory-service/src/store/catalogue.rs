@@ -3,21 +3,15 @@
 use std::collections::BTreeMap;
 
 use amends_primitives::Timestamp;
-use amends_sql::{Dialect, SqlError, Tx};
+use amends_sql::{Database, Dialect, SqlError, Tx};
 use async_trait::async_trait;
 use sqlx::{Any, AssertSqlSafe, Executor};
 
-use super::{Store, StoreError, Work, text};
-use crate::domain::{Item, NewItem, Sku, Stock};
-
-/// A page of the catalogue, in SKU order (as the database collates).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ItemPage {
-    /// At most as many as were asked for.
-    pub items: Vec<Item>,
-    /// Where the next page begins (after this SKU); `None` on the last page.
-    pub next: Option<Sku>,
-}
+use super::{Work, text};
+use crate::{
+    domain::{Item, NewItem, Sku, Stock},
+    ports::{ItemPage, StoreError, Unputtable},
+};
 
 type Row = (String, String, i64, String, i64, i64);
 
@@ -53,55 +47,31 @@ async fn named<'c, 's>(
     query.fetch_all(executor).await?.into_iter().map(item).collect()
 }
 
-impl Store {
-    /// The items of these SKUs that exist.
-    ///
-    /// # Errors
-    /// When the database cannot say.
-    pub async fn items(&self, skus: &[Sku]) -> Result<Vec<Item>, StoreError> {
-        if skus.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(self.database.bounded(named(self.database.reader(), skus.iter(), "")).await?)
+pub(super) async fn items(database: &Database, skus: &[Sku]) -> Result<Vec<Item>, StoreError> {
+    if skus.is_empty() {
+        return Ok(Vec::new());
     }
-
-    /// Up to `limit` items after `after`.
-    ///
-    /// # Errors
-    /// When the database cannot say.
-    pub async fn list_items(&self, after: Option<&Sku>, limit: usize) -> Result<ItemPage, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM items WHERE sku > $1 ORDER BY sku LIMIT $2");
-        let query = sqlx::query_as(AssertSqlSafe(sql))
-            .bind(after.map_or("", Sku::as_str).to_owned())
-            // One more than asked for tells whether there is more.
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
-        let rows = async { Ok::<_, StoreError>(query.fetch_all(self.database.reader()).await?) };
-        let rows: Vec<Row> = self.database.bounded(rows).await?;
-        let mut items = rows.into_iter().map(item).collect::<Result<Vec<_>, _>>()?;
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|last| last.sku.clone());
-        Ok(ItemPage { items, next })
-    }
+    Ok(database.bounded(named(database.reader(), skus.iter(), "")).await?)
 }
 
-/// Creates an item, or changes its name, price and stock on hand.
-#[derive(Debug)]
-pub struct PutItem {
-    /// What it becomes.
-    pub item: NewItem,
-    /// When.
-    pub now: Timestamp,
+pub(super) async fn list(database: &Database, after: Option<&Sku>, limit: usize) -> Result<ItemPage, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM items WHERE sku > $1 ORDER BY sku LIMIT $2");
+    let query = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(after.map_or("", Sku::as_str).to_owned())
+        // One more than asked for tells whether there is more.
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
+    let rows = async { Ok::<_, StoreError>(query.fetch_all(database.reader()).await?) };
+    let rows: Vec<Row> = database.bounded(rows).await?;
+    let mut items = rows.into_iter().map(item).collect::<Result<Vec<_>, _>>()?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|last| last.sku.clone());
+    Ok(ItemPage { items, next })
 }
 
-/// Open reservations hold more units than there would be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("open reservations hold {reserved} of {sku}: stock on hand cannot be less")]
-pub struct Unputtable {
-    /// The item's.
-    pub sku: Sku,
-    /// Units held.
-    pub reserved: i64,
+pub(super) struct PutItem {
+    pub(super) item: NewItem,
+    pub(super) now: Timestamp,
 }
 
 #[async_trait]
@@ -134,18 +104,13 @@ impl Work for PutItem {
     }
 }
 
-/// Creates the items that are missing, and leaves the others alone: their stock and price may have changed since.
-#[derive(Debug)]
-pub struct Seed {
-    /// The whole list.
-    pub items: Vec<NewItem>,
-    /// When.
-    pub now: Timestamp,
+pub(super) struct Seed {
+    pub(super) items: Vec<NewItem>,
+    pub(super) now: Timestamp,
 }
 
 #[async_trait]
 impl Work for Seed {
-    /// How many were missing.
     type Output = u64;
 
     async fn run_in_tx(&self, tx: &mut Tx, _: Dialect) -> Result<u64, SqlError> {

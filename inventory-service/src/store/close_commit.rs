@@ -7,18 +7,13 @@ use saga_engine::participant::{ActionKey, Barrier, BeginClose};
 
 use super::{Work, steps};
 
-/// Makes sure that no commit under this key can happen any more, unless it has happened already.
-#[derive(Debug)]
-pub struct CloseCommit {
-    /// The committing action's.
-    pub key: ActionKey,
-    /// When.
-    pub now: Timestamp,
+pub(super) struct CloseCommit {
+    pub(super) key: ActionKey,
+    pub(super) now: Timestamp,
 }
 
 #[async_trait]
 impl Work for CloseCommit {
-    /// Whether it has happened already.
     type Output = bool;
 
     async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<bool, SqlError> {

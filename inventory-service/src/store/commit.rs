@@ -1,26 +1,13 @@
 //! Committing: the pivot of place-order.
 
-use std::sync::Arc;
-
-use amends_primitives::{ReservationId, Timestamp};
 use amends_sql::{Dialect, SqlError, Tx};
 use async_trait::async_trait;
 
-use super::{Answer, Refusal, StepKey, Work, reservations, steps, stock};
-use crate::domain::{Rejection, Reservation, Sku, State, StockMove, Transition};
-
-/// Sells the goods of a reservation.
-#[derive(Debug)]
-pub struct Commit {
-    /// The action's.
-    pub key: StepKey,
-    /// Which.
-    pub reservation: ReservationId,
-    /// When.
-    pub now: Timestamp,
-    /// Reservations with one of these expire at this very moment: an injected fault.
-    pub expire_skus: Arc<[Sku]>,
-}
+use super::{Work, reservations, steps, stock};
+use crate::{
+    domain::{Rejection, Reservation, State, StockMove, Transition},
+    ports::{Answer, Commit, Refusal},
+};
 
 impl Commit {
     fn decide(&self, reservation: &Reservation) -> Transition {

@@ -6,24 +6,14 @@ use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
 use super::{Work, stock, text};
-use crate::domain::{State, StockMove};
+use crate::{
+    domain::{State, StockMove},
+    ports::Expired,
+};
 
-/// Expires reservations whose time has passed.
-#[derive(Debug)]
-pub struct Expire {
-    /// When.
-    pub now: Timestamp,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// What was let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expired {
-    /// Reservations.
-    pub count: usize,
-    /// Whether the batch was full, so that there may be more.
-    pub may_have_more: bool,
+pub(super) struct Expire {
+    pub(super) now: Timestamp,
+    pub(super) limit: u32,
 }
 
 #[async_trait]

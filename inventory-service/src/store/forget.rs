@@ -7,18 +7,13 @@ use saga_engine::participant::Barrier;
 
 use super::{Work, steps::sql_error};
 
-/// Forgets keys under which nothing was done for long. What "long" must exceed is said at [`Barrier::purge`].
-#[derive(Debug)]
-pub struct Forget {
-    /// Nothing since.
-    pub before: Timestamp,
-    /// At most so many.
-    pub limit: u32,
+pub(super) struct Forget {
+    pub(super) before: Timestamp,
+    pub(super) limit: u32,
 }
 
 #[async_trait]
 impl Work for Forget {
-    /// How many were forgotten.
     type Output = u64;
 
     async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<u64, SqlError> {

@@ -24,44 +24,24 @@ mod stock;
 mod text;
 mod writer;
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::atomic::AtomicBool, time::Duration};
 
+use amends_primitives::{OrderId, ReservationId, Timestamp};
 use amends_sql::{Database, Dialect, SqlError, Tx};
 use async_trait::async_trait;
-use saga_engine::participant;
+use saga_engine::participant::{self, ActionKey};
 
-pub use catalogue::{ItemPage, PutItem, Seed, Unputtable};
-pub use close_commit::CloseCommit;
-pub use commit::Commit;
-pub use expire::{Expire, Expired};
-pub use forget::Forget;
-pub use rebase::Rebase;
-pub use release::{Release, Released};
-pub use reservations::ReservationPage;
-pub use reserve::Reserve;
-pub use restock::Restock;
+use crate::{
+    domain::{Item, NewItem, Rejection, Reservation, Sku},
+    ports::{
+        Answer, Commit, Expired, ItemPage, Released, ReservationPage, Reserve, Restock, StockStore, StoreError,
+        Unputtable,
+    },
+};
+
 pub use schema::SCHEMA;
-pub use steps::{Answer, InvalidFingerprint, Refusal, StepKey};
 
 use writer::Writer;
-
-/// A store call failed; several callers may have shared the transaction that did.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error(transparent)]
-pub struct StoreError(Arc<SqlError>);
-
-impl StoreError {
-    /// What happened.
-    pub fn cause(&self) -> &SqlError {
-        &self.0
-    }
-}
-
-impl From<SqlError> for StoreError {
-    fn from(error: SqlError) -> Self {
-        Self(Arc::new(error))
-    }
-}
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
@@ -72,7 +52,7 @@ impl From<sqlx::Error> for StoreError {
 /// One change, as it runs inside a transaction. Running it again after a rollback must be harmless, and so must running it again
 /// after a commit whose answer was lost.
 #[async_trait]
-pub trait Work: Send + Sync + 'static {
+trait Work: Send + Sync + 'static {
     /// What the caller hears once the transaction has committed.
     type Output: Send + 'static;
 
@@ -103,11 +83,7 @@ impl Store {
         Ok(())
     }
 
-    /// Does `work` and commits it.
-    ///
-    /// # Errors
-    /// When the database cannot; whether it committed is then unknown, unless the error says the statement was refused.
-    pub async fn run<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
+    async fn run<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
         self.writer.run(&self.database, work).await
     }
 
@@ -117,5 +93,73 @@ impl Store {
     /// What is wrong.
     pub async fn ping(&self) -> Result<(), StoreError> {
         Ok(self.database.ready().await?)
+    }
+}
+
+#[async_trait]
+impl StockStore for Store {
+    async fn seed(&self, items: Vec<NewItem>, now: Timestamp) -> Result<u64, StoreError> {
+        self.run(catalogue::Seed { items, now }).await
+    }
+
+    async fn put_item(&self, item: NewItem, now: Timestamp) -> Result<Result<Item, Unputtable>, StoreError> {
+        self.run(catalogue::PutItem { item, now }).await
+    }
+
+    async fn items(&self, skus: &[Sku]) -> Result<Vec<Item>, StoreError> {
+        catalogue::items(&self.database, skus).await
+    }
+
+    async fn list_items(&self, after: Option<&Sku>, limit: usize) -> Result<ItemPage, StoreError> {
+        catalogue::list(&self.database, after, limit).await
+    }
+
+    async fn reservation(&self, id: ReservationId) -> Result<Option<Reservation>, StoreError> {
+        reservations::find(&self.database, id).await
+    }
+
+    async fn reservations(
+        &self,
+        order: Option<OrderId>,
+        after: Option<ReservationId>,
+        limit: usize,
+    ) -> Result<ReservationPage, StoreError> {
+        reservations::list(&self.database, order, after, limit).await
+    }
+
+    async fn reserve(&self, ask: Reserve) -> Result<Answer<Reservation>, StoreError> {
+        self.run(reserve::Reserving { ask, lost: AtomicBool::default() }).await
+    }
+
+    async fn release(&self, key: ActionKey, now: Timestamp) -> Result<Result<Released, Rejection>, StoreError> {
+        self.run(release::Release { key, now }).await
+    }
+
+    async fn commit(&self, ask: Commit) -> Result<Answer<Reservation>, StoreError> {
+        self.run(ask).await
+    }
+
+    async fn close_commit(&self, key: ActionKey, now: Timestamp) -> Result<bool, StoreError> {
+        self.run(close_commit::CloseCommit { key, now }).await
+    }
+
+    async fn restock(&self, ask: Restock) -> Result<Answer<Reservation>, StoreError> {
+        self.run(ask).await
+    }
+
+    async fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError> {
+        reservations::next_expiry(&self.database).await
+    }
+
+    async fn expire(&self, now: Timestamp, limit: u32) -> Result<Expired, StoreError> {
+        self.run(expire::Expire { now, limit }).await
+    }
+
+    async fn rebase(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.run(rebase::Rebase { now, limit }).await
+    }
+
+    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.run(forget::Forget { before, limit }).await
     }
 }

@@ -12,18 +12,13 @@ use super::Work;
 /// that is running. It ends so much later at the most.
 const SKEW_MAX: Duration = Duration::from_mins(5);
 
-/// Lets what was held by a clock ahead of this one be held from now on, for as long as it was meant to be, and not for the step as well.
-#[derive(Debug)]
-pub struct Rebase {
-    /// When.
-    pub now: Timestamp,
-    /// At most so many.
-    pub limit: u32,
+pub(super) struct Rebase {
+    pub(super) now: Timestamp,
+    pub(super) limit: u32,
 }
 
 #[async_trait]
 impl Work for Rebase {
-    /// How many reservations.
     type Output = u64;
 
     async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<u64, SqlError> {

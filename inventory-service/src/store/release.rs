@@ -6,31 +6,18 @@ use async_trait::async_trait;
 use saga_engine::participant::{ActionKey, Barrier, BeginCompensation};
 
 use super::{Work, reservations, steps, stock};
-use crate::domain::{Rejection, Transition};
+use crate::{
+    domain::{Rejection, Transition},
+    ports::Released,
+};
 
-/// Undoes a reservation, by the key that made it.
-#[derive(Debug)]
-pub struct Release {
-    /// The reserving action's.
-    pub key: ActionKey,
-    /// When.
-    pub now: Timestamp,
-}
-
-/// What there was to undo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Released {
-    /// The goods were held; now they are not.
-    Undone,
-    /// An earlier call had done it.
-    AlreadyUndone,
-    /// Nothing was ever held under this key, and nothing ever will be.
-    NothingToUndo,
+pub(super) struct Release {
+    pub(super) key: ActionKey,
+    pub(super) now: Timestamp,
 }
 
 #[async_trait]
 impl Work for Release {
-    /// The only refusal is that of goods already sold: only a saga that went past its pivot can get there, and it must not.
     type Output = Result<Released, Rejection>;
 
     async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<Self::Output, SqlError> {

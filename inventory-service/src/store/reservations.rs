@@ -1,20 +1,14 @@
 //! Rows of reservations and their lines.
 
 use amends_primitives::{OrderId, ReservationId, Timestamp};
-use amends_sql::{Dialect, SqlError, Tx};
+use amends_sql::{Database, Dialect, SqlError, Tx};
 use sqlx::{Any, AssertSqlSafe, Executor};
 
-use super::{Store, StoreError, text};
-use crate::domain::{PricedLine, Quantity, Reservation, State};
-
-/// A page of reservations, in id order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReservationPage {
-    /// At most as many as were asked for.
-    pub reservations: Vec<Reservation>,
-    /// Where the next page begins (after this id); `None` on the last page.
-    pub next: Option<ReservationId>,
-}
+use super::text;
+use crate::{
+    domain::{PricedLine, Quantity, Reservation, State},
+    ports::{ReservationPage, StoreError},
+};
 
 /// A reservation with one of its lines.
 type Row = (String, String, String, i64, i64, String, i64, i64, String);
@@ -116,55 +110,41 @@ pub(super) async fn set_state(tx: &mut Tx, id: ReservationId, state: State, now:
     Ok(())
 }
 
-impl Store {
-    /// One reservation.
-    ///
-    /// # Errors
-    /// When the database cannot say.
-    pub async fn reservation(&self, id: ReservationId) -> Result<Option<Reservation>, StoreError> {
-        Ok(self.database.bounded(one(self.database.reader(), id, "")).await?)
-    }
+pub(super) async fn find(database: &Database, id: ReservationId) -> Result<Option<Reservation>, StoreError> {
+    Ok(database.bounded(one(database.reader(), id, "")).await?)
+}
 
-    /// Up to `limit` reservations after `after`, of one order or of all.
-    ///
-    /// # Errors
-    /// When the database cannot say.
-    pub async fn reservations(
-        &self,
-        order: Option<OrderId>,
-        after: Option<ReservationId>,
-        limit: usize,
-    ) -> Result<ReservationPage, StoreError> {
-        // The page is cut before the join, or a reservation could lose lines. One more than asked for tells whether there is more.
-        let of_order = if order.is_some() { " AND order_id = $3" } else { "" };
-        let sql = format!(
-            "SELECT {COLUMNS} FROM (SELECT id, order_id, state, expires_at, created_at FROM reservations \
-             WHERE id > $1{of_order} ORDER BY id LIMIT $2) r \
-             JOIN reservation_lines l ON l.reservation_id = r.id ORDER BY r.id, l.position"
-        );
-        let mut query = sqlx::query_as(AssertSqlSafe(sql))
-            .bind(after.map_or_else(String::new, |id| id.to_string()))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
-        if let Some(order) = order {
-            query = query.bind(order.to_string());
-        }
-        let rows = async { Ok::<_, StoreError>(query.fetch_all(self.database.reader()).await?) };
-        let mut reservations = assemble(self.database.bounded(rows).await?)?;
-        let more = reservations.len() > limit;
-        reservations.truncate(limit);
-        let next = reservations.last().filter(|_| more).map(|last| last.id);
-        Ok(ReservationPage { reservations, next })
+pub(super) async fn list(
+    database: &Database,
+    order: Option<OrderId>,
+    after: Option<ReservationId>,
+    limit: usize,
+) -> Result<ReservationPage, StoreError> {
+    // The page is cut before the join, or a reservation could lose lines. One more than asked for tells whether there is more.
+    let of_order = if order.is_some() { " AND order_id = $3" } else { "" };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM (SELECT id, order_id, state, expires_at, created_at FROM reservations \
+         WHERE id > $1{of_order} ORDER BY id LIMIT $2) r \
+         JOIN reservation_lines l ON l.reservation_id = r.id ORDER BY r.id, l.position"
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(after.map_or_else(String::new, |id| id.to_string()))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
+    if let Some(order) = order {
+        query = query.bind(order.to_string());
     }
+    let rows = async { Ok::<_, StoreError>(query.fetch_all(database.reader()).await?) };
+    let mut reservations = assemble(database.bounded(rows).await?)?;
+    let more = reservations.len() > limit;
+    reservations.truncate(limit);
+    let next = reservations.last().filter(|_| more).map(|last| last.id);
+    Ok(ReservationPage { reservations, next })
+}
 
-    /// When the next open reservation expires, if there is one.
-    ///
-    /// # Errors
-    /// When the database cannot say.
-    pub async fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError> {
-        // Not MIN(): on an empty set it is NULL, which the driver cannot type. This reads one entry of the partial index.
-        let sql = "SELECT expires_at FROM reservations WHERE state = 'held' ORDER BY expires_at, id LIMIT 1";
-        let query = async { Ok::<_, StoreError>(sqlx::query_as(sql).fetch_optional(self.database.reader()).await?) };
-        let next: Option<(i64,)> = self.database.bounded(query).await?;
-        Ok(next.map(|(micros,)| Timestamp::from_micros(micros)))
-    }
+pub(super) async fn next_expiry(database: &Database) -> Result<Option<Timestamp>, StoreError> {
+    // Not MIN(): on an empty set it is NULL, which the driver cannot type. This reads one entry of the partial index.
+    let sql = "SELECT expires_at FROM reservations WHERE state = 'held' ORDER BY expires_at, id LIMIT 1";
+    let query = async { Ok::<_, StoreError>(sqlx::query_as(sql).fetch_optional(database.reader()).await?) };
+    let next: Option<(i64,)> = database.bounded(query).await?;
+    Ok(next.map(|(micros,)| Timestamp::from_micros(micros)))
 }

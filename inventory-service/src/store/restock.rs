@@ -1,22 +1,13 @@
 //! Putting sold goods back on sale.
 
-use amends_primitives::{ReservationId, Timestamp};
 use amends_sql::{Dialect, SqlError, Tx};
 use async_trait::async_trait;
 
-use super::{Answer, Refusal, StepKey, Work, reservations, steps, stock};
-use crate::domain::{Rejection, Reservation, State, Transition};
-
-/// Takes the goods of a committed reservation back, once.
-#[derive(Debug)]
-pub struct Restock {
-    /// The action's.
-    pub key: StepKey,
-    /// Which.
-    pub reservation: ReservationId,
-    /// When.
-    pub now: Timestamp,
-}
+use super::{Work, reservations, steps, stock};
+use crate::{
+    domain::{Rejection, Reservation, State, Transition},
+    ports::{Answer, Refusal, Restock},
+};
 
 #[async_trait]
 impl Work for Restock {

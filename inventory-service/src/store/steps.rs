@@ -3,72 +3,17 @@
 //! Refusals are stored as well as deeds: a delayed twin of a refused request must not succeed later, when the saga that sent
 //! it has long moved on.
 
-use std::fmt::Write;
-
 use amends_primitives::{ReservationId, Timestamp};
 use amends_sql::{Dialect, SqlError, Tx};
-use saga_engine::participant::{ActionKey, Barrier, BarrierError, BeginAction};
+use saga_engine::participant::{Barrier, BarrierError, BeginAction};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::reservations;
-use crate::domain::{Rejection, Reservation, State};
-
-/// SHA-256.
-const FINGERPRINT_BYTES: usize = 32;
-
-/// Names one step of one saga, and says what it asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepKey {
-    key: ActionKey,
-    fingerprint: String,
-}
-
-/// The bytes are no SHA-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a fingerprint has 32 bytes")]
-pub struct InvalidFingerprint;
-
-impl StepKey {
-    /// The key of an action, with a digest of what it asks for.
-    ///
-    /// # Errors
-    /// When the digest has another length than SHA-256's.
-    pub fn try_new(key: ActionKey, fingerprint: &[u8]) -> Result<Self, InvalidFingerprint> {
-        if fingerprint.len() != FINGERPRINT_BYTES {
-            return Err(InvalidFingerprint);
-        }
-        Ok(Self { key, fingerprint: hex(fingerprint) })
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// Why a step was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// By the rules of stock.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// The key was used for another request.
-    #[error("this step key belongs to another request")]
-    StepKeyReused,
-    /// The step was compensated before, so it comes too late.
-    #[error("this step has been compensated")]
-    StepCompensated,
-    /// The commit was closed before, so it comes too late.
-    #[error("this commit has been closed")]
-    CommitClosed,
-}
-
-/// What a step led to: an answer either way.
-pub type Answer<T> = Result<T, Refusal>;
+use crate::{
+    domain::{Rejection, Reservation, State},
+    ports::{Answer, Refusal, StepKey},
+};
 
 /// What is kept under the key of a step that took effect. Only what cannot be read elsewhere: a reservation's lines and times
 /// never change. Under the key of a refused step, its [`Rejection`] is kept.
@@ -108,7 +53,7 @@ pub(super) async fn claim(
     state: State,
     late: Refusal,
 ) -> Result<Option<Answer<Reservation>>, SqlError> {
-    let begun = Barrier::new(dialect).begin_action(tx, &step.key, &step.fingerprint, now).await;
+    let begun = Barrier::new(dialect).begin_action(tx, step.action(), step.fingerprint(), now).await;
     let answer = match begun.map_err(sql_error)? {
         BeginAction::First => return Ok(None),
         BeginAction::Compensated => Err(late),
@@ -134,9 +79,9 @@ pub(super) async fn answer(
     let kept = match &decided {
         Ok(reservation) => {
             let done = write(&Done { reservation: reservation.id })?;
-            barrier.finish(tx, &step.key, &done, now).await
+            barrier.finish(tx, step.action(), &done, now).await
         }
-        Err(rejection) => barrier.refuse(tx, &step.key, &write(rejection)?, now).await,
+        Err(rejection) => barrier.refuse(tx, step.action(), &write(rejection)?, now).await,
     };
     kept.map_err(sql_error)?;
     Ok(decided.map_err(Refusal::from))
@@ -150,13 +95,6 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-
-    #[test]
-    fn a_fingerprint_is_a_sha_256() {
-        let key = ActionKey::parse("0198c0de-0000-7000-8000-000000000001", "reserve_stock").unwrap();
-        assert_eq!(StepKey::try_new(key.clone(), &[255; 32]).unwrap().fingerprint, "ff".repeat(32));
-        assert_eq!(StepKey::try_new(key, &[7; 31]), Err(InvalidFingerprint));
-    }
 
     fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(answer: &T, golden: &str) {
         let stored: Value = serde_json::from_str(golden).unwrap();

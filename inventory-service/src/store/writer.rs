@@ -6,14 +6,15 @@
 //! SQLite has one writer, and each commit waits for the disk. So works queue for one task, which puts what has queued up
 //! meanwhile into one transaction: a lone work waits for nobody, and under load one flush serves up to [`GROUP_MAX`] of them.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use amends_sql::{Database, Dialect, SqlError, Tx};
 use async_trait::async_trait;
 use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{StoreError, Work};
+use super::Work;
+use crate::ports::StoreError;
 
 /// A larger group would make its first member wait noticeably for the statements of the last.
 const GROUP_MAX: usize = 64;
@@ -150,7 +151,7 @@ async fn write_groups(database: Database, mut jobs: mpsc::Receiver<Box<dyn Job>>
                 }
             }
             Err(error) => {
-                let error = StoreError(Arc::new(error));
+                let error = StoreError::from(error);
                 group.drain(..).for_each(|job| job.settle(Err(error.clone())));
             }
         }

@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -14,10 +14,8 @@ use amends_primitives::{Clock, Currency, IdSource, ManualClock, Money, OrderId, 
 use amends_sql::{Database, Options};
 use inventory_service::{
     domain::{Item, Line, NewItem, Quantity, Reservation, Sku, State},
-    store::{
-        Answer, CloseCommit, Commit, Expire, Expired, PutItem, Rebase, Release, Released, Reserve, Restock, StepKey,
-        Store,
-    },
+    ports::{Answer, Commit, Expired, Released, Reserve, Restock, StepKey, StockStore},
+    store::Store,
 };
 use saga_engine::participant::ActionKey;
 
@@ -26,7 +24,7 @@ pub(crate) const HOLD: Duration = Duration::from_mins(1);
 
 /// A store with its clock.
 pub(crate) struct Bench {
-    pub(crate) store: Store,
+    pub(crate) store: Arc<dyn StockStore>,
     pub(crate) database: Database,
     pub(crate) clock: ManualClock,
     ids: SeededIds,
@@ -72,7 +70,7 @@ impl Bench {
         let store = Store::new(database.clone());
         store.migrate(Duration::from_secs(10)).await.unwrap();
         Arc::new(Self {
-            store,
+            store: Arc::new(store),
             database,
             clock: ManualClock::default(),
             ids: SeededIds::new(7),
@@ -133,7 +131,7 @@ impl Bench {
 
     pub(crate) async fn put(&self, sku: &str, on_hand: i64) {
         let item = NewItem::try_new(sku.parse().unwrap(), sku.to_uppercase(), eur(500), on_hand).unwrap();
-        self.store.run(PutItem { item, now: self.now() }).await.unwrap().unwrap();
+        self.store.put_item(item, self.now()).await.unwrap().unwrap();
         self.put.lock().insert(sku.parse().unwrap(), on_hand);
     }
 
@@ -176,13 +174,12 @@ impl Bench {
             now: self.now(),
             expires_at: self.now() + HOLD,
             refuse_skus: Arc::default(),
-            lost: AtomicBool::default(),
         };
-        self.store.run(reserve).await.unwrap()
+        self.store.reserve(reserve).await.unwrap()
     }
 
     pub(crate) async fn release(&self, saga: u64) -> Result<Released, inventory_service::domain::Rejection> {
-        self.store.run(Release { key: key(saga, "reserve_stock"), now: self.now() }).await.unwrap()
+        self.store.release(key(saga, "reserve_stock"), self.now()).await.unwrap()
     }
 
     pub(crate) async fn commit(&self, saga: u64, reservation: ReservationId) -> Answer<Reservation> {
@@ -201,24 +198,24 @@ impl Bench {
             now: self.now(),
             expire_skus: skus.iter().map(|sku| sku.parse().unwrap()).collect(),
         };
-        self.store.run(commit).await.unwrap()
+        self.store.commit(commit).await.unwrap()
     }
 
     pub(crate) async fn close_commit(&self, saga: u64) -> bool {
-        self.store.run(CloseCommit { key: key(saga, "commit_stock"), now: self.now() }).await.unwrap()
+        self.store.close_commit(key(saga, "commit_stock"), self.now()).await.unwrap()
     }
 
     pub(crate) async fn restock(&self, saga: u64, reservation: ReservationId) -> Answer<Reservation> {
         let key = StepKey::try_new(key(saga, "restock"), &[3; 32]).unwrap();
-        self.store.run(Restock { key, reservation, now: self.now() }).await.unwrap()
+        self.store.restock(Restock { key, reservation, now: self.now() }).await.unwrap()
     }
 
     pub(crate) async fn rebase(&self, limit: u32) -> u64 {
-        self.store.run(Rebase { now: self.now(), limit }).await.unwrap()
+        self.store.rebase(self.now(), limit).await.unwrap()
     }
 
     pub(crate) async fn expire(&self, limit: u32) -> Expired {
-        self.store.run(Expire { now: self.now(), limit }).await.unwrap()
+        self.store.expire(self.now(), limit).await.unwrap()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use amends_primitives::ReservationId;
 use inventory_service::{
     domain::{NewItem, Rejection, State},
-    store::{PutItem, Refusal, Released, Seed, Unputtable},
+    ports::{Refusal, Released, Unputtable},
 };
 use uuid::Uuid;
 
@@ -542,7 +542,7 @@ async fn items_are_put_and_listed(bench: Arc<Bench>) {
     assert_eq!(bench.store.list_items(None, 5).await.unwrap().next, None);
 
     let item = NewItem::try_new("a".parse().unwrap(), "Tea".into(), eur(700), 3).unwrap();
-    let put = bench.store.run(PutItem { item, now: bench.now() }).await.unwrap().unwrap();
+    let put = bench.store.put_item(item, bench.now()).await.unwrap().unwrap();
     assert_eq!((put.name.as_str(), put.unit_price, put.stock.available()), ("Tea", eur(700), 3));
     assert_eq!(bench.item("a").await, put);
     bench.put("a", 3).await;
@@ -555,7 +555,7 @@ async fn stock_on_hand_cannot_fall_below_what_is_held(bench: Arc<Bench>) {
     bench.put("tea", 10).await;
     bench.reserve(1, &[("tea", 3)]).await.unwrap();
     let item = |on_hand| NewItem::try_new("tea".parse().unwrap(), "Tea".into(), eur(500), on_hand).unwrap();
-    let refused = bench.store.run(PutItem { item: item(2), now: bench.now() }).await.unwrap();
+    let refused = bench.store.put_item(item(2), bench.now()).await.unwrap();
     assert_eq!(refused, Err(Unputtable { sku: "tea".parse().unwrap(), reserved: 3 }));
     assert_eq!(bench.stock("tea").await, (10, 3));
     bench.put("tea", 3).await;
@@ -565,12 +565,12 @@ async fn stock_on_hand_cannot_fall_below_what_is_held(bench: Arc<Bench>) {
 async fn seeding_creates_only_what_is_missing(bench: Arc<Bench>) {
     bench.put("tea", 10).await;
     let item = |sku: &str| NewItem::try_new(sku.parse().unwrap(), "Seeded".into(), eur(1), 99).unwrap();
-    let seed = || Seed { items: vec![item("tea"), item("mug")], now: bench.now() };
-    assert_eq!(bench.store.run(seed()).await.unwrap(), 1);
-    assert_eq!(bench.store.run(seed()).await.unwrap(), 0);
+    let seed = || bench.store.seed(vec![item("tea"), item("mug")], bench.now());
+    assert_eq!(seed().await.unwrap(), 1);
+    assert_eq!(seed().await.unwrap(), 0);
     assert_eq!((bench.stock("tea").await, bench.stock("mug").await), ((10, 0), (99, 0)));
     let many = (0..2500).map(|number| item(&format!("bulk-{number}"))).collect();
-    assert_eq!(bench.store.run(Seed { items: many, now: bench.now() }).await.unwrap(), 2500);
+    assert_eq!(bench.store.seed(many, bench.now()).await.unwrap(), 2500);
 }
 
 async fn reservations_are_paged_by_order_and_in_all(bench: Arc<Bench>) {

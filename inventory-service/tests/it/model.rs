@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use inventory_service::{domain::State, store::Released};
+use inventory_service::{domain::State, ports::Released};
 use proptest::prelude::*;
 
 use crate::bench::{Bench, HOLD};

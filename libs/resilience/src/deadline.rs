@@ -1,4 +1,4 @@
-//! When the caller stops waiting: the deadline that each call carries, and the layer that refuses what is already too late.
+//! The layer that refuses what is already too late.
 
 use std::{
     future::{Ready, ready},
@@ -7,50 +7,10 @@ use std::{
 };
 
 use futures::future::Either;
-use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use super::{Call, Stopped, meters::Refused};
+use super::{Call, Deadline, Stopped, meters::Refused};
 use service_base::metrics::Metrics;
-
-/// When the caller stops waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deadline(Instant);
-
-impl Deadline {
-    /// So long from now.
-    pub fn after(duration: Duration) -> Self {
-        // Beyond a month nobody waits, and adding without a bound could overflow.
-        Self(Instant::now() + duration.min(Duration::from_hours(30 * 24)))
-    }
-
-    /// At that moment.
-    pub const fn at(instant: Instant) -> Self {
-        Self(instant)
-    }
-
-    /// The earlier of the caller's (of the current [`RequestContext`](service_base::context::RequestContext)) and so long from now.
-    pub fn of_caller_or(duration: Duration) -> Self {
-        let ours = Self::after(duration);
-        let callers = service_base::context::RequestContext::current().and_then(|context| context.deadline);
-        callers.map_or(ours, |at| ours.min(Self(at)))
-    }
-
-    /// What is left; zero when it has passed.
-    pub fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
-    }
-
-    /// Whether it has passed.
-    pub fn has_passed(self) -> bool {
-        self.remaining().is_zero()
-    }
-
-    /// The moment itself.
-    pub const fn instant(self) -> Instant {
-        self.0
-    }
-}
 
 /// Caps a call's deadline, and refuses with [`Stopped::TooLate`] what has passed it, before anything is done.
 ///

@@ -18,19 +18,21 @@ mod observe;
 mod retry;
 mod shed;
 mod stack;
+mod state;
 #[cfg(test)]
 mod testing;
 mod timeout;
 
-pub use breaker::{BreakerFuture, BreakerLayer, BreakerService, BreakerState};
+pub use breaker::{BreakerFuture, BreakerLayer, BreakerService};
 pub use bulkhead::{BulkheadFuture, BulkheadLayer, BulkheadService};
-pub use call::{Attempt, Call};
+pub use call::{Attempt, Call, Deadline};
 pub use config::{BreakerConfig, BulkheadConfig, Resilience};
-pub use deadline::{Deadline, DeadlineLayer, DeadlineService};
+pub use deadline::{DeadlineLayer, DeadlineService};
 pub use error::{Classify, GuardError, Stopped, Verdict};
 pub use guard::Guard;
 pub use observe::{ObserveFuture, ObserveLayer, ObserveService};
 pub use retry::{RetryLayer, RetryPolicy};
 pub use shed::{ShedLayer, ShedService};
 pub use stack::{Stack, StackLayer, Stacked, stack};
+pub use state::BreakerState;
 pub use timeout::{TimeoutFuture, TimeoutLayer, TimeoutService};

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     Cause, Failure, Refusal,
-    journal::{Operator, Resolution},
+    operator::{Operator, Resolution},
 };
 
 /// An event and when it happened. Its sequence number is its place in the journal.

@@ -16,7 +16,9 @@ mod erased;
 pub mod event;
 mod handle;
 pub mod journal;
+mod kind;
 pub mod metrics;
+mod operator;
 mod outcome;
 #[cfg(any(test, feature = "participant"))]
 pub mod participant;
@@ -35,11 +37,12 @@ pub mod transition;
 
 pub use config::Config;
 pub use context::{StepContext, StepKey, TraceContext};
-pub use definition::{AfterPivot, BeforePivot, Builder, Definition, DefinitionError, Group, NoLocal, Saga};
+pub use definition::{AfterPivot, BeforePivot, Builder, Definition, DefinitionError, Group};
 pub use engine::{Drained, Engine, EngineBuilder, NewSaga, StartError, Started};
 pub use erased::UnreadableOutput;
 pub use handle::{Handle, Waited};
 pub use journal::sql::{ApplyLocal, NothingLocal, SCHEMA, SqlJournal};
+pub use kind::{NoLocal, Saga};
 pub use metrics::EngineMetrics;
 pub use outcome::{Cause, CauseKind, Closed, Failure, FailureKind, LocalOutcome, Outcome, Refusal, Undo};
 pub use policy::{Backoff, Journaling, Persistence, Policy};

@@ -11,7 +11,7 @@ use amends_primitives::Timestamp;
 
 use crate::{
     Cause, Failure, Refusal, Status,
-    journal::Operator,
+    operator::Operator,
     shape::{Role, Shape, StepIndex},
 };
 

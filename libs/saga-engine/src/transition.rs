@@ -9,7 +9,7 @@ use amends_primitives::Timestamp;
 use crate::{
     Cause, CauseKind,
     event::{Event, Record},
-    journal::Resolution,
+    operator::Resolution,
     shape::{Role, Shape, StepIndex},
     state::{Phase, State, StepState},
 };

@@ -102,15 +102,6 @@ impl Shutdown {
         }
         drained
     }
-
-    /// Handles signals: SIGINT, SIGTERM and SIGQUIT announce shutdown, and trigger it `drain_delay` later; a second one ends the process at
-    /// once: a person who insists is right. SIGHUP, SIGUSR1, SIGUSR2 and others that would kill it are noted in the log.
-    ///
-    /// # Errors
-    /// When the signals cannot be listened to.
-    pub fn on_signals(&self, drain_delay: Duration) -> std::io::Result<()> {
-        crate::signals::listen(self.clone(), drain_delay)
-    }
 }
 
 /// Does what is left to do at the end of a service, for at most `bound`: a store that does not answer must not hold the process.

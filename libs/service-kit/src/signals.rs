@@ -59,11 +59,18 @@ fn meanings() -> Vec<(&'static str, SignalKind, Meaning)> {
     all
 }
 
-/// Handles signals from now on.
-///
-/// # Errors
-/// When they cannot be listened to.
-pub(crate) fn listen(shutdown: Shutdown, drain_delay: Duration) -> io::Result<()> {
+impl Shutdown {
+    /// Handles signals: SIGINT, SIGTERM and SIGQUIT announce shutdown, and trigger it `drain_delay` later; a second one ends the process at
+    /// once: a person who insists is right. SIGHUP, SIGUSR1, SIGUSR2 and others that would kill it are noted in the log.
+    ///
+    /// # Errors
+    /// When the signals cannot be listened to.
+    pub fn on_signals(&self, drain_delay: Duration) -> io::Result<()> {
+        listen(self.clone(), drain_delay)
+    }
+}
+
+fn listen(shutdown: Shutdown, drain_delay: Duration) -> io::Result<()> {
     let (tell, told) = mpsc::sync_channel(1);
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -6,7 +6,7 @@ use std::{future::Future, path::PathBuf, str::FromStr as _, sync::Arc, time::Dur
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use tokio::sync::OnceCell;
 
-use crate::{Pool, SqlError, Tx, claim::Slot, health::Health, path};
+use crate::{Pool, SqlError, Tx, health::Health, path, promises::Slot};
 
 /// Which database this is, for the few statements that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

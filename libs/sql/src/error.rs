@@ -68,6 +68,12 @@ impl SqlError {
     }
 }
 
+impl From<FileFault> for SqlError {
+    fn from(fault: FileFault) -> Self {
+        Self::Unusable(Box::new(fault))
+    }
+}
+
 impl From<sqlx::Error> for SqlError {
     fn from(error: sqlx::Error) -> Self {
         match Class::of(&error) {

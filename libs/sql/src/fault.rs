@@ -5,8 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::SqlError;
-
 /// Why a SQLite file cannot be used as it is.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {what}; {advice}", path.display())]
@@ -17,12 +15,6 @@ pub struct FileFault {
     pub what: String,
     /// What to do about it.
     pub advice: &'static str,
-}
-
-impl From<FileFault> for SqlError {
-    fn from(fault: FileFault) -> Self {
-        Self::Unusable(Box::new(fault))
-    }
 }
 
 impl FileFault {

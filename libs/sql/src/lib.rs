@@ -21,6 +21,7 @@ pub mod lock;
 mod migrate;
 mod path;
 mod pool;
+mod promises;
 mod ready;
 #[cfg(any(test, feature = "testing"))]
 mod testing;

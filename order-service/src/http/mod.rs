@@ -9,6 +9,7 @@ mod object;
 pub mod openapi;
 pub mod orders;
 mod prefer;
+pub mod problem;
 mod query;
 
 use std::{sync::Arc, time::Duration};

@@ -4,17 +4,15 @@
 //! Must not know: HTTP, gRPC, SQL text.
 
 pub mod cancel_order;
-mod local;
 mod participants;
 pub mod place_order;
 mod sagas;
-pub mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use crate::{ports::OrderChange, store::Journal};
 pub use cancel_order::CancelOrder;
-pub use local::{ApplyToOrders, OrderChange};
 pub use participants::Participants;
 pub use place_order::PlaceOrder;
 pub use saga_engine::timeline::Timeline;
-pub use sagas::{Begin, Journal, Sagas, Waited};
+pub use sagas::{Begin, Sagas, Waited};

@@ -7,18 +7,17 @@ use amends_sql::{SqlError, Tx};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use saga_engine::{
-    Engine, FailureKind, NewSaga, Saga, Snapshot, SqlJournal, StartError, Started, Status, TraceContext,
-    Waited as EngineWaited,
+    Engine, FailureKind, NewSaga, Saga, Snapshot, StartError, Started, Status, TraceContext, Waited as EngineWaited,
     journal::{Journal as _, JournalError},
     timeline::Timeline,
 };
 use tokio::time::Instant;
 
-use super::{ApplyToOrders, CancelOrder, OrderChange, PlaceOrder, cancel_order, place_order};
-use crate::ports::{BeginError, SagaStart};
-
-/// The journal: in the order store's database, so that a saga's start and end commit with what they are about.
-pub type Journal = SqlJournal<ApplyToOrders>;
+use super::{CancelOrder, PlaceOrder, cancel_order, place_order};
+use crate::{
+    ports::{BeginError, OrderChange, SagaStart},
+    store::Journal,
+};
 
 /// The sagas of this service.
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 //! Must not know: HTTP, gRPC, participants, how a saga runs. It only lets somebody add to its transaction
 //! ([`SagaStart`](crate::ports::SagaStart)) so that an order and its saga begin together or not at all.
 
+mod apply;
 pub mod audit;
 pub mod checks;
 mod idempotency;
@@ -13,7 +14,10 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub use apply::ApplyToOrders;
 pub use orders::{SqlOrders, change_in_tx};
 pub use outbox::{Subject, payload_of};
 pub use schema::SCHEMA;
-pub use sweep::Swept;
+
+/// The sagas' journal: in the order store's database, so that a saga's start and end commit with what they are about.
+pub type Journal = saga_engine::SqlJournal<ApplyToOrders>;

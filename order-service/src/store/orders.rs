@@ -7,14 +7,15 @@ use amends_sql::{Database, Dialect, SqlError, Tx};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row as _, any::AnyRow};
 
-use super::{Subject, Swept, idempotency, outbox, sweep};
+use super::{Journal, Subject, idempotency, outbox, sweep};
 use crate::{
     domain::{
         Applied, Command, CustomerId, Failure, Line, Order, OrderHead, Receipt, Rejection, State, Status, decide,
         evolve,
     },
-    ports::{BeginError, Changed, Claim, IdempotencyKey, ListOrders, OrderStore, Page, SagaStart, StartOrder, Started},
-    saga::Journal,
+    ports::{
+        BeginError, Changed, Claim, IdempotencyKey, ListOrders, OrderStore, Page, SagaStart, StartOrder, Started, Swept,
+    },
 };
 
 /// The store on SQLite or PostgreSQL.

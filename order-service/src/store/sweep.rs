@@ -3,24 +3,10 @@
 use amends_primitives::Timestamp;
 use amends_sql::{Database, SqlError};
 
+use crate::ports::Swept;
+
 /// One sweep holds SQLite's only writer for a few milliseconds at most.
 const BATCH: i64 = 500;
-
-/// What a sweep removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Swept {
-    /// Expired idempotency keys.
-    pub keys: u64,
-    /// Outbox rows past their retention.
-    pub events: u64,
-}
-
-impl Swept {
-    /// Whether there may be more.
-    pub const fn is_full(self) -> bool {
-        self.keys >= BATCH.unsigned_abs() || self.events >= BATCH.unsigned_abs()
-    }
-}
 
 pub(super) async fn sweep(database: &Database, now: Timestamp, events_before: Timestamp) -> Result<Swept, SqlError> {
     // A key whose order is still in motion stays, however old: a parked order must not be placed a second time.
@@ -43,5 +29,5 @@ pub(super) async fn sweep(database: &Database, now: Timestamp, events_before: Ti
     .execute(database.writer())
     .await?
     .rows_affected();
-    Ok(Swept { keys, events })
+    Ok(Swept { keys, events, may_have_more: keys.max(events) >= BATCH.unsigned_abs() })
 }

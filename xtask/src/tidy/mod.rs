@@ -2,6 +2,7 @@
 //!
 //! Each rule is a function from a [`Tree`] to findings, and has a test that breaks it.
 
+mod circles;
 mod code;
 mod codes;
 mod documents;
@@ -127,12 +128,15 @@ fn paths(root: &Path) -> Result<Vec<String>> {
 
 pub(crate) fn run() -> Result {
     let tree = Tree::read()?;
-    let rules: [fn(&Tree) -> Vec<Finding>; 10] = [
+    let rules: [fn(&Tree) -> Vec<Finding>; 13] = [
         edges::allowed,
+        circles::none,
         manifests::shared,
         sources::header,
+        sources::folders_have_mod_files,
         sources::pure_domain,
         sources::stores_know_sql,
+        sources::services_are_closed,
         sources::length,
         documents::no_machine_paths,
         documents::links_lead_somewhere,

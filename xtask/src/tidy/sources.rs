@@ -8,6 +8,16 @@ pub(super) fn header(tree: &Tree) -> Vec<Finding> {
     silent.map(|(path, _)| Finding::error(path, "does not begin with `//! ` and what it is for")).collect()
 }
 
+/// A module with a folder has its file in it, so that everything about it is in one place.
+pub(super) fn folders_have_mod_files(tree: &Tree) -> Vec<Finding> {
+    let beside = |path: &str| {
+        let folder = path.strip_suffix(".rs").map(|stem| format!("{stem}/"));
+        folder.filter(|folder| tree.rust().any(|(other, _)| other.starts_with(folder.as_str())))
+    };
+    let found = tree.rust().filter_map(|(path, _)| Some((path, beside(path)?)));
+    found.map(|(path, folder)| Finding::error(path, format!("stands beside its folder: `{folder}mod.rs`"))).collect()
+}
+
 /// Rules of the business are functions of their arguments.
 pub(super) fn pure_domain(tree: &Tree) -> Vec<Finding> {
     const FORBIDDEN: [&str; 7] = ["async", "await", "sqlx", "mongodb", "tonic", "axum", "tokio"];
@@ -32,6 +42,20 @@ pub(super) fn stores_know_sql(tree: &Tree) -> Vec<Finding> {
         in_service && !allowed && !is_test(path)
     };
     words(tree, outside, &["sqlx", "mongodb"], "only `store` names a database driver")
+}
+
+/// What one program knows of the services it is made of is what they offer it: how they are built, and their audit views.
+pub(super) fn services_are_closed(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in tree.rust().filter(|(path, _)| path.starts_with("all-in-one/src/")) {
+        for (index, line) in code::only(text).lines().enumerate() {
+            if ["store", "domain"].iter().any(|part| line.contains(&format!("_service::{part}::"))) {
+                let what = "reaches into a service's store or domain: see its `audit` module";
+                findings.push(Finding::error(path, what).at(index + 1));
+            }
+        }
+    }
+    findings
 }
 
 fn words(tree: &Tree, concerned: impl Fn(&str) -> bool, words: &[&str], why: &str) -> Vec<Finding> {
@@ -82,6 +106,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_beside_its_folder_is_found() {
+        let files = [
+            ("a/src/b.rs", "//! x\n"),
+            ("a/src/b/c/mod.rs", "//! x\n"),
+            ("a/src/b/c/d.rs", "//! x\n"),
+            ("a/src/bc.rs", "//! x\n"),
+            ("a/tests/it/e.rs", "//! x\n"),
+            ("a/tests/it/e/f.rs", "//! x\n"),
+            ("a/src/g.rs", "//! x\n"),
+            ("a/src/g/h.sql", "x\n"),
+        ];
+        let expected = ["error: a/src/b.rs: stands beside its folder: `a/src/b/mod.rs`", "error: a/tests/it/e.rs:"];
+        check(folders_have_mod_files, &files, &expected);
+    }
+
+    #[test]
     fn a_domain_that_waits_or_knows_a_transport_is_found() {
         let files = [
             ("s/src/domain/decide.rs", "//! async in words\nasync fn f() {\n g().await;\n}\nuse axum::Json;\n"),
@@ -109,6 +149,13 @@ mod tests {
             ("order-service/src/tests/support.rs", text),
         ];
         check(stores_know_sql, &files, &["error: order-service/src/http/get.rs:2: `sqlx`"]);
+    }
+
+    #[test]
+    fn another_program_in_a_services_store_is_found() {
+        let text = "//! x\nuse order_service::{audit, store};\nuse order_service::store::Orders;\nuse order_service::audit::X;\n";
+        let files = [("all-in-one/src/stores.rs", text), ("order-service/tests/it/main.rs", text)];
+        check(services_are_closed, &files, &["error: all-in-one/src/stores.rs:3: reaches into"]);
     }
 
     #[test]

@@ -9,13 +9,16 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use acquirer::domain::{Fate, MovementKind};
 use anyhow::Context as _;
 use payment_service::{
+    audit::{AuditStore, LedgerLine},
     processor::http::statement::Statement,
-    store::audit::{AuditStore, LedgerLine},
 };
 use tokio::time::Instant;
 
 use self::spool::Spool;
-use super::laws::{Found, Law};
+use super::{
+    account::{Account, Movement},
+    laws::{Found, Law},
+};
 
 /// A statement of some ten million movements takes that long over a network.
 const STATEMENT_MAX: Duration = Duration::from_mins(15);
@@ -29,34 +32,6 @@ pub enum Source {
     Acquirer(Statement),
     /// Not to be looked at, and why.
     LeftOut(String),
-}
-
-/// What a bank knows under one key.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Account {
-    /// The key of the charge or the authorization.
-    pub key: String,
-    /// What it took: once at the most, unless its books are wrong.
-    pub captures: Vec<Movement>,
-    /// What it gave back.
-    pub refunds: Vec<Movement>,
-    /// What it holds, in minor units, and in which currency. A statement does not say.
-    pub held: Option<(i64, String)>,
-    /// Why it cannot be read.
-    pub unreadable: Option<String>,
-}
-
-/// Money that moved at the bank.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Movement {
-    /// The key of the request that moved it.
-    pub key: String,
-    /// How much, in minor units.
-    pub amount_minor: i64,
-    /// In which currency.
-    pub currency: String,
-    /// The bank's reference.
-    pub receipt: String,
 }
 
 impl From<LedgerLine> for Account {

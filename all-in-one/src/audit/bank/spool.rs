@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 
-use super::{Account, Movement};
+use crate::audit::account::{Account, Movement};
 
 const CREATE: &str = "CREATE TABLE movements (charge TEXT NOT NULL, seq BIGINT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, \
     amount_minor BIGINT NOT NULL, currency TEXT NOT NULL, receipt TEXT NOT NULL, PRIMARY KEY (charge, seq)) WITHOUT ROWID";

@@ -1,10 +1,10 @@
 //! Payments against the bank's books, key by key. Two parties wrote them, on two sides of a network; ours record each intent before the
 //! bank is asked, so that what is in doubt is on record as such.
 
-use payment_service::store::audit::{AuditPayment, AuditRefundState};
+use payment_service::audit::{AuditPayment, AuditRefundState};
 
 use super::{Found, Law, money};
-use crate::audit::bank::{Account, Movement};
+use crate::audit::account::{Account, Movement};
 
 /// Compares what is on record under one key with the bank's account of it. At least one of them is there.
 pub fn compare(payment: Option<&AuditPayment>, account: Option<&Account>) -> Vec<Found> {
@@ -148,7 +148,7 @@ fn amount(movement: &Movement) -> String {
 
 #[cfg(test)]
 mod tests {
-    use payment_service::store::audit::AuditRefund;
+    use payment_service::audit::AuditRefund;
 
     use super::*;
 

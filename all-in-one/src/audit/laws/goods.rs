@@ -1,7 +1,7 @@
 //! The law of goods of one order: what the inventory may hold for it, and which steps led there.
 
-use inventory_service::store::audit::{AuditReservation, AuditStep};
-use order_service::store::audit::AuditOrder;
+use inventory_service::audit::{AuditReservation, AuditStep};
+use order_service::audit::AuditOrder;
 
 use super::{Found, Law, orders::Standing};
 

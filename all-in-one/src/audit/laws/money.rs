@@ -1,7 +1,7 @@
 //! The money law of one order: what the payment store may hold for it.
 
-use order_service::store::audit::AuditOrder;
-use payment_service::store::audit::AuditPayment;
+use order_service::audit::AuditOrder;
+use payment_service::audit::AuditPayment;
 
 use super::{Found, Law, money, orders::Standing};
 

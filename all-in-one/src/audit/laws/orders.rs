@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amends_primitives::Timestamp;
-use order_service::store::audit::AuditOrder;
+use order_service::audit::AuditOrder;
 
 use super::{Found, Law};
 

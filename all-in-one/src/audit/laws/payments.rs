@@ -1,6 +1,6 @@
 //! The laws of one payment by itself.
 
-use payment_service::store::audit::{AuditPayment, AuditRefundState};
+use payment_service::audit::{AuditPayment, AuditRefundState};
 
 use super::{Found, Law, money};
 

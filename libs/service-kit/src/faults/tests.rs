@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::admin::faults::router;
 
 fn off() -> FaultsConfig {
     FaultsConfig::default()

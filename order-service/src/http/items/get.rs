@@ -20,10 +20,10 @@ use crate::{
     params(("sku" = String, Path, description = "The article")),
     responses(
         (status = 200, description = "The article", body = ItemView),
-        (status = 401, description = "`unauthenticated`, `invalid_token`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 403, description = "`insufficient_scope`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 503, description = "`dependency_unavailable`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`, `invalid_token`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 403, description = "`insufficient_scope`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "`dependency_unavailable`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
     ),
     security(("bearer" = ["items:read"])),
 )]

@@ -32,10 +32,10 @@ pub struct ItemPage {
     ),
     responses(
         (status = 200, description = "A page", body = ItemPage),
-        (status = 401, description = "`unauthenticated`, `invalid_token`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 403, description = "`insufficient_scope`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid_request`, `unknown_field`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 503, description = "`dependency_unavailable`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`, `invalid_token`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 403, description = "`insufficient_scope`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid_request`, `unknown_field`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "`dependency_unavailable`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
     ),
     security(("bearer" = ["items:read"])),
 )]

@@ -18,8 +18,3 @@ use crate::app::NotFound;
 fn order_id(text: &str) -> Result<OrderId, Problem> {
     text.parse().map_err(|_| NotFound.into())
 }
-
-/// Where an order is.
-pub(crate) fn location(id: OrderId) -> String {
-    format!("/v1/orders/{id}")
-}

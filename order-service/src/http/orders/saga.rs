@@ -113,11 +113,11 @@ impl From<Timeline> for TimelineView {
     ),
     responses(
         (status = 200, description = "The timeline", body = TimelineView),
-        (status = 401, description = "`unauthenticated`, `invalid_token`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 403, description = "`insufficient_scope`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 404, description = "`order_not_found`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid_request`, `unknown_field`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
-        (status = 503, description = "`store_unavailable`", body = crate::http::openapi::ProblemView, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`, `invalid_token`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 403, description = "`insufficient_scope`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 404, description = "`order_not_found`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid_request`, `unknown_field`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "`store_unavailable`", body = crate::http::problem::ProblemView, content_type = "application/problem+json"),
     ),
     security(("bearer" = ["orders:read"])),
 )]

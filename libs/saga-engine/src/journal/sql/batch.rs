@@ -9,8 +9,9 @@ use amends_sql::{Database, Dialect, SqlError, Tx};
 use tokio::sync::oneshot;
 
 use super::{
-    ApplyLocal, append, start,
-    writer::{Job, Work, back_to_savepoint, next_savepoint, release, roll_back, savepoint},
+    ApplyLocal, append,
+    job::{Job, Work},
+    start,
 };
 use crate::journal::{Append, Appended, JournalError, NewRow};
 
@@ -238,4 +239,32 @@ async fn end(tx: Tx, written: Written) -> Result<Written, SqlError> {
         let _closed = tx.rollback().await;
     }
     Ok(written)
+}
+
+async fn savepoint(tx: &mut Tx) -> Result<(), SqlError> {
+    execute(tx, "SAVEPOINT one").await
+}
+
+async fn release(tx: &mut Tx) -> Result<(), SqlError> {
+    execute(tx, "RELEASE SAVEPOINT one").await
+}
+
+/// Undoes what came after the savepoint, and forgets it.
+async fn roll_back(tx: &mut Tx) -> Result<(), SqlError> {
+    execute(tx, "ROLLBACK TO SAVEPOINT one; RELEASE SAVEPOINT one").await
+}
+
+/// Keeps what came after the savepoint, and sets the next one: one round trip, not two.
+async fn next_savepoint(tx: &mut Tx) -> Result<(), SqlError> {
+    execute(tx, "RELEASE SAVEPOINT one; SAVEPOINT one").await
+}
+
+/// Undoes what came after the savepoint, which stays.
+async fn back_to_savepoint(tx: &mut Tx) -> Result<(), SqlError> {
+    execute(tx, "ROLLBACK TO SAVEPOINT one").await
+}
+
+async fn execute(tx: &mut Tx, sql: &'static str) -> Result<(), SqlError> {
+    sqlx::raw_sql(sql).execute(&mut **tx).await.map_err(SqlError::from)?;
+    Ok(())
 }

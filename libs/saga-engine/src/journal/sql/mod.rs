@@ -3,6 +3,7 @@
 mod append;
 pub mod audit;
 mod batch;
+mod job;
 mod ownership;
 mod queries;
 mod retention;

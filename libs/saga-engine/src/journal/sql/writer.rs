@@ -3,7 +3,7 @@
 //!
 //! Invariant: whoever handed in a job is answered exactly once, after the commit. What a batch writes is `batch.rs`' business.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use amends_sql::{Database, Dialect, SqlError, Tx};
 use futures::{FutureExt, future::BoxFuture};
@@ -16,66 +16,17 @@ use prometheus_client::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{ApplyLocal, batch::Batch};
+use super::{
+    ApplyLocal,
+    batch::Batch,
+    job::{Job, WorkOf, panicked},
+};
 use crate::journal::{Append, Appended, JournalError, NewRow};
 
 /// More in one transaction would hold row locks, and PostgreSQL's cache of subtransactions, for longer than a customer likes.
 const BATCH_MAX: usize = 64;
 /// As many may wait; beyond that callers wait to be let in, within their own bounds.
 const QUEUE_MAX: usize = 4096;
-
-pub(super) enum Job<L> {
-    Append(Arc<Append<L>>, oneshot::Sender<Result<Appended, JournalError>>),
-    Start(NewRow, oneshot::Sender<Result<(), JournalError>>),
-    Work(Box<dyn Work>),
-}
-
-/// A caller's work, its result kept until the commit.
-pub(super) trait Work: Send {
-    /// Whether the caller is still there.
-    fn is_wanted(&self) -> bool;
-    /// Runs it; true if what it wrote is to be kept.
-    fn run<'tx>(&'tx mut self, tx: &'tx mut Tx) -> BoxFuture<'tx, bool>;
-    fn answer(self: Box<Self>, committed: Result<(), SqlError>);
-}
-
-struct WorkOf<F, T, E> {
-    work: Option<F>,
-    result: Option<Result<T, E>>,
-    answer: oneshot::Sender<Result<T, E>>,
-}
-
-impl<F, T, E> Work for WorkOf<F, T, E>
-where
-    F: for<'tx> FnOnce(&'tx mut Tx) -> BoxFuture<'tx, Result<T, E>> + Send,
-    T: Send,
-    E: From<SqlError> + Send,
-{
-    fn is_wanted(&self) -> bool {
-        !self.answer.is_closed()
-    }
-
-    fn run<'tx>(&'tx mut self, tx: &'tx mut Tx) -> BoxFuture<'tx, bool> {
-        Box::pin(async move {
-            let Some(work) = self.work.take() else { return false };
-            let ran = AssertUnwindSafe(async { work(tx).await }).catch_unwind().await;
-            let result = ran.unwrap_or_else(|panic| Err(panicked(&*panic).into()));
-            let keep = result.is_ok();
-            self.result = Some(result);
-            keep
-        })
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), SqlError>) {
-        let result = match (self.result, committed) {
-            (Some(Err(error)), _) => Err(error),
-            (Some(Ok(done)), Ok(())) => Ok(done),
-            (_, Err(error)) => Err(error.into()),
-            (None, Ok(())) => return,
-        };
-        let _gone = self.answer.send(result);
-    }
-}
 
 /// What the writer counts.
 #[derive(Debug, Clone)]
@@ -158,7 +109,7 @@ impl<L: Send + Sync + 'static> Writer<L> {
         F: for<'tx> FnOnce(&'tx mut Tx) -> BoxFuture<'tx, Result<T, E>> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(WorkOf { work: Some(work), result: None, answer });
+        let job = Box::new(WorkOf::new(work, answer));
         if self.beginnings.send(Job::Work(job)).await.is_err() {
             return Err(stopped().into());
         }
@@ -185,12 +136,6 @@ fn spawn_lane<A: ApplyLocal>(database: Database, apply: Arc<A>, metrics: WriterM
 
 fn stopped() -> SqlError {
     SqlError::Unavailable(sqlx::Error::WorkerCrashed)
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> SqlError {
-    let message =
-        panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-    SqlError::Bug(sqlx::Error::Protocol(format!("a change panicked: {}", message.unwrap_or_default())))
 }
 
 fn fail<L>(job: Job<L>, error: &Arc<SqlError>) {
@@ -234,34 +179,6 @@ async fn write<A: ApplyLocal>(
             if matches!(*error, SqlError::Unavailable(_) | SqlError::TimedOut) { Err(error) } else { Ok(()) }
         }
     }
-}
-
-pub(super) async fn savepoint(tx: &mut Tx) -> Result<(), SqlError> {
-    execute(tx, "SAVEPOINT one").await
-}
-
-pub(super) async fn release(tx: &mut Tx) -> Result<(), SqlError> {
-    execute(tx, "RELEASE SAVEPOINT one").await
-}
-
-/// Undoes what came after the savepoint, and forgets it.
-pub(super) async fn roll_back(tx: &mut Tx) -> Result<(), SqlError> {
-    execute(tx, "ROLLBACK TO SAVEPOINT one; RELEASE SAVEPOINT one").await
-}
-
-/// Keeps what came after the savepoint, and sets the next one: one round trip, not two.
-pub(super) async fn next_savepoint(tx: &mut Tx) -> Result<(), SqlError> {
-    execute(tx, "RELEASE SAVEPOINT one; SAVEPOINT one").await
-}
-
-/// Undoes what came after the savepoint, which stays.
-pub(super) async fn back_to_savepoint(tx: &mut Tx) -> Result<(), SqlError> {
-    execute(tx, "ROLLBACK TO SAVEPOINT one").await
-}
-
-async fn execute(tx: &mut Tx, sql: &'static str) -> Result<(), SqlError> {
-    sqlx::raw_sql(sql).execute(&mut **tx).await.map_err(SqlError::from)?;
-    Ok(())
 }
 
 /// One failure told to many.
