@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use saga_engine::{Closed, Outcome, StepContext, StepKey, TraceContext, Undo};
 use service_base::{
     metrics::Metrics,
-    problem::{ErrorKind, Problem},
+    problem::{Code, Domain, Problem},
 };
 use service_kit::grpc::{ChannelConfig, Channels, channels};
 use tokio::{net::TcpListener, time::Instant};
@@ -318,8 +318,8 @@ fn lines() -> Vec<Line> {
     }]
 }
 
-fn refuse(kind: ErrorKind, code: &'static str) -> Answer {
-    Answer::Refuse(Problem::new(kind, code, "no").into())
+fn refuse(code: Code) -> Answer {
+    Answer::Refuse(Problem::of(code, "no").domain(Domain::Inventory).into())
 }
 
 #[tokio::test]
@@ -380,10 +380,10 @@ async fn refusals_are_refused_and_everything_else_is_unknown() {
             Outcome::NotSent(cause) => format!("not sent {}", cause.code),
         }
     };
-    assert_eq!(code(refuse(ErrorKind::Conflict, "insufficient_stock")).await, "refused insufficient_stock");
-    assert_eq!(code(refuse(ErrorKind::NotFound, "unknown_sku")).await, "refused unknown_sku");
-    assert_eq!(code(refuse(ErrorKind::Conflict, "step_key_reused")).await, "unknown step_key_reused");
-    assert_eq!(code(refuse(ErrorKind::RateLimited, "rate_limited")).await, "unknown rate_limited");
+    assert_eq!(code(refuse(Code::InsufficientStock)).await, "refused insufficient_stock");
+    assert_eq!(code(refuse(Code::UnknownSku)).await, "refused unknown_sku");
+    assert_eq!(code(refuse(Code::StepKeyReused)).await, "unknown step_key_reused");
+    assert_eq!(code(refuse(Code::RateLimited)).await, "unknown rate_limited");
     assert_eq!(code(Answer::Refuse(Status::internal("x"))).await, "unknown unexpected_answer");
     let began = Instant::now();
     assert_eq!(code(Answer::Hang).await, "unknown timeout");
@@ -482,9 +482,9 @@ async fn reads_are_tried_again_and_judge_what_they_read() {
     let skus = ["beans", "none"].map(|sku| Sku::try_new(sku).unwrap());
     let catalogue = world.inventory.items(&skus, until()).await.unwrap();
     assert_eq!(catalogue.keys().map(Sku::as_str).collect::<Vec<_>>(), ["beans"]);
-    world.server.will([refuse(ErrorKind::NotFound, "unknown_sku")]);
+    world.server.will([refuse(Code::UnknownSku)]);
     assert_eq!(world.inventory.item(&skus[1], until()).await, Ok(None));
-    world.server.will([refuse(ErrorKind::Invalid, "invalid_argument")]);
+    world.server.will([refuse(Code::InvalidArgument)]);
     let listed = world.inventory.list_items(10, Some("x"), until()).await;
     assert!(matches!(listed, Err(ListItemsError::BadCursor)));
     // A price that cannot be read is no price.
