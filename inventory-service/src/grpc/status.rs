@@ -92,7 +92,7 @@ pub(super) fn failed(error: &StoreError) -> Status {
 
 /// Injected on purpose.
 pub(super) fn injected() -> Status {
-    problem(Code::Injected, &Code::Injected.sentence()).retry_after(AGAIN_AFTER_FAULT).into()
+    Problem::from(Code::Injected).domain(Domain::Inventory).retry_after(AGAIN_AFTER_FAULT).into()
 }
 
 /// Injected on purpose.

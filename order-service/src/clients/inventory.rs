@@ -23,10 +23,10 @@ use crate::{
 const NAME: &str = "inventory-service";
 
 /// Nothing was reserved, and asking again would not change that.
-const RESERVE_REFUSALS: &[Code] =
+pub(super) const RESERVE_REFUSALS: &[Code] =
     &[Code::InsufficientStock, Code::PriceMismatch, Code::UnknownSku, Code::StepCompensated, Code::InvalidArgument];
 /// Nothing was sold, and asking again would not change that.
-const COMMIT_REFUSALS: &[Code] = &[Code::ReservationExpired, Code::ReservationReleased, Code::CommitClosed];
+pub(super) const COMMIT_REFUSALS: &[Code] = &[Code::ReservationExpired, Code::ReservationReleased, Code::CommitClosed];
 
 /// The inventory participant over gRPC.
 pub struct GrpcInventory {

@@ -17,7 +17,7 @@ use crate::ports::{Charge, Payments, Unavailable};
 const NAME: &str = "payment-service";
 
 /// Nothing was taken, and asking again would not change that.
-const CHARGE_REFUSALS: &[Code] =
+pub(super) const CHARGE_REFUSALS: &[Code] =
     &[Code::Declined, Code::InsufficientFunds, Code::AmountLimitExceeded, Code::StepCompensated, Code::InvalidArgument];
 
 /// The payment participant over gRPC.

@@ -8,7 +8,7 @@ use amends_protos::{common::v1::StepKey as ProtoKey, inventory::v1 as inventory,
 use amends_resilience::{Guard, Resilience};
 use axum::{Json, Router, routing::post};
 use parking_lot::Mutex;
-use saga_engine::{Closed, Outcome, StepContext, StepKey, TraceContext, Undo};
+use saga_engine::{Closed, Failure, FailureKind, Outcome, StepContext, StepKey, TraceContext, Undo};
 use service_base::{
     metrics::Metrics,
     problem::{Code, Domain, Problem},
@@ -19,10 +19,15 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{GrpcInventory, GrpcPayments};
+use super::{
+    GrpcInventory, GrpcPayments,
+    inventory::{COMMIT_REFUSALS, RESERVE_REFUSALS},
+    payments::CHARGE_REFUSALS,
+};
 use crate::{
-    domain::{CustomerId, Line, PaymentMethod, Quantity, Sku},
+    domain::{CustomerId, FailureCode, Line, PaymentMethod, Quantity, Sku},
     ports::{Charge, Inventory as _, ListItemsError, Payments as _, Reserve},
+    saga::place_order::explain,
 };
 
 /// What a server is told to answer, call by call; nothing left to say is success.
@@ -388,6 +393,17 @@ async fn refusals_are_refused_and_everything_else_is_unknown() {
     let began = Instant::now();
     assert_eq!(code(Answer::Hang).await, "unknown timeout");
     assert!(began.elapsed() < Duration::from_millis(400));
+}
+
+#[test]
+fn each_refusal_is_explained_to_customers_or_a_disagreement() {
+    let disagreements = [Code::StepCompensated, Code::InvalidArgument, Code::CommitClosed];
+    for code in [RESERVE_REFUSALS, COMMIT_REFUSALS, CHARGE_REFUSALS].concat() {
+        let failure =
+            Failure { step: None, kind: FailureKind::Refused, code: code.to_string(), message: "m".to_owned() };
+        let is_internal = explain(&failure).code == FailureCode::Internal;
+        assert_eq!(is_internal, disagreements.contains(&code), "{code}");
+    }
 }
 
 #[tokio::test]

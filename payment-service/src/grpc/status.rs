@@ -29,6 +29,10 @@ fn problem(code: Code, message: &impl ToString) -> Problem {
     Problem::of(code, message.to_string()).domain(Domain::Payments)
 }
 
+fn plain(code: Code) -> Problem {
+    Problem::from(code).domain(Domain::Payments)
+}
+
 fn again_after(code: Code, message: &impl ToString, after: Duration) -> Status {
     problem(code, message).retry_after(after).into()
 }
@@ -105,9 +109,7 @@ fn failed(failure: &Failure) -> Status {
             again_after(code, &why.sentence(), after)
         }
         Failure::UndoRefused => again_after(Code::UndoRefused, failure, AGAIN_AFTER_A_PERSON),
-        Failure::Store(StoreError::Contended) => {
-            again_after(Code::Contended, &Code::Contended.sentence(), AGAIN_AFTER_CONTENTION)
-        }
+        Failure::Store(StoreError::Contended) => plain(Code::Contended).retry_after(AGAIN_AFTER_CONTENTION).into(),
         Failure::Store(error) if error.is_transient() => {
             tracing::warn!(error = chain(error), "the store cannot be asked");
             again_after(Code::StoreUnavailable, &STORE_AWAY, AGAIN_AFTER_STORE)
@@ -131,7 +133,7 @@ pub(super) fn overloaded() -> Status {
 
 /// Took longer than all its parts may take together.
 pub(super) fn out_of_time() -> Status {
-    again_after(Code::OutOfTime, &Code::OutOfTime.sentence(), AGAIN_AFTER_STORE)
+    plain(Code::OutOfTime).retry_after(AGAIN_AFTER_STORE).into()
 }
 
 /// Our fault.
@@ -142,7 +144,7 @@ pub(super) fn panicked(error: &tokio::task::JoinError) -> Status {
 
 /// Injected on purpose.
 pub(super) fn injected() -> Status {
-    again_after(Code::Injected, &Code::Injected.sentence(), AGAIN_AFTER_PROCESSOR)
+    plain(Code::Injected).retry_after(AGAIN_AFTER_PROCESSOR).into()
 }
 
 /// Injected on purpose.
@@ -152,7 +154,7 @@ pub(super) fn rate_limited() -> Status {
 
 /// A mistake of ours, or one injected on purpose.
 pub(super) fn internal() -> Status {
-    Problem::from(Code::Internal).domain(Domain::Payments).into()
+    plain(Code::Internal).into()
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
