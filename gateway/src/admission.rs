@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 use crate::{
     config::Limits,
@@ -94,9 +94,9 @@ fn refusal(denied: Denied, what: &str) -> Refusal {
     let problem = match denied {
         Denied::ShareTaken => {
             let detail = format!("too many {what} at once from this caller; wait for one to end");
-            Problem::new(ErrorKind::RateLimited, "rate_limited", detail)
+            Problem::of(Code::RateLimited, detail)
         }
-        Denied::Full => Problem::new(ErrorKind::Unavailable, "overloaded", format!("too many {what} at once")),
+        Denied::Full => Problem::of(Code::Overloaded, format!("too many {what} at once")),
     };
     problem.retry_after(COME_AGAIN).into()
 }
@@ -115,10 +115,10 @@ mod tests {
         let (ann, bob) = (Owner::of("ann"), Owner::of("bob"));
         let _stream = admission.place(Kind::Stream, &ann).unwrap();
         let refused = admission.place(Kind::Stream, &ann).unwrap_err();
-        assert_eq!((refused.status().as_u16(), refused.code()), (429, "rate_limited"));
+        assert_eq!((refused.status().as_u16(), refused.code()), (429, Code::RateLimited));
         let _request = admission.place(Kind::Request, &ann).unwrap();
         let refused = admission.place(Kind::Request, &bob).unwrap_err();
-        assert_eq!((refused.status().as_u16(), refused.code()), (503, "overloaded"));
+        assert_eq!((refused.status().as_u16(), refused.code()), (503, Code::Overloaded));
         let page = runtime.metrics.encode();
         assert!(page.contains(r#"gateway_held{kind="streams"} 1"#), "{page}");
     }

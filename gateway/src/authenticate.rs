@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use amends_auth::{Claims, Verifier};
 use http::{HeaderMap, header};
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 use crate::{refusal::Refusal, routes::Access};
 
@@ -41,24 +41,24 @@ pub(crate) fn authorize(claims: &Claims, access: Access) -> Result<(), Refusal> 
 fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value =
-        values.next().ok_or_else(|| unauthenticated("unauthenticated", "this needs a bearer token", CHALLENGE))?;
+        values.next().ok_or_else(|| unauthenticated(Code::Unauthenticated, "this needs a bearer token", CHALLENGE))?;
     // HTTP/1 heads were judged before; HTTP/2 may still bring two, and which of them counts is nobody's guess to make.
     if values.next().is_some() {
         return Err(crate::hygiene::Flaw::AuthorizationRepeated.into());
     }
-    let malformed = || unauthenticated("invalid_token", "the token is malformed", CHALLENGE_MALFORMED);
+    let malformed = || unauthenticated(Code::InvalidToken, "the token is malformed", CHALLENGE_MALFORMED);
     let text = value.to_str().map_err(|_| malformed())?;
     let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(unauthenticated("unauthenticated", "this needs a bearer token", CHALLENGE));
+        return Err(unauthenticated(Code::Unauthenticated, "this needs a bearer token", CHALLENGE));
     }
     let token = token.trim_matches(' ');
     let fits = (1..=TOKEN_BYTES_MAX).contains(&token.len());
     if fits && token.bytes().all(is_token68) { Ok(token) } else { Err(malformed()) }
 }
 
-fn unauthenticated(code: &'static str, detail: &'static str, challenge: &'static str) -> Refusal {
-    Problem::new(ErrorKind::Unauthenticated, code, detail).www_authenticate(challenge).into()
+fn unauthenticated(code: Code, detail: &'static str, challenge: &'static str) -> Refusal {
+    Problem::of(code, detail).www_authenticate(challenge).into()
 }
 
 /// RFC 6750, section 2.1.
@@ -72,24 +72,23 @@ mod tests {
 
     use super::*;
 
-    fn judge(values: &[&'static str]) -> Result<String, (u16, String)> {
+    fn judge(values: &[&'static str]) -> Result<String, (u16, Code)> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
         }
-        bearer(&headers).map(str::to_owned).map_err(|refusal| (refusal.status().as_u16(), refusal.code().to_owned()))
+        bearer(&headers).map(str::to_owned).map_err(|refusal| (refusal.status().as_u16(), refusal.code()))
     }
 
     #[test]
     fn one_bearer_token_or_a_challenge() {
         assert_eq!(judge(&["Bearer a.b-c_d.e"]), Ok("a.b-c_d.e".to_owned()));
         assert_eq!(judge(&["bearer  a"]), Ok("a".to_owned()));
-        let refused = |status, code: &str| Err((status, code.to_owned()));
-        assert_eq!(judge(&[]), refused(401, "unauthenticated"));
-        assert_eq!(judge(&["Basic YTpi"]), refused(401, "unauthenticated"));
-        assert_eq!(judge(&["Bearer"]), refused(401, "invalid_token"));
-        assert_eq!(judge(&["Bearer a b"]), refused(401, "invalid_token"));
-        assert_eq!(judge(&["Bearer a,b"]), refused(401, "invalid_token"));
-        assert_eq!(judge(&["Bearer a", "Bearer b"]), refused(400, "bad_request"));
+        assert_eq!(judge(&[]), Err((401, Code::Unauthenticated)));
+        assert_eq!(judge(&["Basic YTpi"]), Err((401, Code::Unauthenticated)));
+        assert_eq!(judge(&["Bearer"]), Err((401, Code::InvalidToken)));
+        assert_eq!(judge(&["Bearer a b"]), Err((401, Code::InvalidToken)));
+        assert_eq!(judge(&["Bearer a,b"]), Err((401, Code::InvalidToken)));
+        assert_eq!(judge(&["Bearer a", "Bearer b"]), Err((400, Code::BadRequest)));
     }
 }

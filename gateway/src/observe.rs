@@ -9,6 +9,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
 use service_base::{
+    code::Code,
     metrics::{DurationFamily, TraceLabel},
     wire::{code_name, is_server_fault, known_method},
 };
@@ -16,9 +17,6 @@ use service_kit::{Runtime, observe::ServerLayer};
 
 /// How the gateway calls itself.
 pub(crate) const SERVICE: &str = "gateway";
-
-/// The code of a stream that ended because of its age, which is no failure.
-pub(crate) const STREAM_EXPIRED: &str = "stream_expired";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamLabels {
@@ -33,7 +31,7 @@ struct UpstreamLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
-    code: String,
+    code: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -91,7 +89,7 @@ pub(crate) struct Summary<'a> {
     pub(crate) client: Option<IpAddr>,
     pub(crate) subject: Option<&'a str>,
     pub(crate) upstream: Option<&'static str>,
-    pub(crate) refused: Option<&'a str>,
+    pub(crate) refused: Option<Code>,
     /// A question about the gateway's health.
     pub(crate) is_probe: bool,
     pub(crate) correlation_id: &'a str,
@@ -174,9 +172,10 @@ impl Observer {
             self.served.answered_http(method, route, summary.status, took, trace_id);
         }
         if let Some(code) = summary.refused {
-            self.refusals.get_or_create(&RefusalLabels { code: code.to_owned() }).inc();
+            self.refusals.get_or_create(&RefusalLabels { code: code.as_str() }).inc();
         }
-        let is_expired = summary.refused == Some(STREAM_EXPIRED);
+        // A stream that ended because of its age is no failure.
+        let is_expired = summary.refused == Some(Code::StreamExpired);
         let failed = summary.status >= 500 || (summary.grpc_code.is_some_and(is_server_fault) && !is_expired);
         // One event, two levels: a macro per level is what tracing asks for.
         macro_rules! line {
@@ -196,7 +195,7 @@ impl Observer {
                     client.address = summary.client.map(tracing::field::display),
                     subject = summary.subject,
                     peer.service = summary.upstream,
-                    error.type = summary.refused,
+                    error.type = summary.refused.map(Code::as_str),
                     error = summary.error.as_deref(),
                     correlation_id = summary.correlation_id,
                     trace_id = summary.trace_id,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use service_base::{
     context::CORRELATION_HEADER,
-    problem::{ErrorKind, Problem},
+    problem::{Code, Problem},
 };
 
 use crate::hygiene::Flaw;
@@ -25,16 +25,14 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal of a kind, with its stable code and a sentence.
-    pub(crate) fn new(kind: ErrorKind, code: &'static str, detail: impl Into<String>) -> Self {
-        Problem::new(kind, code, detail).into()
+    /// A refusal with its stable code and a sentence.
+    pub(crate) fn of(code: Code, detail: impl Into<String>) -> Self {
+        Problem::of(code, detail).into()
     }
 
     /// What lies behind us cannot be asked.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
-        Problem::new(ErrorKind::Unavailable, "dependency_unavailable", detail)
-            .retry_after(Duration::from_secs(1))
-            .into()
+        Problem::of(Code::DependencyUnavailable, detail).retry_after(Duration::from_secs(1)).into()
     }
 
     /// Adds a header for HTTP callers.
@@ -51,11 +49,11 @@ impl Refusal {
 
     /// The gRPC status.
     pub(crate) fn grpc_code(&self) -> tonic::Code {
-        self.problem.kind().grpc_code()
+        self.problem.grpc_code()
     }
 
     /// The stable code.
-    pub(crate) fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> Code {
         self.problem.code()
     }
 
@@ -118,15 +116,13 @@ impl Refusal {
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self { status: problem.kind().http_status(), problem: Box::new(problem), headers: Vec::new() }
+        Self { status: problem.http_status(), problem: Box::new(problem), headers: Vec::new() }
     }
 }
 
 impl From<Flaw> for Refusal {
     fn from(flaw: Flaw) -> Self {
-        let kind =
-            if matches!(flaw, Flaw::MethodNotAllowed) { ErrorKind::MethodNotAllowed } else { ErrorKind::Malformed };
-        let mut refusal = Self::new(kind, flaw.code(), flaw.sentence());
+        let mut refusal = Self::of(flaw.code(), flaw.sentence());
         refusal.status = StatusCode::from_u16(flaw.status()).unwrap_or(StatusCode::BAD_REQUEST);
         refusal
     }
@@ -138,8 +134,7 @@ mod tests {
 
     #[test]
     fn one_refusal_two_languages() {
-        let refusal =
-            Refusal::new(ErrorKind::RateLimited, "rate_limited", "too many requests").header(header::ALLOW, "GET");
+        let refusal = Refusal::of(Code::RateLimited, "too many requests").header(header::ALLOW, "GET");
         let (status, headers, body) = refusal.http(Some("abc"));
         assert_eq!(status, 429);
         assert_eq!(

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use amends_primitives::OrderId;
-use service_base::problem::{ErrorKind, FieldError, Problem};
+use service_base::problem::{Code, FieldError, Problem};
 
 use crate::{
     app::{CancelError, Failed, Invalid, ItemsError, KeyProblem, LookupError, NotFound, PlaceOrderError},
-    domain::{Failure, Order},
+    domain::{Failure, FailureCode, Order},
     ports::Unavailable,
 };
 
@@ -24,28 +24,18 @@ pub(crate) fn location(id: OrderId) -> String {
 
 impl From<Invalid> for Problem {
     fn from(error: Invalid) -> Self {
-        let detail = match error.code {
-            "unknown_sku" => "the order names items that the catalogue does not have",
-            "mixed_currencies" => "all prices of an order must be in one currency",
-            "total_overflow" => "the order's total is too large",
-            _ => "the request has fields that are not valid",
-        };
         let fields = error.fields.into_iter().map(|wrong| FieldError { field: wrong.field, message: wrong.message });
-        Self::new(ErrorKind::Invalid, error.code, detail).fields(fields)
+        Self::from(error.code).fields(fields)
     }
 }
 
 impl From<KeyProblem> for Problem {
     fn from(error: KeyProblem) -> Self {
-        let (kind, code) = match error {
-            KeyProblem::Missing => (ErrorKind::Malformed, "missing_idempotency_key"),
-            KeyProblem::Malformed => (ErrorKind::Invalid, "invalid_idempotency_key"),
+        let problem = match error {
+            KeyProblem::Missing => Self::of(Code::MissingIdempotencyKey, error.to_string()),
+            KeyProblem::Malformed => Self::of(Code::InvalidIdempotencyKey, format!("the idempotency key {error}")),
         };
-        let detail = match error {
-            KeyProblem::Missing => error.to_string(),
-            KeyProblem::Malformed => format!("the idempotency key {error}"),
-        };
-        Self::new(kind, code, detail).field("idempotency_key", error.to_string())
+        problem.field("idempotency_key", error.to_string())
     }
 }
 
@@ -54,7 +44,7 @@ impl From<Unavailable> for Problem {
         tracing::warn!(dependency = error.dependency, reason = error.message, "a dependency cannot be asked");
         let wait = error.retry_after.unwrap_or(RETRY_AFTER).min(RETRY_AFTER_MAX);
         let detail = "a service this depends on cannot be reached at the moment; nothing was done";
-        Self::new(ErrorKind::Unavailable, "dependency_unavailable", detail).retry_after(wait)
+        Self::of(Code::DependencyUnavailable, detail).retry_after(wait)
     }
 }
 
@@ -64,15 +54,16 @@ impl From<Failed> for Problem {
             Failed::Store(error) if error.is_unavailable() => Self::store_unavailable(Chain(&error)),
             Failed::Store(error) => Self::bug(Chain(&error)),
             Failed::Unavailable(error) => error.into(),
-            Failed::Overloaded => Self::new(ErrorKind::Unavailable, "overloaded", "too many orders are in flight here")
-                .retry_after(Duration::from_secs(1)),
+            Failed::Overloaded => {
+                Self::of(Code::Overloaded, "too many orders are in flight here").retry_after(Duration::from_secs(1))
+            }
         }
     }
 }
 
 impl From<NotFound> for Problem {
     fn from(error: NotFound) -> Self {
-        Self::new(ErrorKind::NotFound, "order_not_found", error.to_string())
+        Self::of(Code::OrderNotFound, error.to_string())
     }
 }
 
@@ -89,7 +80,7 @@ impl From<PlaceOrderError> for Problem {
     fn from(error: PlaceOrderError) -> Self {
         match error {
             PlaceOrderError::Invalid(error) => error.into(),
-            PlaceOrderError::KeyReused => Self::new(ErrorKind::Invalid, "idempotency_key_reused", error.to_string())
+            PlaceOrderError::KeyReused => Self::of(Code::IdempotencyKeyReused, error.to_string())
                 .field("idempotency_key", "belongs to another request; make a new one for a new order"),
             PlaceOrderError::Unwinding(order) => {
                 unavailable("the order is being undone because a service cannot be reached")
@@ -105,9 +96,7 @@ impl From<CancelError> for Problem {
     fn from(error: CancelError) -> Self {
         match error {
             CancelError::NotFound(error) => error.into(),
-            CancelError::NotCancellable(rejection) => {
-                Self::new(ErrorKind::Conflict, "order_not_cancellable", rejection.to_string())
-            }
+            CancelError::NotCancellable(rejection) => Self::of(Code::OrderNotCancellable, rejection.to_string()),
             CancelError::Failed(error) => error.into(),
         }
     }
@@ -116,31 +105,34 @@ impl From<CancelError> for Problem {
 impl From<ItemsError> for Problem {
     fn from(error: ItemsError) -> Self {
         match error {
-            ItemsError::NotFound => Self::new(ErrorKind::NotFound, "not_found", error.to_string()),
+            ItemsError::NotFound => Self::of(Code::NotFound, error.to_string()),
             ItemsError::BadCursor => Self::invalid("cursor", "is not a cursor of ours"),
             ItemsError::Failed(error) => error.into(),
         }
     }
 }
 
-/// A failed order, as the answer to placing it. Exhaustive over the codes of `saga::place_order::explain`.
+/// A failed order, as the answer to placing it.
 pub(crate) fn refused_order(order: &Order, failure: &Failure) -> Problem {
     let message = failure.message.as_str();
-    let problem = match failure.code.as_str() {
-        "insufficient_stock" => Problem::new(ErrorKind::Conflict, "insufficient_stock", message),
-        "price_mismatch" => Problem::new(ErrorKind::Conflict, "price_mismatch", message),
-        "reservation_expired" => Problem::new(ErrorKind::Conflict, "reservation_expired", message),
-        "payment_declined" => Problem::new(ErrorKind::PaymentRequired, "payment_declined", message),
-        "unknown_sku" => Problem::new(ErrorKind::Invalid, "unknown_sku", message).field("items", message),
-        "dependency_unavailable" => unavailable("the order was undone because a service could not be reached"),
-        _ => Problem::bug(format_args!("order {} failed with {}: {message}", order.head.id, failure.code)),
+    let problem = match &failure.code {
+        FailureCode::InsufficientStock => Problem::of(Code::InsufficientStock, message),
+        FailureCode::PriceMismatch => Problem::of(Code::PriceMismatch, message),
+        FailureCode::ReservationExpired => Problem::of(Code::ReservationExpired, message),
+        FailureCode::PaymentDeclined => Problem::of(Code::PaymentDeclined, message),
+        FailureCode::UnknownSku => Problem::of(Code::UnknownSku, message).field("items", message),
+        FailureCode::DependencyUnavailable => {
+            unavailable("the order was undone because a service could not be reached")
+        }
+        code @ (FailureCode::Internal | FailureCode::Other(_)) => {
+            Problem::bug(format_args!("order {} failed with {code}: {message}", order.head.id))
+        }
     };
     problem.location(location(order.head.id)).extension("order_id", order.head.id.to_string())
 }
 
 fn unavailable(detail: &str) -> Problem {
-    Problem::new(ErrorKind::Unavailable, "dependency_unavailable", format!("{detail}; try again with the same key"))
-        .retry_after(RETRY_AFTER)
+    Problem::of(Code::DependencyUnavailable, format!("{detail}; try again with the same key")).retry_after(RETRY_AFTER)
 }
 
 /// An error with its sources, for the log.

@@ -3,7 +3,7 @@
 use amends_primitives::Money;
 use axum::{Json, extract::State, response::IntoResponse as _, response::Response};
 use serde::Deserialize;
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 use service_kit::http::JsonBody;
 
 use super::{
@@ -32,7 +32,7 @@ pub(super) async fn capture(
         }
         Captured::Refused => {
             let detail = "nothing is held under this authorization that could be captured so";
-            Err(Problem::new(ErrorKind::Conflict, "capture_refused", detail))
+            Err(Problem::of(Code::CaptureRefused, detail))
         }
         Captured::KeyVoided => Err(fields::voided()),
         Captured::KeyReused => Err(fields::reused()),

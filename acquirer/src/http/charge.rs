@@ -3,7 +3,7 @@
 use amends_primitives::Money;
 use axum::{Json, extract::State, response::IntoResponse as _, response::Response};
 use serde::Deserialize;
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 use service_kit::http::JsonBody;
 
 use super::{
@@ -47,7 +47,7 @@ async fn ask(api: &Api, ask: ChargeAsk) -> Result<Response, Problem> {
         Charged::KeyReused => Err(fields::reused()),
         Charged::Failed => {
             let detail = "the issuer could not be reached; nothing was taken";
-            Err(Problem::new(ErrorKind::Unavailable, "dependency_unavailable", detail))
+            Err(Problem::of(Code::DependencyUnavailable, detail))
         }
     }
 }

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderName, request::Parts},
 };
 use serde::Serialize;
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 use crate::domain::{Decline, Key, Method};
 
@@ -24,12 +24,12 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         let mut given = parts.headers.get_all(HEADER).iter();
         let Some(first) = given.next() else {
             let detail = "this request moves money: it needs an Idempotency-Key";
-            return Err(Problem::new(ErrorKind::Malformed, "missing_idempotency_key", detail));
+            return Err(Problem::of(Code::MissingIdempotencyKey, detail));
         };
         let key = first.to_str().ok().and_then(|text| Key::try_new(text).ok());
         let (Some(key), None) = (key, given.next()) else {
             let detail = "the Idempotency-Key must be one, of 1 to 255 visible ASCII characters";
-            return Err(Problem::new(ErrorKind::Invalid, "invalid_idempotency_key", detail));
+            return Err(Problem::of(Code::InvalidIdempotencyKey, detail));
         };
         Ok(Self(key))
     }
@@ -78,17 +78,13 @@ pub(super) fn declined(decline: Decline) -> Problem {
         Decline::InsufficientFunds => "the account does not hold enough",
         Decline::AmountLimitExceeded => "the amount is at or above the limit",
     };
-    Problem::new(ErrorKind::PaymentRequired, "payment_declined", detail).extension("decline_code", decline.code())
+    Problem::of(Code::PaymentDeclined, detail).extension("decline_code", decline.code())
 }
 
 pub(super) fn voided() -> Problem {
-    Problem::new(
-        ErrorKind::Conflict,
-        "key_voided",
-        "the key was voided: nothing was taken under it, and nothing will be",
-    )
+    Problem::from(Code::KeyVoided)
 }
 
 pub(super) fn reused() -> Problem {
-    Problem::new(ErrorKind::Invalid, "idempotency_key_reused", "the key was used for another request")
+    Problem::from(Code::IdempotencyKeyReused)
 }

@@ -6,7 +6,7 @@ use axum::{
     extract::{Query, State, rejection::QueryRejection},
 };
 use serde::{Deserialize, Serialize};
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 use super::{Api, fields};
 use crate::domain::{Entry, Fate};
@@ -67,6 +67,6 @@ pub(super) async fn look_up(
     }
     match entry {
         Some(entry) => Ok(Json(Found::from(&entry))),
-        None => Err(Problem::new(ErrorKind::NotFound, "not_found", "nothing is on record under this key yet")),
+        None => Err(Problem::of(Code::NotFound, "nothing is on record under this key yet")),
     }
 }

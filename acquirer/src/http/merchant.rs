@@ -13,7 +13,7 @@ use axum::{
     response::Response,
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 /// The merchant's secret, as its digest: of equal length whatever is shown to us, so that comparing tells nothing.
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ impl Merchant {
 
 pub(super) async fn known(State(merchant): State<Merchant>, request: Request, next: Next) -> Result<Response, Problem> {
     if !merchant.knows(request.headers()) {
-        let problem = Problem::new(ErrorKind::Unauthenticated, "unauthenticated", "no merchant has this secret");
+        let problem = Problem::of(Code::Unauthenticated, "no merchant has this secret");
         return Err(problem.www_authenticate("Bearer"));
     }
     Ok(next.run(request).await)

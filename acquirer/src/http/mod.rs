@@ -20,7 +20,7 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{get, post},
 };
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 use service_kit::{Runtime, faults::Faults, shutdown::Shutdown};
 
 use crate::{
@@ -58,7 +58,7 @@ impl Api {
                     () = tokio::time::sleep(self.acquirer.rules().hang) => {}
                     () = self.shutdown.triggered() => {}
                 }
-                Err(Problem::new(ErrorKind::Timeout, "timeout", "the issuer did not answer in time"))
+                Err(Problem::of(Code::Timeout, "the issuer did not answer in time"))
             }
         }
     }

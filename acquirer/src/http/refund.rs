@@ -3,7 +3,7 @@
 use amends_primitives::Money;
 use axum::{Json, extract::State, response::IntoResponse as _, response::Response};
 use serde::Deserialize;
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 use service_kit::http::JsonBody;
 
 use super::{
@@ -31,7 +31,7 @@ pub(super) async fn refund(
         }
         Refunded::Refused => {
             let detail = "not so much is left of what was taken under this charge";
-            Err(Problem::new(ErrorKind::Conflict, "refund_refused", detail))
+            Err(Problem::of(Code::RefundRefused, detail))
         }
         Refunded::KeyReused => Err(fields::reused()),
     }

@@ -12,7 +12,7 @@ use axum::{
 };
 use service_base::{
     context::RequestContext,
-    problem::{ErrorKind, Problem},
+    problem::{Code, Problem},
 };
 use service_kit::{Runtime, shutdown::Shutdown};
 use tokio::sync::Semaphore;
@@ -42,7 +42,7 @@ impl Work {
 pub(super) async fn to_the_end(State(work): State<Work>, request: Request, next: Next) -> Result<Response, Problem> {
     let Work { in_flight, shutdown } = work;
     let permit = in_flight.try_acquire_owned().map_err(|_| {
-        let problem = Problem::new(ErrorKind::Unavailable, "overloaded", "too many requests are at work at once");
+        let problem = Problem::of(Code::Overloaded, "too many requests are at work at once");
         problem.retry_after(AGAIN_AFTER)
     })?;
     let stopping = shutdown.clone();
@@ -53,7 +53,7 @@ pub(super) async fn to_the_end(State(work): State<Work>, request: Request, next:
         };
         let response = tokio::select! {
             response = next.run(request) => Ok(response),
-            () = late => Err(Problem::new(ErrorKind::Unavailable, "overloaded", "the acquirer is stopping")),
+            () = late => Err(Problem::of(Code::Overloaded, "the acquirer is stopping")),
         };
         drop(permit);
         response

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use service_base::code::Code;
+
 /// Why a request is refused before anybody looks at what it asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
@@ -50,10 +52,10 @@ impl Flaw {
     }
 
     /// The stable code.
-    pub(crate) const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> Code {
         match self {
-            Self::MethodNotAllowed => "method_not_allowed",
-            _ => "bad_request",
+            Self::MethodNotAllowed => Code::MethodNotAllowed,
+            _ => Code::BadRequest,
         }
     }
 

@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 use service_base::{
     context::RequestContext,
     peer,
-    problem::{ErrorKind, Problem},
+    problem::{Code, Problem},
     wire::{grpc_timeout, is_grpc, known_method},
 };
 use tracing::field::Empty;
@@ -78,7 +78,7 @@ impl Gateway {
         hygiene::check_path(&ctx.path)?;
         expects_continue(head)?;
         if ctx.is_grpc && !ctx.is_http2 {
-            return Err(Refusal::new(ErrorKind::Malformed, "bad_request", "gRPC needs HTTP/2"));
+            return Err(Refusal::of(Code::BadRequest, "gRPC needs HTTP/2"));
         }
         let Some(route) = routes::find(&method, &ctx.path, ctx.is_grpc).filter(|route| self.is_served(*route)) else {
             return Err(self.unmatched(&method, ctx).await);
@@ -128,8 +128,7 @@ impl Gateway {
         if is_coded(&head.headers) {
             let detail = "the body is coded; send it as it is";
             // RFC 9110, section 15.5.16: what would be read.
-            return Err(Refusal::new(ErrorKind::UnsupportedMediaType, "unsupported_media_type", detail)
-                .header(header::ACCEPT_ENCODING, "identity"));
+            return Err(Refusal::of(Code::UnsupportedMediaType, detail).header(header::ACCEPT_ENCODING, "identity"));
         }
         if declared_length(head).is_some_and(|length| length > self.config.limits.body_bytes) {
             return Err(self.too_large());
@@ -152,30 +151,22 @@ impl Gateway {
             return refusal;
         }
         if ctx.is_grpc {
-            return Refusal::new(ErrorKind::MethodNotAllowed, "not_found", "there is no such gRPC service here");
+            return Refusal::of(Code::MethodNotAllowed, "there is no such gRPC service here");
         }
         if routes::is_grpc_path(&ctx.path) {
             let detail = "gRPC needs HTTP/2 and the content type application/grpc";
-            return Refusal::new(ErrorKind::UnsupportedMediaType, "unsupported_media_type", detail);
+            return Refusal::of(Code::UnsupportedMediaType, detail);
         }
         if *method != Method::GET && routes::find(&Method::GET, &ctx.path, false).is_some() {
-            return Refusal::new(
-                ErrorKind::MethodNotAllowed,
-                "method_not_allowed",
-                "this path does not know that method",
-            )
-            .header(header::ALLOW, "GET, HEAD");
+            return Refusal::from(Problem::from(Code::MethodNotAllowed)).header(header::ALLOW, "GET, HEAD");
         }
-        Refusal::new(ErrorKind::NotFound, "not_found", "there is nothing at this path")
+        Problem::from(Code::NotFound).into()
     }
 
     async fn limit(&self, caller: Caller<'_>) -> Result<(), Refusal> {
         match self.limiter.take(caller).await {
             Ok(Taken::Yes) => Ok(()),
-            Ok(Taken::No { retry_after }) => {
-                let detail = "too many requests; slow down";
-                Err(Problem::new(ErrorKind::RateLimited, "rate_limited", detail).retry_after(retry_after).into())
-            }
+            Ok(Taken::No { retry_after }) => Err(Problem::from(Code::RateLimited).retry_after(retry_after).into()),
             Err(error) => {
                 tracing::warn!(%error, "refusing a request whose rate nobody can say");
                 Err(Refusal::unavailable("requests cannot be counted at the moment"))
@@ -199,6 +190,6 @@ impl Gateway {
 
     pub(super) fn too_large(&self) -> Refusal {
         let detail = format!("the body is larger than {} bytes", self.config.limits.body_bytes);
-        Refusal::new(ErrorKind::TooLarge, "payload_too_large", detail)
+        Refusal::of(Code::PayloadTooLarge, detail)
     }
 }

@@ -9,16 +9,16 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use service_base::{
     context::CORRELATION_HEADER,
-    problem::{ErrorKind, Problem},
+    problem::{Code, Problem},
 };
 
 use super::{Ctx, Gateway};
-use crate::{hygiene::Flaw, observe::STREAM_EXPIRED, refusal::Refusal, routes::Target, stream::FramingError};
+use crate::{hygiene::Flaw, refusal::Refusal, routes::Target, stream::FramingError};
 
 impl Gateway {
     /// Answers with a refusal, in the caller's language.
     pub(super) async fn refuse(&self, session: &mut Session, ctx: &mut Ctx, refusal: &Refusal) -> Result<u16> {
-        ctx.refused = Some(refusal.code().to_owned());
+        ctx.refused = Some(refusal.code());
         let correlation = ctx.context.correlation.as_str();
         if ctx.is_grpc && ctx.is_http2 {
             ctx.grpc_code = Some(refusal.grpc_code());
@@ -65,11 +65,11 @@ pub(super) fn judge(error: &Error, ctx: &Ctx) -> Option<Refusal> {
     if cause.and_then(|cause| cause.downcast_ref::<FramingError>()).is_some() {
         return Some(Flaw::ChunkInvalid.into());
     }
-    let timeout = |detail: &str| Some(Refusal::new(ErrorKind::Timeout, "timeout", detail));
+    let timeout = || Some(Problem::from(Code::Timeout).into());
     match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, E::ReadTimedout) => Some(Flaw::BodyTooSlow.into()),
         (ErrorSource::Downstream, E::InvalidHTTPHeader) => {
-            Some(Refusal::new(ErrorKind::Malformed, "bad_request", "the request's headers contradict each other"))
+            Some(Refusal::of(Code::BadRequest, "the request's headers contradict each other"))
         }
         (ErrorSource::Downstream, _) => None,
         // What we wait for is the caller.
@@ -77,9 +77,7 @@ pub(super) fn judge(error: &Error, ctx: &Ctx) -> Option<Refusal> {
             Some(Flaw::BodyTooSlow.into())
         }
         (ErrorSource::Upstream, E::ReadTimedout | E::WriteTimedout) if ctx.has_stream_age() => Some(stream_expired()),
-        (ErrorSource::Upstream, E::ReadTimedout | E::WriteTimedout) => {
-            timeout("the service behind did not answer in time")
-        }
+        (ErrorSource::Upstream, E::ReadTimedout | E::WriteTimedout) => timeout(),
         (
             // An attempt before this one may have been received: see below.
             ErrorSource::Upstream,
@@ -93,22 +91,16 @@ pub(super) fn judge(error: &Error, ctx: &Ctx) -> Option<Refusal> {
             | E::TLSHandshakeFailure
             | E::TLSHandshakeTimedout,
         ) if !ctx.in_doubt => Some(Refusal::unavailable("the service behind cannot be reached at the moment")),
-        (ErrorSource::Upstream, _) if ctx.is_late() => timeout("the service behind did not answer in time"),
+        (ErrorSource::Upstream, _) if ctx.is_late() => timeout(),
         // It was reached, and what happened then is not known: 502, so that nobody takes it for "nothing happened".
-        (ErrorSource::Upstream, _) => Some(
-            Problem::new(ErrorKind::BadGateway, "dependency_unavailable", "the service behind broke off its answer")
-                .retry_after(Duration::from_secs(1))
-                .into(),
-        ),
+        (ErrorSource::Upstream, _) => Some(Problem::from(Code::BadGateway).retry_after(Duration::from_secs(1)).into()),
         (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Problem::bug(error).into()),
     }
 }
 
 /// A stream has lasted as long as one may. Neither a deadline of the caller's nor a fault: a caller that still wants to know asks again.
 pub(super) fn stream_expired() -> Refusal {
-    Problem::new(ErrorKind::Unavailable, STREAM_EXPIRED, "this stream has lasted as long as one may; open another")
-        .retry_after(Duration::from_secs(1))
-        .into()
+    Problem::from(Code::StreamExpired).retry_after(Duration::from_secs(1)).into()
 }
 
 async fn write(session: &mut Session, ctx: &Ctx, answer: ResponseHeader, body: Bytes) -> Result<()> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use amends_primitives::IdSource;
-use service_base::context::RequestContext;
+use service_base::{code::Code, context::RequestContext};
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
@@ -46,7 +46,7 @@ pub(crate) struct Ctx {
     pub(super) grpc_code: Option<tonic::Code>,
     /// Why we refuse while the body is still on its way; `fail_to_proxy` says it.
     pub(super) pending: Option<Refusal>,
-    pub(super) refused: Option<String>,
+    pub(super) refused: Option<Code>,
     /// Its place among the requests being answered.
     pub(super) place: Option<Share>,
     /// Keeps its connection from being closed for another.

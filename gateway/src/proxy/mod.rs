@@ -20,7 +20,7 @@ use pingora_core::{
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use service_base::context::CORRELATION_HEADER;
+use service_base::{code::Code, context::CORRELATION_HEADER};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -296,7 +296,7 @@ impl ProxyHttp for Gateway {
             // Too late for another status; a gRPC stream can still end with one.
             if ctx.is_grpc && ctx.is_http2 {
                 ctx.grpc_code = Some(refusal.grpc_code());
-                ctx.refused = Some(refusal.code().to_owned());
+                ctx.refused = Some(refusal.code());
                 let mut trailers = refusal.grpc();
                 trailers.remove(header::CONTENT_TYPE);
                 let _ = session.write_response_trailers(trailers).await;
@@ -322,7 +322,7 @@ impl ProxyHttp for Gateway {
         }
         if status >= 500 || ctx.grpc_code.is_some_and(service_base::wire::is_server_fault) {
             ctx.span.record("otel.status_code", "ERROR");
-            ctx.span.record("error.type", ctx.refused.as_deref().unwrap_or("upstream"));
+            ctx.span.record("error.type", ctx.refused.map_or("upstream", Code::as_str));
         }
         let summary = Summary {
             protocol: ctx.protocol(),
@@ -337,7 +337,7 @@ impl ProxyHttp for Gateway {
             client: ctx.client,
             subject: ctx.subject.as_deref(),
             upstream: ctx.upstream().filter(|_| !ctx.tried.is_empty()).map(Upstream::name),
-            refused: ctx.refused.as_deref(),
+            refused: ctx.refused,
             is_probe: ctx.route.is_some_and(|route| !matches!(route.target, Target::Forward(_))),
             correlation_id: ctx.context.correlation.as_str(),
             trace_id: &ctx.trace_id,

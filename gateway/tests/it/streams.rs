@@ -139,7 +139,7 @@ async fn a_dialogue_passes_though_its_request_does_not_end() {
 #[tokio::test]
 async fn probes_are_not_served_unless_configured() {
     let world = World::start().await;
-    assert_eq!(said(health_stream(&world).await), (Code::Unimplemented, "NOT_FOUND".to_owned()));
+    assert_eq!(said(health_stream(&world).await), (Code::Unimplemented, "METHOD_NOT_ALLOWED".to_owned()));
     let mut client = HealthClient::new(channel(&world).await);
     assert_eq!(said(client.check(HealthCheckRequest::default()).await).0, Code::Unimplemented);
     for service in ["v1", "v1alpha"] {

@@ -127,7 +127,7 @@ async fn only_what_may_happen_twice_is_sent_again() {
         assert_eq!(answer.status(), status, "{method} {key:?}");
         if status == 502 {
             assert!(answer.headers().contains_key("retry-after"));
-            assert_eq!(answer.json::<Value>().await.unwrap()["code"], "dependency_unavailable");
+            assert_eq!(answer.json::<Value>().await.unwrap()["code"], "bad_gateway");
         }
         assert_eq!(seen.load(Ordering::SeqCst), requests, "{method} {key:?}");
     }

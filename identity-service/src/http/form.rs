@@ -9,7 +9,7 @@ use bytes::Bytes;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 use super::problem::Refusal;
 use crate::{
@@ -51,7 +51,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
         let basic = basic_credentials(request.headers())?;
         let body = Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Refusal::Problem(Problem::new(ErrorKind::TooLarge, "payload_too_large", "the body is too large"))
+                Refusal::Problem(Problem::from(Code::PayloadTooLarge))
             } else {
                 Refusal::OAuth(TokenError::InvalidRequest("the body could not be read to its end"))
             }

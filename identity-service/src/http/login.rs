@@ -4,7 +4,7 @@ use axum::{Json, extract::State, response::IntoResponse};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 use service_kit::http::JsonBody;
 
 use super::{HttpState, address::CallerPlace, problem, token::TokenResponse};
@@ -44,8 +44,9 @@ pub(super) async fn handle(
 
 fn refused(error: TokenError) -> Problem {
     match error {
-        TokenError::InvalidGrant(detail) => Problem::new(ErrorKind::Unauthenticated, "invalid_credentials", detail)
-            .www_authenticate(r#"Bearer realm="amends""#),
+        TokenError::InvalidGrant(detail) => {
+            Problem::of(Code::InvalidCredentials, detail).www_authenticate(r#"Bearer realm="amends""#)
+        }
         TokenError::Throttled(wait) => problem::throttled(wait),
         TokenError::InvalidScope => Problem::invalid("scope", error.to_string()),
         TokenError::Failed(failure) => problem::problem_of(&failure),

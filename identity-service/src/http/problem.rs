@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 use crate::{
     app::{Failure, TokenError, keys::KeysError},
@@ -41,7 +41,7 @@ impl From<TokenError> for Refusal {
             TokenError::Failed(failure) => Self::Problem(problem_of(&failure)),
             TokenError::Throttled(wait) => Self::Problem(throttled(wait)),
             TokenError::TooManyRevocations(wait) => {
-                let problem = Problem::new(ErrorKind::RateLimited, "rate_limited", error.to_string());
+                let problem = Problem::of(Code::RateLimited, error.to_string());
                 Self::Problem(problem.retry_after(wait))
             }
             other => Self::OAuth(other),
@@ -84,13 +84,13 @@ pub(super) fn problem_of(failure: &Failure) -> Problem {
         | Failure::Keys(KeysError::Store(StoreError::Unavailable(cause))) => Problem::store_unavailable(cause),
         Failure::Sharing(cause) => {
             tracing::warn!(error = %cause, "revocations cannot be shared");
-            unavailable("dependency_unavailable", "revocations cannot be shared at the moment; ask again")
+            unavailable(Code::DependencyUnavailable, "revocations cannot be shared at the moment; ask again")
         }
         Failure::Password(PasswordError::Overloaded) => {
             tracing::warn!("more log-ins than can be checked");
-            unavailable("overloaded", "too many log-ins at once; try again in a moment")
+            unavailable(Code::Overloaded, "too many log-ins at once; try again in a moment")
         }
-        Failure::Keys(KeysError::None) => unavailable("store_unavailable", "the signing keys are not loaded yet"),
+        Failure::Keys(KeysError::None) => unavailable(Code::StoreUnavailable, "the signing keys are not loaded yet"),
         Failure::Store(StoreError::Failed(_)) | Failure::Password(PasswordError::Failed) | Failure::Keys(_) => {
             Problem::bug(chain(failure))
         }
@@ -100,11 +100,11 @@ pub(super) fn problem_of(failure: &Failure) -> Problem {
 /// Wrong passwords before; not a lock, see `domain::throttle`.
 pub(super) fn throttled(wait: std::time::Duration) -> Problem {
     let detail = "too many wrong passwords for this user from this address; wait before the next";
-    Problem::new(ErrorKind::RateLimited, "rate_limited", detail).retry_after(wait)
+    Problem::of(Code::RateLimited, detail).retry_after(wait)
 }
 
-fn unavailable(code: &'static str, detail: &str) -> Problem {
-    Problem::new(ErrorKind::Unavailable, code, detail).retry_after(std::time::Duration::from_secs(1))
+fn unavailable(code: Code, detail: &str) -> Problem {
+    Problem::of(code, detail).retry_after(std::time::Duration::from_secs(1))
 }
 
 /// An error with its sources, for the log.

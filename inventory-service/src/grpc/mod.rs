@@ -15,12 +15,10 @@ mod reserve_stock;
 mod restock;
 mod status;
 
-use std::time::Duration;
-
 use amends_auth::grpc::claims;
 use amends_protos::inventory::v1::{self as pb, inventory_service_server::InventoryService};
 use service_kit::faults::{Exit, Injected};
-use tonic::{Code, Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, async_trait};
 use tracing::Instrument as _;
 
 use crate::app::Inventory;
@@ -47,19 +45,11 @@ impl Api {
         claims(&request)?.require(scope)?;
         match self.inventory.faults().enter(request.extensions().get()).await {
             Ok(exit) => Ok((request.into_inner(), exit)),
-            Err(Injected::RateLimited) => {
-                let message = "too many calls (injected)";
-                Err(status::again_after(Code::ResourceExhausted, "RATE_LIMITED", message, Duration::from_millis(100)))
-            }
-            Err(Injected::Unavailable) => Err(injected()),
-            Err(Injected::Internal) => Err(Status::internal("something went wrong on our side (injected)")),
+            Err(Injected::RateLimited) => Err(status::rate_limited()),
+            Err(Injected::Unavailable) => Err(status::injected()),
+            Err(Injected::Internal) => Err(status::internal()),
         }
     }
-}
-
-fn injected() -> Status {
-    let message = "the service is unavailable (injected)";
-    status::again_after(Code::Unavailable, "UNAVAILABLE", message, Duration::from_millis(100))
 }
 
 /// Implements each method as: authorise, run the verb in a span of its name, answer.
@@ -71,7 +61,7 @@ macro_rules! methods {
                 let (message, exit) = self.enter(request, $scope).await?;
                 let span = $verb::span(&message);
                 let answer = $verb::answer(&self.inventory, message).instrument(span).await;
-                exit.leave(answer.map(Response::new), injected)
+                exit.leave(answer.map(Response::new), status::injected)
             })+
         }
     };

@@ -5,8 +5,8 @@ use std::{collections::HashSet, fmt::Display, str::FromStr, time::Duration};
 use amends_primitives::{Currency, Money, Timestamp};
 use amends_protos::{common::v1 as common, inventory::v1 as pb};
 use saga_engine::participant::{ActionKey, InvalidKey};
+use service_base::problem::FieldError;
 use tonic::Status;
-use tonic_types::FieldViolation;
 
 use super::status;
 use crate::{
@@ -19,11 +19,11 @@ const PAGE_MAX: u32 = 100;
 
 /// Collects what is wrong with a request, so that the caller hears everything at once.
 #[derive(Debug, Default)]
-pub(super) struct Fields(Vec<FieldViolation>);
+pub(super) struct Fields(Vec<FieldError>);
 
 impl Fields {
     pub(super) fn wrong(&mut self, field: impl Into<String>, message: impl Display) {
-        self.0.push(FieldViolation::new(field, message.to_string()));
+        self.0.push(FieldError { field: field.into(), message: message.to_string() });
     }
 
     /// The value, or a violation in its place.

@@ -23,6 +23,22 @@ async fn a_refused_sku_is_not_to_be_had_and_its_refusal_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_injected_failure_says_what_it_is() {
+    let mut shop = Service::start(|_| {}).await;
+    shop.put("tea", 10).await;
+    for (faults, code, reason) in [
+        (FaultsConfig { error_pct: 100, ..FaultsConfig::default() }, Code::Unavailable, "INJECTED"),
+        (FaultsConfig { rate_limit_pct: 100, ..FaultsConfig::default() }, Code::ResourceExhausted, "RATE_LIMITED"),
+        (FaultsConfig { internal_pct: 100, ..FaultsConfig::default() }, Code::Internal, "INTERNAL"),
+    ] {
+        shop.faults.set(faults).unwrap();
+        let failed = why(&shop.reserve(1, vec![line("tea", 3)]).await.unwrap_err(), "");
+        assert_eq!((failed.0, failed.1.as_str()), (code, reason));
+    }
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reset_is_no_answer_and_the_repeat_tells() {
     let mut shop = Service::start(|_| {}).await;
     shop.put("tea", 100).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 /// What is wrong with a token. For logs and metrics; callers learn only "expired" or "not valid".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -106,28 +106,26 @@ impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         match &error {
             // RFC 6750, 3.1: without any authentication information, no error code.
-            AuthError::Missing => Self::new(ErrorKind::Unauthenticated, "unauthenticated", "a bearer token is needed")
-                .www_authenticate(r#"Bearer realm="amends""#),
+            AuthError::Missing => Self::from(Code::Unauthenticated).www_authenticate(r#"Bearer realm="amends""#),
             AuthError::Invalid(reason) => {
                 let detail = match reason {
                     InvalidToken::Expired => "the access token has expired",
                     _ => "the access token is not valid",
                 };
-                Self::new(ErrorKind::Unauthenticated, "invalid_token", detail).www_authenticate(format!(
+                Self::of(Code::InvalidToken, detail).www_authenticate(format!(
                     r#"Bearer realm="amends", error="invalid_token", error_description="{detail}""#
                 ))
             }
             AuthError::InsufficientScope { required } => {
-                Self::new(ErrorKind::Forbidden, "insufficient_scope", format!("this needs the scope {required}"))
-                    .www_authenticate(format!(
-                        r#"Bearer realm="amends", error="insufficient_scope", scope="{required}""#
-                    ))
+                Self::of(Code::InsufficientScope, format!("this needs the scope {required}")).www_authenticate(format!(
+                    r#"Bearer realm="amends", error="insufficient_scope", scope="{required}""#
+                ))
             }
             AuthError::Throttled { retry_after } => {
-                Self::new(ErrorKind::RateLimited, "rate_limited", error.to_string()).retry_after(*retry_after)
+                Self::of(Code::RateLimited, error.to_string()).retry_after(*retry_after)
             }
             AuthError::Unavailable { .. } => {
-                Self::new(ErrorKind::Unavailable, "dependency_unavailable", "tokens cannot be verified at the moment")
+                Self::of(Code::DependencyUnavailable, "tokens cannot be verified at the moment")
                     .retry_after(Duration::from_secs(1))
             }
         }

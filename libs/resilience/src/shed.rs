@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 
 use service_base::{
     metrics::Metrics,
-    problem::{ErrorKind, Problem},
+    problem::{Code, Problem},
     wire,
 };
 
@@ -86,8 +86,7 @@ where
         let Ok(place) = Arc::clone(&self.layer.places).try_acquire_owned() else {
             self.layer.shed.inc();
             let detail = "too many requests are being answered";
-            let problem =
-                Problem::new(ErrorKind::Unavailable, "overloaded", detail).retry_after(Duration::from_secs(1));
+            let problem = Problem::of(Code::Overloaded, detail).retry_after(Duration::from_secs(1));
             let response = if wire::is_grpc(request.headers()) {
                 tonic::Status::from(problem).into_http()
             } else {

@@ -1,6 +1,6 @@
 //! One error for two kinds of caller: RFC 9457 problems over HTTP, `google.rpc` details over gRPC.
 //!
-//! [`ErrorKind`] alone knows status codes. A service turns its own errors into a [`Problem`] as the last step.
+//! A [`Code`] decides the status codes. A service turns its own errors into a [`Problem`] as the last step.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -12,96 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::context;
+pub use crate::code::{Code, Domain};
+use crate::{code::ErrorKind, context};
 
-/// The domain of `google.rpc.ErrorInfo`.
-pub const ERROR_DOMAIN: &str = "amends.invalid";
 /// Media type of a problem.
 pub const CONTENT_TYPE: &str = "application/problem+json";
-
-/// What went wrong, in the terms that decide a status code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ErrorKind {
-    /// The request cannot be read.
-    Malformed,
-    /// Nobody says who asks.
-    Unauthenticated,
-    /// The payment was refused.
-    PaymentRequired,
-    /// Who asks may not.
-    Forbidden,
-    /// There is no such thing, or it is not the caller's.
-    NotFound,
-    /// The thing exists, but not for this verb.
-    MethodNotAllowed,
-    /// No offered media type is acceptable.
-    NotAcceptable,
-    /// The state of things forbids it.
-    Conflict,
-    /// The body is too large.
-    TooLarge,
-    /// The body is of a type we do not read.
-    UnsupportedMediaType,
-    /// The request can be read, but says something impossible.
-    Invalid,
-    /// Too many requests.
-    RateLimited,
-    /// Our fault. The detail never leaves the process.
-    Bug,
-    /// What answers from behind us did not, or not sensibly.
-    BadGateway,
-    /// We cannot now; later we can.
-    Unavailable,
-    /// The time ran out.
-    Timeout,
-}
-
-impl ErrorKind {
-    /// The HTTP status.
-    pub const fn http_status(self) -> StatusCode {
-        match self {
-            Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::PaymentRequired => StatusCode::PAYMENT_REQUIRED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Self::Conflict => StatusCode::CONFLICT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::BadGateway => StatusCode::BAD_GATEWAY,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        }
-    }
-
-    /// The gRPC code. Never `Aborted`: callers read it as "try the same again", which a refusal is not.
-    pub const fn grpc_code(self) -> tonic::Code {
-        match self {
-            Self::Malformed | Self::TooLarge | Self::UnsupportedMediaType | Self::NotAcceptable | Self::Invalid => {
-                tonic::Code::InvalidArgument
-            }
-            Self::Unauthenticated => tonic::Code::Unauthenticated,
-            Self::PaymentRequired | Self::Conflict => tonic::Code::FailedPrecondition,
-            Self::Forbidden => tonic::Code::PermissionDenied,
-            Self::NotFound => tonic::Code::NotFound,
-            Self::MethodNotAllowed => tonic::Code::Unimplemented,
-            Self::RateLimited => tonic::Code::ResourceExhausted,
-            Self::Bug => tonic::Code::Internal,
-            Self::BadGateway | Self::Unavailable => tonic::Code::Unavailable,
-            Self::Timeout => tonic::Code::DeadlineExceeded,
-        }
-    }
-
-    /// What the kind is called, for people: RFC 9457 wants one title per type, and the reason phrase is enough.
-    fn title(self) -> &'static str {
-        self.http_status().canonical_reason().unwrap_or("Error")
-    }
-}
 
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,8 +33,8 @@ pub struct Problem(Box<Inner>); // boxed: it is the error half of many small res
 
 #[derive(Debug, Clone)]
 struct Inner {
-    kind: ErrorKind,
-    code: &'static str,
+    code: Code,
+    domain: Domain,
     detail: String,
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
@@ -130,13 +45,13 @@ struct Inner {
 }
 
 impl Problem {
-    /// A problem of a kind, with its stable code (`snake_case`, documented in `docs/errors/<code>.md`) and a sentence.
+    /// A problem with its stable code and a sentence.
     ///
-    /// For [`ErrorKind::Bug`] the sentence is for the log only; callers get a fixed one.
-    pub fn new(kind: ErrorKind, code: &'static str, detail: impl Into<String>) -> Self {
+    /// For [`Code::Internal`] the sentence is for the log only; callers get a fixed one.
+    pub fn of(code: Code, detail: impl Into<String>) -> Self {
         Self(Box::new(Inner {
-            kind,
             code,
+            domain: Domain::default(),
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
@@ -147,23 +62,28 @@ impl Problem {
         }))
     }
 
-    /// Our fault: code `internal`. Logs `cause` and its sources once, here; callers get a fixed sentence.
+    /// Our fault: [`Code::Internal`]. Logs `cause` and its sources once, here; callers get a fixed sentence.
     pub fn bug(cause: impl fmt::Display) -> Self {
         tracing::error!(error = %cause, "a bug, or a failure nobody planned for");
-        Self::new(ErrorKind::Bug, "internal", cause.to_string())
+        Self::of(Code::Internal, cause.to_string())
     }
 
-    /// A store that cannot be asked: code `store_unavailable`, to be tried again in a second. Logs `cause`.
+    /// A store that cannot be asked, to be tried again in a second. Logs `cause`.
     pub fn store_unavailable(cause: impl fmt::Display) -> Self {
         tracing::warn!(error = %cause, "the store cannot be asked");
-        Self::new(ErrorKind::Unavailable, "store_unavailable", "the data store cannot be reached at the moment")
-            .retry_after(Duration::from_secs(1))
+        Self::from(Code::StoreUnavailable).retry_after(Duration::from_secs(1))
     }
 
-    /// A field that is wrong: code `invalid_request`.
+    /// A field that is wrong: [`Code::InvalidRequest`].
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Invalid, "invalid_request", "the request has fields that are not valid")
-            .field(field, message)
+        Self::from(Code::InvalidRequest).field(field, message)
+    }
+
+    /// Says the code in a participant's domain instead of everybody's.
+    #[must_use]
+    pub fn domain(mut self, domain: Domain) -> Self {
+        self.0.domain = domain;
+        self
     }
 
     /// Names one field that is wrong.
@@ -208,20 +128,29 @@ impl Problem {
         self
     }
 
-    /// The kind.
-    pub fn kind(&self) -> ErrorKind {
-        self.0.kind
+    fn kind(&self) -> ErrorKind {
+        self.0.code.kind_in(self.0.domain)
+    }
+
+    /// The HTTP status.
+    pub fn http_status(&self) -> StatusCode {
+        self.kind().http_status()
+    }
+
+    /// The gRPC code.
+    pub fn grpc_code(&self) -> tonic::Code {
+        self.kind().grpc_code()
     }
 
     /// The stable code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         self.0.code
     }
 
     /// The sentence a caller may see.
     pub fn detail(&self) -> &str {
-        match self.0.kind {
-            ErrorKind::Bug => "something went wrong on our side; the trace id tells us what",
+        match self.kind() {
+            ErrorKind::Bug => self.0.code.sentence(),
             _ => &self.0.detail,
         }
     }
@@ -233,12 +162,14 @@ impl Problem {
 
     /// The JSON object, as RFC 9457 and its extensions `code`, `errors`, `trace_id` have it.
     pub fn to_json(&self) -> Value {
+        let code = self.0.code.as_str();
         let mut object = serde_json::Map::new();
-        object.insert("type".into(), format!("https://{ERROR_DOMAIN}/errors/{}", self.0.code).into());
-        object.insert("title".into(), self.0.kind.title().into());
-        object.insert("status".into(), self.0.kind.http_status().as_u16().into());
+        object.insert("type".into(), format!("https://{}/errors/{code}", Domain::Amends.as_str()).into());
+        // RFC 9457 wants one title per type, and the reason phrase is enough.
+        object.insert("title".into(), self.http_status().canonical_reason().unwrap_or("Error").into());
+        object.insert("status".into(), self.http_status().as_u16().into());
         object.insert("detail".into(), self.detail().into());
-        object.insert("code".into(), self.0.code.into());
+        object.insert("code".into(), code.into());
         if !self.0.errors.is_empty() {
             object.insert("errors".into(), serde_json::json!(self.0.errors));
         }
@@ -264,9 +195,16 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// With the code's own sentence.
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self::of(code, code.sentence())
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.0.kind.http_status(), self.to_json().to_string()).into_response();
+        let mut response = (self.http_status(), self.to_json().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -308,14 +246,14 @@ impl From<Problem> for tonic::Status {
         if let Some(location) = &problem.0.location {
             metadata.insert("location".to_owned(), location.clone());
         }
-        details.set_error_info(problem.0.code.to_uppercase(), ERROR_DOMAIN, metadata);
+        details.set_error_info(problem.0.code.reason(), problem.0.domain.as_str(), metadata);
         for FieldError { field, message } in &problem.0.errors {
             details.add_bad_request_violation(field, message);
         }
         if let Some(after) = problem.0.retry_after {
             details.set_retry_info(Some(after));
         }
-        Self::with_error_details(problem.0.kind.grpc_code(), problem.detail(), details)
+        Self::with_error_details(problem.grpc_code(), problem.detail(), details)
     }
 }
 
@@ -327,7 +265,7 @@ mod tests {
 
     #[tokio::test]
     async fn http_callers_get_rfc_9457() {
-        let problem = Problem::new(ErrorKind::Invalid, "invalid_request", "two fields are wrong")
+        let problem = Problem::of(Code::InvalidRequest, "two fields are wrong")
             .field("items[0].quantity", "must be at least 1")
             .extension("order_id", "o-1")
             .extension("status", "ignored: the member exists")
@@ -351,13 +289,13 @@ mod tests {
 
     #[test]
     fn grpc_callers_get_google_rpc_details() {
-        let status: tonic::Status = Problem::new(ErrorKind::Conflict, "insufficient_stock", "only 3 are left")
+        let status: tonic::Status = Problem::of(Code::InsufficientStock, "only 3 are left")
             .field("items[0].sku", "only 3 are left")
             .retry_after(Duration::from_secs(2))
             .into();
         assert_eq!(status.code(), tonic::Code::FailedPrecondition);
         let info = status.get_details_error_info().unwrap();
-        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INSUFFICIENT_STOCK", ERROR_DOMAIN));
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INSUFFICIENT_STOCK", "amends.invalid"));
         assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "items[0].sku");
         assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(2)));
     }

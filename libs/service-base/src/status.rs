@@ -4,10 +4,14 @@ use std::{error::Error, time::Duration};
 
 use tonic_types::StatusExt as _;
 
+use crate::code::Code;
+
 /// Why a service refused, as its `google.rpc.ErrorInfo` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorInfoLite {
-    /// The stable code, in upper case: `INSUFFICIENT_STOCK`.
+    /// The stable code; `None` where this version does not know it.
+    pub code: Option<Code>,
+    /// Its text, in upper case: `INSUFFICIENT_STOCK`.
     pub reason: String,
     /// Whose code it is.
     pub domain: String,
@@ -16,8 +20,8 @@ pub struct ErrorInfoLite {
 }
 
 impl ErrorInfoLite {
-    /// The reason as our problem codes are written: `insufficient_stock`.
-    pub fn code(&self) -> String {
+    /// The reason as our codes are written, also one that is not known: `insufficient_stock`.
+    pub fn name(&self) -> String {
         self.reason.to_lowercase()
     }
 }
@@ -25,7 +29,12 @@ impl ErrorInfoLite {
 /// The reason of a refusal, if the status carries one.
 pub fn refusal_reason(status: &tonic::Status) -> Option<ErrorInfoLite> {
     let info = status.get_details_error_info()?;
-    Some(ErrorInfoLite { reason: info.reason, domain: info.domain, message: status.message().to_owned() })
+    Some(ErrorInfoLite {
+        code: Code::from_reason(&info.reason),
+        reason: info.reason,
+        domain: info.domain,
+        message: status.message().to_owned(),
+    })
 }
 
 /// When the caller may try again, if the status says so.
@@ -85,18 +94,22 @@ pub fn is_unknown(status: &tonic::Status) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::ErrorDetails;
+
     use super::*;
-    use crate::problem::{ErrorKind, Problem};
+    use crate::problem::Problem;
 
     #[test]
     fn reads_what_a_problem_wrote() {
         let status: tonic::Status =
-            Problem::new(ErrorKind::PaymentRequired, "payment_declined", "the card was declined")
-                .retry_after(Duration::from_millis(1500))
-                .into();
+            Problem::of(Code::PaymentDeclined, "the card was declined").retry_after(Duration::from_millis(1500)).into();
         let info = refusal_reason(&status).unwrap();
-        assert_eq!((info.reason.as_str(), info.code().as_str()), ("PAYMENT_DECLINED", "payment_declined"));
-        assert_eq!(info.message, "the card was declined");
+        assert_eq!((info.code, info.reason.as_str()), (Some(Code::PaymentDeclined), "PAYMENT_DECLINED"));
+        let unheard = ErrorDetails::with_error_info("SOLD_OUT", "amends.stock", [] as [(String, String); 0]);
+        let unheard = tonic::Status::with_error_details(tonic::Code::NotFound, "gone", unheard);
+        let info = refusal_reason(&unheard).unwrap();
+        assert_eq!((info.code, info.name()), (None, "sold_out".to_owned()));
+        assert_eq!(info.message, "gone");
         assert_eq!(retry_after(&status), Some(Duration::from_millis(1500)));
         assert!(!is_unknown(&status));
         assert!(is_unknown(&tonic::Status::unavailable("gone")));

@@ -1,6 +1,7 @@
 //! What a caller sent, before anything is believed: text and numbers. REST and gRPC fill it, one function judges it.
 
 use amends_primitives::{Currency, Money};
+use service_base::code::Code;
 
 use crate::{
     domain::{Basket, BasketProblem, LINES_PER_ORDER_MAX, LineProblem, NewLine, PaymentMethod, Quantity, Sku},
@@ -49,15 +50,15 @@ pub struct FieldProblem {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the request is not valid ({code})")]
 pub struct Invalid {
-    /// The stable code of what is wrong: `invalid_request`, `mixed_currencies`, `total_overflow`, `unknown_sku`.
-    pub code: &'static str,
+    /// What is wrong: `InvalidRequest`, `MixedCurrencies`, `TotalOverflow`, `UnknownSku`.
+    pub code: Code,
     /// Every field that is wrong.
     pub fields: Vec<FieldProblem>,
 }
 
 impl Invalid {
     /// One field that is wrong.
-    pub fn field(code: &'static str, field: impl Into<String>, message: &dyn ToString) -> Self {
+    pub fn field(code: Code, field: impl Into<String>, message: &dyn ToString) -> Self {
         Self { code, fields: vec![FieldProblem { field: field.into(), message: message.to_string() }] }
     }
 }
@@ -98,7 +99,7 @@ impl Draft {
             PaymentMethod::try_new(self.payment_method).map_err(|error| wrong("payment_method".into(), &error));
         match (method, fields.is_empty()) {
             (Ok(method), true) => Ok((Basket::try_new(lines).map_err(|problem| invalid_basket(&problem))?, method)),
-            _ => Err(Invalid { code: "invalid_request", fields }),
+            _ => Err(Invalid { code: Code::InvalidRequest, fields }),
         }
     }
 }
@@ -106,9 +107,9 @@ impl Draft {
 /// Where a broken rule shows in the request.
 pub(super) fn invalid_basket(problem: &BasketProblem) -> Invalid {
     match problem {
-        BasketProblem::Empty | BasketProblem::TooManyLines => Invalid::field("invalid_request", "items", problem),
+        BasketProblem::Empty | BasketProblem::TooManyLines => Invalid::field(Code::InvalidRequest, "items", problem),
         BasketProblem::Lines(lines) => Invalid {
-            code: "invalid_request",
+            code: Code::InvalidRequest,
             fields: lines
                 .iter()
                 .map(|(index, problem)| {
@@ -121,10 +122,10 @@ pub(super) fn invalid_basket(problem: &BasketProblem) -> Invalid {
                 .collect(),
         },
         BasketProblem::MixedCurrencies(index) => {
-            Invalid::field("mixed_currencies", format!("items[{index}].unit_price.currency"), problem)
+            Invalid::field(Code::MixedCurrencies, format!("items[{index}].unit_price.currency"), problem)
         }
         BasketProblem::TotalOverflow(index) => {
-            Invalid::field("total_overflow", format!("items[{index}].quantity"), problem)
+            Invalid::field(Code::TotalOverflow, format!("items[{index}].quantity"), problem)
         }
     }
 }

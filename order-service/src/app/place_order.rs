@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use amends_primitives::{OrderId, SagaId};
-use service_base::context;
+use service_base::{code::Code, context};
 use tokio::time::Instant;
 
 use super::{
@@ -116,7 +116,7 @@ impl Core {
         let catalogue = self.inventory.items(&skus, until).await.map_err(Failed::Unavailable)?;
         let (lines, total) = ask.basket.priced(&catalogue).map_err(|problem| match problem {
             PricingProblem::UnknownSkus(indices) => Invalid {
-                code: "unknown_sku",
+                code: Code::UnknownSku,
                 fields: indices
                     .into_iter()
                     .map(|index| FieldProblem {
@@ -133,7 +133,7 @@ impl Core {
             Ok(Applied::Already) => return Err(bug("a new order cannot have been placed")),
             Err(Rejection::Basket(problem)) => return Err(draft::invalid_basket(&problem).into()),
             Err(rejection @ (Rejection::NothingToPay | Rejection::NotAllowed { .. })) => {
-                return Err(Invalid::field("invalid_request", "items", &rejection).into());
+                return Err(Invalid::field(Code::InvalidRequest, "items", &rejection).into());
             }
         };
         let state = evolve(State::New, &placed).map_err(|_| bug("a decision that cannot be folded"))?;

@@ -9,9 +9,10 @@ use amends_protos::inventory::v1::{
 use amends_resilience::{Deadline, Guard, GuardError};
 use async_trait::async_trait;
 use saga_engine::{Closed, Outcome, StepContext, Undo};
+use service_base::code::Code;
 use service_kit::grpc::Channels;
 use tokio::time::Instant;
-use tonic::{Code, Status};
+use tonic::{Code as Grpc, Status};
 
 use super::{Link, Transport, convert, fingerprint::step_key, outcome, transport};
 use crate::{
@@ -22,10 +23,10 @@ use crate::{
 const NAME: &str = "inventory-service";
 
 /// Nothing was reserved, and asking again would not change that.
-const RESERVE_REFUSALS: &[&str] =
-    &["INSUFFICIENT_STOCK", "PRICE_MISMATCH", "UNKNOWN_SKU", "STEP_COMPENSATED", "INVALID_ARGUMENT"];
+pub(super) const RESERVE_REFUSALS: &[Code] =
+    &[Code::InsufficientStock, Code::PriceMismatch, Code::UnknownSku, Code::StepCompensated, Code::InvalidArgument];
 /// Nothing was sold, and asking again would not change that.
-const COMMIT_REFUSALS: &[&str] = &["RESERVATION_EXPIRED", "RESERVATION_RELEASED", "COMMIT_CLOSED"];
+pub(super) const COMMIT_REFUSALS: &[Code] = &[Code::ReservationExpired, Code::ReservationReleased, Code::CommitClosed];
 
 /// The inventory participant over gRPC.
 pub struct GrpcInventory {
@@ -108,7 +109,7 @@ impl Inventory for GrpcInventory {
             .await;
         match result {
             Ok(answer) => answer.item.and_then(convert::item).map(Some).ok_or_else(unreadable),
-            Err(GuardError::Failed(status)) if matches!(status.code(), Code::NotFound | Code::InvalidArgument) => {
+            Err(GuardError::Failed(status)) if matches!(status.code(), Grpc::NotFound | Grpc::InvalidArgument) => {
                 Ok(None)
             }
             Err(error) => Err(unavailable(&error)),
@@ -129,7 +130,7 @@ impl Inventory for GrpcInventory {
         let answer = match result {
             Ok(answer) => answer,
             // The page size is ours and good, so it is the token.
-            Err(GuardError::Failed(status)) if status.code() == Code::InvalidArgument => {
+            Err(GuardError::Failed(status)) if status.code() == Grpc::InvalidArgument => {
                 return Err(ListItemsError::BadCursor);
             }
             Err(error) => return Err(unavailable(&error).into()),

@@ -12,13 +12,16 @@ use saga_engine::{Cause, CauseKind, Closed, Outcome, Undo};
 use std::{error::Error as _, time::Duration};
 
 use amends_resilience::{Classify as _, GuardError};
-use service_base::status::{is_given_up, refusal_reason, retry_after};
-use tonic::{Code, Status};
+use service_base::{
+    code::Code,
+    status::{ErrorInfoLite, is_given_up, refusal_reason, retry_after},
+};
+use tonic::{Code as Grpc, Status};
 
 /// The outcome of an action. `refusals` are the reasons by which this call surely had no effect.
 pub(super) fn action<T, U>(
     result: Result<T, GuardError<Status>>,
-    refusals: &[&str],
+    refusals: &[Code],
     output: impl FnOnce(T) -> Option<U>,
 ) -> Outcome<U> {
     match result {
@@ -28,8 +31,10 @@ pub(super) fn action<T, U>(
         },
         Err(error) if error.nothing_sent() => Outcome::NotSent(cause(error)),
         Err(GuardError::Failed(status)) => match refusal_reason(&status) {
-            Some(info) if is_judgement(status.code()) && refusals.contains(&info.reason.as_str()) => {
-                Outcome::refused(info.code(), info.message)
+            Some(ErrorInfoLite { code: Some(code), message, .. })
+                if is_judgement(status.code()) && refusals.contains(&code) =>
+            {
+                Outcome::refused(code.as_str(), message)
             }
             _ => Outcome::Unknown(cause(GuardError::Failed(status))),
         },
@@ -60,8 +65,8 @@ pub(super) fn close<T>(result: Result<T, GuardError<Status>>, was_done: impl FnO
 }
 
 /// Codes with which a server says that it judged the request, and did not act on it.
-const fn is_judgement(code: Code) -> bool {
-    matches!(code, Code::FailedPrecondition | Code::NotFound | Code::InvalidArgument)
+const fn is_judgement(code: Grpc) -> bool {
+    matches!(code, Grpc::FailedPrecondition | Grpc::NotFound | Grpc::InvalidArgument)
 }
 
 fn cause(error: GuardError<Status>) -> Cause {
@@ -71,7 +76,7 @@ fn cause(error: GuardError<Status>) -> Cause {
         GuardError::TooLate => Cause::environment("timeout", "the time was over before the call was made"),
         GuardError::TimedOut => Cause::environment("timeout", "no answer in time"),
         GuardError::Failed(status) => {
-            let code = refusal_reason(&status).map_or_else(|| code_word(status.code()).to_owned(), |info| info.code());
+            let code = refusal_reason(&status).map_or_else(|| code_word(status.code()).to_owned(), |info| info.name());
             let message: String = status.message().chars().take(MESSAGE_MAX).collect();
             let cause = Cause { kind: kind(&status), ..Cause::environment(code, message) };
             match retry_after(&status) {
@@ -92,23 +97,23 @@ fn kind(status: &Status) -> CauseKind {
         return CauseKind::Environment;
     }
     match status.code() {
-        Code::Unavailable
-        | Code::DeadlineExceeded
-        | Code::Cancelled
-        | Code::ResourceExhausted
-        | Code::Aborted
-        | Code::Unauthenticated => CauseKind::Environment,
-        Code::Ok
-        | Code::Unknown
-        | Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::FailedPrecondition
-        | Code::OutOfRange
-        | Code::Unimplemented
-        | Code::Internal
-        | Code::DataLoss => CauseKind::Permanent,
+        Grpc::Unavailable
+        | Grpc::DeadlineExceeded
+        | Grpc::Cancelled
+        | Grpc::ResourceExhausted
+        | Grpc::Aborted
+        | Grpc::Unauthenticated => CauseKind::Environment,
+        Grpc::Ok
+        | Grpc::Unknown
+        | Grpc::InvalidArgument
+        | Grpc::NotFound
+        | Grpc::AlreadyExists
+        | Grpc::PermissionDenied
+        | Grpc::FailedPrecondition
+        | Grpc::OutOfRange
+        | Grpc::Unimplemented
+        | Grpc::Internal
+        | Grpc::DataLoss => CauseKind::Permanent,
     }
 }
 
@@ -130,25 +135,27 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 /// A cause is journaled; somebody else's essay is not.
 const MESSAGE_MAX: usize = 200;
 
-const fn code_word(code: Code) -> &'static str {
+const fn code_word(code: Grpc) -> &'static str {
     match code {
-        Code::Unavailable => "unavailable",
+        Grpc::Unavailable => "unavailable",
         // Our own deadline, when it passes on our side of the connection, shows as `Cancelled`.
-        Code::DeadlineExceeded | Code::Cancelled => "timeout",
-        Code::ResourceExhausted => "overloaded",
-        Code::Unauthenticated | Code::PermissionDenied => "not_authorized",
-        Code::Unimplemented => "unimplemented",
+        Grpc::DeadlineExceeded | Grpc::Cancelled => "timeout",
+        Grpc::ResourceExhausted => "overloaded",
+        Grpc::Unauthenticated | Grpc::PermissionDenied => "not_authorized",
+        Grpc::Unimplemented => "unimplemented",
         _ => "unexpected_answer",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use service_base::problem::{ErrorKind, Problem};
+    use service_base::problem::Problem;
+
+    use tonic_types::{ErrorDetails, StatusExt as _};
 
     use super::*;
 
-    const DECLINED: &[&str] = &["DECLINED"];
+    const DECLINED: &[Code] = &[Code::Declined];
 
     fn check(error: GuardError<Status>, expected: &str) {
         let outcome = action::<(), ()>(Err(error), DECLINED, Some);
@@ -161,18 +168,24 @@ mod tests {
         assert_eq!(said, expected);
     }
 
-    fn named(kind: ErrorKind, code: &'static str) -> GuardError<Status> {
-        GuardError::Failed(Problem::new(kind, code, "x").into())
+    fn named(code: Code) -> GuardError<Status> {
+        GuardError::Failed(Problem::of(code, "x").into())
+    }
+
+    fn said(code: Grpc, reason: &str) -> GuardError<Status> {
+        let details = ErrorDetails::with_error_info(reason, "amends.payments", [] as [(String, String); 0]);
+        GuardError::Failed(Status::with_error_details(code, "x", details))
     }
 
     #[test]
     fn only_a_named_reason_of_this_call_is_a_refusal() {
-        check(named(ErrorKind::Conflict, "declined"), "refused declined");
+        check(named(Code::Declined), "refused declined");
         // The same reason with a code that says nothing was judged.
-        check(named(ErrorKind::Unavailable, "declined"), "unknown declined");
-        // Reasons that belong to other calls, or to nobody we know.
-        check(named(ErrorKind::Conflict, "insufficient_stock"), "unknown insufficient_stock");
-        check(named(ErrorKind::Conflict, "step_key_reused"), "unknown step_key_reused");
+        check(said(Grpc::Unavailable, "DECLINED"), "unknown declined");
+        // Reasons that belong to other calls, or that this version does not know.
+        check(named(Code::InsufficientStock), "unknown insufficient_stock");
+        check(named(Code::StepKeyReused), "unknown step_key_reused");
+        check(said(Grpc::FailedPrecondition, "SOLD_OUT"), "unknown sold_out");
         // Bare codes, which any proxy can make up.
         check(GuardError::Failed(Status::failed_precondition("declined")), "unknown unexpected_answer");
         check(GuardError::Failed(Status::unavailable("gone")), "unknown unavailable");
@@ -202,7 +215,7 @@ mod tests {
 
     #[test]
     fn compensations_cannot_be_refused() {
-        assert!(matches!(undo::<()>(Err(named(ErrorKind::Conflict, "declined"))), Undo::NotYet(_)));
+        assert!(matches!(undo::<()>(Err(named(Code::Declined))), Undo::NotYet(_)));
         assert!(matches!(undo(Ok(())), Undo::Undone));
         let open = undo::<()>(Err(GuardError::Open { retry_after: Duration::from_secs(7) }));
         assert!(matches!(open, Undo::NotYet(cause) if cause.retry_after == Some(Duration::from_secs(7))));
@@ -230,7 +243,7 @@ mod tests {
             GuardError::Failed(service_base::status::not_sent(Status::internal("no token"))),
             // A connection that broke, as the transport says it.
             GuardError::Failed(Status::from_error(Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)))),
-            named(ErrorKind::Unavailable, "store_unavailable"),
+            named(Code::StoreUnavailable),
         ];
         for error in environment {
             let shown = format!("{error:?}");

@@ -8,6 +8,7 @@ use amends_protos::payments::v1::{
 use amends_resilience::Guard;
 use async_trait::async_trait;
 use saga_engine::{Outcome, StepContext, Undo};
+use service_base::code::Code;
 use service_kit::grpc::Channels;
 
 use super::{Link, Transport, convert, fingerprint::step_key, outcome, transport};
@@ -16,8 +17,8 @@ use crate::ports::{Charge, Payments, Unavailable};
 const NAME: &str = "payment-service";
 
 /// Nothing was taken, and asking again would not change that.
-const CHARGE_REFUSALS: &[&str] =
-    &["DECLINED", "INSUFFICIENT_FUNDS", "AMOUNT_LIMIT_EXCEEDED", "STEP_COMPENSATED", "INVALID_ARGUMENT"];
+pub(super) const CHARGE_REFUSALS: &[Code] =
+    &[Code::Declined, Code::InsufficientFunds, Code::AmountLimitExceeded, Code::StepCompensated, Code::InvalidArgument];
 
 /// The payment participant over gRPC.
 pub struct GrpcPayments {

@@ -8,10 +8,10 @@ use amends_protos::{common::v1::StepKey as ProtoKey, inventory::v1 as inventory,
 use amends_resilience::{Guard, Resilience};
 use axum::{Json, Router, routing::post};
 use parking_lot::Mutex;
-use saga_engine::{Closed, Outcome, StepContext, StepKey, TraceContext, Undo};
+use saga_engine::{Closed, Failure, FailureKind, Outcome, StepContext, StepKey, TraceContext, Undo};
 use service_base::{
     metrics::Metrics,
-    problem::{ErrorKind, Problem},
+    problem::{Code, Domain, Problem},
 };
 use service_kit::grpc::{ChannelConfig, Channels, channels};
 use tokio::{net::TcpListener, time::Instant};
@@ -19,10 +19,15 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{GrpcInventory, GrpcPayments};
+use super::{
+    GrpcInventory, GrpcPayments,
+    inventory::{COMMIT_REFUSALS, RESERVE_REFUSALS},
+    payments::CHARGE_REFUSALS,
+};
 use crate::{
-    domain::{CustomerId, Line, PaymentMethod, Quantity, Sku},
+    domain::{CustomerId, FailureCode, Line, PaymentMethod, Quantity, Sku},
     ports::{Charge, Inventory as _, ListItemsError, Payments as _, Reserve},
+    saga::place_order::explain,
 };
 
 /// What a server is told to answer, call by call; nothing left to say is success.
@@ -318,8 +323,8 @@ fn lines() -> Vec<Line> {
     }]
 }
 
-fn refuse(kind: ErrorKind, code: &'static str) -> Answer {
-    Answer::Refuse(Problem::new(kind, code, "no").into())
+fn refuse(code: Code) -> Answer {
+    Answer::Refuse(Problem::of(code, "no").domain(Domain::Inventory).into())
 }
 
 #[tokio::test]
@@ -380,14 +385,25 @@ async fn refusals_are_refused_and_everything_else_is_unknown() {
             Outcome::NotSent(cause) => format!("not sent {}", cause.code),
         }
     };
-    assert_eq!(code(refuse(ErrorKind::Conflict, "insufficient_stock")).await, "refused insufficient_stock");
-    assert_eq!(code(refuse(ErrorKind::NotFound, "unknown_sku")).await, "refused unknown_sku");
-    assert_eq!(code(refuse(ErrorKind::Conflict, "step_key_reused")).await, "unknown step_key_reused");
-    assert_eq!(code(refuse(ErrorKind::RateLimited, "rate_limited")).await, "unknown rate_limited");
+    assert_eq!(code(refuse(Code::InsufficientStock)).await, "refused insufficient_stock");
+    assert_eq!(code(refuse(Code::UnknownSku)).await, "refused unknown_sku");
+    assert_eq!(code(refuse(Code::StepKeyReused)).await, "unknown step_key_reused");
+    assert_eq!(code(refuse(Code::RateLimited)).await, "unknown rate_limited");
     assert_eq!(code(Answer::Refuse(Status::internal("x"))).await, "unknown unexpected_answer");
     let began = Instant::now();
     assert_eq!(code(Answer::Hang).await, "unknown timeout");
     assert!(began.elapsed() < Duration::from_millis(400));
+}
+
+#[test]
+fn each_refusal_is_explained_to_customers_or_a_disagreement() {
+    let disagreements = [Code::StepCompensated, Code::InvalidArgument, Code::CommitClosed];
+    for code in [RESERVE_REFUSALS, COMMIT_REFUSALS, CHARGE_REFUSALS].concat() {
+        let failure =
+            Failure { step: None, kind: FailureKind::Refused, code: code.to_string(), message: "m".to_owned() };
+        let is_internal = explain(&failure).code == FailureCode::Internal;
+        assert_eq!(is_internal, disagreements.contains(&code), "{code}");
+    }
 }
 
 #[tokio::test]
@@ -482,9 +498,9 @@ async fn reads_are_tried_again_and_judge_what_they_read() {
     let skus = ["beans", "none"].map(|sku| Sku::try_new(sku).unwrap());
     let catalogue = world.inventory.items(&skus, until()).await.unwrap();
     assert_eq!(catalogue.keys().map(Sku::as_str).collect::<Vec<_>>(), ["beans"]);
-    world.server.will([refuse(ErrorKind::NotFound, "unknown_sku")]);
+    world.server.will([refuse(Code::UnknownSku)]);
     assert_eq!(world.inventory.item(&skus[1], until()).await, Ok(None));
-    world.server.will([refuse(ErrorKind::Invalid, "invalid_argument")]);
+    world.server.will([refuse(Code::InvalidArgument)]);
     let listed = world.inventory.list_items(10, Some("x"), until()).await;
     assert!(matches!(listed, Err(ListItemsError::BadCursor)));
     // A price that cannot be read is no price.

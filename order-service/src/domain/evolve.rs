@@ -42,7 +42,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{Applied, Command, Failure, Line, Quantity, Receipt, Rejection, Sku, decide};
+    use crate::domain::{Applied, Command, Failure, FailureCode, Line, Quantity, Receipt, Rejection, Sku, decide};
 
     fn receipt() -> Receipt {
         Receipt { payment: PaymentId::new(Uuid::from_u128(1)), reservation: ReservationId::new(Uuid::from_u128(2)) }
@@ -60,7 +60,7 @@ mod tests {
             },
             "confirm" => Command::Confirm { receipt: receipt() },
             "fail" => Command::Fail {
-                failure: Failure { code: "payment_declined".into(), message: "no".into() },
+                failure: Failure { code: FailureCode::PaymentDeclined, message: "no".into() },
                 refunded: None,
             },
             "cancelling" => Command::MarkCancelling { by },

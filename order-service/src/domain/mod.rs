@@ -7,6 +7,7 @@ mod command;
 mod decide;
 mod event;
 mod evolve;
+mod failure;
 mod order;
 mod rejection;
 mod state;
@@ -17,9 +18,10 @@ pub use command::Command;
 pub use decide::{Applied, decide};
 pub use event::Event;
 pub use evolve::{CorruptHistory, evolve};
+pub use failure::{Failure, FailureCode};
 pub use order::{Order, OrderHead};
 pub use rejection::Rejection;
-pub use state::{Failure, Receipt, State, Status};
+pub use state::{Receipt, State, Status};
 pub use words::{CustomerId, InvalidWord, PaymentMethod, Quantity, Sku};
 
 /// One order's lines fit a gRPC frame, a batch read of the catalogue and one reservation, all of which allow as many.

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use amends_primitives::{PaymentId, ReservationId, SagaId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::Failure;
+
 /// What a confirmed order holds elsewhere: the money taken and the goods sold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -12,15 +14,6 @@ pub struct Receipt {
     pub payment: PaymentId,
     /// The committed reservation.
     pub reservation: ReservationId,
-}
-
-/// Why an order could not be done: a stable code and a sentence for the customer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// Stable, in snake case: `payment_declined`.
-    pub code: String,
-    /// One sentence.
-    pub message: String,
 }
 
 /// Where an order stands.

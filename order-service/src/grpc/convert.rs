@@ -67,7 +67,7 @@ pub(super) fn order(order: &Order, saga: SagaStatus) -> proto::Order {
         State::Cancelled { receipt, .. } => (payment(receipt.payment, proto::PaymentStatus::Refunded), None),
         State::Failed { failure, refunded, .. } => (
             refunded.and_then(|id| payment(id, proto::PaymentStatus::Refunded)),
-            Some(proto::Failure { code: failure.code.clone(), message: failure.message.clone() }),
+            Some(proto::Failure { code: failure.code.to_string(), message: failure.message.clone() }),
         ),
     };
     proto::Order {

@@ -180,7 +180,7 @@ async fn messages_that_cannot_be_read_are_refused_with_details() {
             "{coding}"
         );
     }
-    assert_eq!(answer_to(&router, "NoSuchMethod", &[], frame(0, 0, 0)).await.0, "Unimplemented NOT_FOUND");
+    assert_eq!(answer_to(&router, "NoSuchMethod", &[], frame(0, 0, 0)).await.0, "Unimplemented METHOD_NOT_ALLOWED");
     let (answer, _) = answer_to(&router, "CreateOrder", &[("grpc-encoding", "identity")], frame(0, 0, 0)).await;
     assert_eq!(answer, "InvalidArgument MISSING_IDEMPOTENCY_KEY idempotency_key", "what can be read is answered by us");
     for odd in ["soon", "", "S", "-1S", "123456789S", "1.5S", "1h"] {

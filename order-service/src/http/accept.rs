@@ -6,13 +6,13 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 pub(super) async fn refuse_the_unacceptable(request: Request, next: Next) -> Response {
     if accepts_json(request.headers()) {
         next.run(request).await
     } else {
-        Problem::new(ErrorKind::NotAcceptable, "not_acceptable", "answers are application/json").into_response()
+        Problem::from(Code::NotAcceptable).into_response()
     }
 }
 

@@ -1,21 +1,17 @@
 //! Query parameters, read as strictly as bodies: unknown ones and repeated ones are refused by name.
 
 use axum::{extract::Query, http::Uri};
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 /// Reads the parameters of these names, each at most once.
 pub(super) fn read<const N: usize>(uri: &Uri, names: [&'static str; N]) -> Result<[Option<String>; N], Problem> {
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
-        .map_err(|_| Problem::new(ErrorKind::Malformed, "bad_request", "the query cannot be read"))?;
+        .map_err(|_| Problem::of(Code::BadRequest, "the query cannot be read"))?;
     let mut values = [const { None }; N];
     for (name, value) in pairs {
         let Some(at) = names.iter().position(|known| *known == name) else {
-            return Err(Problem::new(
-                ErrorKind::Invalid,
-                "unknown_field",
-                "the query has a parameter that nobody reads",
-            )
-            .field(name, format!("must be one of {}", names.join(", "))));
+            return Err(Problem::of(Code::UnknownField, "the query has a parameter that nobody reads")
+                .field(name, format!("must be one of {}", names.join(", "))));
         };
         if values[at].replace(value).is_some() {
             return Err(Problem::invalid(name, "must be given once"));

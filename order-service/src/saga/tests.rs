@@ -233,11 +233,7 @@ fn every_refusal_of_a_participant_has_a_name_for_customers() {
     let check = |kind, code: &str, expected: &str, key_back: bool| {
         let failure = Failure { step: None, kind, code: code.to_owned(), message: "m".to_owned() };
         let explained = place_order::explain(&failure);
-        assert_eq!(
-            (explained.code.as_str(), place_order::gives_key_back(&explained.code)),
-            (expected, key_back),
-            "{code}"
-        );
+        assert_eq!((explained.code.as_str(), explained.code.gives_key_back()), (expected, key_back), "{code}");
     };
     let refused = FailureKind::Refused;
     check(refused, "insufficient_stock", "insufficient_stock", false);

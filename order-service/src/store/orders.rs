@@ -273,7 +273,7 @@ async fn update_in_tx(tx: &mut Tx, order: &Order) -> Result<(), SqlError> {
     .bind(order.version)
     .bind(columns.payment)
     .bind(columns.reservation)
-    .bind(columns.failure.as_ref().map(|failure| failure.code.clone()))
+    .bind(columns.failure.as_ref().map(|failure| failure.code.to_string()))
     .bind(columns.failure.map(|failure| failure.message))
     .bind(columns.cancelled_by)
     .bind(order.updated_at.as_micros())
@@ -335,7 +335,7 @@ pub(super) fn read_row(row: &AnyRow) -> Result<Order, SqlError> {
         Status::Cancelled => State::Cancelled { receipt: receipt()?, confirmed_at: at()?, by: by()? },
         Status::Failed => State::Failed {
             failure: Failure {
-                code: needed(row.try_get("failure_code")?, "orders.failure_code")?,
+                code: needed(row.try_get::<Option<String>, _>("failure_code")?, "orders.failure_code")?.into(),
                 message: needed(row.try_get("failure_message")?, "orders.failure_message")?,
             },
             refunded: id(row, "payment_id")?,

@@ -46,7 +46,7 @@ pub fn payload_of(subject: &Subject, event: &Event) -> Value {
             "reservation_id": receipt.reservation.to_string(),
         }),
         Event::Failed { failure, refunded, .. } => json!({
-            "code": failure.code,
+            "code": failure.code.as_str(),
             "refunded_payment_id": refunded.map(|payment| payment.to_string()),
         }),
         Event::CancellationBegun { by } | Event::Cancelled { by } => json!({ "saga_id": by.to_string() }),

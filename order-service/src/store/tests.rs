@@ -13,8 +13,8 @@ use super::{ApplyToOrders, Journal, SqlOrders, audit, change_in_tx};
 use crate::{
     build,
     domain::{
-        Applied, Command, CustomerId, Event, Failure, Line, Order, OrderHead, PaymentMethod, Quantity, Receipt, Sku,
-        State, Status,
+        Applied, Command, CustomerId, Event, Failure, FailureCode, Line, Order, OrderHead, PaymentMethod, Quantity,
+        Receipt, Sku, State, Status,
     },
     metrics::Meters,
     ports::{
@@ -198,7 +198,7 @@ async fn every_state_is_kept(world: World) {
     assert_eq!(order.as_settled().unwrap().state, State::Confirmed { receipt: receipt(), at: at(5) });
 
     let failed = world.begin(2, "demo").await;
-    let failure = Failure { code: "payment_declined".into(), message: "the payment was declined".into() };
+    let failure = Failure { code: FailureCode::PaymentDeclined, message: "the payment was declined".into() };
     let refunded = Some(PaymentId::new(id(7)));
     now(world.change(failed, Command::Fail { failure: failure.clone(), refunded }, false).await);
     assert_eq!(world.order(failed).await.state, State::Failed { failure, refunded, at: at(5) });
@@ -217,7 +217,7 @@ async fn every_state_is_kept(world: World) {
 
 async fn a_key_that_is_given_back_may_be_used_anew(world: World) {
     let order = world.begin(1, "demo").await;
-    let failure = Failure { code: "dependency_unavailable".into(), message: "a service was away".into() };
+    let failure = Failure { code: FailureCode::DependencyUnavailable, message: "a service was away".into() };
     let _ = world.change(order, Command::Fail { failure, refunded: None }, true).await.unwrap();
     assert_eq!(world.store.claim(&customer("demo"), &key("k1")).await.unwrap(), None);
     let anew = StartOrder { key: key("k1"), ..start(2, "demo") };
@@ -410,7 +410,7 @@ fn outbox_payloads_are_a_contract() {
         total: order.head.total,
         at: at(5),
     };
-    let failure = Failure { code: "payment_declined".into(), message: "no".into() };
+    let failure = Failure { code: FailureCode::PaymentDeclined, message: "no".into() };
     let by = SagaId::new(id(9));
     let events = [
         (1, placed),

@@ -5,8 +5,8 @@ use std::{fmt::Display, str::FromStr};
 
 use amends_primitives::{Currency, Money, Timestamp};
 use amends_protos::common::v1 as common;
+use service_base::problem::FieldError;
 use tonic::Status;
-use tonic_types::FieldViolation;
 
 use super::status;
 use crate::{
@@ -21,12 +21,12 @@ const PAGE_SIZE_DEFAULT: u32 = 50;
 
 /// What is wrong so far.
 #[derive(Debug, Default)]
-pub(super) struct Fields(Vec<FieldViolation>);
+pub(super) struct Fields(Vec<FieldError>);
 
 impl Fields {
     /// Notes that a field is wrong.
     pub(super) fn wrong(&mut self, field: impl Into<String>, why: impl Display) {
-        self.0.push(FieldViolation::new(field, why.to_string()));
+        self.0.push(FieldError { field: field.into(), message: why.to_string() });
     }
 
     /// The value, or a note in its place.

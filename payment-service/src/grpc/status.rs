@@ -2,12 +2,11 @@
 //!
 //! FAILED_PRECONDITION, NOT_FOUND and INVALID_ARGUMENT say that surely nothing happened; every other code says that nobody knows.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use amends_primitives::Money;
-use service_base::context;
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+use service_base::problem::{Code, Domain, FieldError, Problem};
+use tonic::Status;
 
 use crate::{
     app::{Error, Failure},
@@ -15,9 +14,6 @@ use crate::{
     processor::Unknown,
     store::StoreError,
 };
-
-/// The domain of `google.rpc.ErrorInfo`.
-pub(super) const DOMAIN: &str = "amends.payments";
 
 /// A store that is away is found again within a heartbeat of its driver.
 const AGAIN_AFTER_STORE: Duration = Duration::from_secs(1);
@@ -27,32 +23,25 @@ const AGAIN_AFTER_PROCESSOR: Duration = Duration::from_millis(100);
 const AGAIN_AFTER_CONTENTION: Duration = Duration::from_millis(50);
 /// A person must look; asking more often only fills logs.
 const AGAIN_AFTER_A_PERSON: Duration = Duration::from_secs(30);
+const STORE_AWAY: &str = "the payment store cannot be reached at the moment";
 
-type Facts = Vec<(&'static str, String)>;
-
-fn status(code: Code, reason: &str, message: &str, facts: Facts, also: impl FnOnce(&mut ErrorDetails)) -> Status {
-    let mut metadata: HashMap<String, String> = facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    if let Some(trace_id) = context::current_trace_id() {
-        metadata.insert("trace_id".to_owned(), trace_id);
-    }
-    let mut details = ErrorDetails::new();
-    details.set_error_info(reason, DOMAIN, metadata);
-    also(&mut details);
-    Status::with_error_details(code, message, details)
+fn problem(code: Code, message: &impl ToString) -> Problem {
+    Problem::of(code, message.to_string()).domain(Domain::Payments)
 }
 
-fn again_after(code: Code, reason: &str, message: &str, after: Duration) -> Status {
-    status(code, reason, message, Facts::new(), |details| {
-        details.set_retry_info(Some(after));
-    })
+fn plain(code: Code) -> Problem {
+    Problem::from(code).domain(Domain::Payments)
+}
+
+fn again_after(code: Code, message: &impl ToString, after: Duration) -> Status {
+    problem(code, message).retry_after(after).into()
 }
 
 /// A request whose fields are wrong.
-pub(super) fn invalid(violations: Vec<FieldViolation>) -> Status {
-    let message = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect::<Vec<_>>().join("; ");
-    status(Code::InvalidArgument, "INVALID_ARGUMENT", &message, Facts::new(), |details| {
-        details.set_bad_request(violations);
-    })
+pub(super) fn invalid(fields: Vec<FieldError>) -> Status {
+    let message =
+        fields.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.message)).collect::<Vec<_>>().join("; ");
+    problem(Code::InvalidArgument, &message).fields(fields).into()
 }
 
 /// How a use case ended, where it did not end well.
@@ -64,82 +53,71 @@ pub(super) fn of(error: &Error) -> Status {
 }
 
 fn rejected(rejection: &Rejection) -> Status {
-    let (code, reason, facts) = match rejection {
+    let refused = |code| problem(code, rejection);
+    let amount = |code, name, amount: &Money| {
+        refused(code).extension(name, amount.amount_minor()).extension("currency", amount.currency().code())
+    };
+    let refused = match rejection {
         Rejection::Declined { id, reason } => {
-            let reason = match reason {
-                DeclineReason::Declined => "DECLINED",
-                DeclineReason::InsufficientFunds => "INSUFFICIENT_FUNDS",
-                DeclineReason::AmountLimitExceeded => "AMOUNT_LIMIT_EXCEEDED",
+            let code = match reason {
+                DeclineReason::Declined => Code::Declined,
+                DeclineReason::InsufficientFunds => Code::InsufficientFunds,
+                DeclineReason::AmountLimitExceeded => Code::AmountLimitExceeded,
             };
-            (Code::FailedPrecondition, reason, vec![("payment_id", id.to_string())])
+            refused(code).extension("payment_id", id.to_string())
         }
-        Rejection::StepCompensated(_) => (Code::FailedPrecondition, "STEP_COMPENSATED", Facts::new()),
-        Rejection::StepKeyReused(_) => (Code::FailedPrecondition, "STEP_KEY_REUSED", Facts::new()),
+        Rejection::StepCompensated(_) => refused(Code::StepCompensated),
+        Rejection::StepKeyReused(_) => refused(Code::StepKeyReused),
         Rejection::IllegalState { id, from, to } => {
-            let reason = match to {
-                State::Captured => "NOT_CAPTURABLE",
-                State::Voided => "NOT_VOIDABLE",
-                _ => "NOT_REFUNDABLE",
+            let code = match to {
+                State::Captured => Code::NotCapturable,
+                State::Voided => Code::NotVoidable,
+                _ => Code::NotRefundable,
             };
-            let facts = vec![
-                ("payment_id", id.to_string()),
-                ("state", from.name().to_owned()),
-                ("requested_state", to.name().to_owned()),
-            ];
-            (Code::FailedPrecondition, reason, facts)
+            refused(code)
+                .extension("payment_id", id.to_string())
+                .extension("state", from.name())
+                .extension("requested_state", to.name())
         }
         Rejection::RefundRefused(id) | Rejection::TooManyRefunds(id) => {
-            (Code::FailedPrecondition, "NOT_REFUNDABLE", vec![("payment_id", id.to_string())])
+            refused(Code::NotRefundable).extension("payment_id", id.to_string())
         }
         Rejection::CaptureRefused(id) | Rejection::TooManyCaptures(id) => {
-            (Code::FailedPrecondition, "NOT_CAPTURABLE", vec![("payment_id", id.to_string())])
+            refused(Code::NotCapturable).extension("payment_id", id.to_string())
         }
         Rejection::CaptureExceedsAuthorized { authorized, .. } => {
-            (Code::FailedPrecondition, "CAPTURE_EXCEEDS_AUTHORIZED", amount("authorized_minor", *authorized))
+            amount(Code::CaptureExceedsAuthorized, "authorized_minor", authorized)
         }
-        Rejection::RefundExceedsCaptured { left, .. } => {
-            (Code::FailedPrecondition, "REFUND_EXCEEDS_CAPTURED", amount("left_minor", *left))
-        }
+        Rejection::RefundExceedsCaptured { left, .. } => amount(Code::RefundExceedsCaptured, "left_minor", left),
         Rejection::OtherCurrency { .. } => {
-            return invalid(vec![FieldViolation::new("amount.currency", rejection.to_string())]);
+            return invalid(vec![FieldError { field: "amount.currency".to_owned(), message: rejection.to_string() }]);
         }
-        Rejection::PaymentNotFound(id) => (Code::NotFound, "PAYMENT_NOT_FOUND", vec![("payment_id", id.to_string())]),
+        Rejection::PaymentNotFound(id) => refused(Code::PaymentNotFound).extension("payment_id", id.to_string()),
     };
-    status(code, reason, &rejection.to_string(), facts, |_| {})
-}
-
-fn amount(name: &'static str, amount: Money) -> Facts {
-    vec![(name, amount.amount_minor().to_string()), ("currency", amount.currency().code().to_owned())]
+    refused.into()
 }
 
 fn failed(failure: &Failure) -> Status {
     match failure {
         Failure::Processor(why) => {
             tracing::info!(reason = why.sentence(), "nobody knows what the processor did");
-            let (reason, after) = match why {
-                Unknown::TimedOut => ("PROCESSOR_TIMED_OUT", AGAIN_AFTER_PROCESSOR),
-                Unknown::Failed => ("PROCESSOR_UNAVAILABLE", AGAIN_AFTER_PROCESSOR),
-                Unknown::Busy { retry_after } => ("PROCESSOR_BUSY", *retry_after),
+            let (code, after) = match why {
+                Unknown::TimedOut => (Code::ProcessorTimedOut, AGAIN_AFTER_PROCESSOR),
+                Unknown::Failed => (Code::ProcessorUnavailable, AGAIN_AFTER_PROCESSOR),
+                Unknown::Busy { retry_after } => (Code::ProcessorBusy, *retry_after),
             };
-            again_after(Code::Unavailable, reason, why.sentence(), after)
+            again_after(code, &why.sentence(), after)
         }
-        Failure::UndoRefused => {
-            again_after(Code::Unavailable, "UNDO_REFUSED", &failure.to_string(), AGAIN_AFTER_A_PERSON)
-        }
-        Failure::Store(StoreError::Contended) => {
-            let message = "other calls for this payment were in the way";
-            again_after(Code::Unavailable, "CONTENDED", message, AGAIN_AFTER_CONTENTION)
-        }
+        Failure::UndoRefused => again_after(Code::UndoRefused, failure, AGAIN_AFTER_A_PERSON),
+        Failure::Store(StoreError::Contended) => plain(Code::Contended).retry_after(AGAIN_AFTER_CONTENTION).into(),
         Failure::Store(error) if error.is_transient() => {
             tracing::warn!(error = chain(error), "the store cannot be asked");
-            let message = "the payment store cannot be reached at the moment";
-            again_after(Code::Unavailable, "STORE_UNAVAILABLE", message, AGAIN_AFTER_STORE)
+            again_after(Code::StoreUnavailable, &STORE_AWAY, AGAIN_AFTER_STORE)
         }
         // Its password or its rights have been changed: for an operator to mend, and no mistake in the request or in this program.
         Failure::Store(error @ StoreError::Misconfigured(_)) => {
             tracing::error!(error = chain(error), "the store refuses this service");
-            let message = "the payment store cannot be reached at the moment";
-            again_after(Code::Unavailable, "STORE_UNAVAILABLE", message, AGAIN_AFTER_A_PERSON)
+            again_after(Code::StoreUnavailable, &STORE_AWAY, AGAIN_AFTER_A_PERSON)
         }
         Failure::Store(_) | Failure::Illegal(_) => {
             tracing::error!(error = chain(failure), "a bug, or a hand in the database");
@@ -150,14 +128,12 @@ fn failed(failure: &Failure) -> Status {
 
 /// More calls at once than are allowed.
 pub(super) fn overloaded() -> Status {
-    let message = "too many payments are being made at once";
-    again_after(Code::Unavailable, "OVERLOADED", message, AGAIN_AFTER_PROCESSOR)
+    again_after(Code::Overloaded, &"too many payments are being made at once", AGAIN_AFTER_PROCESSOR)
 }
 
 /// Took longer than all its parts may take together.
 pub(super) fn out_of_time() -> Status {
-    let message = "the payment could not be settled in time";
-    again_after(Code::Unavailable, "OUT_OF_TIME", message, AGAIN_AFTER_STORE)
+    plain(Code::OutOfTime).retry_after(AGAIN_AFTER_STORE).into()
 }
 
 /// Our fault.
@@ -168,20 +144,17 @@ pub(super) fn panicked(error: &tokio::task::JoinError) -> Status {
 
 /// Injected on purpose.
 pub(super) fn injected() -> Status {
-    let message = "the service is unavailable (injected)";
-    again_after(Code::Unavailable, "INJECTED", message, AGAIN_AFTER_PROCESSOR)
+    plain(Code::Injected).retry_after(AGAIN_AFTER_PROCESSOR).into()
 }
 
 /// Injected on purpose.
 pub(super) fn rate_limited() -> Status {
-    let message = "too many calls (injected)";
-    again_after(Code::ResourceExhausted, "RATE_LIMITED", message, AGAIN_AFTER_PROCESSOR)
+    again_after(Code::RateLimited, &"too many calls (injected)", AGAIN_AFTER_PROCESSOR)
 }
 
 /// A mistake of ours, or one injected on purpose.
 pub(super) fn internal() -> Status {
-    let message = "something went wrong on our side; the trace id tells us what";
-    status(Code::Internal, "INTERNAL", message, Facts::new(), |_| {})
+    plain(Code::Internal).into()
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -197,15 +170,16 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use amends_primitives::{Currency, PaymentId, SagaId};
+    use tonic_types::StatusExt as _;
     use uuid::Uuid;
 
     use super::*;
     use crate::domain::StepKey;
 
-    fn check(error: impl Into<Error>, code: Code, reason: &str) -> Status {
+    fn check(error: impl Into<Error>, code: tonic::Code, reason: &str) -> Status {
         let status = of(&error.into());
         let info = status.get_details_error_info().unwrap();
-        assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, DOMAIN));
+        assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "amends.payments"));
         status
     }
 
@@ -214,7 +188,7 @@ mod tests {
         let id = PaymentId::new(Uuid::from_u128(1));
         let key = StepKey::try_new(SagaId::new(Uuid::from_u128(2)), "charge").unwrap();
         let eur = |minor| Money::new(minor, Currency::EUR);
-        let precondition = Code::FailedPrecondition;
+        let precondition = tonic::Code::FailedPrecondition;
         for reason in DeclineReason::ALL {
             let status = check(Rejection::Declined { id, reason }, precondition, &reason.name().to_uppercase());
             assert_eq!(status.get_details_error_info().unwrap().metadata["payment_id"], id.to_string());
@@ -238,9 +212,9 @@ mod tests {
         check(Rejection::TooManyRefunds(id), precondition, "NOT_REFUNDABLE");
         let exceeds = Rejection::RefundExceedsCaptured { asked: eur(2), left: eur(1) };
         check(exceeds, precondition, "REFUND_EXCEEDS_CAPTURED");
-        check(Rejection::PaymentNotFound(id), Code::NotFound, "PAYMENT_NOT_FOUND");
+        check(Rejection::PaymentNotFound(id), tonic::Code::NotFound, "PAYMENT_NOT_FOUND");
         let dollars = Rejection::OtherCurrency { asked: Money::new(1, Currency::USD), payment: eur(1) };
-        let status = check(dollars, Code::InvalidArgument, "INVALID_ARGUMENT");
+        let status = check(dollars, tonic::Code::InvalidArgument, "INVALID_ARGUMENT");
         assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "amount.currency");
     }
 
@@ -255,12 +229,12 @@ mod tests {
             (StoreError::Unavailable("host db-1:27017 refused".into()).into(), "STORE_UNAVAILABLE"),
             (StoreError::Misconfigured("db-1: bad auth".into()).into(), "STORE_UNAVAILABLE"),
         ] {
-            let status = check(failure, Code::Unavailable, reason);
+            let status = check(failure, tonic::Code::Unavailable, reason);
             assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
             assert!(!status.message().contains("db-1"));
         }
         for error in [StoreError::Corrupt { what: "currency" }, StoreError::Bug("secret".into())] {
-            let status = check(Failure::Store(error), Code::Internal, "INTERNAL");
+            let status = check(Failure::Store(error), tonic::Code::Internal, "INTERNAL");
             assert!(!status.message().contains("currency") && !status.message().contains("secret"));
         }
     }

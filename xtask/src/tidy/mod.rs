@@ -4,7 +4,6 @@
 
 mod circles;
 mod code;
-mod codes;
 mod documents;
 mod edges;
 mod manifests;
@@ -128,7 +127,7 @@ fn paths(root: &Path) -> Result<Vec<String>> {
 
 pub(crate) fn run() -> Result {
     let tree = Tree::read()?;
-    let rules: [fn(&Tree) -> Vec<Finding>; 13] = [
+    let rules: [fn(&Tree) -> Vec<Finding>; 12] = [
         edges::allowed,
         circles::none,
         manifests::shared,
@@ -141,7 +140,6 @@ pub(crate) fn run() -> Result {
         documents::no_machine_paths,
         documents::links_lead_somewhere,
         documents::decisions_are_listed,
-        codes::documented,
     ];
     let findings: Vec<Finding> = rules.iter().flat_map(|rule| rule(&tree)).collect();
     for finding in &findings {

@@ -94,9 +94,8 @@ async fn nothing_outlives_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn the_dependency_may_ask_for_patience() {
     let world = World::new(&Resilience::default());
-    let busy: Status = problem::Problem::new(problem::ErrorKind::RateLimited, "rate_limited", "busy")
-        .retry_after(Duration::from_secs(2))
-        .into();
+    let busy: Status =
+        problem::Problem::of(problem::Code::RateLimited, "busy").retry_after(Duration::from_secs(2)).into();
     let began = Instant::now();
     world.call(LONG, &[Err(busy.clone()), Ok("done")]).await.unwrap();
     assert!(began.elapsed() >= Duration::from_secs(2));

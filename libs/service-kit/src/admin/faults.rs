@@ -20,7 +20,7 @@ use crate::{
     faults::{FaultSwitches, Faults, FaultsConfig},
     http::JsonBody,
 };
-use service_base::problem::{ErrorKind, FieldError, Problem};
+use service_base::problem::{Code, FieldError, Problem};
 
 /// Two lists of a hundred names fit.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -64,9 +64,7 @@ async fn set(State(switches): State<FaultSwitches>, JsonBody(wanted): JsonBody<T
     }
     // All or nothing.
     if !wrong.is_empty() {
-        return Err(
-            Problem::new(ErrorKind::Invalid, "invalid_request", "these faults cannot be injected").fields(wrong)
-        );
+        return Err(Problem::of(Code::InvalidRequest, "these faults cannot be injected").fields(wrong));
     }
     for (faults, config) in switched {
         faults.switch(config);
@@ -77,7 +75,7 @@ async fn set(State(switches): State<FaultSwitches>, JsonBody(wanted): JsonBody<T
 fn mounted(switches: &FaultSwitches) -> Result<Vec<(&'static str, Faults)>, Problem> {
     let services = switches.services();
     if services.is_empty() {
-        return Err(Problem::new(ErrorKind::NotFound, "not_found", "there is nothing at this path"));
+        return Err(Problem::from(Code::NotFound));
     }
     Ok(services)
 }

@@ -11,7 +11,7 @@ use axum::{
 };
 
 use super::{Faults, Hangup, Injected};
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 /// `Retry-After` has whole seconds.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -24,17 +24,15 @@ pub async fn inject(State(faults): State<Faults>, request: Request, next: Next) 
     match faults.enter(request.extensions().get::<Hangup>()).await {
         Ok(exit) => exit.leave(Ok(next.run(request).await), unavailable),
         Err(Injected::RateLimited) => {
-            let problem = Problem::new(ErrorKind::RateLimited, "rate_limited", "too many requests (injected)");
+            let problem = Problem::of(Code::RateLimited, "too many requests (injected)");
             Err(problem.retry_after(AGAIN_AFTER))
         }
         Err(Injected::Unavailable) => Err(unavailable()),
-        Err(Injected::Internal) => {
-            Err(Problem::new(ErrorKind::Bug, "internal", "something went wrong on our side (injected)"))
-        }
+        Err(Injected::Internal) => Err(Problem::of(Code::Internal, "something went wrong on our side (injected)")),
     }
 }
 
 /// Without a time to come back: nobody knows whether it has happened.
 fn unavailable() -> Problem {
-    Problem::new(ErrorKind::Unavailable, "injected", "the service is unavailable (injected)")
+    Problem::from(Code::Injected)
 }

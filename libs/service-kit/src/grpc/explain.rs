@@ -6,10 +6,10 @@
 //! library's: whatever it says of a message in one of these codes becomes ours, and no text has to be recognised. Must not know: services.
 
 use axum::{extract::Request, middleware::Next, response::Response};
-use tonic::{Code, Status};
+use tonic::{Code as Grpc, Status};
 use tonic_types::StatusExt as _;
 
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 /// Where a status carries its details.
 const DETAILS: &str = "grpc-status-details-bin";
@@ -35,23 +35,20 @@ pub(super) async fn explain(request: Request, next: Next) -> Response {
 
 /// What a status of the library's own means; `None` where it needs no explanation.
 fn explained(status: &Status) -> Option<Status> {
-    let about_message = |code: &'static str, message: &str| {
-        let kind = if code == "payload_too_large" { ErrorKind::TooLarge } else { ErrorKind::Malformed };
-        Problem::new(kind, code, message.to_owned()).field("message", message.to_owned())
-    };
+    let about_message = |code, message: &str| Problem::of(code, message).field("message", message);
     let problem = match status.code() {
         // Both of a message's length: as it is, and once decompressed.
-        Code::OutOfRange | Code::ResourceExhausted => about_message("payload_too_large", "the message is too long"),
-        Code::Internal => about_message("bad_request", "the message cannot be read"),
+        Grpc::OutOfRange | Grpc::ResourceExhausted => about_message(Code::PayloadTooLarge, "the message is too long"),
+        Grpc::Internal => about_message(Code::BadRequest, "the message cannot be read"),
         // No text: there is no such method. With one: the message is coded.
-        Code::Unimplemented if status.message().is_empty() => {
-            Problem::new(ErrorKind::MethodNotAllowed, "not_found", "there is no such gRPC method here")
+        Grpc::Unimplemented if status.message().is_empty() => {
+            Problem::of(Code::MethodNotAllowed, "there is no such gRPC method here")
         }
-        Code::Unimplemented => {
+        Grpc::Unimplemented => {
             let detail = "the message is compressed; send it as it is";
-            let told = Status::from(Problem::new(ErrorKind::UnsupportedMediaType, "unsupported_media_type", detail));
+            let told = Status::from(Problem::of(Code::UnsupportedMediaType, detail));
             // gRPC's own code for a coding that is not read, by which clients send the message again as it is.
-            return Some(Status::with_error_details(Code::Unimplemented, told.message(), told.get_error_details()));
+            return Some(Status::with_error_details(Grpc::Unimplemented, told.message(), told.get_error_details()));
         }
         _ => return None,
     };

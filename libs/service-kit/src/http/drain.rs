@@ -25,7 +25,7 @@ use tokio_util::{
 use tower::{Layer, Service};
 
 use service_base::{
-    problem::{ErrorKind, Problem},
+    problem::{Code, Problem},
     wire,
 };
 
@@ -167,7 +167,7 @@ impl HttpBody for Answer {
 
 /// What a stream's caller is told: it may open another one, elsewhere.
 fn ended_early() -> HeaderMap {
-    let problem = Problem::new(ErrorKind::Unavailable, "overloaded", "the service is stopping");
+    let problem = Problem::of(Code::Overloaded, "the service is stopping");
     let status = tonic::Status::from(problem.retry_after(AGAIN_AFTER));
     let mut trailers = status.into_http::<tonic::body::Body>().into_parts().0.headers;
     trailers.remove(header::CONTENT_TYPE);

@@ -7,7 +7,7 @@ use axum::{
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 /// A body that was JSON of that shape. The extractor refuses others with a [`Problem`]:
 /// `unsupported_media_type`, `payload_too_large`, `invalid_json`, `unknown_field`, `invalid_request`.
@@ -20,7 +20,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             let detail = "the body must be JSON in UTF-8: content-type: application/json";
-            return Err(Problem::new(ErrorKind::UnsupportedMediaType, "unsupported_media_type", detail));
+            return Err(Problem::of(Code::UnsupportedMediaType, detail));
         }
         let body = Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
         read_json(&body).map(Self)
@@ -29,9 +29,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 
 fn unreadable(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::new(ErrorKind::TooLarge, "payload_too_large", "the body is too large")
+        Problem::from(Code::PayloadTooLarge)
     } else {
-        Problem::new(ErrorKind::Malformed, "bad_request", "the body could not be read to its end")
+        Problem::of(Code::BadRequest, "the body could not be read to its end")
     }
 }
 
@@ -68,7 +68,7 @@ pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {
-    Problem::new(ErrorKind::Malformed, "invalid_json", format!("the body is not JSON: {error}"))
+    Problem::of(Code::InvalidJson, format!("the body is not JSON: {error}"))
 }
 
 fn refused(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
@@ -85,8 +85,7 @@ fn refused(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let quoted = |start: &str| message.strip_prefix(start).and_then(|rest| rest.split('`').next());
     if let Some(field) = quoted("unknown field `") {
         let field = if path.rsplit('.').next() == Some(field) { path.to_owned() } else { within(path, field) };
-        return Problem::new(ErrorKind::Invalid, "unknown_field", "the body has a field that nobody reads")
-            .field(field, message);
+        return Problem::from(Code::UnknownField).field(field, message);
     }
     let field = match quoted("missing field `") {
         Some(missing) => within(path, missing),
@@ -169,7 +168,7 @@ mod tests {
         let check = |body: &[u8]| {
             let problem = read_json::<Order>(body).unwrap_err();
             let field = problem.errors().first().map(|e| e.field.clone()).unwrap_or_default();
-            format!("{} {} {field}", problem.kind().http_status().as_u16(), problem.code())
+            format!("{} {} {field}", problem.http_status().as_u16(), problem.code())
         };
         let deep = |open: &str, close: &str| {
             let (open, close) = (open.repeat(30_000), close.repeat(30_000));
@@ -208,7 +207,7 @@ mod tests {
         let check = |body: &[u8]| {
             let problem = read_json::<Order>(body).unwrap_err();
             let field = problem.errors().first().map(|e| e.field.clone()).unwrap_or_default();
-            format!("{} {} {field}", problem.kind().http_status().as_u16(), problem.code())
+            format!("{} {} {field}", problem.http_status().as_u16(), problem.code())
         };
         assert!(read_json::<Order>(br#"{"items":[{"quantity":1}]}"#).is_ok());
         assert_eq!(check(b""), "400 invalid_json ");

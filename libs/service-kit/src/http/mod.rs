@@ -16,7 +16,7 @@ use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer}
 
 use crate::{Runtime, observe::ServerLayer};
 use amends_resilience::ShedLayer;
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 pub use json::{JsonBody, read_json};
 pub use server::{LAST_CALL, Limits, serve, serve_with};
@@ -32,10 +32,8 @@ const BODY_IDLE_MAX: Duration = Duration::from_secs(15);
 /// bodies; 415 for coded ones; 503 when there is too much to do; panics as 500 problems.
 pub fn app(router: Router, service: &'static str, runtime: &Runtime) -> Router {
     router
-        .fallback(|| async { Problem::new(ErrorKind::NotFound, "not_found", "there is nothing at this path") })
-        .method_not_allowed_fallback(|| async {
-            Problem::new(ErrorKind::MethodNotAllowed, "method_not_allowed", "this path does not know that method")
-        })
+        .fallback(|| async { Problem::from(Code::NotFound) })
+        .method_not_allowed_fallback(|| async { Problem::from(Code::MethodNotAllowed) })
         .layer(CatchPanicLayer::custom(|panic| panicked(&panic).into_response()))
         .layer(axum::middleware::from_fn(strict::refuse_coded))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

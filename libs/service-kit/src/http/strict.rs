@@ -9,14 +9,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 /// Refuses content codings with 415 (RFC 9110, section 8.4) and transfer codings other than `chunked` with 400, as the gateway does.
 pub(super) async fn refuse_coded(request: Request, next: Next) -> Response {
     let headers = request.headers();
     if has_other(headers, &header::CONTENT_ENCODING, "identity") {
         let detail = "the body is coded; send it as it is";
-        let problem = Problem::new(ErrorKind::UnsupportedMediaType, "unsupported_media_type", detail);
+        let problem = Problem::of(Code::UnsupportedMediaType, detail);
         let mut response = problem.into_response();
         // RFC 9110, section 15.5.16: what would be read.
         response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -24,7 +24,7 @@ pub(super) async fn refuse_coded(request: Request, next: Next) -> Response {
     }
     if has_other(headers, &header::TRANSFER_ENCODING, "chunked") {
         let detail = "the only Transfer-Encoding read here is chunked";
-        return Problem::new(ErrorKind::Malformed, "bad_request", detail).into_response();
+        return Problem::of(Code::BadRequest, detail).into_response();
     }
     next.run(request).await
 }

@@ -13,7 +13,7 @@ use super::*;
 use crate::Runtime;
 use amends_resilience::{Call, Deadline, Guard, Resilience};
 use service_base::context::{current_trace_id, current_traceparent, inject};
-use service_base::problem::{ErrorKind, Problem};
+use service_base::problem::{Code, Problem};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -51,7 +51,7 @@ async fn the_callers_trace_and_correlation_are_in_every_line_answer_and_call() {
             Ok::<_, tonic::Status>(())
         });
         call.await.unwrap();
-        Problem::new(ErrorKind::Conflict, "insufficient_stock", "none left")
+        Problem::of(Code::InsufficientStock, "none left")
     };
     let app = Router::new().route("/", get(handler)).layer(ServerLayer::http("order-service", &runtime));
     let request = Request::get("/")

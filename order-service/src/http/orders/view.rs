@@ -116,7 +116,7 @@ impl OrderView {
             State::Cancelled { receipt, .. } => (payment(receipt.payment, "refunded"), None),
             State::Failed { failure, refunded, .. } => (
                 refunded.and_then(|id| payment(id, "refunded")),
-                Some(FailureView { code: failure.code.clone(), message: failure.message.clone() }),
+                Some(FailureView { code: failure.code.to_string(), message: failure.message.clone() }),
             ),
         };
         Self {

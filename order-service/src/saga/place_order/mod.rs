@@ -14,10 +14,11 @@ use std::{sync::Arc, time::Duration};
 use amends_primitives::{Money, OrderId, PaymentId, ReservationId};
 use saga_engine::{Definition, DefinitionError, Failure, FailureKind, Policy, Saga};
 use serde::{Deserialize, Serialize};
+use service_base::code::Code;
 
 use super::{OrderChange, Participants};
 use crate::{
-    domain::{self, CustomerId, Line, PaymentMethod},
+    domain::{self, CustomerId, FailureCode, Line, PaymentMethod},
     ports::{Charge, Reserve},
 };
 
@@ -78,7 +79,7 @@ impl Saga for PlaceOrder {
     /// Everything is undone: the order has failed, in the same commit as the saga's end.
     fn on_unwound(state: &State, failure: &Failure) -> Option<OrderChange> {
         let failure = explain(failure);
-        let give_key_back = gives_key_back(&failure.code);
+        let give_key_back = failure.code.gives_key_back();
         Some(OrderChange::Fail { order: state.order, failure, refunded: state.payment, give_key_back })
     }
 }
@@ -101,44 +102,34 @@ pub fn definition(
         .build()
 }
 
-/// What a failure of the saga is called towards customers. Exhaustive over what participants refuse with; a reason that is not
-/// here is a disagreement between our services, not something a customer can mend.
+/// What a failure of the saga is called towards customers. A reason that is not here is a disagreement between our services, not something
+/// a customer can mend.
 pub fn explain(failure: &Failure) -> domain::Failure {
     let (code, message) = match failure.kind {
-        FailureKind::Refused => match failure.code.as_str() {
-            "insufficient_stock" => ("insufficient_stock", failure.message.clone()),
-            "price_mismatch" => ("price_mismatch", failure.message.clone()),
-            "unknown_sku" => ("unknown_sku", failure.message.clone()),
-            "declined" => ("payment_declined", "the payment was declined".to_owned()),
-            "insufficient_funds" => ("payment_declined", "the payment was declined: insufficient funds".to_owned()),
-            "amount_limit_exceeded" => {
-                ("payment_declined", "the payment was declined: the amount is above the limit".to_owned())
+        FailureKind::Refused => match Code::from_name(&failure.code) {
+            Some(Code::InsufficientStock) => (FailureCode::InsufficientStock, failure.message.as_str()),
+            Some(Code::PriceMismatch) => (FailureCode::PriceMismatch, failure.message.as_str()),
+            Some(Code::UnknownSku) => (FailureCode::UnknownSku, failure.message.as_str()),
+            Some(Code::Declined) => (FailureCode::PaymentDeclined, "the payment was declined"),
+            Some(Code::InsufficientFunds) => {
+                (FailureCode::PaymentDeclined, "the payment was declined: insufficient funds")
             }
-            "reservation_expired" | "reservation_released" => (
-                "reservation_expired",
-                "the reservation of the goods expired before the order was done; the payment was refunded".to_owned(),
+            Some(Code::AmountLimitExceeded) => {
+                (FailureCode::PaymentDeclined, "the payment was declined: the amount is above the limit")
+            }
+            Some(Code::ReservationExpired | Code::ReservationReleased) => (
+                FailureCode::ReservationExpired,
+                "the reservation of the goods expired before the order was done; the payment was refunded",
             ),
-            _ => (INTERNAL, format!("a service refused the order unexpectedly ({})", failure.code)),
+            _ => {
+                let message = format!("a service refused the order unexpectedly ({})", failure.code);
+                return domain::Failure { code: FailureCode::Internal, message };
+            }
         },
         FailureKind::Exhausted | FailureKind::DeadlineExceeded => {
-            (DEPENDENCY_UNAVAILABLE, "a service this order depends on could not be reached in time".to_owned())
+            (FailureCode::DependencyUnavailable, "a service this order depends on could not be reached in time")
         }
-        FailureKind::Cancelled => (DEPENDENCY_UNAVAILABLE, "the order was called off by an operator".to_owned()),
+        FailureKind::Cancelled => (FailureCode::DependencyUnavailable, "the order was called off by an operator"),
     };
-    domain::Failure { code: code.to_owned(), message }
-}
-
-/// The code of an order that failed for want of a service.
-pub const DEPENDENCY_UNAVAILABLE: &str = "dependency_unavailable";
-/// The code of an order that failed for a disagreement between our services.
-pub const INTERNAL: &str = "internal";
-
-/// Whether the same request may be tried anew under its key. A settled answer is kept: it would be the same again, or the customer
-/// must decide. What failed for our own reasons never uses a key up.
-pub fn gives_key_back(code: &str) -> bool {
-    match code {
-        "insufficient_stock" | "price_mismatch" | "payment_declined" | "reservation_expired" => false,
-        // `unknown_sku`, `dependency_unavailable`, `internal`
-        _ => true,
-    }
+    domain::Failure { code, message: message.to_owned() }
 }
