@@ -51,8 +51,8 @@ impl From<Unavailable> for Problem {
 impl From<Failed> for Problem {
     fn from(error: Failed) -> Self {
         match error {
-            Failed::Store(error) if error.is_unavailable() => Self::store_unavailable(Chain(&error)),
-            Failed::Store(error) => Self::bug(Chain(&error)),
+            Failed::Store(error) if error.is_unavailable() => Self::store_unavailable(amends_sql::in_words(&error)),
+            Failed::Store(error) => Self::bug(amends_sql::in_words(&error)),
             Failed::Unavailable(error) => error.into(),
             Failed::Overloaded => {
                 Self::of(Code::Overloaded, "too many orders are in flight here").retry_after(Duration::from_secs(1))
@@ -133,19 +133,4 @@ pub(crate) fn refused_order(order: &Order, failure: &Failure) -> Problem {
 
 fn unavailable(detail: &str) -> Problem {
     Problem::of(Code::DependencyUnavailable, format!("{detail}; try again with the same key")).retry_after(RETRY_AFTER)
-}
-
-/// An error with its sources, for the log.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
-    }
 }

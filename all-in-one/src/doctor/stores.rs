@@ -111,13 +111,13 @@ async fn check_server(place: &Place, report: &mut Report) {
         Err(error) => {
             return report.wrong(
                 CHECK,
-                format!("{section}: {}", chain(error)),
+                format!("{section}: {}", amends_sql::in_words(&error)),
                 format!("correct {section}.database.url"),
             );
         }
     };
     if let Err(error) = database.ping().await {
-        report.wrong(CHECK, format!("{section}: {}", chain(error)), start);
+        report.wrong(CHECK, format!("{section}: {}", amends_sql::in_words(&error)), start);
     } else {
         report.well(CHECK, format!("{section}: the database answers"));
         for schema in schemas(place.name) {
@@ -139,21 +139,21 @@ async fn check_mongo(patient: &Patient, report: &mut Report) {
     let opened = match payment_service::OpenedStore::open(&payment.database).await {
         Ok(opened) => opened,
         Err(error) => {
-            return report.wrong(CHECK, format!("{section}: {}", chain(error)), "correct payment.database.url");
+            return report.wrong(
+                CHECK,
+                format!("{section}: {}", amends_sql::in_words(&error)),
+                "correct payment.database.url",
+            );
         }
     };
     match opened.payments.ping().await {
         Ok(()) => report.well(CHECK, format!("{section}: the database answers")),
         Err(error) => {
             let remedy = "start the server, and see that payment.database.url names it with the right password";
-            report.wrong(CHECK, format!("{section}: {}", chain(error)), remedy);
+            report.wrong(CHECK, format!("{section}: {}", amends_sql::in_words(&error)), remedy);
         }
     }
     opened.payments.close().await;
-}
-
-fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
-    format!("{:#}", anyhow::Error::new(error))
 }
 
 #[cfg(test)]

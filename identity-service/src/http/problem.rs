@@ -92,7 +92,7 @@ pub(super) fn problem_of(failure: &Failure) -> Problem {
         }
         Failure::Keys(KeysError::None) => unavailable(Code::StoreUnavailable, "the signing keys are not loaded yet"),
         Failure::Store(StoreError::Failed(_)) | Failure::Password(PasswordError::Failed) | Failure::Keys(_) => {
-            Problem::bug(chain(failure))
+            Problem::bug(amends_sql::in_words(failure))
         }
     }
 }
@@ -105,11 +105,4 @@ pub(super) fn throttled(wait: std::time::Duration) -> Problem {
 
 fn unavailable(code: Code, detail: &str) -> Problem {
     Problem::of(code, detail).retry_after(std::time::Duration::from_secs(1))
-}
-
-/// An error with its sources, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes: Vec<String> =
-        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
-    causes.join(": ")
 }

@@ -82,7 +82,7 @@ pub(super) fn unputtable(unputtable: &Unputtable) -> Status {
 
 /// The store cannot, now or at all. Logged here, once, with all its causes; callers learn only whether to come back.
 pub(super) fn failed(error: &StoreError) -> Status {
-    let cause = chain(error);
+    let cause = amends_sql::in_words(error);
     if error.cause().is_unavailable() {
         return Problem::store_unavailable(cause).domain(Domain::Inventory).into();
     }
@@ -103,16 +103,6 @@ pub(super) fn rate_limited() -> Status {
 /// A mistake of ours, or one injected on purpose.
 pub(super) fn internal() -> Status {
     Problem::from(Code::Internal).domain(Domain::Inventory).into()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -195,13 +195,8 @@ fn journal_error(error: JournalError) -> SqlError {
             Err(_) => SqlError::TimedOut,
         },
         JournalError::Exists(_) | JournalError::Corrupt { .. } | JournalError::Bug(_) => {
-            tracing::error!(error = %chain(&error), "the journal failed");
+            tracing::error!(error = %amends_sql::in_words(&error), "the journal failed");
             SqlError::Unexpected { what: "the journal failed" }
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |error| error.source())
-        .fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

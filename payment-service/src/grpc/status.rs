@@ -111,16 +111,16 @@ fn failed(failure: &Failure) -> Status {
         Failure::UndoRefused => again_after(Code::UndoRefused, failure, AGAIN_AFTER_A_PERSON),
         Failure::Store(StoreError::Contended) => plain(Code::Contended).retry_after(AGAIN_AFTER_CONTENTION).into(),
         Failure::Store(error) if error.is_transient() => {
-            tracing::warn!(error = chain(error), "the store cannot be asked");
+            tracing::warn!(error = amends_sql::in_words(error), "the store cannot be asked");
             again_after(Code::StoreUnavailable, &STORE_AWAY, AGAIN_AFTER_STORE)
         }
         // Its password or its rights have been changed: for an operator to mend, and no mistake in the request or in this program.
         Failure::Store(error @ StoreError::Misconfigured(_)) => {
-            tracing::error!(error = chain(error), "the store refuses this service");
+            tracing::error!(error = amends_sql::in_words(error), "the store refuses this service");
             again_after(Code::StoreUnavailable, &STORE_AWAY, AGAIN_AFTER_A_PERSON)
         }
         Failure::Store(_) | Failure::Illegal(_) => {
-            tracing::error!(error = chain(failure), "a bug, or a hand in the database");
+            tracing::error!(error = amends_sql::in_words(failure), "a bug, or a hand in the database");
             internal()
         }
     }
@@ -155,16 +155,6 @@ pub(super) fn rate_limited() -> Status {
 /// A mistake of ours, or one injected on purpose.
 pub(super) fn internal() -> Status {
     plain(Code::Internal).into()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
