@@ -19,8 +19,7 @@ pub(crate) fn demo(arguments: &[String]) -> Result {
     run(Command::new(program).current_dir(environment::root()).arg("demo").args(theirs))
 }
 
-/// How programs are built. Whatever is built in a profile, it is with the features of the whole workspace, so that one command's crates
-/// are the next one's too.
+/// How programs are built, so that one command's crates are the next one's too.
 #[derive(Debug, Clone, Copy)]
 enum Profile {
     /// As tests are.
@@ -33,12 +32,19 @@ impl Profile {
     /// Builds programs; the workspace, which knows where they are.
     fn build(self, tools: &Tools, programs: &[&str]) -> Result<Workspace> {
         let mut command = cargo(tools);
-        command.args(["build", "--workspace"]).args(programs.iter().flat_map(|program| ["--bin", program]));
+        command.arg("build");
         match self {
-            // Cargo counts the features that only tests need when it builds a test: this one is small, and needs no crate.
-            Self::Tests => command.args(["--test", "cli"]),
-            Self::Release => command.arg("--release"),
-        };
+            // With the features of the whole workspace. Cargo counts those that only tests need when it builds a test: this one is small,
+            // and needs no crate.
+            Self::Tests => {
+                command.args(["--workspace", "--test", "cli"]).args(programs.iter().flat_map(|name| ["--bin", name]));
+            }
+            // As they are delivered (`deploy/Dockerfile`): `amends` alone has the features of all services together, and none that only
+            // tools need. Each has its package's name.
+            Self::Release => {
+                command.arg("--release").args(programs.iter().flat_map(|name| ["--package", name]));
+            }
+        }
         run(&mut command)?;
         Workspace::read()
     }
@@ -79,8 +85,11 @@ pub(crate) fn test(arguments: &[String]) -> Result {
     held.apply(&mut command);
     let report = Report::new()?;
     report.apply(&mut command);
-    let result = run(&mut command);
+    let mut result = run(&mut command);
     drop(held);
+    if selection == Selection::Workspace && theirs.is_empty() {
+        result = result.and_then(|()| whole_signatures(&tools));
+    }
     eprint!("{}", report.not_run());
     if embedded_only {
         eprintln!(
@@ -89,6 +98,18 @@ pub(crate) fn test(arguments: &[String]) -> Result {
         );
     }
     result
+}
+
+/// Names the folder of Project Wycheproof's file of whole JSON Web Signatures, which is no part of this project.
+const VECTORS: &str = "AMENDS_TEST_VECTORS";
+
+/// Runs the one test that needs that file, or says that it was not run.
+fn whole_signatures(tools: &Tools) -> Result {
+    if environment::get(VECTORS).is_none() {
+        eprintln!("*** NOT RUN: Wycheproof's whole JSON Web Signatures: {VECTORS} names no folder that has them ***");
+        return Ok(());
+    }
+    run(cargo(tools).args(["test", "--workspace", "--lib", "whole_json_web_signatures", "--", "--ignored"]))
 }
 
 /// Everything that tests may execute, with the features that `cargo test --workspace` uses: one build, not two.
@@ -222,18 +243,11 @@ pub(crate) fn bench(arguments: &[String]) -> Result {
     run(&mut command)
 }
 
-/// What `load --distributed` starts: each service, the bank, and what puts them on servers.
-const DISTRIBUTED: [&str; 9] = [
-    "amends",
-    "gateway",
-    "identity-service",
-    "order-service",
-    "payment-service",
-    "inventory-service",
-    "acquirer",
-    "on-servers",
-    "amends-loadtests",
-];
+/// What `load --distributed` starts: each service and the bank; and the program for operators.
+const SERVICES: [&str; 7] =
+    ["amends", "gateway", "identity-service", "order-service", "payment-service", "inventory-service", "acquirer"];
+/// Puts them on servers.
+const ON_SERVERS: &str = "on-servers";
 
 /// Goose against a fresh instance of everything: in one process, or with `--distributed` as five on private servers.
 pub(crate) fn load(arguments: &[String]) -> Result {
@@ -242,8 +256,12 @@ pub(crate) fn load(arguments: &[String]) -> Result {
     let theirs = arguments.iter().filter(|argument| *argument != "--smoke" && *argument != "--distributed");
     let tools = build_tools()?;
     let profile = if smoke { Profile::Tests } else { Profile::Release };
-    let programs: &[&str] = if distributed { &DISTRIBUTED } else { &["amends", "amends-loadtests"] };
-    let (workspace, profile) = (profile.build(&tools, programs)?, profile.folder());
+    profile.build(&tools, &["amends-loadtests"])?;
+    let workspace = profile.build(&tools, if distributed { &SERVICES } else { &["amends"] })?;
+    if distributed {
+        Profile::Tests.build(&tools, &[ON_SERVERS])?;
+    }
+    let profile = profile.folder();
     let load = workspace.program(profile, "amends-loadtests");
     let direct = |command: &mut Command| {
         // The load's own client would take its road through them.
@@ -253,7 +271,7 @@ pub(crate) fn load(arguments: &[String]) -> Result {
     };
     let (held, mut command) = if distributed {
         let located = servers::locate()?;
-        let mut command = Command::new(workspace.program(profile, "on-servers"));
+        let mut command = Command::new(workspace.program(Profile::Tests.folder(), ON_SERVERS));
         command.arg(load).env("AMENDS_BIN_DIR", workspace.program(profile, ""));
         (Held::start(&located.specs, located.given)?, command)
     } else {
@@ -272,8 +290,9 @@ pub(crate) fn drill(arguments: &[String]) -> Result {
     let theirs: Vec<&String> = arguments.iter().filter(|argument| *argument != "--smoke").collect();
     let tools = build_tools()?;
     let profile = if smoke { Profile::Tests } else { Profile::Release };
-    let workspace = profile.build(&tools, &["amends", "drill"])?;
-    let mut command = Command::new(workspace.program(profile.folder(), "drill"));
+    profile.build(&tools, &["amends"])?;
+    let workspace = Profile::Tests.build(&tools, &["drill"])?;
+    let mut command = Command::new(workspace.program(Profile::Tests.folder(), "drill"));
     command.current_dir(environment::root()).env("AMENDS_BIN_DIR", workspace.program(profile.folder(), ""));
     run(command.args(smoke.then_some(["--seconds", "1"]).into_iter().flatten()).args(theirs))
 }

@@ -51,6 +51,7 @@ cargo xtask <command>
 
 Variables: AMENDS_TEST_POSTGRES_URL, AMENDS_TEST_REDIS_URL, AMENDS_TEST_MONGODB_URI (or MONGODB_URI): servers to use instead of
 private ones. AMENDS_CACHE_DIR: where downloaded tools are kept.
+AMENDS_TEST_VECTORS: a folder with Wycheproof's json_web_signature_test.json, for the test that needs it.
 AMENDS_CHAOS_SEED, AMENDS_MODEL=full, AMENDS_SIMULATION_SEEDS=0..100000, AMENDS_CONFORMANCE_ROUNDS: longer or repeated test runs.
 AMENDS_BENCH_ROWS, AMENDS_BENCH_ORDERS: how large the stores are that are measured.
 ";

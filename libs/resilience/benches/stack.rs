@@ -1,5 +1,5 @@
 //! What the resilience layers cost a call that needs none of them: around a service that answers at once, each alone and all together.
-//! `cargo bench -p service-kit`.
+//! `cargo bench -p amends-resilience`.
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop")]
 
 use std::{future::ready, hint::black_box, sync::Arc, time::Duration};

@@ -292,7 +292,8 @@ mod tests {
             let statuses = page.lines().nth(2).unwrap_or_default();
             let (http, grpc) = (code.kind().http_status().as_u16(), code_name(code.kind().grpc_code()));
             let (mut row, mut shown) = (format!("| [{code}]({code}.md) | `{grpc}` |"), String::new());
-            if statuses.starts_with("HTTP ") {
+            // Some are never sent over HTTP: refusals of participants, and the end of a stream.
+            if !page.contains("**When.** From the ") && code != Code::StreamExpired || statuses.starts_with("HTTP ") {
                 row = format!("| [{code}]({code}.md) | {http} | `{grpc}` |");
                 shown = format!("HTTP {http} ");
             }

@@ -47,8 +47,9 @@ impl FromStr for Network {
     type Err = NotANetwork;
 
     fn from_str(text: &str) -> Result<Self, NotANetwork> {
-        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        network.map(Self).map_err(|_| NotANetwork)
+        // The crate reads `010.0.0.0` as an address, which others read as another one.
+        let address: IpAddr = text.split('/').next().unwrap_or_default().parse().map_err(|_| NotANetwork)?;
+        if text.contains('/') { text.parse().map(Self).map_err(|_| NotANetwork) } else { Ok(Self(address.into())) }
     }
 }
 
@@ -106,7 +107,7 @@ mod tests {
         );
         assert!(Network::LOOPBACK[0].contains("127.0.0.1".parse().unwrap()));
         assert_eq!(Network::LOOPBACK.map(String::from), ["127.0.0.0/8", "::1/128"]);
-        for bad in ["", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "x", "::/129", "10.0.0.0/-1"] {
+        for bad in ["", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "010.0.0.0/8", "x", "::/129", "10.0.0.0/-1"] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
         }
     }

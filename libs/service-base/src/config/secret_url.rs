@@ -33,7 +33,12 @@ impl SecretUrl {
         if text.is_empty() || text.starts_with("sqlite:") {
             return text.to_owned();
         }
-        let known = Url::parse(text).ok().filter(Url::has_host);
+        // An `@` elsewhere than behind a user is a mistake by which a parser takes a part of the password for the host or the path.
+        let is_plain = |url: &Url| {
+            let users = usize::from(!url.username().is_empty() || url.password().is_some());
+            url.has_host() && text.matches('@').count() == users
+        };
+        let known = Url::parse(text).ok().filter(is_plain);
         known.map_or_else(
             || "(secret)".to_owned(),
             |url| {
@@ -81,6 +86,9 @@ mod tests {
             ("postgres://shop:hunter2@db.example/orders", "postgres://db.example/orders"),
             ("postgres://db.example/orders?user=shop&password=hunter2", "postgres://db.example/orders"),
             ("redis://:hunter2@[::1]:6379/0#hunter2", "redis://[::1]:6379/0"),
+            ("postgres://shop:12/34@db.example/orders", "(secret)"),
+            ("postgres://shop:12#x@db.example/orders", "(secret)"),
+            ("postgres://shop:12?x@db.example/orders", "(secret)"),
             // Several hosts are no URL to a parser.
             ("mongodb://shop:hunter2@a.example:27017,b.example:27017/payments", "(secret)"),
             ("hunter2", "(secret)"),
