@@ -34,7 +34,7 @@ fn is_unavailable(error: &Failed) -> bool {
     }
 }
 
-/// Who waits behind the transaction that was at work when the store was mended hears of that one's failure, and no more than once.
+/// A start that is queued while the last failing transaction is still at work fails with it, at most once.
 async fn place_once_mended(engine: &Trip5) -> crate::Handle {
     match place(engine, new_trip()).await {
         Ok(handle) => handle,
