@@ -172,7 +172,7 @@ fn router(config: &Config, core: &Arc<Core>, runtime: &Runtime) -> Router {
     service_kit::http::app(http::router(state), SERVICE, runtime)
 }
 
-/// Redis is not asked: without it nobody can be logged out everywhere, but everybody can still log in.
+/// Redis is not asked: without it no session can be revoked for all services, but users can still log in.
 fn add_readiness(readiness: &Readiness, core: &Arc<Core>) {
     let store = Arc::clone(&core.store);
     readiness.add(

@@ -40,13 +40,11 @@ impl Instance {
         }
     }
 
-    /// Records those of `stores` that are in the directory. Writes nothing that is on record. Only for the holder of the directory's lock:
-    /// it also removes what starts left that were killed while they wrote the record.
+    /// Records those of `stores` that are in the directory. Writes nothing that is on record.
     ///
     /// # Errors
     /// When the record cannot be read or written.
     pub fn record<'a>(data_dir: &Path, stores: impl Iterator<Item = &'a Path>) -> anyhow::Result<()> {
-        files::remove_drafts(&Self::file(data_dir))?;
         let before = Self::read(data_dir)?;
         let inside = stores.filter(|file| file.parent() == Some(data_dir));
         let names = inside.filter_map(|file| Some(file.file_name()?.to_str()?.to_owned()));

@@ -16,6 +16,7 @@ use amends_sql::{
 };
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
+use service_base::files;
 
 use crate::{settings::Settings, stores::Place};
 
@@ -47,17 +48,21 @@ pub fn make_private(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Takes a data directory for this process alone, or says at once which one has it. Given back when dropped, and by the kernel
-/// when the process dies.
+/// when the process dies. What an earlier holder left half written, because it was killed, is removed.
 ///
 /// # Errors
-/// When another process has it.
+/// When another process has it, or an unfinished file cannot be removed.
 pub fn take(data_dir: &Path) -> anyhow::Result<Arc<FileLock>> {
-    FileLock::take(&data_dir.join(LOCK_FILE), data_dir).map_err(|error| match error {
+    let lock = FileLock::take(&data_dir.join(LOCK_FILE), data_dir).map_err(|error| match error {
         held @ LockError::Held { .. } => anyhow::Error::new(held).context(
             "a data directory has one server at a time; `audit`, `saga`, `webhook`, `backup` and `doctor` work beside it",
         ),
         failed @ LockError::Failed { .. } => failed.into(),
-    })
+    })?;
+    for file in [secrets_file(data_dir), Instance::file(data_dir), data_dir.join(UNFINISHED_FILE)] {
+        files::remove_drafts(&file)?;
+    }
+    Ok(lock)
 }
 
 /// Which process serves a data directory.

@@ -89,12 +89,15 @@ mod tests {
     }
 
     #[test]
-    fn a_record_half_written_by_a_killed_start_is_removed() {
-        let (dir, files) = directory();
-        let draft = dir.path().join(".instance.toml.draft-1");
-        std::fs::write(&draft, "stores = [").unwrap();
-        Instance::record(dir.path(), files.iter().map(PathBuf::as_path)).unwrap();
-        assert!(!draft.exists());
+    fn half_written_files_of_a_killed_holder_are_removed() {
+        let (dir, _files) = directory();
+        let drafts = [crate::data_dir::SECRETS_FILE, "instance.toml", UNFINISHED_FILE]
+            .map(|name| dir.path().join(format!(".{name}.draft-1")));
+        for draft in &drafts {
+            std::fs::write(draft, "demo_pass").unwrap();
+        }
+        let _lock = crate::data_dir::take(dir.path()).unwrap();
+        assert_eq!(drafts.map(|draft| draft.exists()), [false; 3]);
     }
 
     #[tokio::test]

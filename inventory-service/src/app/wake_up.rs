@@ -14,7 +14,7 @@ pub(super) struct WakeUp(Arc<(AtomicI64, Notify)>);
 
 impl Default for WakeUp {
     fn default() -> Self {
-        // Nobody sleeps yet; the first look at the store sees everything.
+        // No task sleeps yet; the first look at the store sees everything.
         Self(Arc::new((AtomicI64::new(i64::MAX), Notify::new())))
     }
 }

@@ -11,7 +11,7 @@ pub struct Deadline(Instant);
 impl Deadline {
     /// So long from now.
     pub fn after(duration: Duration) -> Self {
-        // Beyond a month nobody waits, and adding without a bound could overflow.
+        // No caller waits for more than a month, and adding without a bound could overflow.
         Self(Instant::now() + duration.min(Duration::from_hours(30 * 24)))
     }
 

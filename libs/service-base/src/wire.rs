@@ -1,5 +1,5 @@
-//! What HTTP and gRPC requests say of themselves, and how their methods and codes are written in spans and metrics: for whoever serves
-//! both on one port.
+//! What HTTP and gRPC requests say of themselves, and how their methods and codes are written in spans and metrics: for servers
+//! that have both on one port.
 
 use std::time::Duration;
 

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_of_three_is_found_at_any_depth_and_once_for_each_import() {
+    fn circle_of_three_is_found_at_any_depth() {
         let files = [
             ("s/src/lib.rs", "//! x\n"),
             ("s/src/store/mod.rs", "//! x\n"),

@@ -105,7 +105,7 @@ impl Server {
         self
     }
 
-    /// The router, for whoever serves it on a port of its own making.
+    /// The router, for a caller that serves it on a port of its own making.
     ///
     /// # Errors
     /// When a file descriptor set cannot be read.

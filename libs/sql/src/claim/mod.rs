@@ -3,7 +3,7 @@
 //! What is committed goes to `FILE-wal` first, and to `FILE` some thousand pages later. A copy of `FILE` alone is therefore an older
 //! store, whole by every check of SQLite's, and looks like one that was closed. So the main file makes a promise: a number in its first
 //! page (`user_version`, which SQLite leaves to its users) is one ahead of a number in a table of ours, and the commit that makes them
-//! equal is in the `-wal`. Whoever closes the file, our programs, `sqlite3` or a recovery after a crash, moves that commit into it; a
+//! equal is in the `-wal`. Any program that closes the file (ours, `sqlite3`, a recovery after a crash) moves that commit into it; a
 //! file that promises more than it keeps, with no `-wal` beside it, lacks what was committed after the promise.
 //!
 //! The promise is made at the start and, since SQLite's own checkpoints keep it, again every [`PROMISE_EVERY`](crate::promises::PROMISE_EVERY) if anything was
