@@ -16,6 +16,7 @@ mod connection;
 mod database;
 mod error;
 mod fault;
+pub mod group;
 mod health;
 pub mod lock;
 mod migrate;

@@ -94,6 +94,11 @@ impl World {
             sqlx::query_as(sql).bind(id.to_string()).fetch_one(self.database.reader()).await.unwrap();
         status
     }
+
+    async fn trips(&self) -> i64 {
+        let (count,) = sqlx::query_as("SELECT COUNT(*) FROM trips").fetch_one(self.database.reader()).await.unwrap();
+        count
+    }
 }
 
 async fn insert_trip(tx: &mut Tx, id: SagaId) -> Result<(), SqlError> {
@@ -185,6 +190,31 @@ async fn one_callers_failure_in_a_shared_transaction_is_only_its_own() {
         }
         assert!(matches!(handle.settled(Duration::from_secs(10)).await, Waited::Settled(_)));
         assert_eq!(world.books.mistakes(), Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_that_panics_fails_alone() {
+    on_each(async |world| {
+        let engine = world.engine().await;
+        let panicking = || {
+            engine.journal().transact(move |tx| {
+                Box::pin(async move {
+                    insert_trip(tx, new_trip().id).await?;
+                    panic!("on purpose")
+                })
+            })
+        };
+        let (panicked, placed): (Vec<Result<(), Failed>>, _) = futures::join!(
+            join_all((0..8).map(|_| panicking())),
+            join_all((0..32).map(|_| place(&engine, new_trip())))
+        );
+        assert!(panicked.iter().all(|told| matches!(told, Err(Failed::Sql(SqlError::Bug(_))))), "{panicked:?}");
+        for handle in placed {
+            assert!(matches!(handle.unwrap().settled(Duration::from_secs(10)).await, Waited::Settled(_)));
+        }
+        assert_eq!(world.trips().await, 32);
     })
     .await;
 }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use sqlx::{Row as _, any::AnyRow};
 
 use super::SqliteStore;
+use super::writer::Failed;
 use crate::store::{
     StoreError,
     document::webhook::{DeliveryDocument, OutgoingDocument, SettledFields, ids_of_event, ids_of_payment, payment_of},
@@ -24,7 +25,7 @@ const COLUMNS: &str = "delivery_id, event_id, endpoint, kind, payment_id, order_
 leased, attempts, tries, attempted_at, answer, done_at";
 
 /// Puts an event into the outbox, in the transaction of the change it tells of.
-pub(super) async fn put_in_tx(tx: &mut Tx, event: &Outgoing) -> Result<(), StoreError> {
+pub(super) async fn put_in_tx(tx: &mut Tx, event: &Outgoing) -> Result<(), Failed> {
     let document = OutgoingDocument::from(event);
     sqlx::query(
         "INSERT INTO webhook_outbox (event_id, kind, at, payment_id, order_id, body) VALUES ($1, $2, $3, $4, $5, $6)",
@@ -36,8 +37,7 @@ pub(super) async fn put_in_tx(tx: &mut Tx, event: &Outgoing) -> Result<(), Store
     .bind(event.order_id.to_string())
     .bind(document.body)
     .execute(&mut **tx)
-    .await
-    .map_err(SqlError::from)?;
+    .await?;
     Ok(())
 }
 

@@ -2,13 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    panic::AssertUnwindSafe,
     sync::Arc,
 };
 
 use amends_primitives::Timestamp;
 use amends_sql::{Dialect, SqlError, Tx};
-use futures::FutureExt;
 
 use super::{
     ApplyLocal,
@@ -45,9 +43,9 @@ pub(super) async fn together<A: ApplyLocal>(
     tx: &mut Tx,
     dialect: Dialect,
     apply: &A,
-    entries: &[Arc<Append<A::Local>>],
+    entries: &[&Arc<Append<A::Local>>],
 ) -> Result<Option<Vec<Verdict>>, SqlError> {
-    let entries: Vec<_> = entries.iter().map(AsRef::as_ref).collect();
+    let entries: Vec<&Append<A::Local>> = entries.iter().map(|entry| &***entry).collect();
     let mut moved = advance(tx, dialect, &entries).await?;
     // An entry may be here twice, when its writer gave up waiting and asked again: the second finds the first written.
     let moved: Vec<_> = entries.iter().map(|entry| moved.remove(&entry.saga_id.to_string())).collect();
@@ -177,10 +175,7 @@ fn events<L>(entry: &Append<L>) -> Result<Option<String>, SqlError> {
 
 async fn change<A: ApplyLocal>(tx: &mut Tx, apply: &A, entry: &Append<A::Local>) -> Result<LocalOutcome, SqlError> {
     let Some(local) = &entry.local else { return Ok(LocalOutcome::Applied) };
-    match AssertUnwindSafe(apply.apply_in_tx(tx, local, entry.at)).catch_unwind().await {
-        Ok(outcome) => outcome,
-        Err(_panic) => Err(SqlError::Bug(sqlx::Error::Protocol("the host's change panicked".into()))),
-    }
+    apply.apply_in_tx(tx, local, entry.at).await
 }
 
 struct Row {

@@ -1,74 +1,95 @@
 //! What the writer is handed, each with the caller who waits for its answer.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::sync::Arc;
 
-use amends_sql::{SqlError, Tx};
-use futures::{FutureExt, future::BoxFuture};
-use tokio::sync::oneshot;
+use amends_sql::{
+    SqlError, Tx,
+    group::{self, Asked, Reply},
+};
+use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use crate::journal::{Append, Appended, JournalError, NewRow};
 
 pub(super) enum Job<L> {
-    Append(Arc<Append<L>>, oneshot::Sender<Result<Appended, JournalError>>),
-    Start(NewRow, oneshot::Sender<Result<(), JournalError>>),
+    Append(Asked<Arc<Append<L>>, Appended, JournalError>),
+    Start(Asked<NewRow, (), JournalError>),
     Work(Box<dyn Work>),
 }
 
-/// A caller's work, its result kept until the commit.
-pub(super) trait Work: Send {
-    /// Whether the caller is still there.
-    fn is_wanted(&self) -> bool;
-    /// Runs it; true if what it wrote is to be kept.
-    fn run<'tx>(&'tx mut self, tx: &'tx mut Tx) -> BoxFuture<'tx, bool>;
-    fn answer(self: Box<Self>, committed: Result<(), SqlError>);
-}
+impl<L> Job<L> {
+    pub(super) const fn entry(&self) -> Option<&Arc<Append<L>>> {
+        if let Self::Append(entry) = self { Some(&entry.what) } else { None }
+    }
 
-pub(super) struct WorkOf<F, T, E> {
-    work: Option<F>,
-    result: Option<Result<T, E>>,
-    answer: oneshot::Sender<Result<T, E>>,
-}
-
-impl<F, T, E> WorkOf<F, T, E> {
-    pub(super) const fn new(work: F, answer: oneshot::Sender<Result<T, E>>) -> Self {
-        Self { work: Some(work), result: None, answer }
+    pub(super) const fn saga(&self) -> Option<&NewRow> {
+        if let Self::Start(start) = self { Some(&start.what) } else { None }
     }
 }
 
+impl<L: Send + Sync + 'static> group::Job for Job<L> {
+    fn is_abandoned(&self) -> bool {
+        match self {
+            // The saga has moved on by its entry.
+            Self::Append(_) => false,
+            Self::Start(start) => start.is_abandoned(),
+            Self::Work(work) => work.is_abandoned(),
+        }
+    }
+
+    fn settle(self, ended: Result<(), SqlError>) {
+        match self {
+            Self::Append(entry) => entry.settle(ended),
+            Self::Start(start) => start.settle(ended),
+            Self::Work(work) => work.settle(ended),
+        }
+    }
+}
+
+/// A caller's work, whatever its result.
+#[async_trait]
+pub(super) trait Work: Send {
+    fn is_abandoned(&self) -> bool;
+    /// Runs it; true if what it wrote is to be kept.
+    async fn run(&mut self, tx: &mut Tx) -> bool;
+    fn settle(self: Box<Self>, ended: Result<(), SqlError>);
+}
+
+/// It can be run only once.
+pub(super) struct WorkOf<F, T, E> {
+    work: Option<F>,
+    reply: Reply<T, E>,
+}
+
+impl<F, T, E> WorkOf<F, T, E> {
+    pub(super) const fn new(work: F, reply: Reply<T, E>) -> Self {
+        Self { work: Some(work), reply }
+    }
+}
+
+#[async_trait]
 impl<F, T, E> Work for WorkOf<F, T, E>
 where
     F: for<'tx> FnOnce(&'tx mut Tx) -> BoxFuture<'tx, Result<T, E>> + Send,
     T: Send,
     E: From<SqlError> + Send,
 {
-    fn is_wanted(&self) -> bool {
-        !self.answer.is_closed()
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_abandoned()
     }
 
-    fn run<'tx>(&'tx mut self, tx: &'tx mut Tx) -> BoxFuture<'tx, bool> {
-        Box::pin(async move {
-            let Some(work) = self.work.take() else { return false };
-            let ran = AssertUnwindSafe(async { work(tx).await }).catch_unwind().await;
-            let result = ran.unwrap_or_else(|panic| Err(panicked(&*panic).into()));
-            let keep = result.is_ok();
-            self.result = Some(result);
-            keep
-        })
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), SqlError>) {
-        let result = match (self.result, committed) {
-            (Some(Err(error)), _) => Err(error),
-            (Some(Ok(done)), Ok(())) => Ok(done),
-            (_, Err(error)) => Err(error.into()),
-            (None, Ok(())) => return,
+    async fn run(&mut self, tx: &mut Tx) -> bool {
+        const RAN: SqlError = SqlError::Unexpected { what: "work was undone with its batch, and cannot run again" };
+        let outcome = match self.work.take() {
+            Some(work) => group::guarded(async { work(tx).await }).await,
+            None => Err(RAN.into()),
         };
-        let _gone = self.answer.send(result);
+        let keep = outcome.is_ok();
+        self.reply.keep(outcome);
+        keep
     }
-}
 
-pub(super) fn panicked(panic: &(dyn Any + Send)) -> SqlError {
-    let message =
-        panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-    SqlError::Bug(sqlx::Error::Protocol(format!("a change panicked: {}", message.unwrap_or_default())))
+    fn settle(self: Box<Self>, ended: Result<(), SqlError>) {
+        self.reply.settle(ended);
+    }
 }

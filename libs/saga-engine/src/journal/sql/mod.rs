@@ -2,7 +2,6 @@
 
 mod append;
 pub mod audit;
-mod batch;
 mod job;
 mod ownership;
 mod queries;

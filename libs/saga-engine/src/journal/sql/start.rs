@@ -10,7 +10,7 @@ use crate::journal::{JournalError, NewRow};
 /// Of [`all`]'s list of values.
 const COLUMNS: usize = 8;
 
-type Started = Result<(), JournalError>;
+pub(super) type Started = Result<(), JournalError>;
 
 /// Writes one. A first statement that finds the id taken leaves the caller's transaction usable.
 pub(super) async fn one(tx: &mut Tx, saga: &NewRow) -> Result<Started, SqlError> {

@@ -1,12 +1,15 @@
-//! Group commit: a task takes whatever entries and callers' work are waiting and puts them into one transaction. With nobody else
-//! waiting an entry is written at once and alone.
+//! How the journal writes: entries, starts and callers' work that wait at the same time go into one transaction. Entries and starts are
+//! written together, by a few statements; callers' work runs under a savepoint each.
 //!
-//! Invariant: whoever handed in a job is answered exactly once, after the commit. What a batch writes is `batch.rs`' business.
+//! Must not know: how a batch is made, and what becomes of it when it fails (`amends_sql::group`).
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::sync::Arc;
 
-use amends_sql::{Database, Dialect, SqlError, Tx};
-use futures::{FutureExt, future::BoxFuture};
+use amends_sql::{
+    Database, Dialect, SqlError, Tx,
+    group::{Asked, Batch, BatchWriter, GroupCommit, Savepoints},
+};
+use futures::future::BoxFuture;
 use prometheus_client::{
     metrics::{
         counter::Counter,
@@ -14,19 +17,13 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    ApplyLocal,
-    batch::Batch,
-    job::{Job, WorkOf, panicked},
+    ApplyLocal, append,
+    job::{Job, WorkOf},
+    start,
 };
 use crate::journal::{Append, Appended, JournalError, NewRow};
-
-/// More in one transaction would hold row locks, and PostgreSQL's cache of subtransactions, for longer than a customer likes.
-const BATCH_MAX: usize = 64;
-/// As many may wait; beyond that callers wait to be let in, within their own bounds.
-const QUEUE_MAX: usize = 4096;
 
 /// What the writer counts.
 #[derive(Debug, Clone)]
@@ -66,8 +63,8 @@ impl WriterMetrics {
 /// then does not wait for others' beginnings. More tasks of one kind would not help: callers that wait for each other's locks (two
 /// twins of one order) must meet in one transaction, or two transactions could wait for each other.
 pub(super) struct Writer<L> {
-    beginnings: mpsc::Sender<Job<L>>,
-    entries: mpsc::Sender<Job<L>>,
+    beginnings: GroupCommit<Job<L>>,
+    entries: GroupCommit<Job<L>>,
 }
 
 impl<L: Send + Sync + 'static> Writer<L> {
@@ -77,29 +74,25 @@ impl<L: Send + Sync + 'static> Writer<L> {
         apply: &Arc<A>,
         metrics: &WriterMetrics,
     ) -> Self {
-        let lane = || spawn_lane(database.clone(), Arc::clone(apply), metrics.clone());
-        let entries = lane();
-        let beginnings = match database.dialect() {
+        let dialect = database.dialect();
+        let start = || {
+            let writer = JournalWriter { dialect, apply: Arc::clone(apply), metrics: metrics.clone() };
+            GroupCommit::start(database.clone(), writer)
+        };
+        let entries = start();
+        let beginnings = match dialect {
             Dialect::Sqlite => entries.clone(),
-            Dialect::Postgres => lane(),
+            Dialect::Postgres => start(),
         };
         Self { beginnings, entries }
     }
 
     pub(super) async fn append(&self, entry: Arc<Append<L>>) -> Result<Appended, JournalError> {
-        let (answer, answered) = oneshot::channel();
-        if self.entries.send(Job::Append(entry, answer)).await.is_err() {
-            return Err(stopped().into());
-        }
-        answered.await.unwrap_or_else(|_| Err(stopped().into()))
+        self.entries.submit(|reply| Job::Append(Asked::new(entry, reply))).await
     }
 
     pub(super) async fn start(&self, saga: NewRow) -> Result<(), JournalError> {
-        let (answer, answered) = oneshot::channel();
-        if self.beginnings.send(Job::Start(saga, answer)).await.is_err() {
-            return Err(stopped().into());
-        }
-        answered.await.unwrap_or_else(|_| Err(stopped().into()))
+        self.beginnings.submit(|reply| Job::Start(Asked::new(saga, reply))).await
     }
 
     pub(super) async fn work<T, E, F>(&self, work: F) -> Result<T, E>
@@ -108,84 +101,100 @@ impl<L: Send + Sync + 'static> Writer<L> {
         E: From<SqlError> + Send + 'static,
         F: for<'tx> FnOnce(&'tx mut Tx) -> BoxFuture<'tx, Result<T, E>> + Send + 'static,
     {
-        let (answer, answered) = oneshot::channel();
-        let job = Box::new(WorkOf::new(work, answer));
-        if self.beginnings.send(Job::Work(job)).await.is_err() {
-            return Err(stopped().into());
-        }
-        answered.await.unwrap_or_else(|_| Err(stopped().into()))
+        self.beginnings.submit(|reply| Job::Work(Box::new(WorkOf::new(work, reply)))).await
     }
 }
 
-fn spawn_lane<A: ApplyLocal>(database: Database, apply: Arc<A>, metrics: WriterMetrics) -> mpsc::Sender<Job<A::Local>> {
-    let (jobs, mut waiting) = mpsc::channel(QUEUE_MAX);
-    tokio::spawn(async move {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
-        while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let written = write(&database, &*apply, &metrics, std::mem::take(&mut batch)).await;
-            if let Err(error) = written {
-                // Whoever waits would find out the same, one batch after the other, long after its caller has gone.
-                while let Ok(job) = waiting.try_recv() {
-                    fail(job, &error);
-                }
+struct JournalWriter<A> {
+    dialect: Dialect,
+    apply: Arc<A>,
+    metrics: WriterMetrics,
+}
+
+impl<A: ApplyLocal> BatchWriter for JournalWriter<A> {
+    type Job = Job<A::Local>;
+
+    async fn one(&self, tx: &mut Tx, job: &mut Job<A::Local>) -> Result<bool, SqlError> {
+        match job {
+            Job::Append(entry) => {
+                let verdict = append::one(tx, self.dialect, &*self.apply, &entry.what).await?;
+                let keep = !matches!(verdict, Ok(Appended::LocalRefused(_)) | Err(_));
+                entry.reply.keep(verdict);
+                Ok(keep)
             }
-        }
-    });
-    jobs
-}
-
-fn stopped() -> SqlError {
-    SqlError::Unavailable(sqlx::Error::WorkerCrashed)
-}
-
-fn fail<L>(job: Job<L>, error: &Arc<SqlError>) {
-    match job {
-        Job::Work(job) => job.answer(Err(share(error))),
-        Job::Start(_, answer) => {
-            let _gone = answer.send(Err(share(error).into()));
-        }
-        Job::Append(_, answer) => {
-            let _gone = answer.send(Err(share(error).into()));
-        }
-    }
-}
-
-/// Writes a batch and tells everyone in it. Fails when the database could not be reached at all.
-async fn write<A: ApplyLocal>(
-    database: &Database,
-    apply: &A,
-    metrics: &WriterMetrics,
-    jobs: Vec<Job<A::Local>>,
-) -> Result<(), Arc<SqlError>> {
-    let mut batch = Batch::of(jobs);
-    if batch.len() == 0 {
-        return Ok(());
-    }
-    metrics.batch.observe(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
-    let begun = tokio::time::Instant::now();
-    let attempt = AssertUnwindSafe(database.bounded(batch.write(database, apply))).catch_unwind().await;
-    metrics.seconds.observe(begun.elapsed().as_secs_f64());
-    match attempt.unwrap_or_else(|panic| Err(panicked(&*panic))) {
-        Ok(written) => {
-            if written.committed {
-                metrics.commits.inc();
+            Job::Start(saga) => {
+                let started = start::one(tx, &saga.what).await?;
+                let keep = started.is_ok();
+                saga.reply.keep(started);
+                Ok(keep)
             }
-            batch.answer(written);
-            Ok(())
+            Job::Work(work) => Ok(work.run(tx).await),
         }
-        Err(error) => {
-            let error = Arc::new(error);
-            batch.into_jobs().for_each(|job| fail(job, &error));
-            if matches!(*error, SqlError::Unavailable(_) | SqlError::TimedOut) { Err(error) } else { Ok(()) }
+    }
+
+    async fn together(&self, tx: &mut Tx, jobs: &mut [Job<A::Local>]) -> Result<Option<bool>, SqlError> {
+        let entries: Vec<_> = jobs.iter().filter_map(Job::entry).collect();
+        let verdicts = match &entries[..] {
+            [] => Some(Vec::new()),
+            entries => append::together(tx, self.dialect, &*self.apply, entries).await?,
+        };
+        let Some(verdicts) = verdicts else { return Ok(None) };
+        let starts: Vec<_> = jobs.iter().filter_map(Job::saga).collect();
+        let started = if starts.is_empty() { Vec::new() } else { start::all(tx, &starts).await? };
+        let any = !verdicts.is_empty() || !started.is_empty();
+        keep_outcomes(jobs, verdicts, started);
+        // Work can be run only once, so it comes last: what came before it can be done again.
+        Ok(Some(run_work(tx, jobs).await? || any))
+    }
+
+    /// Of sagas that start, and nothing else.
+    async fn by_one_statement(
+        &self,
+        database: &Database,
+        jobs: &mut [Job<A::Local>],
+    ) -> Result<Option<bool>, SqlError> {
+        let starts: Vec<_> = jobs.iter().filter_map(Job::saga).collect();
+        if starts.len() < jobs.len() {
+            return Ok(None);
+        }
+        let mut connection = database.writer().acquire().await?;
+        let started = start::all(&mut connection, &starts).await?;
+        let any = started.iter().any(Result::is_ok);
+        keep_outcomes(jobs, Vec::new(), started);
+        Ok(Some(any))
+    }
+
+    fn observe(&self, batch: &Batch) {
+        self.metrics.batch.observe(f64::from(u32::try_from(batch.jobs).unwrap_or(u32::MAX)));
+        self.metrics.seconds.observe(batch.took.as_secs_f64());
+        if batch.committed {
+            self.metrics.commits.inc();
         }
     }
 }
 
-/// One failure told to many.
-fn share(error: &Arc<SqlError>) -> SqlError {
-    if error.is_unavailable() {
-        SqlError::Unavailable(sqlx::Error::Io(std::io::Error::other(Arc::clone(error))))
-    } else {
-        SqlError::Bug(sqlx::Error::Protocol(format!("the shared transaction failed: {error}")))
+/// Each in the order of its kind.
+fn keep_outcomes<L>(jobs: &mut [Job<L>], verdicts: Vec<append::Verdict>, started: Vec<start::Started>) {
+    let (mut verdicts, mut started) = (verdicts.into_iter(), started.into_iter());
+    for job in jobs {
+        match job {
+            Job::Append(entry) => verdicts.next().into_iter().for_each(|verdict| entry.reply.keep(verdict)),
+            Job::Start(saga) => started.next().into_iter().for_each(|started| saga.reply.keep(started)),
+            Job::Work(_) => {}
+        }
     }
+}
+
+/// Each under a savepoint of its own; true if anything is to be kept.
+async fn run_work<L>(tx: &mut Tx, jobs: &mut [Job<L>]) -> Result<bool, SqlError> {
+    let (mut savepoints, mut any) = (Savepoints::default(), false);
+    for job in jobs {
+        let Job::Work(work) = job else { continue };
+        savepoints.set(tx).await?;
+        let keep = work.run(tx).await;
+        savepoints.keep(tx, keep).await?;
+        any |= keep;
+    }
+    savepoints.end(tx).await?;
+    Ok(any)
 }
