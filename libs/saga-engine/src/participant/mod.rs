@@ -9,16 +9,13 @@
 //! | close (pivot only) | tombstone, closed | it was done | tombstone, closed | closed |
 //!
 //! [`decide`] is the table as pure functions, for any store that can change one record atomically. [`Barrier`] applies it in an SQL
-//! transaction of the caller, together with the participant's own rows; `DocumentBarrier` (feature `participant-mongodb`) inside the
-//! participant's own MongoDB document. `testkit::barrier` puts any participant through the table.
+//! transaction of the caller, together with the participant's own rows. `testkit::barrier` puts any participant through the table.
 //!
 //! Records are kept until [`Barrier::purge`] is called, which says how old they have to be.
 //!
 //! Must not know: what is performed or undone, nor who calls.
 
 pub mod decide;
-#[cfg(any(test, feature = "participant-mongodb"))]
-mod mongodb;
 mod sql;
 
 use std::fmt;
@@ -26,8 +23,6 @@ use std::fmt;
 use amends_primitives::SagaId;
 use serde::{Deserialize, Serialize};
 
-#[cfg(any(test, feature = "participant-mongodb"))]
-pub use mongodb::{Acted, DocumentBarrier, DocumentBarrierError, Ending};
 #[cfg(test)]
 pub(crate) use sql::oldest;
 pub use sql::{Barrier, BarrierError, BeginAction, BeginClose, BeginCompensation, SCHEMA};
