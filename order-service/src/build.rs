@@ -282,7 +282,7 @@ impl App {
             .share(self.shares.grpc)
             .add_service(orders)
             .serve(self.grpc);
-        let router = http::routes(self.api).layer(amends_auth::http::layer(self.verifier));
+        let router = http::routes(self.api).layer(amends_auth::AuthLayer::http(self.verifier));
         let router = service_kit::http::app(router, SERVICE, &self.runtime);
         let rest = service_kit::http::serve_with(
             self.http,

@@ -15,7 +15,7 @@ mod reserve_stock;
 mod restock;
 mod status;
 
-use amends_auth::grpc::claims;
+use amends_auth::claims;
 use amends_protos::inventory::v1::{self as pb, inventory_service_server::InventoryService};
 use service_kit::faults::{Exit, Injected};
 use tonic::{Request, Response, Status, async_trait};

@@ -5,9 +5,9 @@
 
 mod claims;
 mod error;
-pub mod grpc;
-pub mod http;
+
 mod jwks;
+mod layer;
 mod revocation;
 mod service_token;
 mod throttle;
@@ -17,6 +17,7 @@ mod verifier;
 pub use claims::{BearerToken, Claims, Scopes};
 pub use error::{AuthError, InvalidToken};
 pub use jwks::{FetchError, HttpKeys, Jwk, Jwks, KeySource};
+pub use layer::{AuthLayer, AuthService, claims};
 pub use revocation::{
     NoRevocations, REVOKED_KEY_PREFIX, RedisRevocations, Revocable, Revocations, RevocationsUnavailable, session_name,
 };

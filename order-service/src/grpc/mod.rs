@@ -64,7 +64,7 @@ fn deadline() -> Option<Instant> {
 }
 
 fn claims<T>(request: &Request<T>) -> Result<&Claims, Problem> {
-    Ok(amends_auth::grpc::claims(request)?)
+    Ok(amends_auth::claims(request)?)
 }
 
 /// The id in a message. What is no id names no order.

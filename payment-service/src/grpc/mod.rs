@@ -15,7 +15,7 @@ mod void;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use amends_auth::grpc::claims;
+use amends_auth::claims;
 use amends_protos::{
     common::v1::StepKey,
     payments::v1::{self as pb, payment_service_server::PaymentService},

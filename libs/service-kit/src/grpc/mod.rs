@@ -18,7 +18,7 @@ use crate::{
     observe::ServerLayer,
     shutdown::Shutdown,
 };
-use amends_auth::{Verifier, grpc::AuthLayer};
+use amends_auth::{AuthLayer, Verifier};
 use amends_resilience::ShedLayer;
 use service_base::descriptors::Share;
 
@@ -140,7 +140,7 @@ impl Server {
         let router = router.layer(CatchPanicLayer::custom(|panic| http::panicked_grpc(&panic)));
         let router = router.layer(axum::middleware::from_fn(explain::explain));
         let router = match self.verifier {
-            Some(verifier) => router.layer(AuthLayer::new(verifier)),
+            Some(verifier) => router.layer(AuthLayer::grpc(verifier)),
             None => router,
         };
         let router = router.layer(ShedLayer::new(self.service, http::IN_FLIGHT_MAX, &self.runtime.metrics));

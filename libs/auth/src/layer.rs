@@ -1,4 +1,4 @@
-//! Asks gRPC callers for a token, before the method runs. Health and reflection are for everybody.
+//! Asks callers for a token, before the handler or the method runs.
 
 use std::{
     convert::Infallible,
@@ -7,34 +7,45 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{extract::Request, response::Response};
+use axum::{
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
 use tower::{Layer, Service};
 
 use super::{AuthError, Claims, Verifier, bearer_of};
 
-/// Services that need no token: what they tell is no secret, and those who ask have none.
-const EXEMPT: [&str; 3] =
-    ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
+/// gRPC services that need no token: what they tell is no secret, and those who ask have none.
+const OPEN_RPCS: &[&str] =
+    &["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
 
-/// The claims of a call that came through [`AuthLayer`].
+/// The claims of a gRPC call that came through [`AuthLayer`].
 ///
 /// # Errors
-/// [`AuthError::Missing`] when it did not: a service that forgot the layer refuses everybody.
+/// [`AuthError::Missing`] when it did not: a service that forgot the layer refuses every call.
 pub fn claims<T>(request: &tonic::Request<T>) -> Result<&Claims, AuthError> {
     request.extensions().get::<Claims>().ok_or(AuthError::Missing)
 }
 
-/// Wraps a gRPC router: a call without a good token is answered here, in gRPC; for others the method finds the
-/// [`Claims`] in `request.extensions()`.
+/// Wraps a router: a request without a good token is answered here, in its protocol; for others the handler finds the [`Claims`] in the
+/// request's extensions.
 #[derive(Debug, Clone)]
 pub struct AuthLayer {
     verifier: Verifier,
+    /// Beginnings of paths that need no token.
+    open: &'static [&'static str],
+    refuse: fn(AuthError) -> Response,
 }
 
 impl AuthLayer {
-    /// With that verifier.
-    pub fn new(verifier: Verifier) -> Self {
-        Self { verifier }
+    /// For HTTP routes, each of which needs a token.
+    pub fn http(verifier: Verifier) -> Self {
+        Self { verifier, open: &[], refuse: |error| error.into_response() }
+    }
+
+    /// For a gRPC router; health and reflection need no token.
+    pub fn grpc(verifier: Verifier) -> Self {
+        Self { verifier, open: OPEN_RPCS, refuse: |error| tonic::Status::from(error).into_http() }
     }
 }
 
@@ -42,7 +53,7 @@ impl<S> Layer<S> for AuthLayer {
     type Service = AuthService<S>;
 
     fn layer(&self, inner: S) -> AuthService<S> {
-        AuthService { inner, verifier: self.verifier.clone() }
+        AuthService { inner, layer: self.clone() }
     }
 }
 
@@ -50,7 +61,7 @@ impl<S> Layer<S> for AuthLayer {
 #[derive(Debug, Clone)]
 pub struct AuthService<S> {
     inner: S,
-    verifier: Verifier,
+    layer: AuthLayer,
 }
 
 impl<S> Service<Request> for AuthService<S>
@@ -69,10 +80,10 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        if EXEMPT.iter().any(|prefix| request.uri().path().starts_with(prefix)) {
+        let AuthLayer { verifier, open, refuse } = self.layer.clone();
+        if open.iter().any(|prefix| request.uri().path().starts_with(prefix)) {
             return Box::pin(inner.call(request));
         }
-        let verifier = self.verifier.clone();
         Box::pin(async move {
             let claims = match bearer_of(request.headers()) {
                 Ok(token) => verifier.verify(token).await,
@@ -83,7 +94,7 @@ where
                     request.extensions_mut().insert(claims);
                     inner.call(request).await
                 }
-                Err(error) => Ok(tonic::Status::from(error).into_http()),
+                Err(error) => Ok(refuse(error)),
             }
         })
     }
