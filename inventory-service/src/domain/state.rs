@@ -1,4 +1,4 @@
-//! Where a reservation stands; [`Reservation`](super::Reservation) has the rules.
+//! Where a reservation stands. The rules are in `decide.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,5 +36,18 @@ impl State {
     /// The state of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for state in State::ALL {
+            assert_eq!(State::from_name(state.name()), Some(state));
+        }
+        assert_eq!(State::from_name("HELD"), None);
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod audit;
 mod catalogue;
+mod change;
 pub mod checks;
 mod close_commit;
 mod commit;

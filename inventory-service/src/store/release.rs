@@ -7,7 +7,7 @@ use saga_engine::participant::{ActionKey, Barrier, BeginCompensation};
 
 use super::{Work, reservations, steps, stock};
 use crate::{
-    domain::{Rejection, Transition},
+    domain::{Command, Decision, Rejection, decide, evolve},
     ports::Released,
 };
 
@@ -30,14 +30,15 @@ impl Work for Release {
         let id = steps::reservation_of(answer)?;
         let reservation =
             reservations::lock(tx, dialect, id).await?.ok_or(SqlError::Corrupt { what: "step answer" })?;
-        match reservation.release() {
-            Transition::Now(state, moved) => {
-                reservations::set_state(tx, id, state, self.now).await?;
-                stock::apply(tx, dialect, &reservation.lines, moved, self.now).await?;
+        match decide(&reservation, Command::Release, self.now) {
+            Decision::Now(event) => {
+                let (changed, moved) = evolve(reservation, event);
+                reservations::set_state(tx, id, changed.state, self.now).await?;
+                stock::apply(tx, dialect, &changed.lines, moved, self.now).await?;
                 Ok(Ok(released))
             }
-            Transition::Already => Ok(Ok(released)),
-            Transition::Refused(rejection) | Transition::ExpiredNow(rejection) => Ok(Err(rejection)),
+            Decision::Already => Ok(Ok(released)),
+            Decision::Refused(rejection) | Decision::ExpiredNow(rejection) => Ok(Err(rejection)),
         }
     }
 }

@@ -3,9 +3,9 @@
 use amends_sql::{Dialect, SqlError, Tx};
 use async_trait::async_trait;
 
-use super::{Work, reservations, steps, stock};
+use super::{Work, change::Change};
 use crate::{
-    domain::{Rejection, Reservation, State, Transition},
+    domain::{Command, Reservation, State, decide},
     ports::{Answer, Refusal, Restock},
 };
 
@@ -14,27 +14,9 @@ impl Work for Restock {
     type Output = Answer<Reservation>;
 
     async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<Self::Output, SqlError> {
-        if let Some(answer) =
-            steps::claim(tx, dialect, &self.key, self.now, State::Restocked, Refusal::StepCompensated).await?
-        {
-            return Ok(answer);
-        }
-        let Some(reservation) = reservations::lock(tx, dialect, self.reservation).await? else {
-            let unknown = Rejection::ReservationNotFound { reservation: self.reservation };
-            return steps::answer(tx, dialect, &self.key, self.now, Err(unknown)).await;
-        };
-        let (state, moved) = match reservation.restock() {
-            Transition::Now(state, moved) => (state, moved),
-            Transition::Already => return steps::answer(tx, dialect, &self.key, self.now, Ok(reservation)).await,
-            Transition::Refused(rejection) | Transition::ExpiredNow(rejection) => {
-                return steps::answer(tx, dialect, &self.key, self.now, Err(rejection)).await;
-            }
-        };
-        reservations::set_state(tx, reservation.id, state, self.now).await?;
-        let lines = reservation.lines.clone();
-        let restocked = Reservation { state, ..reservation };
-        let answer = steps::answer(tx, dialect, &self.key, self.now, Ok(restocked)).await?;
-        stock::apply(tx, dialect, &lines, moved, self.now).await?;
-        Ok(answer)
+        let Self { key, reservation, now } = self;
+        let (done, late) = (State::Restocked, Refusal::StepCompensated);
+        let change = Change { key, reservation: *reservation, now: *now, done, late };
+        change.run_in_tx(tx, dialect, |reservation| decide(reservation, Command::Restock, *now)).await
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn reserve(
     Ok(usize::try_from(changed) == Ok(lines.len()))
 }
 
-/// Does to the stock of `lines` what a transition asks for.
+/// Does to the stock of `lines` what an event asks for.
 pub(super) async fn apply(
     tx: &mut Tx,
     dialect: Dialect,
