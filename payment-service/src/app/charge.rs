@@ -9,7 +9,7 @@
 
 use super::{Error, Payments, ROUNDS_MAX};
 use crate::{
-    domain::{Charge, ChargeNext, Payment, Record, next_for_charge},
+    domain::{Charge, ChargeNext, Payment, Record, decide_charge},
     store::{Claimed, StoreError},
 };
 
@@ -25,7 +25,7 @@ impl Payments {
             Claimed::Taken(record) => *record,
         };
         for _ in 0..ROUNDS_MAX {
-            match next_for_charge(&record, asked)? {
+            match decide_charge(&record, asked)? {
                 ChargeNext::Answer(payment) => return Ok(payment),
                 ChargeNext::AskProcessor(payment) => {
                     let event = self.ask_charge(&payment).await?;

@@ -13,7 +13,7 @@ use amends_primitives::PaymentId;
 
 use super::{Error, Failure, Payments, ROUNDS_MAX};
 use crate::{
-    domain::{Compensated, CompensationNext, Event, Payment, Record, RefundKey, StepKey, next_for_compensation},
+    domain::{Compensated, CompensationNext, Event, Payment, Record, RefundKey, StepKey, decide_compensation},
     store::{Claimed, StoreError},
 };
 
@@ -39,7 +39,7 @@ impl Payments {
         };
         let mut undone_now = false;
         for _ in 0..ROUNDS_MAX {
-            let (payment, event) = match next_for_compensation(&record, undone_now) {
+            let (payment, event) = match decide_compensation(&record, undone_now) {
                 CompensationNext::Answer(found, payment) => return Ok(Undone { found, payment }),
                 CompensationNext::Record(event) => match &record {
                     Record::Payment(payment) => (payment.clone(), event),

@@ -2,7 +2,7 @@
 //! processor is asked, so that of a capture and a void that meet exactly one is done.
 
 use super::{Error, Payments};
-use crate::domain::{EndingAsked, Payment, next_for_ending};
+use crate::domain::{EndingAsked, Payment, decide_ending};
 
 impl Payments {
     /// Captures or voids what is held.
@@ -10,6 +10,6 @@ impl Payments {
     /// # Errors
     /// [`Error::Rejected`] when it surely had no effect under this key; [`Error::Failed`] when nobody knows.
     pub async fn end(&self, asked: &EndingAsked) -> Result<Payment, Error> {
-        self.settle(asked.payment_id, &asked.key, |payment| next_for_ending(payment, asked)).await
+        self.settle(asked.payment_id, &asked.key, |payment| decide_ending(payment, asked)).await
     }
 }

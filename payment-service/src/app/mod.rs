@@ -18,7 +18,7 @@ use amends_primitives::{Clock, IdSource, PaymentId};
 
 use crate::events::to_tell;
 use crate::{
-    domain::{Event, IllegalTransition, Payment, Record, Rejection, StepKey},
+    domain::{Event, IllegalTransition, Payment, Record, Rejection, StepKey, evolve},
     metrics::Attempts,
     processor::{PaymentProcessor, Unknown},
     store::{PaymentStore, StoreError, Swapped},
@@ -103,7 +103,7 @@ impl Payments {
     /// Applies `event` to what was read as `payment`, and returns what is on record afterwards: the outcome, or, where somebody
     /// else moved it first, what they made of it. Either way the caller decides again.
     async fn record(&self, payment: &Payment, event: &Event) -> Result<Record, Failure> {
-        let next = payment.apply(event, self.clock.now())?;
+        let next = evolve(payment, event, self.clock.now())?;
         let told = to_tell(&self.outbox, event, &next);
         match self.store.swap_and_tell(&next, told.as_ref()).await? {
             Swapped::Done => {

@@ -2,7 +2,7 @@
 //! document before the processor is asked.
 
 use super::{Error, Payments};
-use crate::domain::{Payment, RefundAsked, next_for_refund};
+use crate::domain::{Payment, RefundAsked, decide_refund};
 
 impl Payments {
     /// Gives money back.
@@ -10,6 +10,6 @@ impl Payments {
     /// # Errors
     /// [`Error::Rejected`] when surely nothing was given back under this key; [`Error::Failed`] when nobody knows.
     pub async fn refund(&self, asked: &RefundAsked) -> Result<Payment, Error> {
-        self.settle(asked.payment_id, &asked.key, |payment| next_for_refund(payment, asked)).await
+        self.settle(asked.payment_id, &asked.key, |payment| decide_refund(payment, asked)).await
     }
 }

@@ -11,45 +11,17 @@ use amends_primitives::PaymentId;
 
 use super::{Error, Failure, Payments, ROUNDS_MAX};
 use crate::{
-    domain::{Ending, EndingNext, Event, Payment, Record, Refund, RefundNext, Rejection, StepKey},
+    domain::{Next, Payment, Record, Rejection, StepKey},
     store::StoreError,
 };
 
-/// The next effect.
-pub(super) enum Move {
-    Record(Event),
-    AskEnding(Ending),
-    AskRefund(Refund),
-    Answer(Payment),
-}
-
-impl From<EndingNext> for Move {
-    fn from(next: EndingNext) -> Self {
-        match next {
-            EndingNext::Record(event) => Self::Record(event),
-            EndingNext::AskProcessor(ending) => Self::AskEnding(ending),
-            EndingNext::Answer(payment) => Self::Answer(payment),
-        }
-    }
-}
-
-impl From<RefundNext> for Move {
-    fn from(next: RefundNext) -> Self {
-        match next {
-            RefundNext::Record(event) => Self::Record(event),
-            RefundNext::AskProcessor(refund) => Self::AskRefund(refund),
-            RefundNext::Answer(payment) => Self::Answer(payment),
-        }
-    }
-}
-
 impl Payments {
     /// Moves the payment until `decide` has an answer. `key` is the caller's.
-    pub(super) async fn settle<N: Into<Move>>(
+    pub(super) async fn settle(
         &self,
         id: PaymentId,
         key: &StepKey,
-        decide: impl Fn(&Payment) -> Result<N, Rejection> + Send + Sync,
+        decide: impl Fn(&Payment) -> Result<Next, Rejection> + Send + Sync,
     ) -> Result<Payment, Error> {
         let mut payment = self.store.find(id).await?.ok_or(Rejection::PaymentNotFound(id))?;
         let mut newest = false;
@@ -61,13 +33,13 @@ impl Payments {
                     payment = expect_payment(self.reload(&payment.charge.key).await?)?;
                     continue;
                 }
-                next => next?.into(),
+                next => next?,
             };
             let event = match next {
-                Move::Answer(payment) => return Ok(payment),
-                Move::Record(event) => event,
-                Move::AskEnding(ending) => self.ask_ending(&payment, &ending).await?,
-                Move::AskRefund(refund) => self.ask_refund(&payment, &refund).await?,
+                Next::Answer(payment) => return Ok(payment),
+                Next::Record(event) => event,
+                Next::AskEnding(ending) => self.ask_ending(&payment, &ending).await?,
+                Next::AskRefund(refund) => self.ask_refund(&payment, &refund).await?,
             };
             newest = true;
             payment = match self.record(&payment, &event).await {

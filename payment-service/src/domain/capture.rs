@@ -4,7 +4,7 @@
 
 use amends_primitives::{Money, Timestamp};
 
-use super::{Event, Fingerprint, Hold, Receipt, RefundKey, State};
+use super::{Fingerprint, Hold, Receipt, RefundKey};
 
 /// Refunds live inside the payment's document, which is read and written whole: 100 keep it below 32 KiB.
 pub const REFUNDS_PER_PAYMENT_MAX: usize = 100;
@@ -63,15 +63,6 @@ pub enum RefundState {
 }
 
 impl Capture {
-    /// The state that follows from what was given back.
-    pub fn into_state(self) -> State {
-        match self.refunded().amount_minor() {
-            0 => State::Captured(self),
-            refunded if refunded < self.amount.amount_minor() => State::PartiallyRefunded(self),
-            _ => State::Refunded(self),
-        }
-    }
-
     /// What was given back, in all.
     pub fn refunded(&self) -> Money {
         self.total(|state| matches!(state, RefundState::Done { .. }))
@@ -98,48 +89,5 @@ impl Capture {
         let minor =
             self.refunds.iter().filter(|refund| counts(&refund.state)).map(|refund| refund.amount.amount_minor());
         Money::new(minor.fold(0, i64::saturating_add), self.amount.currency())
-    }
-}
-
-impl Capture {
-    /// The capture after what happened to one of its refunds; `None` where there is no such transition.
-    pub(super) fn apply(&self, event: &Event, now: Timestamp) -> Option<Self> {
-        let mut next = self.clone();
-        match event {
-            Event::RefundAsked { key, fingerprint, asked, amount } => {
-                let fits =
-                    amount.is_positive() && self.left().checked_sub(*amount).is_ok_and(|left| left.amount_minor() >= 0);
-                if !fits || self.refund(key).is_some() {
-                    return None;
-                }
-                let (key, state) = (key.clone(), RefundState::Pending);
-                next.refunds.push(Refund {
-                    key,
-                    fingerprint: *fingerprint,
-                    asked: *asked,
-                    amount: *amount,
-                    at: now,
-                    state,
-                });
-            }
-            Event::RefundDone { key, receipt } => {
-                let refund = next.pending_mut(key)?;
-                let refunded_after = self.refunded().checked_add(refund.amount).ok()?;
-                refund.state = RefundState::Done { receipt: receipt.clone(), at: now, refunded_after };
-            }
-            Event::RefundRefused { key } => next.pending_mut(key)?.state = RefundState::Refused { at: now },
-            Event::Authorized { .. }
-            | Event::EndingAsked { .. }
-            | Event::CaptureRefused { .. }
-            | Event::Captured { .. }
-            | Event::Declined { .. }
-            | Event::Voided
-            | Event::BarrierClosed => return None,
-        }
-        Some(next)
-    }
-
-    fn pending_mut(&mut self, key: &RefundKey) -> Option<&mut Refund> {
-        self.refunds.iter_mut().find(|refund| refund.key == *key && refund.state == RefundState::Pending)
     }
 }

@@ -1,4 +1,5 @@
-//! The rules of money, pure: what a payment is, which transitions exist, and what must be done next.
+//! The rules of money, pure: what a payment is, which transitions exist, and what must be done next. `decide` says what a command must
+//! do next; `evolve` is the only place where a payment changes.
 //!
 //! Invariant: nothing here waits, reads a clock, makes an id, or knows a store, a transport or a processor.
 //!
@@ -18,27 +19,30 @@
 //! Beside the state, the step key of each charge or authorization has a barrier: compensating it closes the barrier, and no action passes a closed one.
 
 mod capture;
-mod charge;
-mod compensate;
-mod ending;
+mod decide;
+mod event;
+mod evolve;
 mod hold;
 mod key;
 mod payment;
-mod refund;
 mod rejection;
+mod state;
 mod status;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use capture::{Capture, REFUNDS_PER_PAYMENT_MAX, Refund, RefundState};
-pub use charge::{ChargeNext, next_for_charge};
-pub use compensate::{Compensated, CompensationNext, next_for_compensation};
-pub use ending::{EndingAsked, EndingNext, EndingVerb, next_for_ending};
+pub use decide::{
+    ChargeNext, Compensated, CompensationNext, EndingAsked, EndingVerb, Next, RefundAsked, decide_charge,
+    decide_compensation, decide_ending, decide_refund,
+};
+pub use event::Event;
+pub use evolve::{IllegalTransition, evolve};
 pub use hold::{ENDINGS_PER_PAYMENT_MAX, Ending, EndingState, Hold, Wanted};
 pub use key::{Fingerprint, InvalidKey, RefundKey, STEP_NAME_LEN_MAX, StepKey};
-pub use payment::{Barrier, Charge, Event, IllegalTransition, Mode, Payment, Record, State};
-pub use refund::{RefundAsked, RefundNext, next_for_refund};
+pub use payment::{Barrier, Charge, Mode, Payment, Record};
 pub use rejection::{DeclineReason, Rejection};
+pub use state::State;
 pub use status::Status;
 pub use values::{CUSTOMER_ID_LEN_MAX, CustomerId, InvalidValue, PAYMENT_METHOD_LEN_MAX, PaymentMethod, Receipt};

@@ -1,12 +1,11 @@
-//! One payment: what was asked for, its state, its barrier. `apply` is the only place where a payment changes.
+//! One payment: what was asked for, its state, its barrier.
 //!
-//! Must not know: who asks, who answers, where it is kept.
+//! Must not know: what may happen to it (`decide`), how it changes (`evolve`), where it is kept.
 
 use amends_primitives::{Money, OrderId, PaymentId, Timestamp};
 
 use super::{
-    Capture, CustomerId, DeclineReason, Fingerprint, Hold, PaymentMethod, Receipt, Refund, RefundKey, RefundState,
-    Status, StepKey, Wanted,
+    Capture, CustomerId, Fingerprint, Hold, PaymentMethod, Refund, RefundKey, RefundState, State, Status, StepKey,
 };
 
 /// Whether the money is taken at once.
@@ -96,162 +95,6 @@ pub enum Barrier {
     },
 }
 
-/// A state owns only its own data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// The intent is on record; what the processor did is not known.
-    Pending,
-    /// The money is held.
-    Authorized(Hold),
-    /// The money was taken.
-    Captured(Capture),
-    /// A part of it was given back.
-    PartiallyRefunded(Capture),
-    /// All of it was given back.
-    Refunded(Capture),
-    /// The processor refused: nothing was taken.
-    Declined {
-        /// Why.
-        reason: DeclineReason,
-    },
-    /// The processor has confirmed that nothing was taken under the key and nothing ever will be.
-    Voided {
-        /// What had been held, where it had been.
-        hold: Option<Hold>,
-    },
-}
-
-/// What may happen to a payment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The processor holds the money.
-    Authorized {
-        /// How much.
-        amount: Money,
-        /// Its reference.
-        receipt: Receipt,
-    },
-    /// What is held was asked to be captured or voided. Whether it may be is decided before, by
-    /// [`next_for_ending`](super::next_for_ending).
-    EndingAsked {
-        /// Names it.
-        key: StepKey,
-        /// Of the request.
-        fingerprint: Fingerprint,
-        /// Which of the two.
-        wanted: Wanted,
-    },
-    /// The processor would not capture.
-    CaptureRefused {
-        /// Which request.
-        key: StepKey,
-    },
-    /// The processor took the money.
-    Captured {
-        /// How much.
-        amount: Money,
-        /// Its reference.
-        receipt: Receipt,
-    },
-    /// The processor refused.
-    Declined {
-        /// Why.
-        reason: DeclineReason,
-    },
-    /// The processor confirmed that nothing was or will be taken.
-    Voided,
-    /// The charge's step was compensated.
-    BarrierClosed,
-    /// A refund was asked for. Whether it may be is decided before, by [`next_for_refund`](super::next_for_refund).
-    RefundAsked {
-        /// Names it.
-        key: RefundKey,
-        /// Of the request.
-        fingerprint: Option<Fingerprint>,
-        /// What was asked for.
-        asked: Option<Money>,
-        /// How much that is.
-        amount: Money,
-    },
-    /// The processor gave the money back.
-    RefundDone {
-        /// Which refund.
-        key: RefundKey,
-        /// The processor's reference.
-        receipt: Receipt,
-    },
-    /// The processor would not.
-    RefundRefused {
-        /// Which refund.
-        key: RefundKey,
-    },
-}
-
-impl Event {
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Authorized { .. } => "authorized",
-            Self::EndingAsked { wanted: Wanted::Capture { .. }, .. } => "capturing",
-            Self::EndingAsked { wanted: Wanted::Void, .. } => "voiding",
-            Self::CaptureRefused { .. } => "not captured",
-            Self::Captured { .. } => "captured",
-            Self::Declined { .. } => "declined",
-            Self::Voided => "voided",
-            Self::BarrierClosed => "compensated",
-            Self::RefundAsked { .. } => "refunding",
-            Self::RefundDone { .. } => "refunded",
-            Self::RefundRefused { .. } => "not refunded",
-        }
-    }
-}
-
-/// A transition that does not exist.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("payment {id} is {}: it cannot become {to}", .from.name())]
-pub struct IllegalTransition {
-    /// The payment.
-    pub id: PaymentId,
-    /// Its state.
-    pub from: Status,
-    /// The state it was to have.
-    pub to: &'static str,
-}
-
-impl State {
-    /// Its name.
-    pub const fn status(&self) -> Status {
-        match self {
-            Self::Pending => Status::Pending,
-            Self::Authorized(_) => Status::Authorized,
-            Self::Captured(_) => Status::Captured,
-            Self::PartiallyRefunded(_) => Status::PartiallyRefunded,
-            Self::Refunded(_) => Status::Refunded,
-            Self::Declined { .. } => Status::Declined,
-            Self::Voided { .. } => Status::Voided,
-        }
-    }
-
-    /// The capture, where money was taken.
-    pub const fn capture(&self) -> Option<&Capture> {
-        match self {
-            Self::Captured(capture) | Self::PartiallyRefunded(capture) | Self::Refunded(capture) => Some(capture),
-            Self::Pending | Self::Authorized(_) | Self::Declined { .. } | Self::Voided { .. } => None,
-        }
-    }
-
-    /// What is or was held, where it was.
-    pub const fn hold(&self) -> Option<&Hold> {
-        match self {
-            Self::Authorized(hold) => Some(hold),
-            Self::Captured(capture) | Self::PartiallyRefunded(capture) | Self::Refunded(capture) => {
-                capture.hold.as_ref()
-            }
-            Self::Voided { hold } => hold.as_ref(),
-            Self::Pending | Self::Declined { .. } => None,
-        }
-    }
-}
-
 impl Payment {
     /// The intent, which is recorded before the processor is asked.
     pub const fn intended(id: PaymentId, charge: Charge, now: Timestamp) -> Self {
@@ -280,44 +123,6 @@ impl Payment {
             State::Authorized(hold) => hold.amount,
             _ => Money::zero(self.charge.amount.currency()),
         }
-    }
-
-    /// The payment after `event`.
-    ///
-    /// # Errors
-    /// When there is no such transition.
-    pub fn apply(&self, event: &Event, now: Timestamp) -> Result<Self, IllegalTransition> {
-        let illegal = || IllegalTransition { id: self.id, from: self.status(), to: event.name() };
-        let mut next = Self { updated_at: now, version: self.version + 1, ..self.clone() };
-        match (&self.state, event) {
-            (State::Pending, Event::Captured { amount, receipt }) if self.charge.mode == Mode::Charge => {
-                next.state = State::Captured(Capture {
-                    amount: *amount,
-                    receipt: receipt.clone(),
-                    at: now,
-                    refunds: Vec::new(),
-                    hold: None,
-                });
-            }
-            (State::Pending, Event::Authorized { amount, receipt }) if self.charge.mode == Mode::Authorize => {
-                next.state =
-                    State::Authorized(Hold { amount: *amount, receipt: receipt.clone(), at: now, endings: Vec::new() });
-            }
-            (State::Pending, Event::Declined { reason }) => next.state = State::Declined { reason: *reason },
-            (State::Pending, Event::Voided) => next.state = State::Voided { hold: None },
-            (_, Event::BarrierClosed) => match self.barrier {
-                Barrier::Open => next.barrier = Barrier::Closed { at: now },
-                Barrier::Closed { .. } => return Err(illegal()),
-            },
-            (State::Authorized(hold), ending_event) => {
-                next.state = hold.apply(ending_event, now).ok_or_else(illegal)?;
-            }
-            (State::Captured(capture) | State::PartiallyRefunded(capture), refund_event) => {
-                next.state = capture.apply(refund_event, now).ok_or_else(illegal)?.into_state();
-            }
-            _ => return Err(illegal()),
-        }
-        Ok(next)
     }
 
     /// As it was when it was authorized: what a repeat of the authorization is answered with, whatever happened since.
@@ -357,7 +162,7 @@ impl Payment {
             RefundState::Pending | RefundState::Refused { .. } => false,
         };
         let refunds = capture.refunds.iter().filter(done_by_then).cloned().collect();
-        let state = Capture { refunds, ..capture.clone() }.into_state();
+        let state = Capture { refunds, ..capture.clone() }.into();
         Self { state, updated_at: *at, ..self.clone() }
     }
 }

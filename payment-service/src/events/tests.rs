@@ -4,7 +4,9 @@ use amends_primitives::{Currency, OrderId, SagaId, Timestamp};
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{Charge, CustomerId, DeclineReason, Fingerprint, Mode, PaymentMethod, Receipt, RefundKey, StepKey};
+use crate::domain::{
+    Charge, CustomerId, DeclineReason, Fingerprint, Mode, PaymentMethod, Receipt, RefundKey, StepKey, evolve,
+};
 
 const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -30,7 +32,7 @@ fn pending() -> Payment {
 }
 
 fn told(payment: &mut Payment, event: &Event) -> Option<Outgoing> {
-    *payment = payment.apply(event, AT).unwrap();
+    *payment = evolve(payment, event, AT).unwrap();
     outgoing(event, payment)
 }
 

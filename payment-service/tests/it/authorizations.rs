@@ -8,7 +8,7 @@ use payment_service::{
     app::{Error, Failure},
     domain::{
         Charge, Compensated, DeclineReason, EndingVerb, Event, Mode, Payment, Receipt, Record, Rejection, Status,
-        Wanted,
+        Wanted, evolve,
     },
     processor::Unknown,
     store::{Claimed, ListQuery, StoreError, Swapped},
@@ -265,7 +265,7 @@ async fn an_ending_key_belongs_to_one_payment(place: &Place) {
     assert_eq!(world.held_of(&other_asked.key).await, 500);
 
     let (key, fingerprint) = (capture.key, fingerprint(3));
-    let taken = other.apply(&Event::EndingAsked { key, fingerprint, wanted: Wanted::Void }, now()).unwrap();
+    let taken = evolve(&other, &Event::EndingAsked { key, fingerprint, wanted: Wanted::Void }, now()).unwrap();
     let refused = world.opened.store.swap(&taken).await;
     assert!(matches!(refused, Err(StoreError::StepKeyTaken)), "{refused:?}");
     world.assert_books_balance().await;
@@ -299,7 +299,7 @@ async fn a_hold_is_read_as_it_was_written(place: &Place) {
         let mut payment = Payment::intended(PaymentId::new(saga().as_uuid()), charge, now());
         assert_eq!(store.claim(&Record::Payment(payment.clone())).await.unwrap(), Claimed::First);
         for event in beginning.into_iter().chain(end) {
-            payment = payment.apply(&event, later).unwrap();
+            payment = evolve(&payment, &event, later).unwrap();
             assert_eq!(store.swap(&payment).await.unwrap(), Swapped::Done);
             assert_eq!(store.find(payment.id).await.unwrap().as_ref(), Some(&payment));
             assert_eq!(store.load(&payment.charge.key).await.unwrap(), Some(Record::Payment(payment.clone())));

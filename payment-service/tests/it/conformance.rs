@@ -9,7 +9,7 @@ use payment_service::{
     app::{Error, Failure},
     domain::{
         Barrier, Capture, Charge, Compensated, DeclineReason, Event, Mode, Payment, Receipt, Record, RefundKey,
-        Rejection, State, Status,
+        Rejection, State, Status, evolve,
     },
     processor::{Unknown, simulated::SimulatedProcessor},
     store::{Claimed, ListQuery, PaymentStore, StoreError, Swapped},
@@ -85,13 +85,13 @@ fn intended(minor: i64) -> Payment {
 }
 
 fn captured(payment: &Payment) -> Payment {
-    payment.apply(&Event::Captured { amount: payment.charge.amount, receipt: Receipt::new("r") }, now()).unwrap()
+    evolve(payment, &Event::Captured { amount: payment.charge.amount, receipt: Receipt::new("r") }, now()).unwrap()
 }
 
 fn refunding(payment: &Payment, key: RefundKey, minor: i64) -> Payment {
     let event =
         Event::RefundAsked { key, fingerprint: Some(fingerprint(7)), asked: Some(eur(minor)), amount: eur(minor) };
-    payment.apply(&event, now()).unwrap()
+    evolve(payment, &event, now()).unwrap()
 }
 
 async fn a_swap_needs_the_version_it_read(place: &Place) {
@@ -128,7 +128,7 @@ async fn a_refund_key_belongs_to_one_payment(place: &Place) {
     let refused = store.swap(&refunding(&captured(&other), key.clone(), 10)).await;
     assert!(matches!(refused, Err(StoreError::StepKeyTaken)), "{refused:?}");
     assert_eq!(store.find(other.id).await.unwrap(), Some(captured(&other)), "the refused swap changed nothing");
-    let done = one.apply(&Event::RefundDone { key, receipt: Receipt::new("r") }, now()).unwrap();
+    let done = evolve(&one, &Event::RefundDone { key, receipt: Receipt::new("r") }, now()).unwrap();
     assert_eq!(store.swap(&done).await.unwrap(), Swapped::Done, "its own key is no obstacle");
 }
 
@@ -138,10 +138,10 @@ async fn what_is_written_is_what_is_read(place: &Place) {
     let stepkey = |name: &str| RefundKey::Step(step(saga(), name));
     let mut states = Vec::new();
     let pending = intended(i64::MAX);
-    states.push(vec![pending.clone(), pending.apply(&Event::Voided, later).unwrap()]);
+    states.push(vec![pending.clone(), evolve(&pending, &Event::Voided, later).unwrap()]);
     for reason in DeclineReason::ALL {
         let pending = intended(1);
-        states.push(vec![pending.clone(), pending.apply(&Event::Declined { reason }, later).unwrap()]);
+        states.push(vec![pending.clone(), evolve(&pending, &Event::Declined { reason }, later).unwrap()]);
     }
     let mut life = vec![intended(100)];
     life.push(captured(&life[0]));
@@ -165,7 +165,7 @@ async fn what_is_written_is_what_is_read(place: &Place) {
         },
         Event::RefundDone { key: RefundKey::Undo(life[0].charge.key.clone()), receipt: Receipt::new("rest") },
     ] {
-        let next = life[life.len() - 1].apply(&event, later).unwrap();
+        let next = evolve(&life[life.len() - 1], &event, later).unwrap();
         life.push(next);
     }
     assert_eq!(life[life.len() - 1].status(), Status::Refunded);

@@ -60,7 +60,7 @@ fn payment_in(status: Status) -> Payment {
         }
         Status::Refunded => vec![captured_event(100), asked_event("a", 100), done_event("a")],
     };
-    let payment = events.iter().fold(pending(100), |payment, event| payment.apply(event, NOW).unwrap());
+    let payment = events.iter().fold(pending(100), |payment, event| evolve(&payment, event, NOW).unwrap());
     assert_eq!(payment.status(), status);
     payment
 }
@@ -98,7 +98,7 @@ fn only_the_transitions_of_the_table_exist() {
         (Voided, nothing),
     ] {
         for (event, expected) in events.iter().zip(expected) {
-            let next = payment_in(from).apply(event, NOW);
+            let next = evolve(&payment_in(from), event, NOW);
             assert_eq!(next.as_ref().ok().map(Payment::status), expected, "{from:?} {event:?}");
             if let Err(illegal) = next {
                 let message = illegal.to_string();
@@ -106,15 +106,15 @@ fn only_the_transitions_of_the_table_exist() {
                 assert!(message.contains("cannot become"), "{message}");
             }
         }
-        let closed = payment_in(from).apply(&Event::BarrierClosed, NOW).unwrap();
+        let closed = evolve(&payment_in(from), &Event::BarrierClosed, NOW).unwrap();
         assert_eq!((closed.status(), closed.version), (from, payment_in(from).version + 1));
-        assert!(closed.apply(&Event::BarrierClosed, NOW).is_err());
+        assert!(evolve(&closed, &Event::BarrierClosed, NOW).is_err());
     }
 }
 
 #[test]
 fn an_illegal_transition_names_both_states() {
-    let illegal = payment_in(Status::Declined).apply(&captured_event(100), NOW).unwrap_err();
+    let illegal = evolve(&payment_in(Status::Declined), &captured_event(100), NOW).unwrap_err();
     assert_eq!(
         illegal.to_string(),
         "payment 00000000-0000-0000-0000-000000000003 is declined: it cannot become captured"
@@ -123,7 +123,7 @@ fn an_illegal_transition_names_both_states() {
 
 #[test]
 fn refunds_are_not_begun_beyond_what_the_record_can_hold() {
-    let mut payment = pending(1000).apply(&captured_event(1000), NOW).unwrap();
+    let mut payment = evolve(&pending(1000), &captured_event(1000), NOW).unwrap();
     let ask = |number: usize| RefundAsked {
         key: step(&format!("refund-{number}")),
         fingerprint: Fingerprint::new([2; 32]),
@@ -131,12 +131,12 @@ fn refunds_are_not_begun_beyond_what_the_record_can_hold() {
         amount: Some(eur(1)),
     };
     for number in 0..REFUNDS_PER_PAYMENT_MAX {
-        let RefundNext::Record(event) = next_for_refund(&payment, &ask(number)).unwrap() else { panic!("{number}") };
-        payment = payment.apply(&event, NOW).unwrap();
+        let Next::Record(event) = decide_refund(&payment, &ask(number)).unwrap() else { panic!("{number}") };
+        payment = evolve(&payment, &event, NOW).unwrap();
     }
-    let refused = next_for_refund(&payment, &ask(REFUNDS_PER_PAYMENT_MAX));
+    let refused = decide_refund(&payment, &ask(REFUNDS_PER_PAYMENT_MAX));
     assert_eq!(refused, Err(Rejection::TooManyRefunds(payment.id)));
-    assert!(matches!(next_for_refund(&payment, &ask(0)), Ok(RefundNext::AskProcessor(_))), "a repeat is none too many");
+    assert!(matches!(decide_refund(&payment, &ask(0)), Ok(Next::AskRefund(_))), "a repeat is none too many");
 }
 
 /// One thing that happens in the life of a payment.
@@ -177,7 +177,7 @@ fn assert_sound(payment: &Payment, before: &Payment) {
     assert!(payment.refunded().amount_minor() >= before.refunded().amount_minor(), "money does not come back");
     if let Some(capture) = payment.state.capture() {
         assert!(capture.left().amount_minor() >= 0);
-        assert_eq!(capture.clone().into_state(), payment.state, "the state follows from the refunds");
+        assert_eq!(State::from(capture.clone()), payment.state, "the state follows from the refunds");
     }
     if let Barrier::Closed { .. } = before.barrier {
         assert_eq!(payment.barrier, before.barrier, "a closed barrier stays closed");
@@ -186,14 +186,14 @@ fn assert_sound(payment: &Payment, before: &Payment) {
 
 /// One move of a compensation. `None` when it is over.
 fn compensate_once(payment: &Payment, fate: u8, answered: u8) -> Option<Payment> {
-    let event = match next_for_compensation(&Record::Payment(payment.clone()), false) {
+    let event = match decide_compensation(&Record::Payment(payment.clone()), false) {
         CompensationNext::Answer(..) => return None,
         CompensationNext::Record(event) => Some(event),
         CompensationNext::Void(_) => processor_says(fate, answered, true),
         CompensationNext::AskRefund(_, refund) => refund_answer(&refund, answered),
     };
     // Whatever was decided can be done.
-    Some(event.map_or_else(|| payment.clone(), |event| payment.apply(&event, NOW).unwrap()))
+    Some(event.map_or_else(|| payment.clone(), |event| evolve(&payment, &event, NOW).unwrap()))
 }
 
 fn refund_answer(refund: &Refund, answered: u8) -> Option<Event> {
@@ -212,10 +212,10 @@ proptest! {
         for happens in life {
             let before = payment.clone();
             let next = match happens {
-                Happens::Charge(answered) => match next_for_charge(&Record::Payment(payment.clone()), &charge(100)) {
+                Happens::Charge(answered) => match decide_charge(&Record::Payment(payment.clone()), &charge(100)) {
                     Ok(ChargeNext::AskProcessor(asked)) => {
                         prop_assert_eq!(asked.barrier, Barrier::Open);
-                        processor_says(fate, answered, false).map(|event| payment.apply(&event, NOW).unwrap())
+                        processor_says(fate, answered, false).map(|event| evolve(&payment, &event, NOW).unwrap())
                     }
                     Ok(ChargeNext::Answer(answer)) => {
                         prop_assert_eq!(answer.status(), Status::Captured);
@@ -230,18 +230,19 @@ proptest! {
                         payment_id: payment.id,
                         amount: minor.map(eur),
                     };
-                    match next_for_refund(&payment, &asked) {
-                        Ok(RefundNext::Record(event)) => {
+                    match decide_refund(&payment, &asked) {
+                        Ok(Next::Record(event)) => {
                             prop_assert_eq!(payment.barrier, Barrier::Open);
-                            Some(payment.apply(&event, NOW).unwrap())
+                            Some(evolve(&payment, &event, NOW).unwrap())
                         }
-                        Ok(RefundNext::AskProcessor(refund)) => {
-                            refund_answer(&refund, answered).map(|event| payment.apply(&event, NOW).unwrap())
+                        Ok(Next::AskRefund(refund)) => {
+                            refund_answer(&refund, answered).map(|event| evolve(&payment, &event, NOW).unwrap())
                         }
-                        Ok(RefundNext::Answer(answer)) => {
+                        Ok(Next::Answer(answer)) => {
                             prop_assert!(answer.refunded().amount_minor() > 0);
                             None
                         }
+                        Ok(Next::AskEnding(ending)) => panic!("{ending:?}"),
                         Err(_) => None,
                     }
                 }
@@ -260,13 +261,13 @@ proptest! {
             prop_assert!(moves <= 2 + 6 + 3, "{payment:?}");
         }
         prop_assert_eq!(payment.captured(), payment.refunded());
-        prop_assert!(next_for_charge(&Record::Payment(payment.clone()), &charge(100)).is_err());
+        prop_assert!(decide_charge(&Record::Payment(payment.clone()), &charge(100)).is_err());
         let refund = RefundAsked {
             key: step("late"),
             fingerprint: Fingerprint::new([9; 32]),
             payment_id: payment.id,
             amount: None,
         };
-        prop_assert!(next_for_refund(&payment, &refund).is_err());
+        prop_assert!(decide_refund(&payment, &refund).is_err());
     }
 }

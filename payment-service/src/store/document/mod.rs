@@ -257,7 +257,7 @@ impl StateFields {
                     refunds: refunds.collect::<Result<_, _>>()?,
                     hold,
                 };
-                capture.into_state()
+                capture.into()
             }
         };
         // Both are derived from the refunds when written; a document where they differ was not written by us.

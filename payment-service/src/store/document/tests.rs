@@ -4,7 +4,7 @@ use amends_primitives::{OrderId, PaymentId, SagaId};
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{Event, Fingerprint, RefundKey, StepKey, Wanted};
+use crate::domain::{Event, Fingerprint, RefundKey, StepKey, Wanted, evolve};
 
 const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -26,7 +26,7 @@ fn pending(minor: i64) -> Payment {
 }
 
 fn life(payment: Payment, events: &[Event]) -> Payment {
-    events.iter().fold(payment, |payment, event| payment.apply(event, AT).unwrap())
+    events.iter().fold(payment, |payment, event| evolve(&payment, event, AT).unwrap())
 }
 
 /// What is stored stays readable, and is written the same for ever: old documents outlive every version of this code.

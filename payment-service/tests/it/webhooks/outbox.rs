@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use amends_primitives::{ManualClock, PaymentId};
 use amends_webhooks::event::Outgoing;
 use payment_service::{
-    domain::{Event, Payment, Receipt, Record},
+    domain::{Event, Payment, Receipt, Record, evolve},
     events::EventType,
     store::{Claimed, StoreError, Swapped},
 };
@@ -40,7 +40,7 @@ pub(super) async fn an_event_and_its_change_are_stored_together_or_not_at_all(pl
     let (store, outbox) = (opened.store, opened.webhooks);
     let first = Payment::intended(PaymentId::new(saga().as_uuid()), charge_of(100, "pm_ok"), now());
     let captured = Event::Captured { amount: first.charge.amount, receipt: Receipt::new("r") };
-    let second = first.apply(&captured, now()).unwrap();
+    let second = evolve(&first, &captured, now()).unwrap();
     let told = payment_service::events::outgoing(&captured, &second).unwrap();
 
     // No payment to change.
@@ -60,7 +60,7 @@ pub(super) async fn an_event_and_its_change_are_stored_together_or_not_at_all(pl
     assert_eq!(outbox.outbox(10).await.unwrap(), std::slice::from_ref(&told));
 
     // A swap that read the payment before does not bring back what was told since, and keeps what was not.
-    let closed = second.apply(&Event::BarrierClosed, now()).unwrap();
+    let closed = evolve(&second, &Event::BarrierClosed, now()).unwrap();
     outbox.clear(std::slice::from_ref(&told)).await.unwrap();
     assert_eq!(store.swap(&closed).await.unwrap(), Swapped::Done);
     assert_eq!(outbox.outbox(10).await.unwrap(), []);

@@ -4,9 +4,9 @@
 
 use amends_primitives::{Money, PaymentId};
 
-use super::{
-    Barrier, Event, Fingerprint, Payment, REFUNDS_PER_PAYMENT_MAX, Refund, RefundKey, RefundState, Rejection, Status,
-    StepKey,
+use super::Next;
+use crate::domain::{
+    Barrier, Event, Fingerprint, Payment, REFUNDS_PER_PAYMENT_MAX, RefundKey, RefundState, Rejection, Status, StepKey,
 };
 
 /// What a refund asks for.
@@ -22,22 +22,11 @@ pub struct RefundAsked {
     pub amount: Option<Money>,
 }
 
-/// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RefundNext {
-    /// Record the intent, then decide again.
-    Record(Event),
-    /// Ask the processor, under the refund's key.
-    AskProcessor(Refund),
-    /// It is done: answer with the payment as it was then.
-    Answer(Payment),
-}
-
 /// Decides for a refund of `payment`.
 ///
 /// # Errors
 /// When the refund is refused: nothing was given back under its key.
-pub fn next_for_refund(payment: &Payment, asked: &RefundAsked) -> Result<RefundNext, Rejection> {
+pub fn decide_refund(payment: &Payment, asked: &RefundAsked) -> Result<Next, Rejection> {
     let key = RefundKey::Step(asked.key.clone());
     let reused = || Rejection::StepKeyReused(asked.key.clone());
     if asked.key == payment.charge.key || payment.state.hold().is_some_and(|hold| hold.ending(&asked.key).is_some()) {
@@ -48,8 +37,8 @@ pub fn next_for_refund(payment: &Payment, asked: &RefundAsked) -> Result<RefundN
             return Err(reused());
         }
         return match refund.state {
-            RefundState::Pending => Ok(RefundNext::AskProcessor(refund.clone())),
-            RefundState::Done { .. } => Ok(RefundNext::Answer(payment.as_refunded_by(&key))),
+            RefundState::Pending => Ok(Next::AskRefund(refund.clone())),
+            RefundState::Done { .. } => Ok(Next::Answer(payment.as_refunded_by(&key))),
             RefundState::Refused { .. } => Err(Rejection::RefundRefused(payment.id)),
         };
     }
@@ -70,10 +59,5 @@ pub fn next_for_refund(payment: &Payment, asked: &RefundAsked) -> Result<RefundN
         return Err(Rejection::TooManyRefunds(payment.id));
     }
     // From here on the intent may be recorded: the amount is positive, in the right currency, and not spoken for.
-    Ok(RefundNext::Record(Event::RefundAsked {
-        key,
-        fingerprint: Some(asked.fingerprint),
-        asked: asked.amount,
-        amount,
-    }))
+    Ok(Next::Record(Event::RefundAsked { key, fingerprint: Some(asked.fingerprint), asked: asked.amount, amount }))
 }

@@ -7,9 +7,10 @@
 
 use amends_primitives::{Money, PaymentId};
 
-use super::{
-    Barrier, ENDINGS_PER_PAYMENT_MAX, Ending, EndingState, Event, Fingerprint, Hold, Payment, RefundKey, Rejection,
-    State, Status, StepKey, Wanted,
+use super::Next;
+use crate::domain::{
+    Barrier, ENDINGS_PER_PAYMENT_MAX, EndingState, Event, Fingerprint, Hold, Payment, RefundKey, Rejection, State,
+    Status, StepKey, Wanted,
 };
 
 /// What a capture or a void asks for.
@@ -51,22 +52,11 @@ impl EndingVerb {
     }
 }
 
-/// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EndingNext {
-    /// Record the intent, then decide again.
-    Record(Event),
-    /// Ask the processor about this request, which may be another's that is in doubt; then decide again.
-    AskProcessor(Ending),
-    /// It is done: answer with the payment as it was then.
-    Answer(Payment),
-}
-
 /// Decides for a capture or a void of `payment`.
 ///
 /// # Errors
 /// When it is refused. It then surely has no effect, or none that the compensation under way will not undo.
-pub fn next_for_ending(payment: &Payment, asked: &EndingAsked) -> Result<EndingNext, Rejection> {
+pub fn decide_ending(payment: &Payment, asked: &EndingAsked) -> Result<Next, Rejection> {
     let reused = || Rejection::StepKeyReused(asked.key.clone());
     let illegal = || Rejection::IllegalState { id: payment.id, from: payment.status(), to: asked.verb.leads_to() };
     let refund = RefundKey::Step(asked.key.clone());
@@ -78,7 +68,7 @@ pub fn next_for_ending(payment: &Payment, asked: &EndingAsked) -> Result<EndingN
             return Err(reused());
         }
         match ending.state {
-            EndingState::Done { .. } => return Ok(EndingNext::Answer(as_ended(payment))),
+            EndingState::Done { .. } => return Ok(Next::Answer(as_ended(payment))),
             EndingState::Refused { .. } if payment.status() == Status::Authorized => {
                 return Err(Rejection::CaptureRefused(payment.id));
             }
@@ -91,12 +81,12 @@ pub fn next_for_ending(payment: &Payment, asked: &EndingAsked) -> Result<EndingN
         return Err(Rejection::StepCompensated(payment.charge.key.clone()));
     }
     match hold.pending() {
-        Some(pending) => Ok(EndingNext::AskProcessor(pending.clone())),
+        Some(pending) => Ok(Next::AskEnding(pending.clone())),
         None => begin(payment.id, hold, asked),
     }
 }
 
-fn begin(id: PaymentId, hold: &Hold, asked: &EndingAsked) -> Result<EndingNext, Rejection> {
+fn begin(id: PaymentId, hold: &Hold, asked: &EndingAsked) -> Result<Next, Rejection> {
     let wanted = match asked.verb {
         EndingVerb::Void => Wanted::Void,
         EndingVerb::Capture(asked) => {
@@ -115,7 +105,7 @@ fn begin(id: PaymentId, hold: &Hold, asked: &EndingAsked) -> Result<EndingNext, 
         }
     };
     let (key, fingerprint) = (asked.key.clone(), asked.fingerprint);
-    Ok(EndingNext::Record(Event::EndingAsked { key, fingerprint, wanted }))
+    Ok(Next::Record(Event::EndingAsked { key, fingerprint, wanted }))
 }
 
 /// As it was when the hold ended: what a repeat of the capture or the void is answered with.

@@ -2,7 +2,7 @@
 //!
 //! Must not know: how it is done.
 
-use super::{Barrier, Event, Payment, Record, Refund, RefundKey, State};
+use crate::domain::{Barrier, Event, Payment, Record, Refund, RefundKey, State};
 
 /// What compensating found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,7 +30,7 @@ pub enum CompensationNext {
 
 /// Decides for a compensation that finds `record` under the charge's key. `undone_now` says whether this very call has seen the
 /// money given back or released.
-pub fn next_for_compensation(record: &Record, undone_now: bool) -> CompensationNext {
+pub fn decide_compensation(record: &Record, undone_now: bool) -> CompensationNext {
     use CompensationNext as Next;
     let payment = match record {
         Record::Tombstone { .. } => return Next::Answer(Compensated::NothingToUndo, None),

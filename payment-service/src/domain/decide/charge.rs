@@ -2,7 +2,7 @@
 //!
 //! Must not know: how it is done.
 
-use super::{Barrier, Charge, Payment, Record, Rejection, State};
+use crate::domain::{Barrier, Charge, Payment, Record, Rejection, State};
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum ChargeNext {
 ///
 /// # Errors
 /// When the charge is refused. It then surely has no effect, or none that the compensation under way will not undo.
-pub fn next_for_charge(record: &Record, asked: &Charge) -> Result<ChargeNext, Rejection> {
+pub fn decide_charge(record: &Record, asked: &Charge) -> Result<ChargeNext, Rejection> {
     let payment = match record {
         Record::Tombstone { key, .. } => return Err(Rejection::StepCompensated(key.clone())),
         Record::Payment(payment) => payment,
