@@ -91,10 +91,13 @@ async fn fill(dir: &Path, orders: u64) {
         execute(
             &payment,
             &format!(
-                "INSERT INTO payments (step_key, kind, payment_id, version, created_at, updated_at, fingerprint, order_id, customer_id,
-                    payment_method, amount_minor, currency, status, receipt, captured_at, captured_minor, refunded_minor, refunds)
-                 SELECT {id} || '/charge_payment', 'payment', {id}, 2, {at}, {at}, printf('%064x', n), {id}, 'customer', 'pm_ok', 1850,
-                    'EUR', 'captured', 'sim-charge-' || {id} || '/charge_payment', {at}, 1850, 0, '[]' {series} WHERE n <> {UNPAID}"
+                "INSERT INTO payments (step_key, kind, payment_id, version, created_at, order_id, customer_id, status, document)
+                 SELECT {id} || '/charge_payment', 'payment', {id}, 2, {at}, {id}, 'customer', 'captured',
+                    json_object('_id', {id} || '/charge_payment', 'kind', 'payment', 'payment_id', {id}, 'version', 2, 'created_at', {at},
+                        'updated_at', {at}, 'fingerprint', printf('%064x', n), 'order_id', {id}, 'customer_id', 'customer',
+                        'payment_method', 'pm_ok', 'amount_minor', 1850, 'currency', 'EUR', 'status', 'captured',
+                        'receipt', 'sim-charge-' || {id} || '/charge_payment', 'captured_at', {at}, 'captured_minor', 1850,
+                        'refunded_minor', 0, 'refunds', json('[]')) {series} WHERE n <> {UNPAID}"
             ),
         )
         .await;

@@ -112,7 +112,7 @@ async fn an_unreadable_record_is_read_all_the_same(place: &Place) {
         Place::Sqlite(dir) => {
             let url = format!("sqlite://{}?mode=rwc", dir.path().join("payment.db").display());
             let database = Database::connect_lazy(&url, &Options::default()).unwrap();
-            let sql = "UPDATE payments SET refunds = 'nonsense' WHERE payment_id = $1";
+            let sql = "UPDATE payments SET document = json_set(document, '$.refunds', 'nonsense') WHERE payment_id = $1";
             sqlx::query(sql).bind(id.clone()).execute(database.writer()).await.unwrap();
         }
         Place::Mongo { uri, database } => {

@@ -21,15 +21,12 @@ fn of_orders(plan: &mut Plan) {
     plan.expect(unpaid.id, Law::NotCharged);
 
     let amount = plan.confirmed();
-    plan.sql(
-        "payment",
-        format!("UPDATE payments SET captured_minor = captured_minor - 1 WHERE order_id = '{}'", amount.id),
-    );
+    plan.document(&amount, "'$.captured_minor', document ->> '$.captured_minor' - 1");
     plan.line(&amount, "json_set(line, '$.amount.amount_minor', 1849)");
     plan.expect(amount.id, Law::WrongAmount);
 
     let currency = plan.confirmed();
-    plan.sql("payment", format!("UPDATE payments SET currency = 'USD' WHERE order_id = '{}'", currency.id));
+    plan.document(&currency, "'$.currency', 'USD'");
     plan.line(&currency, "json_set(line, '$.amount.currency', 'USD')");
     plan.expect(currency.id, Law::WrongCurrency);
 
@@ -38,18 +35,23 @@ fn of_orders(plan: &mut Plan) {
     plan.expect(for_nothing.id, Law::ChargedForNothing);
 
     let undecided = plan.refunded();
+    let pending = "'$.status', 'pending', '$.captured_minor', 0, '$.refunded_minor', 0, '$.refunds', json('[]')";
+    plan.document(&undecided, pending);
     plan.sql(
         "payment",
         format!(
-            "UPDATE payments SET status = 'pending', receipt = NULL, captured_at = NULL, captured_minor = 0, refunded_minor = 0, \
-             refunds = '[]' WHERE order_id = '{}'",
+            "UPDATE payments SET status = 'pending', document = json_remove(document, '$.receipt', '$.captured_at') \
+             WHERE order_id = '{}'",
             undecided.id
         ),
     );
     plan.expect(undecided.id, Law::PaymentUndecided);
 
     let open = plan.refunded();
-    plan.sql("payment", format!("UPDATE payments SET closed_at = NULL WHERE order_id = '{}'", open.id));
+    plan.sql(
+        "payment",
+        format!("UPDATE payments SET document = json_remove(document, '$.closed_at') WHERE order_id = '{}'", open.id),
+    );
     plan.expect(open.id, Law::ChargeNotClosed);
 
     let nobodys = plan.id();
@@ -67,42 +69,32 @@ fn of_orders(plan: &mut Plan) {
     );
     plan.expect(named.id, Law::OrderNamesOtherPayment);
 
-    plan.one(Law::PaymentOfOtherCustomer, "payment", |order| {
-        format!("UPDATE payments SET customer_id = 'another' WHERE order_id = '{}'", order.id)
-    });
+    let others = plan.confirmed();
+    plan.document(&others, "'$.customer_id', 'another'");
+    plan.expect(others.id, Law::PaymentOfOtherCustomer);
 }
 
 fn by_themselves(plan: &mut Plan) {
     // The bank cannot agree with that and be right.
     let over = plan.refunded();
-    plan.sql(
-        "payment",
-        format!(
-            "UPDATE payments SET refunded_minor = amount_minor + 100, \
-             refunds = json_set(refunds, '$[0].amount_minor', amount_minor + 100) WHERE order_id = '{}'",
-            over.id
-        ),
-    );
+    let more = "document ->> '$.amount_minor' + 100";
+    plan.document(&over, &format!("'$.refunded_minor', {more}, '$.refunds[0].amount_minor', {more}"));
     plan.expect(over.id.clone(), Law::OverRefunded);
     plan.expect(over.id, Law::BankAmountDiffers);
 
     let sum = plan.refunded();
-    plan.sql(
-        "payment",
-        format!(
-            "UPDATE payments SET refunds = json_set(refunds, '$[0].amount_minor', amount_minor - 1) WHERE order_id = '{}'",
-            sum.id
-        ),
-    );
+    plan.document(&sum, "'$.refunds[0].amount_minor', document ->> '$.amount_minor' - 1");
     plan.line(&sum, "json_set(line, '$.refunds[0].amount.amount_minor', 3199)");
     plan.expect(sum.id, Law::RefundsNotSum);
 
-    plan.one(Law::PaymentMalformed, "payment", |order| {
-        format!("UPDATE payments SET status = 'refunded' WHERE order_id = '{}'", order.id)
-    });
-    plan.one(Law::PaymentUnreadable, "payment", |order| {
-        format!("UPDATE payments SET fingerprint = 'none' WHERE order_id = '{}'", order.id)
-    });
+    for (law, changes) in [
+        (Law::PaymentMalformed, "'$.status', 'refunded'"),
+        (Law::PaymentUnreadable, "'$.fingerprint', 'none'"),
+    ] {
+        let order = plan.confirmed();
+        plan.document(&order, changes);
+        plan.expect(order.id, law);
+    }
 
     let registered = plan.refunded();
     plan.sql("payment", format!("DELETE FROM payment_effect_keys WHERE step_key = '{}'", registered.charge()));
@@ -144,9 +136,9 @@ fn at_the_bank(plan: &mut Plan) {
     plan.line(&kept, "json_set(line, '$.refunds', json('[]'))");
     plan.expect(kept.id, Law::BankRefundMissing);
 
-    plan.one(Law::BankReceiptDiffers, "payment", |order| {
-        format!("UPDATE payments SET receipt = 'another' WHERE order_id = '{}'", order.id)
-    });
+    let receipt = plan.confirmed();
+    plan.document(&receipt, "'$.receipt', 'another'");
+    plan.expect(receipt.id, Law::BankReceiptDiffers);
 
     let line = |key: &str, line: &str| {
         format!("INSERT INTO simulated_processor (idempotency_key, version, line) VALUES ('{key}', 1, '{line}')")

@@ -88,8 +88,9 @@ impl Plan {
         self.sql(
             "payment",
             format!(
-                "UPDATE one SET step_key = '{key}', payment_id = '{payment}', order_id = '{to}', \
-                 receipt = 'sim-charge-{key}', closed_at = updated_at"
+                "UPDATE one SET step_key = '{key}', payment_id = '{payment}', order_id = '{to}', document = json_set(document, \
+                 '$._id', '{key}', '$.payment_id', '{payment}', '$.order_id', '{to}', '$.receipt', 'sim-charge-{key}', \
+                 '$.closed_at', document ->> '$.updated_at')"
             ),
         );
         self.sql("payment", "INSERT INTO payments SELECT * FROM one");
@@ -97,6 +98,15 @@ impl Plan {
         self.sql("payment", "DROP TABLE one");
         self.copy_line(of, &key);
         payment
+    }
+
+    /// Changes the document of an order's payment: paths and values, as `json_set` takes them.
+    pub(super) fn document(&mut self, of: &Order, changes: &str) {
+        let order = &of.id;
+        self.sql(
+            "payment",
+            format!("UPDATE payments SET document = json_set(document, {changes}) WHERE order_id = '{order}'"),
+        );
     }
 
     /// The bank's line of one order's charge once more, under another key.

@@ -113,8 +113,8 @@ fn array<const N: usize>(row: Vec<String>) -> Result<[String; N]> {
 
 async fn payments_of_sqlite(url: &str) -> Result<(Vec<Payment>, Option<i64>)> {
     let mut store = Store::open(url).await?;
-    let sql = "SELECT payment_id, order_id, currency, CAST(captured_minor AS TEXT), CAST(refunded_minor AS TEXT)
-        FROM payments WHERE kind = 'payment'";
+    let sql = "SELECT payment_id, order_id, document ->> '$.currency', CAST(document ->> '$.captured_minor' AS TEXT),
+        CAST(document ->> '$.refunded_minor' AS TEXT) FROM payments WHERE kind = 'payment'";
     let payments = store.all(sql, 5).await?.into_iter().map(|row| {
         let [id, order, currency, captured, refunded] = array(row)?;
         Ok(Payment { id, order, currency, captured: captured.parse()?, refunded: refunded.parse()? })

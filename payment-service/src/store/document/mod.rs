@@ -1,4 +1,4 @@
-//! How a record is written down: one flat document, the same fields in MongoDB and as columns in SQLite. Persisted, so a contract:
+//! How a record is written down: one flat document, the same in MongoDB and, as JSON, in SQLite. Persisted, so a contract:
 //! fields are added, never renamed (`tests/golden`).
 //!
 //! Must not know: drivers.

@@ -7,10 +7,7 @@ use amends_sql::{
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row as _, any::AnyRow};
 
-use super::{
-    SqliteStore,
-    rows::{COLUMNS, read_document},
-};
+use super::{SqliteStore, rows::read_document};
 use crate::store::{
     StoreError,
     audit::{AuditPayment, AuditStore, LedgerLine, Start},
@@ -23,18 +20,18 @@ const CHECKS: [Check; 4] = [
         about: "payment",
         sql: "SELECT p.payment_id, p.order_id, 'refund ' || json_extract(r.value, '$.key') || ' is registered for ' \
                 || COALESCE('the payment of ' || k.step_key, 'no payment') \
-              FROM payments p JOIN json_each(CASE WHEN json_valid(p.refunds) THEN p.refunds ELSE '[]' END) r \
+              FROM payment_documents p JOIN json_each(CASE json_type(p.document, '$.refunds') WHEN 'array' THEN p.document END, '$.refunds') r \
                 LEFT JOIN payment_effect_keys k ON k.kind = 'refund' AND k.effect_key = json_extract(r.value, '$.key') \
-              WHERE {range:p.step_key} AND p.kind = 'payment' AND p.refunds <> '[]' AND (k.step_key IS NULL OR k.step_key <> p.step_key)",
+              WHERE {range:p.step_key} AND p.kind = 'payment' AND (k.step_key IS NULL OR k.step_key <> p.step_key)",
     },
     Check {
         code: "effect_key_differs",
         about: "payment",
         sql: "SELECT p.payment_id, p.order_id, 'the end of its hold, ' || json_extract(e.value, '$.key') || ', is registered for ' \
                 || COALESCE('the payment of ' || k.step_key, 'no payment') \
-              FROM payments p JOIN json_each(CASE WHEN json_valid(p.hold) THEN p.hold ELSE '{}' END, '$.endings') e \
+              FROM payment_documents p JOIN json_each(CASE json_type(p.document, '$.hold.endings') WHEN 'array' THEN p.document END, '$.hold.endings') e \
                 LEFT JOIN payment_effect_keys k ON k.kind = 'ending' AND k.effect_key = json_extract(e.value, '$.key') \
-              WHERE {range:p.step_key} AND p.kind = 'payment' AND p.hold IS NOT NULL \
+              WHERE {range:p.step_key} AND p.kind = 'payment' \
                 AND (k.step_key IS NULL OR k.step_key <> p.step_key)",
     },
     Check {
@@ -43,9 +40,9 @@ const CHECKS: [Check; 4] = [
         sql: "SELECT d.delivery_id, d.order_id, d.kind || ' is told of payment ' || d.payment_id || ', which ' \
                 || CASE WHEN p.payment_id IS NULL THEN 'does not exist' WHEN p.order_id <> d.order_id THEN 'is for order ' || p.order_id \
                    ELSE 'is ' || p.status END \
-              FROM webhook_deliveries d LEFT JOIN payments p ON p.payment_id = d.payment_id AND p.kind = 'payment' \
+              FROM webhook_deliveries d LEFT JOIN payment_documents p ON p.payment_id = d.payment_id AND p.kind = 'payment' \
               WHERE {range:d.delivery_id} AND (p.payment_id IS NULL OR p.order_id <> d.order_id OR NOT CASE d.kind \
-                WHEN 'payment.captured' THEN p.captured_minor > 0 WHEN 'payment.refunded' THEN p.refunded_minor > 0 \
+                WHEN 'payment.captured' THEN p.document ->> '$.captured_minor' > 0 WHEN 'payment.refunded' THEN p.document ->> '$.refunded_minor' > 0 \
                 ELSE p.status = 'declined' END)",
     },
     Check {
@@ -54,9 +51,9 @@ const CHECKS: [Check; 4] = [
         sql: "SELECT d.event_id, d.order_id, d.kind || ' is to be told of payment ' || d.payment_id || ', which ' \
                 || CASE WHEN p.payment_id IS NULL THEN 'does not exist' WHEN p.order_id <> d.order_id THEN 'is for order ' || p.order_id \
                    ELSE 'is ' || p.status END \
-              FROM webhook_outbox d LEFT JOIN payments p ON p.payment_id = d.payment_id AND p.kind = 'payment' \
+              FROM webhook_outbox d LEFT JOIN payment_documents p ON p.payment_id = d.payment_id AND p.kind = 'payment' \
               WHERE {range:d.event_id} AND (p.payment_id IS NULL OR p.order_id <> d.order_id OR NOT CASE d.kind \
-                WHEN 'payment.captured' THEN p.captured_minor > 0 WHEN 'payment.refunded' THEN p.refunded_minor > 0 \
+                WHEN 'payment.captured' THEN p.document ->> '$.captured_minor' > 0 WHEN 'payment.refunded' THEN p.document ->> '$.refunded_minor' > 0 \
                 ELSE p.status = 'declined' END)",
     },
 ];
@@ -71,7 +68,8 @@ const TABLES: [(&str, &str); 4] = [
 
 impl SqliteStore {
     async fn audited(&self, condition: &str, values: &[&str], limit: u32) -> Result<Vec<AuditPayment>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM payments WHERE {condition} LIMIT {limit}");
+        let sql =
+            format!("SELECT step_key, payment_id, order_id, document FROM payments WHERE {condition} LIMIT {limit}");
         let rows = self
             .database
             .bounded(async {

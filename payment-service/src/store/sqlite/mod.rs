@@ -5,6 +5,8 @@
 mod audit;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod webhooks;
 mod writer;
 
@@ -19,7 +21,7 @@ use amends_sql::{Database, Options, SqlError};
 use async_trait::async_trait;
 
 use self::{
-    rows::{COLUMNS, read_row},
+    rows::read_row,
     writer::{Write, Writer, Written},
 };
 use super::{Claimed, ListQuery, PAGE_SIZE_MAX, Page, PaymentStore, StoreError, Swapped, document};
@@ -56,7 +58,7 @@ impl SqliteStore {
     }
 
     async fn one(&self, filter: &'static str, value: String) -> Result<Option<Record>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM payments WHERE {filter}");
+        let sql = format!("SELECT document FROM payments WHERE {filter}");
         self.database
             .bounded(async {
                 let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(value);
@@ -113,7 +115,7 @@ impl PaymentStore for SqliteStore {
         } else {
             ("payment_id > $1".to_owned(), "payment_id")
         };
-        let mut sql = format!("SELECT {COLUMNS} FROM payments WHERE kind = 'payment' AND {after}");
+        let mut sql = format!("SELECT document FROM payments WHERE kind = 'payment' AND {after}");
         let mut values = vec![query.after.map_or_else(String::new, |after| after.to_string())];
         let mut only = |column: &str, value: Option<String>| {
             if let Some(value) = value {

@@ -3,7 +3,7 @@
 use amends_sql::{Migration, Schema};
 
 /// The payments.
-pub const SCHEMA: Schema = Schema { component: "payment", migrations: &[PAYMENTS, AUTHORIZATIONS, WEBHOOKS, BY_TIME] };
+pub const SCHEMA: Schema = Schema { component: "payment", migrations: &[PAYMENTS, AUTHORIZATIONS, WEBHOOKS, BY_TIME, DOCUMENTS] };
 
 const PAYMENTS: Migration = Migration {
     version: 1,
@@ -153,6 +153,73 @@ const BY_TIME: Migration = Migration {
     version: 4,
     description: "payments by time",
     sql: "CREATE INDEX payments_by_time ON payments (created_at, payment_id);",
+};
+
+/// The document as JSON instead of a column for each of its fields: as it is written in MongoDB, absent fields absent. What was spoilt by
+/// hand stays as it is.
+const DOCUMENTS: Migration = Migration {
+    version: 5,
+    description: "payments as documents",
+    sql: "
+CREATE TABLE payments_5 (
+    step_key TEXT NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('payment', 'tombstone')),
+    payment_id TEXT NOT NULL UNIQUE,
+    version BIGINT NOT NULL CHECK (version >= 1),
+    created_at BIGINT NOT NULL,
+    order_id TEXT,
+    customer_id TEXT,
+    status TEXT CHECK (status IN ('pending', 'authorized', 'captured', 'partially_refunded', 'refunded', 'declined', 'voided')),
+    document TEXT NOT NULL CHECK (json_valid(document)),
+    -- The columns say what the document says.
+    CHECK (step_key IS document ->> '$._id' AND kind IS document ->> '$.kind' AND payment_id IS document ->> '$.payment_id'
+        AND version IS document ->> '$.version' AND created_at IS document ->> '$.created_at'
+        AND order_id IS document ->> '$.order_id' AND customer_id IS document ->> '$.customer_id'
+        AND status IS document ->> '$.status'),
+    CHECK (document ->> '$.amount_minor' > 0),
+    CHECK (document ->> '$.captured_minor' BETWEEN 0 AND document ->> '$.amount_minor'),
+    CHECK (document ->> '$.refunded_minor' BETWEEN 0 AND document ->> '$.captured_minor'),
+    CHECK (status <> 'authorized' OR (document ->> '$.mode' IS 'authorize' AND document ->> '$.hold' IS NOT NULL
+        AND document ->> '$.captured_minor' = 0)),
+    CHECK (kind <> 'tombstone' OR (document ->> '$.closed_at' IS NOT NULL AND status IS NULL
+        AND document ->> '$.amount_minor' IS NULL)),
+    CHECK (kind <> 'payment' OR (order_id IS NOT NULL AND customer_id IS NOT NULL AND status IS NOT NULL
+        AND document ->> '$.fingerprint' IS NOT NULL AND document ->> '$.payment_method' IS NOT NULL
+        AND document ->> '$.amount_minor' IS NOT NULL AND document ->> '$.currency' IS NOT NULL
+        AND document ->> '$.captured_minor' IS NOT NULL AND document ->> '$.refunded_minor' IS NOT NULL
+        AND document ->> '$.refunds' IS NOT NULL))
+);
+INSERT INTO payments_5 (step_key, kind, payment_id, version, created_at, order_id, customer_id, status, document)
+SELECT step_key, kind, payment_id, version, created_at, order_id, customer_id, status,
+    -- Merging into nothing drops what is NULL.
+    json_patch('{}', json_object('_id', step_key, 'kind', kind, 'payment_id', payment_id, 'version', version,
+        'created_at', created_at, 'updated_at', updated_at, 'closed_at', closed_at, 'fingerprint', fingerprint,
+        'order_id', order_id, 'customer_id', customer_id, 'payment_method', payment_method, 'amount_minor', amount_minor,
+        'currency', currency, 'mode', mode, 'status', status, 'decline_reason', decline_reason, 'receipt', receipt,
+        'captured_at', captured_at, 'captured_minor', captured_minor, 'refunded_minor', refunded_minor,
+        'refunds', CASE WHEN json_valid(refunds) THEN json(refunds) ELSE refunds END,
+        'hold', CASE WHEN json_valid(hold) THEN json(hold) ELSE hold END))
+FROM payments;
+CREATE TABLE payment_effect_keys_5 (
+    kind TEXT NOT NULL CHECK (kind IN ('refund', 'ending')),
+    effect_key TEXT NOT NULL,
+    step_key TEXT NOT NULL REFERENCES payments_5 (step_key),
+    PRIMARY KEY (kind, effect_key)
+);
+INSERT INTO payment_effect_keys_5 SELECT kind, effect_key, step_key FROM payment_effect_keys;
+DROP TABLE payment_effect_keys;
+DROP TABLE payments;
+-- References follow the name.
+ALTER TABLE payments_5 RENAME TO payments;
+ALTER TABLE payment_effect_keys_5 RENAME TO payment_effect_keys;
+CREATE INDEX payments_by_order ON payments (order_id, payment_id);
+CREATE INDEX payments_by_customer ON payments (customer_id, payment_id);
+CREATE INDEX payments_by_status ON payments (status, payment_id);
+CREATE INDEX payments_by_time ON payments (created_at, payment_id);
+-- For queries across payments: one that a hand has spoilt does not end them.
+CREATE VIEW payment_documents AS SELECT step_key, kind, payment_id, order_id, status,
+    CASE WHEN json_valid(document) THEN document ELSE '{}' END AS document FROM payments;
+",
 };
 
 /// The simulated processor's memory. A component of its own: it is another party's.

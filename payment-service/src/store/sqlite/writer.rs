@@ -7,10 +7,7 @@ use amends_sql::{
     group::{Asked, BatchWriter, GroupCommit},
 };
 
-use super::{
-    rows::{COLUMNS, PLACEHOLDERS, SWAP, bind_all, bind_swap},
-    webhooks::put_in_tx,
-};
+use super::{rows, webhooks::put_in_tx};
 use crate::store::{
     StoreError,
     document::{Document, EndingStateDocument, RefundStateDocument, StateFields},
@@ -96,11 +93,7 @@ impl From<StoreError> for Failed {
 
 async fn apply_in_tx(tx: &mut Tx, write: &Write) -> Result<Written, Failed> {
     let rows = match write {
-        Write::Claim(document) => {
-            let sql =
-                format!("INSERT INTO payments ({COLUMNS}) VALUES ({PLACEHOLDERS}) ON CONFLICT (step_key) DO NOTHING");
-            bind_all(sqlx::query(sqlx::AssertSqlSafe(sql)), document)?.execute(&mut **tx).await
-        }
+        Write::Claim(document) => rows::insert(document)?.execute(&mut **tx).await,
         Write::Swap { next, event } => {
             let Some(state) = next.state.as_ref() else { return Err(StoreError::Corrupt { what: "payment" }.into()) };
             let written = swap_in_tx(tx, next, state).await?;
@@ -123,7 +116,7 @@ async fn apply_in_tx(tx: &mut Tx, write: &Write) -> Result<Written, Failed> {
 }
 
 async fn swap_in_tx(tx: &mut Tx, document: &Document, state: &StateFields) -> Result<Written, Failed> {
-    let updated = bind_swap(sqlx::query(SWAP), document, state)?.execute(&mut **tx).await?;
+    let updated = rows::swap(document)?.execute(&mut **tx).await?;
     if updated.rows_affected() == 0 {
         return Ok(Written::Lost);
     }
