@@ -1,15 +1,14 @@
 //! What the acquirer does with a request: decide on the line of its key, write it with a compare-and-set, answer. A repeat finds the
 //! line and gets the same answer.
 //!
-//! Must not know: how requests travel, which database keeps the ledger.
-
-use std::sync::Arc;
+//! Must not know: how requests travel, how the ledger is kept.
 
 use service_kit::faults::Faults;
 
 use crate::{
     domain::{CaptureAsk, Captured, ChargeAsk, Charged, Entry, Key, RefundAsk, Refunded, Rules, Voided},
-    ledger::{Ledger, LedgerError, Swapped},
+    ledger::{LedgerError, Swapped},
+    store::SqlLedger,
 };
 
 /// Rounds of a compare-and-set before giving up. Only requests for one and the same charge compete.
@@ -27,7 +26,7 @@ pub enum Reply<T> {
 /// The acquirer. Answers the requests of each key one after the other.
 #[derive(Clone)]
 pub struct Acquirer {
-    ledger: Arc<dyn Ledger>,
+    ledger: SqlLedger,
     rules: Rules,
     faults: Faults,
 }
@@ -40,7 +39,7 @@ impl std::fmt::Debug for Acquirer {
 
 impl Acquirer {
     /// On a ledger of its own.
-    pub fn new(ledger: Arc<dyn Ledger>, rules: Rules) -> Self {
+    pub fn new(ledger: SqlLedger, rules: Rules) -> Self {
         Self { ledger, rules, faults: Faults::default() }
     }
 

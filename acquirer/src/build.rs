@@ -56,9 +56,9 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
     let share = runtime.descriptors.share("acquirer.http", 1)?;
     let ledger = SqlLedger::open(&config.database.url, &config.options(), Arc::clone(&runtime.clock))
         .context("acquirer.database.url")?;
-    ledger.claim(&config.database.url).await.context("acquirer.database.url")?;
-    ledger.migrate().await.context("the acquirer's ledger cannot be brought up to date")?;
-    let acquirer = Acquirer::new(Arc::new(ledger.clone()), config.rules()).declining_also(faults.clone());
+    ledger.serve_alone(&config.database.url).await.context("acquirer.database.url")?;
+    ledger.migrate(Duration::ZERO).await.context("the acquirer's ledger cannot be brought up to date")?;
+    let acquirer = Acquirer::new(ledger.clone(), config.rules()).declining_also(faults.clone());
     let listener = TcpListener::bind(config.http.listen)
         .await
         .with_context(|| format!("acquirer.http.listen: {}", config.http.listen))?;

@@ -1,10 +1,9 @@
-//! What the acquirer remembers, and how a line is written down: JSON, as nobody but it ever queries it.
+//! How a line of the ledger is written down: JSON, as only the acquirer ever queries it; and how a call to the ledger ends.
 //!
 //! Must not know: which database it is, what requests are about.
 
 use amends_primitives::Money;
 use amends_sql::SqlError;
-use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Asked, Decline, Entry, Fate, Key, Method};
@@ -55,19 +54,6 @@ pub enum Swapped {
     Done,
     /// It had changed: load it, decide again.
     Lost,
-}
-
-/// A durable map of idempotency keys with compare-and-set. What it acknowledges survives a crash.
-#[async_trait]
-pub trait Ledger: Send + Sync + 'static {
-    /// Writes the line unless its key has one; returns the one it has.
-    async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, LedgerError>;
-
-    /// The line of a key.
-    async fn load(&self, key: &Key) -> Result<Option<Entry>, LedgerError>;
-
-    /// Replaces the line if its version is `next.version - 1`.
-    async fn swap(&self, next: &Entry) -> Result<Swapped, LedgerError>;
 }
 
 #[derive(Serialize, Deserialize)]

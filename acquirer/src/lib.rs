@@ -1,8 +1,8 @@
 //! A simulated acquirer: who really moves the money, for development and tests.
 //!
-//! `domain` holds its rules, `ledger` what it remembers, `acquirer` what it does; `http` and `store` make a process of it, which is
-//! how network faults between a payment service and its processor become real. The payment service's in-process simulation is the
-//! same `Acquirer` on a ledger of its own.
+//! `domain` holds its rules, `store` what it remembers, `acquirer` what it does; `http` makes a process of it, which is how network
+//! faults between a payment service and its processor become real. The payment service's in-process simulation is the same `Acquirer`
+//! on the same `SqlLedger`.
 //!
 //! Must not know: our payments, sagas, orders. To it we are a merchant with idempotency keys.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]

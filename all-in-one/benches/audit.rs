@@ -49,6 +49,7 @@ async fn fill(dir: &Path, orders: u64) {
         Database::connect_lazy(&url, &Options::administration()).unwrap()
     };
     let (order, payment, inventory) = (open("order.db"), open("payment.db"), open("inventory.db"));
+    let acquirer = open("acquirer.db");
     let item = "INSERT INTO items (sku, name, price_minor, currency, on_hand, updated_at) VALUES ('espresso-1kg', 'Espresso', 1850, 'EUR', 1, 0)";
     execute(&inventory, item).await;
     let mut from = 0;
@@ -79,9 +80,9 @@ async fn fill(dir: &Path, orders: u64) {
         )
         .await;
         execute(
-            &payment,
+            &acquirer,
             &format!(
-                "INSERT INTO simulated_processor (idempotency_key, version, line)
+                "INSERT INTO acquirer_lines (idempotency_key, version, line)
                  SELECT {id} || '/charge_payment', 1,
                     '{{\"fate\":\"captured\",\"amount\":{{\"amount_minor\":1850,\"currency\":\"EUR\"}},\"method\":\"pm_ok\",\"refunds\":[]}}'
                  {series} WHERE n <> {UNPAID}"

@@ -22,7 +22,7 @@ pub async fn migrate(sources: &Sources) -> anyhow::Result<()> {
     migrate_sql("identity", identity.database.url.expose(), &[identity_service::SCHEMA]).await?;
     migrate_sql("inventory", inventory.database.url.expose(), &inventory_service::schemas()).await?;
     migrate_sql("order", order.database.url.expose_secret(), &order_service::schemas()).await?;
-    payment_service::migrate(&payment.database).await
+    payment_service::migrate(&payment).await
 }
 
 async fn migrate_sql(name: &str, url: &str, schemas: &[Schema]) -> anyhow::Result<()> {

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use acquirer::store::SqlLedger;
+use amends_primitives::{Clock, SystemClock};
 use amends_sql::{Database, Options, claim::sqlite_file, sqlite_url};
 use amends_webhooks::{config::WebhooksConfig, store::WebhookStore};
 use anyhow::Context as _;
@@ -26,8 +28,10 @@ use crate::audit::{
 pub enum Name {
     /// Orders and their sagas.
     Order,
-    /// Payments, and the books of the simulated acquirer.
+    /// Payments.
     Payment,
+    /// The books of the simulated acquirer, where it is in the payment service.
+    Acquirer,
     /// Stock and reservations.
     Inventory,
     /// Users, clients, keys, sessions.
@@ -36,15 +40,27 @@ pub enum Name {
 
 impl Name {
     /// Every store.
-    pub const ALL: [Self; 4] = [Self::Order, Self::Payment, Self::Inventory, Self::Identity];
+    pub const ALL: [Self; 5] = [Self::Order, Self::Payment, Self::Acquirer, Self::Inventory, Self::Identity];
 
-    /// The section that configures it, which is also what people call it.
+    /// What people call it.
     pub const fn section(self) -> &'static str {
         match self {
             Self::Order => "order",
             Self::Payment => "payment",
+            Self::Acquirer => "acquirer",
             Self::Inventory => "inventory",
             Self::Identity => "identity",
+        }
+    }
+
+    /// The configuration key that says where it is.
+    pub const fn url_key(self) -> &'static str {
+        match self {
+            Self::Order => "order.database.url",
+            Self::Payment => "payment.database.url",
+            Self::Acquirer => "payment.processor.ledger_url",
+            Self::Inventory => "inventory.database.url",
+            Self::Identity => "identity.database.url",
         }
     }
 
@@ -53,10 +69,16 @@ impl Name {
         match self {
             Self::Order => "order.db",
             Self::Payment => "payment.db",
+            Self::Acquirer => "acquirer.db",
             Self::Inventory => "inventory.db",
             Self::Identity => "identity.db",
         }
     }
+}
+
+/// The stores whose files are in a folder of copies.
+pub fn files_in(folder: &Path) -> impl Iterator<Item = (Name, PathBuf)> {
+    Name::ALL.into_iter().map(|store| (store, folder.join(store.file_name()))).filter(|(_, file)| file.exists())
 }
 
 /// Where a store is.
@@ -70,7 +92,8 @@ pub struct Place {
     pub file: Option<PathBuf>,
 }
 
-/// Where the configuration puts each store, in the order of [`Name::ALL`].
+/// Where the configuration puts each store, in the order of [`Name::ALL`]. Without the acquirer's, where it is another party and has left
+/// no books from an earlier time.
 ///
 /// # Errors
 /// With every mistake in a section.
@@ -79,13 +102,36 @@ pub fn places(sources: &Sources) -> anyhow::Result<Vec<Place>> {
     let payment: payment_service::Config = load_from("payment", sources)?;
     let inventory: inventory_service::Config = load_from("inventory", sources)?;
     let identity: identity_service::Config = load_from("identity", sources)?;
+    places_of(&order, &payment, &inventory, &identity)
+}
+
+/// The same, of configurations that have been read.
+///
+/// # Errors
+/// When the path of a file is not UTF-8.
+pub fn places_of(
+    order: &order_service::Config,
+    payment: &payment_service::Config,
+    inventory: &inventory_service::Config,
+    identity: &identity_service::Config,
+) -> anyhow::Result<Vec<Place>> {
     let place = |name: Name, url: &str| Place { name, url: url.into(), file: sqlite_file(url) };
-    Ok(vec![
-        place(Name::Order, order.database.url.expose_secret()),
-        place(Name::Payment, payment.database.url.expose()),
-        place(Name::Inventory, inventory.database.url.expose()),
-        place(Name::Identity, identity.database.url.expose()),
-    ])
+    let acquirer = ledger_of(payment)?.map(|url| place(Name::Acquirer, &url));
+    let places = [
+        Some(place(Name::Order, order.database.url.expose_secret())),
+        Some(place(Name::Payment, payment.database.url.expose())),
+        acquirer,
+        Some(place(Name::Inventory, inventory.database.url.expose())),
+        Some(place(Name::Identity, identity.database.url.expose())),
+    ];
+    Ok(places.into_iter().flatten().collect())
+}
+
+/// Where the books of the simulated acquirer are, if there are any.
+fn ledger_of(payment: &payment_service::Config) -> anyhow::Result<Option<String>> {
+    let url = payment.ledger_url()?;
+    let there = || sqlite_file(&url).is_some_and(|file| file.exists());
+    Ok((payment.processor.kind == ProcessorKind::Simulated || there()).then_some(url))
 }
 
 /// Names the SQLite files of a data directory, below everything `sources` say.
@@ -94,8 +140,8 @@ pub fn places(sources: &Sources) -> anyhow::Result<Vec<Place>> {
 /// When the directory's path is not UTF-8.
 pub fn in_directory(data_dir: &Path, sources: &mut Sources) -> anyhow::Result<()> {
     for store in Name::ALL {
-        let url = sqlite_url(&data_dir.join(store.file_name()))?;
-        add_base(sources, json!({store.section(): {"database": {"url": url}}}));
+        let url = json!(sqlite_url(&data_dir.join(store.file_name()))?);
+        add_base(sources, store.url_key().rsplit('.').fold(url, |value, part| json!({part: value})));
     }
     Ok(())
 }
@@ -121,7 +167,7 @@ fn merge(into: &mut Map<String, Value>, from: Value) {
 /// milliseconds.
 const AUDIT_STATEMENT_MAX: Duration = Duration::from_mins(5);
 
-/// Opens what the audit compares: the three stores, and the bank's books where the payment service has its processor. Connects lazily;
+/// Opens what the audit compares: the three stores, the books of the simulated acquirer, and the bank's where that is another party. Connects lazily;
 /// changes nothing, and makes no file that is missing. To leave the bank out, as for a copy of the stores that is older than its
 /// statement, set [`Books::bank`] to [`Source::LeftOut`].
 ///
@@ -133,16 +179,19 @@ pub async fn open(sources: &Sources) -> anyhow::Result<Books> {
     let inventory: inventory_service::Config = load_from("inventory", sources)?;
     let options = Options { connections_max: 2, statement_timeout: AUDIT_STATEMENT_MAX, ..Options::looking() };
     let bank = match payment.processor.kind {
-        ProcessorKind::Simulated => Source::Ledger,
+        ProcessorKind::Simulated => Source::Simulated,
         ProcessorKind::Http => {
             Source::Acquirer(Statement::new(&payment.processor.http).context("payment.processor.http")?)
         }
     };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let ledger = ledger_of(&payment)?.map(|url| SqlLedger::open(&url, &options, clock)).transpose()?;
     let days = |days: u64| (days > 0).then(|| Duration::from_hours(24 * days));
     Ok(Books {
         orders: Database::connect_lazy(order.database.url.expose_secret(), &options)?,
         payments: OpenedStore::open_existing(&payment.database).await?.audit,
         inventory: InventoryStore::new(Database::connect_lazy(inventory.database.url.expose(), &options)?),
+        ledger,
         bank,
         kept: Kept {
             keys: Duration::from_hours(order.limits.idempotency_hours),

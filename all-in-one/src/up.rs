@@ -1,6 +1,6 @@
 //! `amends up`: every service in this process, until it is told to stop.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use amends_telemetry::stderr;
 use anyhow::Context;
@@ -15,6 +15,7 @@ use crate::{
     data_dir::{self, Instance},
     embedded::{Addresses, DEMO_USER, Embedded, secrets::Origin},
     settings::Settings,
+    stores,
 };
 
 /// Runs until SIGINT, SIGTERM or SIGQUIT, then drains.
@@ -32,8 +33,9 @@ pub async fn up(
     let lock = data_dir::take(data_dir)?;
     let runtime = Runtime::new();
     let (settings, secrets, origin) = Embedded::settings(data_dir, sources, demo_password)?;
-    let store_files = data_dir::files_of(&settings);
-    let paths: Vec<&Path> = store_files.iter().map(PathBuf::as_path).collect();
+    let Settings { order, payment, inventory, identity, .. } = &settings;
+    let places = stores::places_of(order, payment, inventory, identity)?;
+    let paths = data_dir::files(&places);
     // Also those outside the directory, and those of a service that runs by itself.
     let _held = data_dir::take_files(&paths)?;
     data_dir::check_whole(data_dir, &paths).await?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use amends_auth::{NoRevocations, RedisRevocations, Revocations, Verifier};
+use amends_primitives::{Clock, SystemClock};
 use amends_protos::{FILE_DESCRIPTOR_SET, payments::v1::payment_service_server::PaymentServiceServer};
 use amends_sql::Schema;
 use anyhow::Context as _;
@@ -28,16 +29,18 @@ use crate::{
     config::{Config, DatabaseConfig, ProcessorConfig, ProcessorKind, SERVICE},
     faults,
     grpc::Api,
+    ledger,
     metrics::Attempts,
     observed::{ObservedProcessor, ObservedStore},
     processor::{
         PaymentProcessor,
         http::HttpProcessor,
-        simulated::{Ledger, SimulatedProcessor},
+        simulated::{SimulatedProcessor, SqlLedger},
     },
     store::{
         PaymentStore, StoreError,
         audit::AuditStore,
+        former::FormerLedger,
         mongo::MongoStore,
         sqlite::{self, SqliteStore},
     },
@@ -68,6 +71,7 @@ pub struct App {
     listener: TcpListener,
     server: Server,
     store: OpenedStore,
+    ledger: Option<SqlLedger>,
     faults: Faults,
     webhooks: Option<Webhooks<StoreError>>,
     shutdown: Shutdown,
@@ -75,17 +79,17 @@ pub struct App {
     work: (Arc<Semaphore>, u32),
 }
 
-/// A store, and the simulated processor's ledger, which is kept beside it.
+/// A store, and what it can be asked for.
 #[derive(Clone)]
 pub struct OpenedStore {
     /// The payments.
     pub payments: Arc<dyn PaymentStore>,
-    /// The processor's memory.
-    pub ledger: Arc<dyn Ledger>,
     /// What others are told.
     pub webhooks: Arc<dyn WebhookStore<Error = StoreError>>,
     /// All of it, for reconciliation.
     pub audit: Arc<dyn AuditStore>,
+    /// What earlier versions kept in it besides.
+    pub former: Arc<dyn FormerLedger>,
 }
 
 impl std::fmt::Debug for OpenedStore {
@@ -95,12 +99,12 @@ impl std::fmt::Debug for OpenedStore {
 }
 
 impl OpenedStore {
-    fn of<S: PaymentStore + Ledger + WebhookStore<Error = StoreError> + AuditStore + Clone>(store: S) -> Self {
+    fn of<S: PaymentStore + WebhookStore<Error = StoreError> + AuditStore + FormerLedger + Clone>(store: S) -> Self {
         Self {
             payments: Arc::new(store.clone()),
-            ledger: Arc::new(store.clone()),
             webhooks: Arc::new(store.clone()),
-            audit: Arc::new(store),
+            audit: Arc::new(store.clone()),
+            former: Arc::new(store),
         }
     }
 
@@ -146,18 +150,23 @@ impl OpenedStore {
     }
 }
 
-/// What [`migrate`] brings up to date in an embedded store, in this order.
-pub const fn schemas() -> [Schema; 2] {
-    [sqlite::SCHEMA, sqlite::LEDGER_SCHEMA]
+/// What [`migrate`] brings up to date in an embedded store.
+pub const fn schemas() -> [Schema; 1] {
+    [sqlite::SCHEMA]
 }
 
-/// Brings the configured store up to date: what `amends migrate` runs. The service does so itself when it starts.
+/// Brings the configured store up to date, and the books of the simulated acquirer: what `amends migrate` runs. The service does so itself
+/// when it starts.
 ///
 /// # Errors
 /// When the store stays away for longer than configured, or refuses.
-pub async fn migrate(config: &DatabaseConfig) -> anyhow::Result<()> {
-    let store = OpenedStore::open(config).await.context("payment.database.url")?;
-    migrated(&store, config).await?;
+pub async fn migrate(config: &Config) -> anyhow::Result<()> {
+    let store = OpenedStore::open(&config.database).await.context("payment.database.url")?;
+    migrated(&store, &config.database).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    if let Some(ledger) = ledger::open(config, &*store.former, &clock).await? {
+        ledger.close().await;
+    }
     store.payments.close().await;
     Ok(())
 }
@@ -213,7 +222,8 @@ pub async fn build_with(
     store.payments.serve_alone(config.database.url.expose()).await.context("payment.database.url")?;
     migrated(&store, &config.database).await?;
     let system = if config.database.is_mongo() { "mongodb" } else { "sqlite" };
-    let processor = processor(&config.processor, &store, &faults)?;
+    let ledger = ledger::open(&config, &*store.former, &runtime.clock).await?;
+    let processor = processor(&config.processor, ledger.as_ref(), &faults)?;
     let webhooks = Webhooks::new(&config.webhooks, &EventType::KINDS, Arc::clone(&store.webhooks), runtime)
         .context("payment.webhooks")?;
     let payments = Payments {
@@ -229,12 +239,17 @@ pub async fn build_with(
         .await
         .with_context(|| format!("payment.grpc.listen: {}", config.grpc.listen))?;
     let addresses = Addresses { grpc: listener.local_addr()? };
-    let asked = Arc::clone(&store.payments);
+    let asked = (Arc::clone(&store.payments), ledger.clone());
     runtime.readiness.add(
         "payment-store",
         Arc::new(move || {
-            let store = Arc::clone(&asked);
-            Box::pin(async move { store.ping().await.map_err(|error| amends_sql::in_words(&error)) })
+            let (store, ledger) = asked.clone();
+            Box::pin(async move {
+                store.ping().await.map_err(|error| amends_sql::in_words(&error))?;
+                // Where it is in this process, payments cannot be made without it.
+                let Some(ledger) = ledger else { return Ok(()) };
+                ledger.ping().await.map_err(|error| amends_sql::in_words(&error))
+            })
         }),
     );
     let in_flight = Arc::new(Semaphore::new(config.grpc.in_flight_max as usize));
@@ -245,7 +260,7 @@ pub async fn build_with(
         Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).share(share).add_service(api);
     runtime.readiness.started();
     let shutdown = runtime.shutdown.clone();
-    Ok(App { addresses, listener, server, store, faults, webhooks, shutdown, work })
+    Ok(App { addresses, listener, server, store, ledger, faults, webhooks, shutdown, work })
 }
 
 /// Sets file descriptors aside for all that this service connects to; the listener gets a share of the rest.
@@ -259,9 +274,13 @@ fn give_descriptors(config: &Config, runtime: &Runtime) -> anyhow::Result<Share>
         amends_sql::descriptors(database.url.expose(), &database.sqlite_options())
     };
     runtime.descriptors.reserve("payment.database", store + OTHERS)?;
-    if processor.kind == ProcessorKind::Http {
+    match processor.kind {
+        ProcessorKind::Simulated => {
+            let ledger = amends_sql::descriptors(&config.ledger_url()?, &config.ledger_options());
+            runtime.descriptors.reserve("payment.processor.ledger", ledger)?;
+        }
         // Each call in flight may wait for an answer on a connection of its own.
-        runtime.descriptors.reserve("payment.processor.http", grpc.in_flight_max as usize)?;
+        ProcessorKind::Http => runtime.descriptors.reserve("payment.processor.http", grpc.in_flight_max as usize)?,
     }
     let told = webhooks.enabled().count() * webhooks.concurrency as usize;
     runtime.descriptors.reserve("payment.webhooks", told)?;
@@ -271,15 +290,16 @@ fn give_descriptors(config: &Config, runtime: &Runtime) -> anyhow::Result<Share>
 /// Who moves the money, as configured.
 fn processor(
     config: &ProcessorConfig,
-    store: &OpenedStore,
+    ledger: Option<&SqlLedger>,
     faults: &Faults,
 ) -> anyhow::Result<Arc<dyn PaymentProcessor>> {
-    Ok(match config.kind {
-        ProcessorKind::Simulated => {
-            let simulated = SimulatedProcessor::new(Arc::clone(&store.ledger), config.rules());
+    Ok(match (config.kind, ledger) {
+        (ProcessorKind::Simulated, Some(ledger)) => {
+            let simulated = SimulatedProcessor::new(ledger.clone(), config.rules());
             Arc::new(simulated.declining_also(faults.clone()))
         }
-        ProcessorKind::Http => {
+        (ProcessorKind::Simulated, None) => anyhow::bail!("the simulated acquirer has no books"),
+        (ProcessorKind::Http, _) => {
             tracing::info!(url = config.http.url, "payments are made through an acquirer");
             Arc::new(HttpProcessor::new(&config.http, config.timeout()).context("payment.processor.http")?)
         }
@@ -307,7 +327,7 @@ impl App {
     /// # Errors
     /// When the listener cannot be served.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { addresses, listener, server, store, webhooks, shutdown, work: (in_flight, all), .. } = self;
+        let Self { addresses, listener, server, store, ledger, webhooks, shutdown, work: (in_flight, all), .. } = self;
         tracing::info!(service = SERVICE, grpc = %addresses.grpc, "listening");
         let telling = webhooks.map(|webhooks| tokio::spawn(webhooks.run(shutdown)));
         let served = server.serve(listener).await;
@@ -323,6 +343,9 @@ impl App {
                 tracing::error!(%error, "the webhooks have stopped badly");
             }
             store.payments.close().await;
+            if let Some(ledger) = ledger {
+                ledger.close().await;
+            }
         };
         finish(SERVICE, CLOSE_MAX, closing).await;
         served

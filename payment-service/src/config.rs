@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use acquirer::domain::Rules;
 use amends_auth::VerifierConfig;
+use amends_sql::{SqlError, claim::sqlite_file, sqlite_url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use service_base::{
@@ -105,8 +106,11 @@ pub enum ProcessorKind {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProcessorConfig {
-    /// `simulated`: in this process, on a ledger beside the payments. `http`: an acquirer elsewhere, see `processor.http`.
+    /// `simulated`: in this process. `http`: an acquirer elsewhere, see `processor.http`.
     pub kind: ProcessorKind,
+    /// Where the simulated acquirer keeps its books: `sqlite://FILE?mode=rwc`, a file of one process. Empty: beside a SQLite store
+    /// `NAME.db` in `NAME-acquirer.db`; with MongoDB in `payment-acquirer.db` in the working directory.
+    pub ledger_url: String,
     /// How long it may take to answer, in milliseconds; then nobody knows. Within the 500 ms that the orchestrator grants an
     /// attempt, so that the answer is "unknown" rather than none.
     pub timeout_ms: u64,
@@ -172,6 +176,7 @@ impl Default for ProcessorConfig {
     fn default() -> Self {
         Self {
             kind: ProcessorKind::Simulated,
+            ledger_url: String::new(),
             timeout_ms: 450,
             amount_limit_minor: 100_000,
             hang_ms: 60_000,
@@ -192,6 +197,26 @@ impl ProcessorConfig {
 
     pub(crate) const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
+    }
+}
+
+impl Config {
+    /// Where the simulated acquirer keeps its books.
+    ///
+    /// # Errors
+    /// When the path of the payments' file is not UTF-8.
+    pub fn ledger_url(&self) -> Result<String, SqlError> {
+        let configured = &self.processor.ledger_url;
+        if !configured.is_empty() {
+            return Ok(configured.clone());
+        }
+        let payments = sqlite_file(self.database.url.expose()).unwrap_or_else(|| "payment.db".into());
+        let name = payments.file_stem().unwrap_or_default().to_string_lossy();
+        sqlite_url(&payments.with_file_name(format!("{name}-acquirer.db")))
+    }
+
+    pub(crate) fn ledger_options(&self) -> amends_sql::Options {
+        self.database.sqlite_options()
     }
 }
 
@@ -247,6 +272,9 @@ impl Section for Config {
         check(database.operation_timeout_ms >= 1, "database.operation_timeout_ms", "must be at least 1");
         check((1..=30_000).contains(&processor.timeout_ms), "processor.timeout_ms", "must be 1 to 30000");
         check(processor.amount_limit_minor >= 1, "processor.amount_limit_minor", "must be at least 1");
+        let ledger = &processor.ledger_url;
+        let is_file = ledger.is_empty() || ledger.starts_with("sqlite:");
+        check(is_file, "processor.ledger_url", "must begin with sqlite:, or be empty");
         if processor.kind == ProcessorKind::Http {
             let http = &processor.http;
             let url = "must be http://host[:port] or https://host[:port], and nothing more";
@@ -310,6 +338,7 @@ mod tests {
         config.database.server_selection_timeout_ms = 2_001;
         config.processor.timeout_ms = 0;
         config.processor.amount_limit_minor = 0;
+        config.processor.ledger_url = "mongodb://x".into();
         config.auth.issuer = String::new();
         config.faults.error_pct = 101;
         config.webhooks.kept_days = 0;
@@ -327,6 +356,7 @@ mod tests {
                 "database.server_selection_timeout_ms",
                 "processor.timeout_ms",
                 "processor.amount_limit_minor",
+                "processor.ledger_url",
                 "redis_url",
                 "auth.issuer",
                 "webhooks.kept_days",
@@ -360,6 +390,16 @@ mod tests {
             let keys: Vec<_> = errors.iter().map(|error| error.key.as_str()).collect();
             assert_eq!(keys, ["processor.http.url", "processor.http.attempts_max", "faults.refuse"], "{bad}");
         }
+    }
+
+    #[test]
+    fn books_are_beside_the_payments_unless_named() {
+        let mut config = Config::default();
+        assert_eq!(config.ledger_url().unwrap(), "sqlite:./payment-acquirer.db?mode=rwc");
+        config.database.url = "sqlite:///data/shop.db?mode=rwc".into();
+        assert_eq!(config.ledger_url().unwrap(), "sqlite:///data/shop-acquirer.db?mode=rwc");
+        config.processor.ledger_url = "sqlite:///data/acquirer.db?mode=rwc".to_owned();
+        assert_eq!(config.ledger_url().unwrap(), config.processor.ledger_url);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod domain;
 pub mod events;
 pub mod faults;
 pub mod grpc;
+mod ledger;
 pub mod metrics;
 mod observed;
 pub mod processor;

@@ -2,21 +2,24 @@
 //!
 //! Must not know: when a line may change.
 
+mod audit;
 mod schema;
+mod take_over;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use amends_primitives::{Clock, Money, Timestamp};
 use amends_sql::{Database, Dialect, Options, SqlError, Tx, claim::ClaimError};
-use async_trait::async_trait;
 use sqlx::{Row as _, any::AnyRow};
 
 use crate::{
     domain::{Entry, Key, Movement, MovementKind},
-    ledger::{Ledger, LedgerError, Swapped, decode, encode},
+    ledger::{LedgerError, Swapped, decode, encode},
 };
 
+pub use audit::Line;
 pub use schema::SCHEMA;
+pub use take_over::FormerLine;
 
 /// More on one page would make an answer larger than merchants read.
 pub const PAGE_SIZE_MAX: u32 = 200;
@@ -37,6 +40,12 @@ pub struct Posted {
 pub struct SqlLedger {
     database: Database,
     clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for SqlLedger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlLedger").field("database", &self.database).finish_non_exhaustive()
+    }
 }
 
 impl SqlLedger {
@@ -62,16 +71,16 @@ impl SqlLedger {
     ///
     /// # Errors
     /// When another process has it, or it was copied without its `-wal`.
-    pub async fn claim(&self, url: &str) -> Result<(), ClaimError> {
+    pub async fn serve_alone(&self, url: &str) -> Result<(), ClaimError> {
         self.database.claim(url).await
     }
 
-    /// Brings the tables up to date.
+    /// Brings the tables up to date, waiting up to `patience` for room on the disk.
     ///
     /// # Errors
     /// When the file cannot be opened or written.
-    pub async fn migrate(&self) -> Result<(), SqlError> {
-        self.database.migrate(&SCHEMA).await
+    pub async fn migrate(&self, patience: Duration) -> Result<(), SqlError> {
+        self.database.migrate_when_up(&SCHEMA, patience).await
     }
 
     /// Whether the file answers and can be written.
@@ -121,49 +130,24 @@ impl SqlLedger {
         found.map(|key| read_key(&key)).transpose()
     }
 
-    async fn post(&self, tx: &mut Tx, entry: &Entry) -> Result<(), SqlError> {
-        let Some(movement) = entry.newest_movement() else { return Ok(()) };
-        // One writer: the next number is nobody else's.
-        let sql = "INSERT INTO acquirer_movements \
-                   (seq, at, kind, idempotency_key, charge_key, amount_minor, currency, receipt) \
-                   SELECT COALESCE(MAX(seq), 0) + 1, $1, $2, $3, $4, $5, $6, $7 FROM acquirer_movements";
-        sqlx::query(sql)
-            .bind(self.clock.now().as_micros())
-            .bind(movement.kind.name())
-            .bind(movement.key.to_string())
-            .bind(movement.charge.to_string())
-            .bind(movement.amount.amount_minor())
-            .bind(movement.amount.currency().code())
-            .bind(movement.receipt)
-            .execute(&mut **tx)
-            .await?;
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Ledger for SqlLedger {
-    async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, LedgerError> {
-        let line = encode(entry)?;
+    /// Writes the line unless its key has one; returns the one it has.
+    ///
+    /// # Errors
+    /// When the ledger fails, or another charge has the key of what it moves.
+    pub async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, LedgerError> {
         let sql = "INSERT INTO acquirer_lines (idempotency_key, version, line) VALUES ($1, $2, $3) \
                    ON CONFLICT (idempotency_key) DO NOTHING";
-        let claimed = self
-            .database
-            .bounded(async {
-                let mut tx = self.database.begin().await?;
-                let query = sqlx::query(sql).bind(entry.key.to_string()).bind(entry.version).bind(line);
-                if query.execute(&mut *tx).await?.rows_affected() == 0 {
-                    return Ok(false);
-                }
-                self.post(&mut tx, entry).await?;
-                tx.commit().await?;
-                Ok::<_, SqlError>(true)
-            })
-            .await?;
-        if claimed { Ok(None) } else { self.load(&entry.key).await?.map(Some).ok_or(LedgerError::Contended) }
+        if self.write(sql, entry).await? {
+            return Ok(None);
+        }
+        self.load(&entry.key).await?.map(Some).ok_or(LedgerError::Contended)
     }
 
-    async fn load(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
+    /// The line of a key.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub async fn load(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
         let found: Option<(i64, String)> = self
             .database
             .bounded(async {
@@ -174,24 +158,53 @@ impl Ledger for SqlLedger {
         found.map(|(version, line)| decode(key.as_str(), version, &line)).transpose()
     }
 
-    async fn swap(&self, next: &Entry) -> Result<Swapped, LedgerError> {
-        let line = encode(next)?;
+    /// Replaces the line if its version is `next.version - 1`.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim).
+    pub async fn swap(&self, next: &Entry) -> Result<Swapped, LedgerError> {
         let sql = "UPDATE acquirer_lines SET version = $2, line = $3 WHERE idempotency_key = $1 AND version = $2 - 1";
-        let swapped = self
+        Ok(if self.write(sql, next).await? { Swapped::Done } else { Swapped::Lost })
+    }
+
+    /// Writes a line, and what moved with it, if the statement's condition holds.
+    async fn write(&self, sql: &'static str, entry: &Entry) -> Result<bool, LedgerError> {
+        let line = encode(entry)?;
+        let written = self
             .database
             .bounded(async {
                 let mut tx = self.database.begin().await?;
-                let query = sqlx::query(sql).bind(next.key.to_string()).bind(next.version).bind(line);
+                let query = sqlx::query(sql).bind(entry.key.to_string()).bind(entry.version).bind(line);
                 if query.execute(&mut *tx).await?.rows_affected() == 0 {
-                    return Ok(Swapped::Lost);
+                    return Ok(false);
                 }
-                self.post(&mut tx, next).await?;
+                if let Some(movement) = entry.newest_movement() {
+                    post_in_tx(&mut tx, movement, self.clock.now()).await?;
+                }
                 tx.commit().await?;
-                Ok::<_, SqlError>(Swapped::Done)
+                Ok::<_, SqlError>(true)
             })
             .await?;
-        Ok(swapped)
+        Ok(written)
     }
+}
+
+async fn post_in_tx(tx: &mut Tx, movement: Movement, at: Timestamp) -> Result<(), SqlError> {
+    // One writer: the next number is given once.
+    let sql = "INSERT INTO acquirer_movements \
+               (seq, at, kind, idempotency_key, charge_key, amount_minor, currency, receipt) \
+               SELECT COALESCE(MAX(seq), 0) + 1, $1, $2, $3, $4, $5, $6, $7 FROM acquirer_movements";
+    sqlx::query(sql)
+        .bind(at.as_micros())
+        .bind(movement.kind.name())
+        .bind(movement.key.to_string())
+        .bind(movement.charge.to_string())
+        .bind(movement.amount.amount_minor())
+        .bind(movement.amount.currency().code())
+        .bind(movement.receipt)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 fn read_key(text: &str) -> Result<Key, LedgerError> {

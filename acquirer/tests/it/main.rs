@@ -3,4 +3,5 @@
 
 mod faults;
 mod interface;
+mod ledger;
 mod support;

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use acquirer::store::SqlLedger;
 use amends_primitives::{Clock as _, SystemClock, Timestamp};
 use amends_sql::Database;
 use inventory_service::audit::Store as InventoryStore;
@@ -19,8 +20,10 @@ const MARGIN: Duration = Duration::from_hours(1);
 pub struct Books {
     /// Orders and their sagas.
     pub orders: Database,
-    /// Payments, and the simulated processor's ledger.
+    /// Payments.
     pub payments: Arc<dyn AuditStore>,
+    /// What the simulated acquirer remembers, where there is or was one.
+    pub ledger: Option<SqlLedger>,
     /// Stock and reservations.
     pub inventory: InventoryStore,
     /// The bank's books.

@@ -19,7 +19,7 @@ const ROWS: u32 = 500;
 /// Every payment, and every account at the bank.
 pub(super) async fn check(run: &mut Run<'_>) -> anyhow::Result<()> {
     let mut wrong_with_statement = Vec::new();
-    let opened = Bank::open(&run.books.bank, run.books.payments.clone(), &mut wrong_with_statement).await;
+    let opened = Bank::open(&run.books.bank, run.books.ledger.clone(), &mut wrong_with_statement).await;
     run.report.add(wrong_with_statement.into_iter().map(|found| of_key("", None, found)));
     let mut bank = match opened {
         Ok(bank) => bank,

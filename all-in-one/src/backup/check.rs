@@ -19,17 +19,22 @@ use crate::{
 /// The audit lets go of the copies a moment after it has ended.
 const LET_GO_MAX: Duration = Duration::from_secs(30);
 
+/// The configuration with the stores in `folder`, whatever `sources` say of where stores are.
+///
+/// # Errors
+/// When the folder's path is not UTF-8.
+pub(super) fn of_copies(folder: &Path, sources: &Sources) -> anyhow::Result<Sources> {
+    Name::ALL.into_iter().try_fold(sources.clone(), |sources, store| {
+        Ok(sources.set(store.url_key(), sqlite_url(&folder.join(store.file_name()))?))
+    })
+}
+
 /// Audits the stores in `folder`, whatever `sources` say of where stores are.
 ///
 /// # Errors
 /// When they cannot be read.
 pub(super) async fn audit(folder: &Path, sources: &Sources) -> anyhow::Result<Report> {
-    let mut sources = sources.clone();
-    for store in Name::ALL {
-        let url = sqlite_url(&folder.join(store.file_name()))?;
-        sources = sources.set(format!("{}.database.url", store.section()), url);
-    }
-    let mut books = stores::open(&sources).await?;
+    let mut books = stores::open(&of_copies(folder, sources)?).await?;
     if matches!(books.bank, Source::Acquirer(_)) {
         books.bank = Source::LeftOut("the copies are older than the acquirer's statement".to_owned());
     }

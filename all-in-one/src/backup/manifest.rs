@@ -16,8 +16,8 @@ use crate::{data_dir::SECRETS_FILE, stores::Name};
 
 /// Its file's name.
 const FILE: &str = "manifest.json";
-/// Of this shape. Counted up when an older program could not restore what a newer one wrote.
-const FORMAT: u32 = 1;
+/// Of this shape. Counted up when an older program could not restore what a newer one wrote: from 2 on the simulated acquirer has a file.
+const FORMAT: u32 = 2;
 
 /// The manifest of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +108,7 @@ impl Manifest {
         let damaged = || format!("{} is damaged", file.display());
         let Shape { format } = serde_json::from_str(&text).with_context(damaged)?;
         ensure!(
-            format == FORMAT,
+            format <= FORMAT,
             "{}: format {format} is newer than this program, which knows {FORMAT}",
             file.display()
         );
@@ -117,7 +117,8 @@ impl Manifest {
         if let Some(other) = manifest.files.keys().find(|name| !known(name)) {
             bail!("{}: {other:?} is no file of a backup", file.display());
         }
-        for store in Name::ALL {
+        // An acquirer that is another party has no file here.
+        for store in Name::ALL.into_iter().filter(|store| *store != Name::Acquirer) {
             ensure!(
                 manifest.files.contains_key(store.file_name()),
                 "{}: {} is missing",
@@ -208,7 +209,7 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused() {
         let (dir, mut manifest) = backup();
-        manifest.format = 2;
+        manifest.format = FORMAT + 1;
         manifest.write(dir.path()).unwrap();
         assert!(refusal(dir.path()).contains("newer than this program"));
     }

@@ -3,7 +3,7 @@
 //!
 //! | Ends after | Leaves |
 //! |---|---|
-//! | copying, or the audit | what was there, and a folder that the next restore removes |
+//! | copying, bringing it up to date, or the audit | what was there, and a folder that the next restore removes |
 //! | the mark | the mark: a server refuses the directory until a restore has ended |
 //! | moving the old files aside, or the new ones into place | the mark; nothing of the old shop is removed, ever |
 //! | removing the mark | the restored shop |
@@ -66,10 +66,10 @@ pub async fn restore(from: &Path, data_dir: &Path, sources: &Sources, allowed: A
     let sources = embedded::look(&manifest.file(from, SECRETS_FILE).unwrap_or_default(), data_dir, sources.clone())?;
     let places = stores::places(&sources)?;
     for place in &places {
-        let section = place.name.section();
+        let key = place.name.url_key();
         ensure!(
             place.file.as_deref() == Some(&data_dir.join(place.name.file_name())),
-            "{section}.database.url puts this store outside {}: restore without that key, and move the file where it belongs",
+            "{key} puts this store outside {}: restore without that key, and move the file where it belongs",
             data_dir.display()
         );
     }
@@ -87,6 +87,10 @@ pub async fn restore(from: &Path, data_dir: &Path, sources: &Sources, allowed: A
     let (source, told) = (from.to_path_buf(), manifest.clone());
     let target = staging.clone();
     tokio::task::spawn_blocking(move || copy_in(&source, &told, &target)).await??;
+    // A backup of an earlier version is brought up to date here, where that can be tried again.
+    crate::migrate::migrate(&check::of_copies(&staging, &sources)?)
+        .await
+        .context("what was copied cannot be brought up to date")?;
     let report = check::audit(&staging, &sources).await.context("what was copied cannot be audited")?;
     if !report.is_clean() && !allowed.unbalanced {
         remove_staging(&staging)?;
@@ -130,8 +134,8 @@ fn copy_in(from: &Path, manifest: &Manifest, staging: &Path) -> anyhow::Result<(
             bail!("{} changed while it was read", from.join(name).display());
         }
     }
-    for store in Name::ALL {
-        check::settle(&staging.join(store.file_name()))?;
+    for (_, file) in stores::files_in(staging) {
+        check::settle(&file)?;
     }
     files::sync_folder(staging)
 }
@@ -151,17 +155,21 @@ fn put_in_place(
     manifest: &Manifest,
     there: &[PathBuf],
 ) -> anyhow::Result<Option<PathBuf>> {
-    // The audit opened the stores in their usual mode.
-    for store in Name::ALL {
-        check::settle(&staging.join(store.file_name()))?;
+    // Migration and audit opened the stores in their usual mode.
+    let restored: Vec<(Name, PathBuf)> = stores::files_in(staging).collect();
+    for (_, file) in &restored {
+        check::settle(file)?;
     }
     let mark = data_dir.join(UNFINISHED_FILE);
     files::write_whole(&mark, b"amends restore was cut off; run it again with --replace\n", Access::Shared)?;
     let aside = if there.is_empty() { None } else { Some(move_aside(data_dir, there)?) };
-    for name in manifest.files.keys() {
-        rename(&staging.join(name), &data_dir.join(name))?;
+    let stores: Vec<PathBuf> = restored.iter().map(|(store, _)| data_dir.join(store.file_name())).collect();
+    for ((_, from), to) in restored.iter().zip(&stores) {
+        rename(from, to)?;
     }
-    let stores: Vec<PathBuf> = Name::ALL.map(|store| data_dir.join(store.file_name())).into();
+    if manifest.file(staging, SECRETS_FILE).is_some() {
+        rename(&staging.join(SECRETS_FILE), &data_dir.join(SECRETS_FILE))?;
+    }
     Instance::record(data_dir, stores.iter().map(PathBuf::as_path))?;
     files::sync_folder(data_dir)?;
     fs::remove_file(&mark).with_context(|| format!("cannot remove {}", mark.display()))?;

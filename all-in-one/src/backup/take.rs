@@ -61,10 +61,10 @@ pub async fn take(data_dir: Option<&Path>, sources: &Sources, to: &Path) -> anyh
 /// The stores' files, in the order in which they are locked.
 fn sqlite_files(places: &[Place]) -> anyhow::Result<Vec<(Name, PathBuf)>> {
     let file = |place: &Place| {
-        let section = place.name.section();
+        let key = place.name.url_key();
         let file = place.file.clone().with_context(|| {
             format!(
-                "{section}.database.url names a server, which has its own way of being backed up: see docs/operations.md, \
+                "{key} names a server, which has its own way of being backed up: see docs/operations.md, \
                  \"Stores on servers\""
             )
         })?;
@@ -99,8 +99,7 @@ fn copy_all(files: &[(Name, PathBuf)], secrets: Option<&Path>, to: &Path) -> any
 
 fn finish(mut manifest: Manifest, dir: &Path, with_secrets: bool) -> anyhow::Result<Manifest> {
     let mut names: Vec<&str> = Vec::new();
-    for store in Name::ALL {
-        let file = dir.join(store.file_name());
+    for (store, file) in stores::files_in(dir) {
         check::settle(&file)?;
         let connection = rusqlite::Connection::open(&file)?;
         manifest.schemas.insert(store.section().to_owned(), check::schemas(&connection)?);

@@ -11,14 +11,13 @@ use std::{
 };
 
 use amends_sql::{
-    claim::{lock_sqlite, sqlite_file},
+    claim::lock_sqlite,
     lock::{FileLock, Holder, LockError},
 };
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
 use service_base::files;
 
-use crate::{settings::Settings, stores::Place};
+use crate::stores::Place;
 
 pub use instance::Instance;
 pub use whole::{UNFINISHED_FILE, check_whole};
@@ -87,15 +86,4 @@ pub fn take_files(files: &[&Path]) -> anyhow::Result<Vec<Arc<FileLock>>> {
 /// The SQLite files among the stores.
 pub fn files(places: &[Place]) -> Vec<&Path> {
     places.iter().filter_map(|place| place.file.as_deref()).collect()
-}
-
-/// The SQLite files that a configuration names.
-pub fn files_of(settings: &Settings) -> Vec<PathBuf> {
-    let urls = [
-        settings.order.database.url.expose_secret(),
-        settings.payment.database.url.expose(),
-        settings.inventory.database.url.expose(),
-        settings.identity.database.url.expose(),
-    ];
-    urls.into_iter().filter_map(sqlite_file).collect()
 }

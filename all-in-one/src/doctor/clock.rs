@@ -63,7 +63,7 @@ async fn newest_of(place: &Place) -> Option<Timestamp> {
         }
         Name::Inventory => "SELECT MAX(updated_at) FROM items",
         // Nothing in them is changed without an order, and keys are made ahead of their time.
-        Name::Payment | Name::Identity => return None,
+        Name::Payment | Name::Acquirer | Name::Identity => return None,
     };
     let micros: Option<i64> = match &place.file {
         Some(file) if !file.exists() || matches!(amends_sql::claim::find_torn(file).await, Ok(Some(_))) => None,

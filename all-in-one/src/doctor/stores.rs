@@ -42,6 +42,7 @@ fn schemas(name: Name) -> Vec<Schema> {
         Name::Inventory => inventory_service::schemas().into(),
         Name::Identity => vec![identity_service::SCHEMA],
         Name::Payment => payment_service::schemas().into(),
+        Name::Acquirer => vec![acquirer::store::SCHEMA],
     }
 }
 
@@ -105,14 +106,15 @@ fn judge(section: &str, schema: &Schema, found: Option<i64>, report: &mut Report
 
 async fn check_server(place: &Place, report: &mut Report) {
     let section = place.name.section();
-    let start = format!("start the server, and see that {section}.database.url names it with the right password");
+    let key = place.name.url_key();
+    let start = format!("start the server, and see that {key} names it with the right password");
     let database = match Database::connect_lazy(place.url.expose_secret(), &Options::default()) {
         Ok(database) => database,
         Err(error) => {
             return report.wrong(
                 CHECK,
                 format!("{section}: {}", amends_sql::in_words(&error)),
-                format!("correct {section}.database.url"),
+                format!("correct {key}"),
             );
         }
     };

@@ -211,7 +211,7 @@ fn in_one_process() -> Value {
             // Three of them are what an order may take: `order.saga.deadline_secs`.
             "saga": {"attempt_timeout_ms": 10_000},
         },
-        // The simulated one is a table in the payment service's own store.
+        // The simulated one is a file beside the payment service's store.
         "payment": {"processor": {"timeout_ms": 2_000}},
     })
 }

@@ -89,7 +89,10 @@ async fn a_backup_is_private_and_never_over_another() {
     let mut names: Vec<String> =
         std::fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["identity.db", "inventory.db", "manifest.json", "order.db", "payment.db", "secrets.toml"]);
+    assert_eq!(
+        names,
+        ["acquirer.db", "identity.db", "inventory.db", "manifest.json", "order.db", "payment.db", "secrets.toml"]
+    );
     for name in names.iter().filter(|name| *name != "manifest.json") {
         let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(to.join(name)).unwrap());
         assert_eq!(mode & 0o777, 0o600, "{name}");

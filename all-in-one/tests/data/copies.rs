@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::shop::{Shop, audit_clean, place_confirmed, run, said};
 
-const STORES: [&str; 4] = ["order.db", "payment.db", "inventory.db", "identity.db"];
+const STORES: [&str; 5] = ["order.db", "payment.db", "acquirer.db", "inventory.db", "identity.db"];
 
 fn copy(from: &Path, to: &Path, names: &[&str]) {
     std::fs::create_dir(to).unwrap();

@@ -1,17 +1,15 @@
-//! The simulated acquirer in this process, on a ledger beside the payments: for the embedded way to run, where nothing else is to be
-//! started. The very same acquirer runs as a process of its own behind [`http`](super::http); its rules and payment methods are
-//! tabled in `acquirer/src/domain/mod.rs`.
+//! The simulated acquirer in this process, on its own books: for the embedded way to run, where nothing else is to be started. The very
+//! same acquirer runs as a process of its own behind [`http`](super::http); its rules and payment methods are tabled in
+//! `acquirer/src/domain/mod.rs`.
 //!
 //! Must not know: payments, their states, their store.
-
-use std::sync::Arc;
 
 use acquirer::{
     Acquirer, Reply,
     domain::{self as theirs, Captured, Charged, Decline, InvalidValue, Key, Method, Refunded, Voided},
     ledger::LedgerError,
 };
-pub use acquirer::{domain::Rules, ledger::Ledger};
+pub use acquirer::{domain::Rules, store::SqlLedger};
 use async_trait::async_trait;
 use service_kit::faults::Faults;
 
@@ -19,10 +17,7 @@ use super::{
     AuthorizeOutcome, CaptureAsk, CaptureOutcome, ChargeAsk, ChargeOutcome, PaymentProcessor, RefundAsk, RefundOutcome,
     Unknown, VoidOutcome,
 };
-use crate::{
-    domain::{DeclineReason, Receipt, StepKey},
-    store::StoreError,
-};
+use crate::domain::{DeclineReason, Receipt, StepKey};
 
 /// The simulated processor.
 pub struct SimulatedProcessor {
@@ -31,7 +26,7 @@ pub struct SimulatedProcessor {
 
 impl SimulatedProcessor {
     /// On a ledger of its own.
-    pub fn new(ledger: Arc<dyn Ledger>, rules: Rules) -> Self {
+    pub fn new(ledger: SqlLedger, rules: Rules) -> Self {
         Self { acquirer: Acquirer::new(ledger, rules) }
     }
 
@@ -142,18 +137,6 @@ impl From<Decline> for DeclineReason {
             Decline::Declined => Self::Declined,
             Decline::InsufficientFunds => Self::InsufficientFunds,
             Decline::AmountLimitExceeded => Self::AmountLimitExceeded,
-        }
-    }
-}
-
-impl From<StoreError> for LedgerError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(source) => Self::Unavailable(source),
-            StoreError::Contended => Self::Contended,
-            StoreError::StepKeyTaken => Self::KeyTaken,
-            StoreError::Corrupt { what } => Self::Corrupt { what },
-            StoreError::Misconfigured(source) | StoreError::Bug(source) => Self::Failed(source),
         }
     }
 }

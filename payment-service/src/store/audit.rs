@@ -1,9 +1,8 @@
-//! Payments and the simulated processor's ledger read for reconciliation, as they are stored: also what a hand in the database has
-//! spoilt. One such record must not keep the audit from the others.
+//! Payments read for reconciliation, as they are stored: also what a hand in the database has spoilt. One such record must not keep the
+//! audit from the others.
 //!
 //! Must not know: what is right; drivers.
 
-use acquirer::domain::Entry;
 use amends_primitives::Timestamp;
 use amends_sql::checks::Breach;
 use async_trait::async_trait;
@@ -80,22 +79,6 @@ pub enum AuditRefundState {
     Refused,
 }
 
-/// A line of the simulated processor's ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedgerLine {
-    /// The idempotency key of the charge or the authorization.
-    pub key: String,
-    /// What is known under it; or why that cannot be read.
-    pub entry: Result<Entry, String>,
-}
-
-impl LedgerLine {
-    pub(crate) fn read(key: String, version: i64, line: &str) -> Self {
-        let entry = acquirer::ledger::decode(&key, version, line).map_err(|error| error.to_string());
-        Self { key, entry }
-    }
-}
-
 impl AuditPayment {
     pub(crate) fn unreadable(key: String, why: String) -> Self {
         Self { key, unreadable: Some(why), ..Self::default() }
@@ -161,7 +144,7 @@ pub enum Start<'a> {
     },
 }
 
-/// Reads payments and ledger page by page. Every call is bounded in time, and nothing is written.
+/// Reads payments page by page. Every call is bounded in time, and nothing is written.
 #[async_trait]
 pub trait AuditStore: Send + Sync + 'static {
     /// Payments in the order of orders and ids, of no order after `upto`, if one is given.
@@ -172,12 +155,6 @@ pub trait AuditStore: Send + Sync + 'static {
 
     /// What is on record under a step key.
     async fn of_key(&self, key: &str) -> Result<Option<AuditPayment>, StoreError>;
-
-    /// Lines of the simulated processor's ledger by key, of no key after `upto`, if one is given.
-    async fn ledger(&self, after: &str, upto: Option<&str>, limit: u32) -> Result<Vec<LedgerLine>, StoreError>;
-
-    /// The line of one key.
-    async fn ledger_line(&self, key: &str) -> Result<Option<LedgerLine>, StoreError>;
 
     /// What the store's other tables say that no payment stands for: keys of refunds, and what others were told.
     async fn breaches(&self) -> Result<Vec<Breach>, StoreError>;

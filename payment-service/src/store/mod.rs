@@ -10,6 +10,7 @@ use amends_webhooks::event::Outgoing;
 
 pub mod audit;
 mod document;
+pub mod former;
 pub mod mongo;
 pub mod sqlite;
 

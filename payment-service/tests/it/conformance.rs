@@ -482,7 +482,7 @@ async fn the_processor_remembers_over_a_restart(place: &Place) {
     let charge = charge_of(500, "pm_ok");
     let opened = place.open().await;
     // The process dies after the processor took the money and before that was written down.
-    let processor = Arc::new(SimulatedProcessor::new(Arc::clone(&opened.ledger), rules()));
+    let processor = Arc::new(SimulatedProcessor::new(opened.ledger.clone(), rules()));
     let intent = Record::Payment(Payment::intended(PaymentId::new(saga().as_uuid()), charge.clone(), now()));
     assert_eq!(opened.store.claim(&intent).await.unwrap(), Claimed::First);
     payments(Arc::clone(&opened.store), processor).processor.charge(&ask(&charge)).await;

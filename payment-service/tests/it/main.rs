@@ -11,6 +11,7 @@ mod bench;
 mod conformance;
 mod crash;
 mod faults;
+mod former;
 mod grpc;
 mod mongo;
 mod processor;

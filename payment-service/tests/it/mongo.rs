@@ -23,7 +23,7 @@ async fn a_hand_in_the_database_cannot_make_money() {
     let Some(place) = mongo().await else { return };
     let world = place.world().await;
     let payment = world.payments.charge(&charge_of(100, "pm_ok")).await.unwrap();
-    let Place::Mongo { uri, database } = &place else { unreachable!() };
+    let Place::Mongo { uri, database, .. } = &place else { unreachable!() };
     let client = mongodb::Client::with_uri_str(uri).await.unwrap();
     let collection = client.database(database).collection::<mongodb::bson::Document>("payments");
     let of_payment = doc! { "payment_id": payment.id.to_string() };
@@ -65,7 +65,7 @@ fn hold(amount_minor: i64, verb: &str) -> mongodb::bson::Document {
 #[tokio::test]
 async fn an_older_validation_is_replaced() {
     let Some(place) = mongo().await else { return };
-    let Place::Mongo { uri, database } = &place else { unreachable!() };
+    let Place::Mongo { uri, database, .. } = &place else { unreachable!() };
     let client = mongodb::Client::with_uri_str(uri).await.unwrap();
     client.database(database).create_collection("payments").await.unwrap();
     place.open().await;
@@ -135,7 +135,7 @@ async fn a_server_that_goes_away_is_unavailable_and_found_again_when_it_returns(
     let proxy = Proxy::to_the_server().await;
     let options = MongoOptions { server_selection_timeout: Duration::from_millis(500), ..mongo_options() };
     let store = MongoStore::open(&proxy.uri.clone().into(), database, &options).await.unwrap();
-    let world = World::new(crate::support::Opened::of(store).await);
+    let world = World::new(crate::support::Opened::of(store, place.ledger().await).await);
     let before = charge_of(100, "pm_ok");
     world.payments.charge(&before).await.unwrap();
 

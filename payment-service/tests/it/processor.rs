@@ -1,5 +1,5 @@
-//! What every processor must do, whoever is behind the port: one list of cases, run on the simulation in this process (on each of
-//! its ledgers) and on an acquirer over HTTP.
+//! What every processor must do, whoever is behind the port: one list of cases, run on the simulation in this process and on
+//! an acquirer over HTTP.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use payment_service::{
         AuthorizeOutcome, CaptureAsk, CaptureOutcome, ChargeAsk, ChargeOutcome, PaymentProcessor, RefundAsk,
         RefundOutcome, Unknown, VoidOutcome,
         http::HttpProcessor,
-        simulated::{Ledger, SimulatedProcessor},
+        simulated::{SimulatedProcessor, SqlLedger},
     },
 };
 
@@ -22,7 +22,7 @@ use crate::{
 /// A processor, and its books to check against.
 struct Desk {
     processor: Arc<dyn PaymentProcessor>,
-    ledger: Arc<dyn Ledger>,
+    ledger: SqlLedger,
     behind: Behind,
 }
 
@@ -33,8 +33,8 @@ enum Behind {
 
 impl Desk {
     async fn simulated(place: Place) -> Self {
-        let ledger = place.open().await.ledger;
-        let processor = Arc::new(SimulatedProcessor::new(Arc::clone(&ledger), rules()));
+        let ledger = place.ledger().await;
+        let processor = Arc::new(SimulatedProcessor::new(ledger.clone(), rules()));
         Self { processor, ledger, behind: Behind::Place(place) }
     }
 
@@ -43,7 +43,7 @@ impl Desk {
         let config =
             payment_service::config::HttpProcessorConfig { attempt_timeout_ms: 20_000, ..bank.client_config() };
         let processor = Arc::new(HttpProcessor::new(&config, Duration::from_secs(20)).unwrap());
-        Self { processor, ledger: Arc::new(bank.ledger.clone()), behind: Behind::Bank(Box::new(bank)) }
+        Self { processor, ledger: bank.ledger.clone(), behind: Behind::Bank(Box::new(bank)) }
     }
 
     /// The processor is started again, on the books it had.
@@ -52,7 +52,7 @@ impl Desk {
             Behind::Place(place) => Self::simulated(place).await,
             Behind::Bank(mut bank) => {
                 bank.start_again().await;
-                Self { ledger: Arc::new(bank.ledger.clone()), behind: Behind::Bank(bank), ..self }
+                Self { ledger: bank.ledger.clone(), behind: Behind::Bank(bank), ..self }
             }
         }
     }
@@ -85,19 +85,11 @@ impl Desk {
 
 macro_rules! on_every_processor {
     ($($case:ident),+ $(,)?) => {
-        mod in_process_on_sqlite {
+        mod in_process {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
                 let place = crate::support::sqlite().await.unwrap();
                 super::$case(super::Desk::simulated(place).await).await;
-            })+
-        }
-        mod in_process_on_mongodb {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                if let Some(place) = crate::support::mongo().await {
-                    super::$case(super::Desk::simulated(place).await).await;
-                }
             })+
         }
         mod over_http {

@@ -38,12 +38,13 @@ pub(crate) fn config_at(place: &Place) -> Config {
             let file = dir.path().join("payment.db");
             config.database.url = format!("sqlite://{}?mode=rwc", file.display()).as_str().into();
         }
-        Place::Mongo { uri, database } => {
+        Place::Mongo { uri, database, .. } => {
             config.database.url = uri.as_str().into();
             config.database.name.clone_from(database);
         }
     }
     config.database.operation_timeout_ms = 20_000;
+    config.processor.ledger_url = place.ledger_url();
     // A machine that is busy compiling is slow; `pm_timeout` needs only that this ends.
     config.processor.timeout_ms = 5_000;
     config

@@ -9,6 +9,7 @@ use std::{
 };
 
 use amends_primitives::{Clock, Currency, ManualClock, Money, OrderId, RandomIds, SagaId, SystemClock, Timestamp};
+use amends_sql::sqlite_url;
 use amends_webhooks::{outbox::Outbox, store::WebhookStore};
 use futures::future::join_all;
 use payment_service::{
@@ -20,7 +21,7 @@ use payment_service::{
     metrics::Attempts,
     processor::{
         PaymentProcessor,
-        simulated::{Ledger, Rules, SimulatedProcessor},
+        simulated::{Rules, SimulatedProcessor, SqlLedger},
     },
     store::{
         ListQuery, PAGE_SIZE_MAX, PaymentStore,
@@ -73,7 +74,12 @@ where
 /// Where one test's data is. It can be opened again, as after a restart.
 pub(crate) enum Place {
     Sqlite(tempfile::TempDir),
-    Mongo { uri: String, database: String },
+    /// The folder is the acquirer's.
+    Mongo {
+        uri: String,
+        database: String,
+        dir: tempfile::TempDir,
+    },
 }
 
 /// What is in that folder.
@@ -90,7 +96,7 @@ pub(crate) async fn mongo() -> Option<Place> {
     let uri = mongo_uri()?;
     let now = SystemClock.now().as_micros();
     let database = format!("amends_test_{}_{now}_{}", std::process::id(), next_number());
-    Some(Place::Mongo { uri, database })
+    Some(Place::Mongo { uri, database, dir: tempfile::tempdir().unwrap() })
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests are told by the environment which servers there are")]
@@ -119,6 +125,10 @@ fn next_number() -> u64 {
     NEXT.fetch_add(1, Ordering::SeqCst)
 }
 
+pub(crate) fn sqlite_options() -> amends_sql::Options {
+    amends_sql::Options { statement_timeout: Duration::from_secs(20), ..Default::default() }
+}
+
 pub(crate) fn mongo_options() -> MongoOptions {
     MongoOptions {
         connections_max: 32,
@@ -129,18 +139,31 @@ pub(crate) fn mongo_options() -> MongoOptions {
 }
 
 impl Place {
-    /// Opens the store and the processor's ledger, as a starting process does.
+    /// Opens the store and the acquirer's ledger, as a starting process does.
     pub(crate) async fn open(&self) -> Opened {
         match self {
             Self::Sqlite(dir) => {
-                let url = format!("sqlite://{}?mode=rwc", dir.path().join("payment.db").display());
-                let options = amends_sql::Options { statement_timeout: Duration::from_secs(20), ..Default::default() };
-                Opened::of(SqliteStore::open(&url, &options).unwrap()).await
+                let url = sqlite_url(&dir.path().join("payment.db")).unwrap();
+                Opened::of(SqliteStore::open(&url, &sqlite_options()).unwrap(), self.ledger().await).await
             }
-            Self::Mongo { uri, database } => {
-                Opened::of(MongoStore::open(&uri.clone().into(), database, &mongo_options()).await.unwrap()).await
+            Self::Mongo { uri, database, .. } => {
+                let store = MongoStore::open(&uri.clone().into(), database, &mongo_options()).await.unwrap();
+                Opened::of(store, self.ledger().await).await
             }
         }
+    }
+
+    /// Where the acquirer's ledger is.
+    pub(crate) fn ledger_url(&self) -> String {
+        let (Self::Sqlite(dir) | Self::Mongo { dir, .. }) = self;
+        sqlite_url(&dir.path().join("acquirer.db")).unwrap()
+    }
+
+    /// Opens the acquirer's ledger.
+    pub(crate) async fn ledger(&self) -> SqlLedger {
+        let ledger = SqlLedger::open(&self.ledger_url(), &sqlite_options(), Arc::new(SystemClock)).unwrap();
+        ledger.migrate(Duration::ZERO).await.unwrap();
+        ledger
     }
 
     pub(crate) async fn world(&self) -> World {
@@ -149,7 +172,7 @@ impl Place {
 
     /// Removes what the test left. Not in `drop`: it must wait.
     pub(crate) async fn clean(self) {
-        if let Self::Mongo { uri, database } = &self {
+        if let Self::Mongo { uri, database, .. } = &self {
             let client = mongodb::Client::with_uri_str(uri).await.unwrap();
             client.database(database).drop().await.unwrap();
         }
@@ -159,24 +182,20 @@ impl Place {
 #[derive(Clone)]
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn PaymentStore>,
-    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) ledger: SqlLedger,
     pub(crate) webhooks: Arc<dyn WebhookStore<Error = payment_service::store::StoreError>>,
     pub(crate) audit: Arc<dyn AuditStore>,
 }
 
 impl Opened {
     pub(crate) async fn of<
-        S: PaymentStore + Ledger + WebhookStore<Error = payment_service::store::StoreError> + AuditStore + Clone,
+        S: PaymentStore + WebhookStore<Error = payment_service::store::StoreError> + AuditStore + Clone,
     >(
         store: S,
+        ledger: SqlLedger,
     ) -> Self {
         store.migrate().await.unwrap();
-        Self {
-            store: Arc::new(store.clone()),
-            ledger: Arc::new(store.clone()),
-            webhooks: Arc::new(store.clone()),
-            audit: Arc::new(store),
-        }
+        Self { store: Arc::new(store.clone()), ledger, webhooks: Arc::new(store.clone()), audit: Arc::new(store) }
     }
 }
 
@@ -193,7 +212,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(opened: Opened) -> Self {
-        let processor = Arc::new(SimulatedProcessor::new(Arc::clone(&opened.ledger), rules()));
+        let processor = Arc::new(SimulatedProcessor::new(opened.ledger.clone(), rules()));
         let payments = payments(Arc::clone(&opened.store), processor);
         Self { opened, payments }
     }

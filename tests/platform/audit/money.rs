@@ -17,7 +17,7 @@ fn of_orders(plan: &mut Plan) {
 
     let unpaid = plan.confirmed();
     plan.sql("payment", format!("DELETE FROM payments WHERE order_id = '{}'", unpaid.id));
-    plan.sql("payment", format!("DELETE FROM simulated_processor WHERE idempotency_key = '{}'", unpaid.charge()));
+    plan.sql("acquirer", format!("DELETE FROM acquirer_lines WHERE idempotency_key = '{}'", unpaid.charge()));
     plan.expect(unpaid.id, Law::NotCharged);
 
     let amount = plan.confirmed();
@@ -87,10 +87,9 @@ fn by_themselves(plan: &mut Plan) {
     plan.line(&sum, "json_set(line, '$.refunds[0].amount.amount_minor', 3199)");
     plan.expect(sum.id, Law::RefundsNotSum);
 
-    for (law, changes) in [
-        (Law::PaymentMalformed, "'$.status', 'refunded'"),
-        (Law::PaymentUnreadable, "'$.fingerprint', 'none'"),
-    ] {
+    for (law, changes) in
+        [(Law::PaymentMalformed, "'$.status', 'refunded'"), (Law::PaymentUnreadable, "'$.fingerprint', 'none'")]
+    {
         let order = plan.confirmed();
         plan.document(&order, changes);
         plan.expect(order.id, law);
@@ -118,8 +117,8 @@ fn at_the_bank(plan: &mut Plan) {
     plan.copy_line(&model, &unknown);
     plan.expect(format!("key {unknown}"), Law::BankCaptureUnknown);
 
-    plan.one(Law::BankCaptureMissing, "payment", |order| {
-        format!("DELETE FROM simulated_processor WHERE idempotency_key = '{}'", order.charge())
+    plan.one(Law::BankCaptureMissing, "acquirer", |order| {
+        format!("DELETE FROM acquirer_lines WHERE idempotency_key = '{}'", order.charge())
     });
 
     let amount = plan.confirmed();
@@ -141,16 +140,16 @@ fn at_the_bank(plan: &mut Plan) {
     plan.expect(receipt.id, Law::BankReceiptDiffers);
 
     let line = |key: &str, line: &str| {
-        format!("INSERT INTO simulated_processor (idempotency_key, version, line) VALUES ('{key}', 1, '{line}')")
+        format!("INSERT INTO acquirer_lines (idempotency_key, version, line) VALUES ('{key}', 1, '{line}')")
     };
     let held = fresh(plan);
     plan.sql(
-        "payment",
+        "acquirer",
         line(&held, r#"{"fate":"held","amount":{"amount_minor":5,"currency":"EUR"},"method":"pm_ok"}"#),
     );
     plan.expect(format!("key {held}"), Law::BankHoldUnknown);
 
     let nonsense = fresh(plan);
-    plan.sql("payment", line(&nonsense, "nonsense"));
+    plan.sql("acquirer", line(&nonsense, "nonsense"));
     plan.expect(format!("key {nonsense}"), Law::BankStatementMalformed);
 }

@@ -113,9 +113,9 @@ impl Plan {
     pub(super) fn copy_line(&mut self, of: &Order, key: &str) {
         let charge = of.charge();
         self.sql(
-            "payment",
+            "acquirer",
             format!(
-                "INSERT INTO simulated_processor SELECT '{key}', version, line FROM simulated_processor \
+                "INSERT INTO acquirer_lines SELECT '{key}', version, line FROM acquirer_lines \
                  WHERE idempotency_key = '{charge}'"
             ),
         );
@@ -124,7 +124,7 @@ impl Plan {
     /// Changes the bank's line of an order's charge.
     pub(super) fn line(&mut self, of: &Order, line: &str) {
         let charge = of.charge();
-        self.sql("payment", format!("UPDATE simulated_processor SET line = {line} WHERE idempotency_key = '{charge}'"));
+        self.sql("acquirer", format!("UPDATE acquirer_lines SET line = {line} WHERE idempotency_key = '{charge}'"));
     }
 
     /// The reservation of one order once more, with its lines.

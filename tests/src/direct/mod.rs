@@ -125,7 +125,7 @@ fn stock(rows: &Rows, wrong: &mut Vec<String>) {
 }
 
 fn bank(rows: &Rows, wrong: &mut Vec<String>) {
-    let Some(moved) = rows.bank_minor else { return };
+    let moved = rows.bank_minor;
     let kept: i64 = rows.payments.iter().map(|payment| payment.captured - payment.refunded).sum();
     if moved != kept {
         wrong.push(format!("the bank has moved {moved} minor units, and payments keep {kept}"));

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, path::Path, str::FromStr};
 use anyhow::{Context, Result};
 use futures::TryStreamExt as _;
 use mongodb::bson::{Document, doc};
-use serde_json::Value;
 use sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, Row, SqliteConnection,
     postgres::PgRow,
@@ -51,8 +50,8 @@ pub(super) struct Rows {
     pub(super) reservations: BTreeMap<String, Reservation>,
     pub(super) items: BTreeMap<String, Item>,
     pub(super) sagas_at_work: Vec<(String, String)>,
-    /// Taken less given back, by the acquirer's own statement; none where there is none.
-    pub(super) bank_minor: Option<i64>,
+    /// Taken less given back, by the acquirer's own statement.
+    pub(super) bank_minor: i64,
 }
 
 impl Rows {
@@ -95,14 +94,11 @@ impl Rows {
             let [sku, on_hand, reserved] = array(row)?;
             items.insert(sku, Item { on_hand: on_hand.parse()?, reserved: reserved.parse()? });
         }
-        let (payments, bank_minor) = match platform.payment_database().split_once(' ') {
-            Some((url, name)) => (payments_of_mongo(url, name).await.context("payments in MongoDB")?, None),
+        let payments = match platform.payment_database().split_once(' ') {
+            Some((url, name)) => payments_of_mongo(url, name).await.context("payments in MongoDB")?,
             None => payments_of_sqlite(platform.payment_database()).await.context("payments in SQLite")?,
         };
-        let bank_minor = match platform.acquirer_ledger() {
-            Some(ledger) => Some(on_statement(&ledger).await.context("the acquirer's ledger")?),
-            None => bank_minor,
-        };
+        let bank_minor = on_statement(&platform.acquirer_ledger()).await.context("the acquirer's ledger")?;
         Ok(Self { orders, payments, reservations, items, sagas_at_work, bank_minor })
     }
 }
@@ -111,7 +107,7 @@ fn array<const N: usize>(row: Vec<String>) -> Result<[String; N]> {
     row.try_into().map_err(|row: Vec<String>| anyhow::anyhow!("{} columns instead of {N}", row.len()))
 }
 
-async fn payments_of_sqlite(url: &str) -> Result<(Vec<Payment>, Option<i64>)> {
+async fn payments_of_sqlite(url: &str) -> Result<Vec<Payment>> {
     let mut store = Store::open(url).await?;
     let sql = "SELECT payment_id, order_id, document ->> '$.currency', CAST(document ->> '$.captured_minor' AS TEXT),
         CAST(document ->> '$.refunded_minor' AS TEXT) FROM payments WHERE kind = 'payment'";
@@ -119,24 +115,7 @@ async fn payments_of_sqlite(url: &str) -> Result<(Vec<Payment>, Option<i64>)> {
         let [id, order, currency, captured, refunded] = array(row)?;
         Ok(Payment { id, order, currency, captured: captured.parse()?, refunded: refunded.parse()? })
     });
-    let payments = payments.collect::<Result<Vec<_>>>()?;
-    let mut moved = 0;
-    for row in store.all("SELECT line FROM simulated_processor", 1).await? {
-        let [line] = array(row)?;
-        moved += moved_by(&serde_json::from_str(&line)?);
-    }
-    Ok((payments, Some(moved)))
-}
-
-/// What one line of the simulated bank's book has moved.
-fn moved_by(line: &Value) -> i64 {
-    let minor = |part: &Value| part["amount"]["amount_minor"].as_i64().unwrap_or_default();
-    if line["fate"] != "captured" {
-        return 0;
-    }
-    // What was authorized before may have been captured in part.
-    let captured = line.get("capture").map_or_else(|| minor(line), minor);
-    captured - line["refunds"].as_array().into_iter().flatten().map(minor).sum::<i64>()
+    payments.collect()
 }
 
 async fn payments_of_mongo(url: &str, name: &str) -> Result<Vec<Payment>> {

@@ -241,9 +241,9 @@ impl Platform {
         &self.payment_database
     }
 
-    /// The acquirer's ledger, where it is a program of its own.
-    pub fn acquirer_ledger(&self) -> Option<PathBuf> {
-        self.acquirer.map(|_| self.dir.path().join("acquirer.db"))
+    /// The acquirer's ledger.
+    pub fn acquirer_ledger(&self) -> PathBuf {
+        self.data.as_deref().unwrap_or_else(|| self.dir.path()).join("acquirer.db")
     }
 
     /// A service's SQLite database, where all is one process.

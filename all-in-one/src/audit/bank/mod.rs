@@ -1,17 +1,17 @@
-//! The bank's books, as far as it shows them: the simulated processor's ledger beside the payments, or an acquirer's statement.
+//! The bank's books, as far as it shows them: the simulated acquirer's ledger, or another party's statement.
 //!
 //! Must not know: what the books should say.
 
 mod spool;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use acquirer::domain::{Fate, MovementKind};
-use anyhow::Context as _;
-use payment_service::{
-    audit::{AuditStore, LedgerLine},
-    processor::http::statement::Statement,
+use acquirer::{
+    domain::{Fate, MovementKind},
+    store::{Line, SqlLedger},
 };
+use anyhow::Context as _;
+use payment_service::processor::http::statement::Statement;
 use tokio::time::Instant;
 
 use self::spool::Spool;
@@ -20,22 +20,24 @@ use super::{
     laws::{Found, Law},
 };
 
+/// What cannot be read, where it cannot.
+const LEDGER: &str = "the simulated acquirer's ledger";
 /// A statement of some ten million movements takes that long over a network.
 const STATEMENT_MAX: Duration = Duration::from_mins(15);
 
 /// Where the bank's books are.
 #[derive(Clone)]
 pub enum Source {
-    /// Beside the payments: the processor is simulated.
-    Ledger,
+    /// In the simulated acquirer's own store, and nowhere else.
+    Simulated,
     /// At an acquirer, which is asked for its statement.
     Acquirer(Statement),
     /// Not to be looked at, and why.
     LeftOut(String),
 }
 
-impl From<LedgerLine> for Account {
-    fn from(line: LedgerLine) -> Self {
+impl From<Line> for Account {
+    fn from(line: Line) -> Self {
         let mut account = Self { key: line.key, ..Self::default() };
         match line.entry {
             Err(why) => account.unreadable = Some(why),
@@ -63,7 +65,7 @@ impl From<LedgerLine> for Account {
 
 /// The bank's books, ready to be read in the order of keys.
 pub struct Bank {
-    ledger: Arc<dyn AuditStore>,
+    ledger: Option<SqlLedger>,
     statement: Option<(Statement, Spool)>,
 }
 
@@ -75,12 +77,12 @@ impl Bank {
     /// When the statement cannot be had.
     pub async fn open(
         source: &Source,
-        ledger: Arc<dyn AuditStore>,
+        ledger: Option<SqlLedger>,
         found: &mut Vec<Found>,
     ) -> anyhow::Result<Option<Self>> {
         let statement = match source {
             Source::LeftOut(_) => return Ok(None),
-            Source::Ledger => None,
+            Source::Simulated => None,
             Source::Acquirer(statement) => {
                 let mut spool = Spool::create().await.context("no room for a copy of the statement")?;
                 read_on(statement, &mut spool, found).await?;
@@ -98,7 +100,10 @@ impl Bank {
     /// Accounts by key, after `after` and not after `upto`, about `limit` of them; none at the end. Payments made by an earlier,
     /// simulated processor are in its ledger still, so that is read beside a statement too.
     pub async fn accounts(&self, after: &str, upto: Option<&str>, limit: u32) -> anyhow::Result<Vec<Account>> {
-        let lines = self.ledger.ledger(after, upto, limit).await.context("the simulated processor's ledger")?;
+        let lines = match &self.ledger {
+            None => Vec::new(),
+            Some(ledger) => ledger.lines(after, upto, limit).await.context(LEDGER)?,
+        };
         let full = lines.len() == limit as usize;
         let end = lines.last().filter(|_| full).map(|line| line.key.clone());
         let mut accounts: BTreeMap<String, Account> =
@@ -117,7 +122,10 @@ impl Bank {
 
     /// The account of one key as it is now: what has moved since the statement was copied is on it.
     pub async fn account_now(&mut self, key: &str) -> anyhow::Result<Option<Account>> {
-        let line = self.ledger.ledger_line(key).await.context("the simulated processor's ledger")?;
+        let line = match &self.ledger {
+            None => None,
+            Some(ledger) => ledger.line(key).await.context(LEDGER)?,
+        };
         let mut accounts: BTreeMap<String, Account> =
             line.into_iter().map(|line| (line.key.clone(), Account::from(line))).collect();
         if let Some((statement, spool)) = &mut self.statement {

@@ -8,10 +8,10 @@ use futures::TryStreamExt as _;
 use mongodb::bson::{self, doc};
 use serde::Deserialize;
 
-use super::{Line, MongoStore, PAYMENTS};
+use super::{MongoStore, PAYMENTS};
 use crate::store::{
     StoreError,
-    audit::{AuditPayment, AuditStore, LedgerLine, Start},
+    audit::{AuditPayment, AuditStore, Start},
     document::{Document, PAYMENT},
 };
 
@@ -50,16 +50,6 @@ impl MongoStore {
         Ok(found.into_iter().map(audited).collect())
     }
 
-    async fn ledger_lines(&self, filter: bson::Document, limit: i64) -> Result<Vec<LedgerLine>, StoreError> {
-        let found: Vec<Line> = self
-            .bounded(async {
-                let cursor = self.lines.find(filter).sort(doc! { "_id": 1 }).limit(limit).max_time(self.bound).await?;
-                cursor.try_collect().await
-            })
-            .await?;
-        Ok(found.into_iter().map(|line| LedgerLine::read(line.idempotency_key, line.version, &line.entry)).collect())
-    }
-
     /// The payments of these ids, by id.
     async fn of_ids(&self, ids: Vec<&str>) -> Result<BTreeMap<String, AuditPayment>, StoreError> {
         let filter = doc! { "payment_id": { "$in": ids }, "kind": PAYMENT };
@@ -75,14 +65,6 @@ fn audited(document: bson::Document) -> AuditPayment {
         Ok(document) => document.into(),
         Err(error) => AuditPayment { id, order, ..AuditPayment::unreadable(key, error.to_string()) },
     }
-}
-
-fn range(after: &str, upto: Option<&str>) -> bson::Document {
-    let mut range = doc! { "$gt": after };
-    if let Some(upto) = upto {
-        range.insert("$lte", upto);
-    }
-    range
 }
 
 #[async_trait]
@@ -109,14 +91,6 @@ impl AuditStore for MongoStore {
 
     async fn of_key(&self, key: &str) -> Result<Option<AuditPayment>, StoreError> {
         Ok(self.audited(doc! { "_id": key }, doc! { "_id": 1 }, 1).await?.pop())
-    }
-
-    async fn ledger(&self, after: &str, upto: Option<&str>, limit: u32) -> Result<Vec<LedgerLine>, StoreError> {
-        self.ledger_lines(doc! { "_id": range(after, upto) }, i64::from(limit)).await
-    }
-
-    async fn ledger_line(&self, key: &str) -> Result<Option<LedgerLine>, StoreError> {
-        Ok(self.ledger_lines(doc! { "_id": key }, 1).await?.pop())
     }
 
     /// Keys of refunds are in the payments themselves here, and a unique index sees to them. Deliveries are read before their payments,

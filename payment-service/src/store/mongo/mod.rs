@@ -1,4 +1,4 @@
-//! Payments and the simulated processor's ledger in MongoDB: one document per payment, keyed by the charge's step key. Barrier,
+//! Payments in MongoDB: one document per payment, keyed by the charge's step key. Barrier,
 //! fingerprint and state are in that one document, so each change is one atomic compare-and-set, and no multi-document transaction
 //! is needed: a replica set and a standalone serve alike.
 //!
@@ -10,6 +10,7 @@
 
 mod audit;
 mod error;
+mod former;
 mod schema;
 mod webhooks;
 
@@ -19,10 +20,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use acquirer::{
-    domain::{Entry, Key},
-    ledger::{self, Ledger, LedgerError, decode, encode},
-};
 use amends_primitives::PaymentId;
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -33,7 +30,6 @@ use mongodb::{
 };
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use self::error::is_duplicate_key;
 use super::{
@@ -47,8 +43,8 @@ pub use webhooks::WEBHOOK_DELIVERIES;
 
 /// The collection of payments.
 pub const PAYMENTS: &str = "payments";
-/// The collection of the simulated processor, which is another party's.
-pub const SIMULATED_PROCESSOR: &str = "simulated_processor";
+/// The collection in which earlier versions kept the books of the simulated acquirer.
+const SIMULATED_PROCESSOR: &str = "simulated_processor";
 
 /// The collection whose one document is written to see whether the store can be.
 const READINESS: &str = "readiness";
@@ -66,25 +62,16 @@ pub struct MongoOptions {
     pub operation_timeout: Duration,
 }
 
-/// A MongoDB database. Clones share its connections. It is both the payments' store and the simulated processor's ledger.
+/// A MongoDB database. Clones share its connections.
 #[derive(Clone)]
 pub struct MongoStore {
     client: Client,
     database: Database,
     payments: Collection<Document>,
-    lines: Collection<Line>,
     deliveries: Collection<DeliveryDocument>,
     bound: Duration,
     /// When the store was last seen to take a write.
     written: Arc<Mutex<Option<Instant>>>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Line {
-    #[serde(rename = "_id")]
-    idempotency_key: String,
-    version: i64,
-    entry: String,
 }
 
 impl MongoStore {
@@ -114,7 +101,6 @@ impl MongoStore {
         let database = client.database(database);
         Ok(Self {
             payments: database.collection(PAYMENTS),
-            lines: database.collection(SIMULATED_PROCESSOR),
             deliveries: database.collection(WEBHOOK_DELIVERIES),
             client,
             database,
@@ -136,45 +122,12 @@ impl MongoStore {
     /// What is on record under `key` now: the newest state, and as durable as a write. An update that changes nothing (no version
     /// is below 1) still waits for the write concern, and what is read after it is at least as new; a read alone could be of a
     /// moment ago, or of a primary that has been deposed.
-    async fn newest<T>(&self, collection: &Collection<T>, key: &str) -> Result<Option<T>, mongodb::error::Error>
-    where
-        T: DeserializeOwned + Send + Sync,
-    {
+    async fn newest(&self, key: &str) -> Result<Option<Document>, mongodb::error::Error> {
         self.bounded(async {
-            collection.update_one(doc! { "_id": key }, doc! { "$max": { "version": 0_i64 } }).await?;
-            collection.find_one(doc! { "_id": key }).await
+            self.payments.update_one(doc! { "_id": key }, doc! { "$max": { "version": 0_i64 } }).await?;
+            self.payments.find_one(doc! { "_id": key }).await
         })
         .await
-    }
-
-    /// Inserts `value` under `key`; where the key is taken, returns what has it.
-    async fn claim_in<T>(&self, collection: &Collection<T>, key: &str, value: &T) -> Result<Option<T>, StoreError>
-    where
-        T: Serialize + DeserializeOwned + Send + Sync,
-    {
-        match self.bounded(collection.insert_one(value).into_future()).await {
-            Ok(_) => Ok(None),
-            // Nothing is ever deleted, so what has the key is there; another unique index has nothing to refuse in a new record.
-            Err(error) if is_duplicate_key(&error) => {
-                Ok(Some(self.newest(collection, key).await?.ok_or(StoreError::Contended)?))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The compare-and-set: one atomic command on one document. `updateOne` and not `findOneAndUpdate`, which is the same with the
-    /// document in its answer: the caller has it, and the server would keep an image of it for the driver's retry.
-    async fn swap_in<T>(
-        &self,
-        collection: &Collection<T>,
-        filter: bson::Document,
-        update: bson::Document,
-    ) -> Result<Swapped, mongodb::error::Error>
-    where
-        T: Send + Sync,
-    {
-        let updated = self.bounded(collection.update_one(filter, update).into_future()).await?;
-        Ok(if updated.matched_count == 1 { Swapped::Done } else { Swapped::Lost })
     }
 
     /// Removes the collections of this store, and what is in them.
@@ -198,14 +151,19 @@ impl PaymentStore for MongoStore {
 
     async fn claim(&self, record: &Record) -> Result<Claimed, StoreError> {
         let document = Document::from(record);
-        Ok(match self.claim_in(&self.payments, &document.step_key, &document).await? {
-            None => Claimed::First,
-            Some(taken) => Claimed::Taken(Box::new(taken.try_into()?)),
-        })
+        match self.bounded(self.payments.insert_one(&document).into_future()).await {
+            Ok(_) => Ok(Claimed::First),
+            // Nothing is ever deleted, so what has the key is there; another unique index has nothing to refuse in a new record.
+            Err(error) if is_duplicate_key(&error) => {
+                let taken = self.newest(&document.step_key).await?.ok_or(StoreError::Contended)?;
+                Ok(Claimed::Taken(Box::new(taken.try_into()?)))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn load(&self, key: &StepKey) -> Result<Option<Record>, StoreError> {
-        self.newest(&self.payments, &key.to_string()).await?.map(TryInto::try_into).transpose()
+        self.newest(&key.to_string()).await?.map(TryInto::try_into).transpose()
     }
 
     async fn find(&self, id: PaymentId) -> Result<Option<Payment>, StoreError> {
@@ -229,10 +187,13 @@ impl PaymentStore for MongoStore {
         if let Some(event) = event {
             update.insert("$push", webhooks::append(event)?);
         }
-        match self.swap_in(&self.payments, filter, update).await {
+        // One atomic command on one document. `updateOne` and not `findOneAndUpdate`, which is the same with the document in its
+        // answer: the caller has it, and the server would keep an image of it for the driver's retry.
+        match self.bounded(self.payments.update_one(filter, update).into_future()).await {
+            Ok(updated) => Ok(if updated.matched_count == 1 { Swapped::Done } else { Swapped::Lost }),
             // The only unique indexes a swap can touch are those on the keys of refunds and of endings.
             Err(error) if is_duplicate_key(&error) => Err(StoreError::StepKeyTaken),
-            swapped => Ok(swapped?),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -323,31 +284,5 @@ impl PaymentStore for MongoStore {
 
     async fn close(&self) {
         self.client.clone().shutdown().immediate(true).await;
-    }
-}
-
-#[async_trait]
-impl Ledger for MongoStore {
-    async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, LedgerError> {
-        let line = Line { idempotency_key: entry.key.to_string(), version: entry.version, entry: encode(entry)? };
-        let taken = self.claim_in(&self.lines, &line.idempotency_key, &line).await?;
-        taken.map(|line| decode(&line.idempotency_key, line.version, &line.entry)).transpose()
-    }
-
-    async fn load(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
-        self.newest(&self.lines, key.as_str())
-            .await
-            .map_err(StoreError::from)?
-            .map(|line| decode(&line.idempotency_key, line.version, &line.entry))
-            .transpose()
-    }
-
-    async fn swap(&self, next: &Entry) -> Result<ledger::Swapped, LedgerError> {
-        let filter = doc! { "_id": next.key.as_str(), "version": next.version - 1 };
-        let update = doc! { "$set": { "version": next.version, "entry": encode(next)? } };
-        Ok(match self.swap_in(&self.lines, filter, update).await.map_err(StoreError::from)? {
-            Swapped::Done => ledger::Swapped::Done,
-            Swapped::Lost => ledger::Swapped::Lost,
-        })
     }
 }

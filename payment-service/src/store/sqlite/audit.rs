@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Row as _, any::AnyRow};
 use super::{SqliteStore, rows::read_document};
 use crate::store::{
     StoreError,
-    audit::{AuditPayment, AuditStore, LedgerLine, Start},
+    audit::{AuditPayment, AuditStore, Start},
 };
 
 /// The keys of refunds and endings against the payments that have them, and what others were told against what became of payments.
@@ -115,37 +115,6 @@ impl AuditStore for SqliteStore {
 
     async fn of_key(&self, key: &str) -> Result<Option<AuditPayment>, StoreError> {
         Ok(self.audited("step_key = $1", &[key], 1).await?.pop())
-    }
-
-    async fn ledger(&self, after: &str, upto: Option<&str>, limit: u32) -> Result<Vec<LedgerLine>, StoreError> {
-        let to = if upto.is_some() { " AND idempotency_key <= $3" } else { "" };
-        let sql = format!(
-            "SELECT idempotency_key, version, line FROM simulated_processor WHERE idempotency_key > $1{to} \
-             ORDER BY idempotency_key LIMIT $2"
-        );
-        let rows: Vec<(String, i64, String)> = self
-            .database
-            .bounded(async {
-                let mut query = sqlx::query_as(AssertSqlSafe(sql)).bind(after.to_owned()).bind(i64::from(limit));
-                if let Some(upto) = upto {
-                    query = query.bind(upto.to_owned());
-                }
-                query.fetch_all(self.database.reader()).await.map_err(SqlError::from)
-            })
-            .await?;
-        Ok(rows.into_iter().map(|(key, version, line)| LedgerLine::read(key, version, &line)).collect())
-    }
-
-    async fn ledger_line(&self, key: &str) -> Result<Option<LedgerLine>, StoreError> {
-        let sql = "SELECT version, line FROM simulated_processor WHERE idempotency_key = $1";
-        let row: Option<(i64, String)> = self
-            .database
-            .bounded(async {
-                let query = sqlx::query_as(sql).bind(key.to_owned());
-                query.fetch_optional(self.database.reader()).await.map_err(SqlError::from)
-            })
-            .await?;
-        Ok(row.map(|(version, line)| LedgerLine::read(key.to_owned(), version, &line)))
     }
 
     async fn breaches(&self) -> Result<Vec<Breach>, StoreError> {

@@ -1,8 +1,9 @@
-//! Payments and the simulated processor's ledger in SQLite, for the embedded way to run: one process, one file.
+//! Payments in SQLite, for the embedded way to run: one process, one file.
 //!
 //! Must not know: when a payment may change.
 
 mod audit;
+mod former;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -12,10 +13,6 @@ mod writer;
 
 use std::fmt::Write as _;
 
-use acquirer::{
-    domain::{Entry, Key},
-    ledger::{self, Ledger, LedgerError, decode, encode},
-};
 use amends_primitives::PaymentId;
 use amends_sql::{Database, Options, SqlError};
 use async_trait::async_trait;
@@ -28,9 +25,9 @@ use super::{Claimed, ListQuery, PAGE_SIZE_MAX, Page, PaymentStore, StoreError, S
 use crate::domain::{Payment, Record, StepKey};
 use amends_webhooks::event::Outgoing;
 
-pub use schema::{LEDGER_SCHEMA, SCHEMA};
+pub use schema::SCHEMA;
 
-/// A SQLite file. Clones share its connections. It is both the payments' store and the simulated processor's ledger.
+/// A SQLite file. Clones share its connections.
 #[derive(Clone)]
 pub struct SqliteStore {
     database: Database,
@@ -72,8 +69,7 @@ impl SqliteStore {
 #[async_trait]
 impl PaymentStore for SqliteStore {
     async fn migrate(&self) -> Result<(), StoreError> {
-        self.database.migrate(&SCHEMA).await?;
-        Ok(self.database.migrate(&LEDGER_SCHEMA).await?)
+        Ok(self.database.migrate(&SCHEMA).await?)
     }
 
     async fn serve_alone(&self, url: &str) -> Result<(), StoreError> {
@@ -83,7 +79,7 @@ impl PaymentStore for SqliteStore {
     async fn claim(&self, record: &Record) -> Result<Claimed, StoreError> {
         match self.writer.write(Write::Claim(Box::new(document::Document::from(record)))).await? {
             Written::Done => Ok(Claimed::First),
-            Written::Lost => match PaymentStore::load(self, record.key()).await? {
+            Written::Lost => match self.load(record.key()).await? {
                 Some(taken) => Ok(Claimed::Taken(Box::new(taken))),
                 None => Err(StoreError::Contended), // records are never deleted: the reader has not seen it yet
             },
@@ -161,39 +157,6 @@ impl PaymentStore for SqliteStore {
 
     async fn close(&self) {
         self.database.close().await;
-    }
-}
-
-#[async_trait]
-impl Ledger for SqliteStore {
-    async fn claim(&self, entry: &Entry) -> Result<Option<Entry>, LedgerError> {
-        let write = Write::OpenLine { key: entry.key.to_string(), version: entry.version, line: encode(entry)? };
-        match self.writer.write(write).await? {
-            Written::Done => Ok(None),
-            Written::Lost => Ledger::load(self, &entry.key).await?.map(Some).ok_or(LedgerError::Contended),
-        }
-    }
-
-    async fn load(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
-        let found: Option<(i64, String)> = self
-            .database
-            .bounded(async {
-                sqlx::query_as("SELECT version, line FROM simulated_processor WHERE idempotency_key = $1")
-                    .bind(key.to_string())
-                    .fetch_optional(self.database.reader())
-                    .await
-                    .map_err(SqlError::from)
-            })
-            .await?;
-        found.map(|(version, line)| decode(key.as_str(), version, &line)).transpose()
-    }
-
-    async fn swap(&self, next: &Entry) -> Result<ledger::Swapped, LedgerError> {
-        let write = Write::ReplaceLine { key: next.key.to_string(), version: next.version, line: encode(next)? };
-        Ok(match self.writer.write(write).await? {
-            Written::Done => ledger::Swapped::Done,
-            Written::Lost => ledger::Swapped::Lost,
-        })
     }
 }
 

@@ -3,7 +3,8 @@
 use amends_sql::{Migration, Schema};
 
 /// The payments.
-pub const SCHEMA: Schema = Schema { component: "payment", migrations: &[PAYMENTS, AUTHORIZATIONS, WEBHOOKS, BY_TIME, DOCUMENTS] };
+pub const SCHEMA: Schema =
+    Schema { component: "payment", migrations: &[PAYMENTS, AUTHORIZATIONS, WEBHOOKS, BY_TIME, DOCUMENTS] };
 
 const PAYMENTS: Migration = Migration {
     version: 1,
@@ -220,20 +221,4 @@ CREATE INDEX payments_by_time ON payments (created_at, payment_id);
 CREATE VIEW payment_documents AS SELECT step_key, kind, payment_id, order_id, status,
     CASE WHEN json_valid(document) THEN document ELSE '{}' END AS document FROM payments;
 ",
-};
-
-/// The simulated processor's memory. A component of its own: it is another party's.
-pub const LEDGER_SCHEMA: Schema = Schema {
-    component: "simulated_processor",
-    migrations: &[Migration {
-        version: 1,
-        description: "ledger",
-        sql: "
-CREATE TABLE simulated_processor (
-    idempotency_key TEXT NOT NULL PRIMARY KEY,
-    version BIGINT NOT NULL,
-    line TEXT NOT NULL
-);
-",
-    }],
 };

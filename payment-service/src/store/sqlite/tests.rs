@@ -142,7 +142,7 @@ async fn every_state_in_columns_reads_back_as_a_document() {
     let (_dir, store) = old_file(statements).await;
     store.migrate().await.unwrap();
     for record in &records {
-        assert_eq!(PaymentStore::load(&store, record.key()).await.unwrap().as_ref(), Some(record));
+        assert_eq!(store.load(record.key()).await.unwrap().as_ref(), Some(record));
     }
     let written: Vec<(String,)> = sqlx::query_as("SELECT document FROM payments ORDER BY step_key")
         .fetch_all(store.database.reader())
@@ -167,8 +167,8 @@ async fn a_spoilt_row_is_kept_as_it_is_and_stops_nothing() {
     let spoil = format!("UPDATE payments SET refunds = 'nonsense' WHERE step_key = '{}'", spoilt.key());
     let (_dir, store) = old_file(vec![columns_of(&spoilt), columns_of(&sound), spoil]).await;
     store.migrate().await.unwrap();
-    assert_eq!(PaymentStore::load(&store, sound.key()).await.unwrap().as_ref(), Some(&sound));
-    assert!(matches!(PaymentStore::load(&store, spoilt.key()).await, Err(StoreError::Corrupt { .. })));
+    assert_eq!(store.load(sound.key()).await.unwrap().as_ref(), Some(&sound));
+    assert!(matches!(store.load(spoilt.key()).await, Err(StoreError::Corrupt { .. })));
     let (json,): (String,) = sqlx::query_as("SELECT document FROM payments WHERE step_key = $1")
         .bind(spoilt.key().to_string())
         .fetch_one(store.database.reader())

@@ -21,10 +21,6 @@ pub(super) enum Write {
     Claim(Box<Document>),
     /// A payment, if its version is one less; and then what is to be told of it.
     Swap { next: Box<Document>, event: Option<Box<Outgoing>> },
-    /// A line of the ledger, unless its key has one.
-    OpenLine { key: String, version: i64, line: String },
-    /// A line of the ledger, if its version is one less.
-    ReplaceLine { key: String, version: i64, line: String },
 }
 
 /// What became of it.
@@ -101,15 +97,6 @@ async fn apply_in_tx(tx: &mut Tx, write: &Write) -> Result<Written, Failed> {
                 put_in_tx(tx, event).await?;
             }
             return Ok(written);
-        }
-        Write::OpenLine { key, version, line } => {
-            let sql = "INSERT INTO simulated_processor (idempotency_key, version, line) VALUES ($1, $2, $3) \
-                       ON CONFLICT (idempotency_key) DO NOTHING";
-            sqlx::query(sql).bind(key.clone()).bind(*version).bind(line.clone()).execute(&mut **tx).await
-        }
-        Write::ReplaceLine { key, version, line } => {
-            let sql = "UPDATE simulated_processor SET version = $2, line = $3 WHERE idempotency_key = $1 AND version = $2 - 1";
-            sqlx::query(sql).bind(key.clone()).bind(*version).bind(line.clone()).execute(&mut **tx).await
         }
     };
     Ok(if rows?.rows_affected() == 1 { Written::Done } else { Written::Lost })

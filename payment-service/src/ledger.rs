@@ -1,0 +1,48 @@
+//! The books of the simulated acquirer in this process: the acquirer's own store, in a file of its own. Lines that earlier versions kept
+//! beside the payments are taken over at the start, before anything is charged.
+//!
+//! Must not know: what the lines say.
+
+use std::{sync::Arc, time::Duration};
+
+use acquirer::store::SqlLedger;
+use amends_primitives::Clock;
+use anyhow::Context as _;
+
+use crate::{
+    config::{Config, ProcessorKind},
+    store::former::FormerLedger,
+};
+
+/// Lines taken over by one commit: far below the bound of a call.
+const PAGE: u32 = 200;
+/// Names the file.
+const KEY: &str = "payment.processor.ledger_url";
+/// Names the file.
+/// Opens the books for this process alone, and brings them up to date. None where the processor is another party, unless there are old
+/// lines, which are kept all the same.
+pub(crate) async fn open(
+    config: &Config,
+    former: &dyn FormerLedger,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Option<SqlLedger>> {
+    let mut page = former.former_lines("", PAGE).await.context("the old books of the simulated acquirer")?;
+    if config.processor.kind == ProcessorKind::Http && page.is_empty() {
+        return Ok(None);
+    }
+    let url = config.ledger_url()?;
+    let ledger = SqlLedger::open(&url, &config.ledger_options(), Arc::clone(clock)).context(KEY)?;
+    ledger.serve_alone(&url).await.context(KEY)?;
+    let patience = Duration::from_secs(config.database.start_patience_secs);
+    ledger.migrate(patience).await.context("the simulated acquirer's books cannot be brought up to date")?;
+    while let Some(last) = page.last().map(|line| line.key.clone()) {
+        ledger.take_over(&page).await.context("the old books of the simulated acquirer cannot be taken over")?;
+        page = former.former_lines(&last, PAGE).await?;
+    }
+    former.forget_former().await.context("the old books of the simulated acquirer cannot be removed")?;
+    if config.processor.kind == ProcessorKind::Http {
+        ledger.close().await;
+        return Ok(None);
+    }
+    Ok(Some(ledger))
+}
