@@ -5,13 +5,19 @@
 mod audit;
 mod schema;
 mod take_over;
+mod writer;
 
 use std::{sync::Arc, time::Duration};
 
 use amends_primitives::{Clock, Money, Timestamp};
-use amends_sql::{Database, Dialect, Options, SqlError, Tx, claim::ClaimError};
+use amends_sql::{
+    Database, Dialect, Options, SqlError,
+    claim::ClaimError,
+    group::{Asked, GroupCommit},
+};
 use sqlx::{Row as _, any::AnyRow};
 
+use self::writer::{Job, Statements, Write};
 use crate::{
     domain::{Entry, Key, Movement, MovementKind},
     ledger::{LedgerError, Swapped, decode, encode},
@@ -40,6 +46,7 @@ pub struct Posted {
 pub struct SqlLedger {
     database: Database,
     clock: Arc<dyn Clock>,
+    group: GroupCommit<Job>,
 }
 
 impl std::fmt::Debug for SqlLedger {
@@ -49,7 +56,7 @@ impl std::fmt::Debug for SqlLedger {
 }
 
 impl SqlLedger {
-    /// Opens `url` (`sqlite://acquirer.db?mode=rwc`); the file is opened at the first call.
+    /// Opens `url` (`sqlite://acquirer.db?mode=rwc`); the file is opened at the first call. Call it inside a runtime.
     ///
     /// # Errors
     /// When the URL is not one of SQLite's: the statement's numbering relies on there being one writer.
@@ -58,7 +65,8 @@ impl SqlLedger {
         if database.dialect() != Dialect::Sqlite {
             return Err(SqlError::UnsupportedUrl);
         }
-        Ok(Self { database, clock })
+        let group = GroupCommit::start(database.clone(), Statements(Arc::clone(&clock)));
+        Ok(Self { database, clock, group })
     }
 
     /// For tests that make its disk full.
@@ -169,42 +177,9 @@ impl SqlLedger {
 
     /// Writes a line, and what moved with it, if the statement's condition holds.
     async fn write(&self, sql: &'static str, entry: &Entry) -> Result<bool, LedgerError> {
-        let line = encode(entry)?;
-        let written = self
-            .database
-            .bounded(async {
-                let mut tx = self.database.begin().await?;
-                let query = sqlx::query(sql).bind(entry.key.to_string()).bind(entry.version).bind(line);
-                if query.execute(&mut *tx).await?.rows_affected() == 0 {
-                    return Ok(false);
-                }
-                if let Some(movement) = entry.newest_movement() {
-                    post_in_tx(&mut tx, movement, self.clock.now()).await?;
-                }
-                tx.commit().await?;
-                Ok::<_, SqlError>(true)
-            })
-            .await?;
-        Ok(written)
+        let write = Write { sql, entry: entry.clone(), line: encode(entry)? };
+        self.database.bounded(self.group.submit(|reply| Asked::new(write, reply))).await
     }
-}
-
-async fn post_in_tx(tx: &mut Tx, movement: Movement, at: Timestamp) -> Result<(), SqlError> {
-    // One writer: the next number is given once.
-    let sql = "INSERT INTO acquirer_movements \
-               (seq, at, kind, idempotency_key, charge_key, amount_minor, currency, receipt) \
-               SELECT COALESCE(MAX(seq), 0) + 1, $1, $2, $3, $4, $5, $6, $7 FROM acquirer_movements";
-    sqlx::query(sql)
-        .bind(at.as_micros())
-        .bind(movement.kind.name())
-        .bind(movement.key.to_string())
-        .bind(movement.charge.to_string())
-        .bind(movement.amount.amount_minor())
-        .bind(movement.amount.currency().code())
-        .bind(movement.receipt)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
 }
 
 fn read_key(text: &str) -> Result<Key, LedgerError> {

@@ -12,7 +12,7 @@
 
 use amends_sql::SqlError;
 
-use super::{SqlLedger, post_in_tx};
+use super::{SqlLedger, writer::post_in_tx};
 use crate::ledger::{LedgerError, decode};
 
 /// A line as it was written down elsewhere.
