@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use crate::shop::{Shop, amends, audit_clean, expect_confirmed, place, place_confirmed, run, said};
+use crate::shop::{
+    Shop, amends, audit_clean, expect_confirmed, keep_books_as_before, place, place_confirmed, run, said,
+};
 
 /// Customers that order all the time.
 const CUSTOMERS: usize = 8;
@@ -183,4 +185,32 @@ async fn an_interrupted_restore_is_told_and_finished_by_another() {
     let done = restore(&to, &target, &["--replace"]);
     assert!(done.status.success(), "{}", said(&done));
     expect_confirmed(&shop.start_on(&target).await.demo().await, &orders).await;
+}
+
+#[tokio::test]
+async fn a_backup_without_the_acquirers_file_is_brought_up_to_date() {
+    let shop = Shop::new();
+    let server = shop.start().await;
+    let orders = place_confirmed(&server.demo().await, 3).await;
+    let to = shop.path("backup");
+    assert!(backup(&shop, &to).status.success());
+    server.stop();
+    keep_books_as_before(&to);
+    let file = to.join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let payments = std::fs::read(to.join("payment.db")).unwrap();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &payments);
+    let sha256: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    manifest["format"] = 1.into();
+    manifest["files"].as_object_mut().unwrap().remove("acquirer.db");
+    manifest["files"]["payment.db"] = serde_json::json!({"bytes": payments.len(), "sha256": sha256});
+    std::fs::write(&file, manifest.to_string()).unwrap();
+
+    let restored = shop.path("restored");
+    let done = restore(&to, &restored, &[]);
+    assert!(done.status.success(), "{}", said(&done));
+    let server = shop.start_on(&restored).await;
+    expect_confirmed(&server.demo().await, &orders).await;
+    server.stop();
+    audit_clean(&restored);
 }

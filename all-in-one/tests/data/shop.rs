@@ -112,6 +112,27 @@ pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// Keeps the acquirer's books in a folder as earlier versions did: beside the payments.
+pub(crate) fn keep_books_as_before(folder: &Path) {
+    let acquirer = folder.join("acquirer.db");
+    let payments = rusqlite::Connection::open(folder.join("payment.db")).unwrap();
+    let sql = format!(
+        "ATTACH '{}' AS acquirer;
+         CREATE TABLE simulated_processor (idempotency_key TEXT NOT NULL PRIMARY KEY, version BIGINT NOT NULL, line TEXT NOT NULL);
+         INSERT INTO simulated_processor SELECT idempotency_key, version, line FROM acquirer.acquirer_lines;
+         CREATE TABLE _simulated_processor_migrations (version BIGINT, success BOOLEAN);",
+        acquirer.display()
+    );
+    payments.execute_batch(&sql).unwrap();
+    let moved: i64 = payments.query_row("SELECT COUNT(*) FROM simulated_processor", [], |row| row.get(0)).unwrap();
+    assert!(moved > 0);
+    drop(payments);
+    for suffix in ["", "-wal", "-shm", ".lock"] {
+        let _gone = std::fs::remove_file(folder.join(format!("acquirer.db{suffix}")));
+    }
+    assert!(!acquirer.exists());
+}
+
 /// Runs the audit, which must find nothing.
 pub(crate) fn audit_clean(data: &Path) {
     let audited = run(&["audit"], data);

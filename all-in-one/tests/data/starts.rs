@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rand::Rng as _;
 
-use crate::shop::{Shop, audit_clean, place_confirmed};
+use crate::shop::{Shop, audit_clean, expect_confirmed, keep_books_as_before, place_confirmed};
 
 /// Directories, and starts in each that are killed before one is left alone.
 const DIRECTORIES: usize = 4;
@@ -83,4 +83,29 @@ async fn a_store_that_is_gone_is_not_made_anew() {
     assert!(!shop.data().join("order.db").exists());
     std::fs::rename(shop.path("order.db"), shop.data().join("order.db")).unwrap();
     shop.start().await.stop();
+}
+
+#[tokio::test]
+async fn books_beside_the_payments_survive_killed_starts() {
+    let shop = Shop::new();
+    let server = shop.start().await;
+    let orders = place_confirmed(&server.demo().await, 5).await;
+    server.stop();
+    keep_books_as_before(&shop.data());
+    // Which did not know of the acquirer's file.
+    std::fs::remove_file(shop.data().join("instance.toml")).unwrap();
+    for _ in 0..KILLS {
+        let server = shop.spawn(&shop.data());
+        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(0..400))).await;
+        server.kill();
+    }
+    let server = shop.start().await;
+    let demo = server.demo().await;
+    expect_confirmed(&demo, &orders).await;
+    audit_clean(&shop.data());
+    let cancelled = demo.post(&format!("/v1/orders/{}/cancel", orders[0])).await.unwrap();
+    assert!(cancelled.status.is_success(), "what was charged before is refunded");
+    place_confirmed(&demo, 1).await;
+    server.stop();
+    audit_clean(&shop.data());
 }

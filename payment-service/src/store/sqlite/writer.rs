@@ -7,7 +7,10 @@ use amends_sql::{
     group::{Asked, BatchWriter, GroupCommit},
 };
 
-use super::{rows, webhooks::put_in_tx};
+use super::{
+    rows::{self, Failed},
+    webhooks::put_in_tx,
+};
 use crate::store::{
     StoreError,
     document::{Document, EndingStateDocument, RefundStateDocument, StateFields},
@@ -64,26 +67,6 @@ impl BatchWriter for Statements {
         let keep = written.is_ok();
         job.reply.keep(written);
         Ok(keep)
-    }
-}
-
-/// Why a write was not made.
-pub(super) enum Failed {
-    /// Waiting may mend it, and then it is not this write's alone.
-    Database(SqlError),
-    /// It cannot be made.
-    Write(StoreError),
-}
-
-impl From<sqlx::Error> for Failed {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error.into())
-    }
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self::Write(error)
     }
 }
 
