@@ -3,6 +3,7 @@
 //! Must not know: when a payment may change.
 
 mod audit;
+mod failed;
 mod rows;
 mod schema;
 mod webhooks;

@@ -8,6 +8,7 @@ use amends_sql::{
 };
 
 use super::{
+    failed::Failed,
     rows::{COLUMNS, PLACEHOLDERS, SWAP, bind_all, bind_swap},
     webhooks::put_in_tx,
 };
@@ -71,26 +72,6 @@ impl BatchWriter for Statements {
         let keep = written.is_ok();
         job.reply.keep(written);
         Ok(keep)
-    }
-}
-
-/// Why a write was not made.
-pub(super) enum Failed {
-    /// Waiting may mend it, and then it is not this write's alone.
-    Database(SqlError),
-    /// It cannot be made.
-    Write(StoreError),
-}
-
-impl From<sqlx::Error> for Failed {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error.into())
-    }
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self::Write(error)
     }
 }
 
