@@ -1,4 +1,4 @@
-//! Asks gRPC callers for a token, before the method runs. Health and reflection are for everybody.
+//! Asks gRPC callers for a token, before the method runs. Health and reflection need no token.
 
 use std::{
     convert::Infallible,
@@ -12,14 +12,14 @@ use tower::{Layer, Service};
 
 use super::{AuthError, Claims, Verifier, bearer_of};
 
-/// Services that need no token: what they tell is no secret, and those who ask have none.
+/// Services that need no token: what they tell is no secret, and their callers have no token.
 const EXEMPT: [&str; 3] =
     ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
 
 /// The claims of a call that came through [`AuthLayer`].
 ///
 /// # Errors
-/// [`AuthError::Missing`] when it did not: a service that forgot the layer refuses everybody.
+/// [`AuthError::Missing`] when it did not: a service that forgot the layer refuses every call.
 pub fn claims<T>(request: &tonic::Request<T>) -> Result<&Claims, AuthError> {
     request.extensions().get::<Claims>().ok_or(AuthError::Missing)
 }

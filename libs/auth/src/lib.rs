@@ -1,6 +1,6 @@
 //! Access tokens: verifying those of callers, getting our own.
 //!
-//! Nobody trusts a header because it came from inside: every service verifies, with the same [`Verifier`].
+//! No header is trusted because it came from inside: every service verifies, with the same [`Verifier`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
 mod claims;
