@@ -120,7 +120,7 @@ impl Reservation {
         }
     }
 
-    /// The refusal of whoever comes too late.
+    /// The refusal of a request that comes too late.
     pub const fn expired(&self) -> Rejection {
         Rejection::ReservationExpired { reservation: self.id }
     }

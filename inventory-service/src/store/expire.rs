@@ -21,8 +21,8 @@ impl Work for Expire {
     type Output = Expired;
 
     async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<Expired, SqlError> {
-        // Rows that somebody else holds are being committed, released or expired right now: not our business any more. The WHERE
-        // clause is `Reservation::expire` in SQL; the conformance suite checks that they agree.
+        // Rows that another transaction has locked are being committed, released or expired right now: not our business any more.
+        // The WHERE clause is `Reservation::expire` in SQL; the conformance suite checks that they agree.
         let sql = format!(
             "SELECT id FROM reservations WHERE state = 'held' AND expires_at <= $1 ORDER BY expires_at, id LIMIT $2{}",
             dialect.for_update_skip_locked()

@@ -39,7 +39,7 @@ impl OrdersGrpc {
         Self { api }
     }
 
-    /// The patience of a caller with a `grpc-timeout`, or of one without.
+    /// How long a caller with a `grpc-timeout` waits, or one without.
     fn patience(&self, respond_async: bool) -> Patience {
         if respond_async {
             return self.api.patience(Some(Duration::ZERO));
