@@ -123,7 +123,7 @@ impl SqlLedger {
 
     async fn post(&self, tx: &mut Tx, entry: &Entry) -> Result<(), SqlError> {
         let Some(movement) = entry.newest_movement() else { return Ok(()) };
-        // One writer: the next number is nobody else's.
+        // One writer: no other writer can take the next number.
         let sql = "INSERT INTO acquirer_movements \
                    (seq, at, kind, idempotency_key, charge_key, amount_minor, currency, receipt) \
                    SELECT COALESCE(MAX(seq), 0) + 1, $1, $2, $3, $4, $5, $6, $7 FROM acquirer_movements";

@@ -1,6 +1,6 @@
 //! One payment: what was asked for, its state, its barrier. `apply` is the only place where a payment changes.
 //!
-//! Must not know: who asks, who answers, where it is kept.
+//! Must not know: callers, processors, stores.
 
 use amends_primitives::{Money, OrderId, PaymentId, Timestamp};
 
@@ -89,7 +89,7 @@ pub struct Payment {
 pub enum Barrier {
     /// It may.
     Open,
-    /// The step was compensated: it may not.
+    /// The step was compensated: it may not take effect.
     Closed {
         /// Since when.
         at: Timestamp,

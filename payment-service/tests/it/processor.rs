@@ -1,4 +1,4 @@
-//! What every processor must do, whoever is behind the port: one list of cases, run on the simulation in this process (on each of
+//! What every processor must do, whatever is behind the port: one list of cases, run on the simulation in this process (on each of
 //! its ledgers) and on an acquirer over HTTP.
 
 use std::{sync::Arc, time::Duration};
