@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes deploy/.env with fresh random secrets, once. compose.yaml reads it; nobody else should.
+# Writes deploy/.env with fresh random secrets, once. Only compose.yaml should read it.
 set -eu
 cd "$(dirname "$0")"
 if [ -e .env ]; then

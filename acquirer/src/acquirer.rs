@@ -19,7 +19,7 @@ const ROUNDS_MAX: u32 = 64;
 pub enum Reply<T> {
     /// It is.
     Given(T),
-    /// The effect has happened and nobody hears of it.
+    /// The effect has happened and the caller is not told.
     Never,
 }
 
@@ -58,7 +58,7 @@ impl Acquirer {
     /// Takes or holds money, once per key.
     ///
     /// # Errors
-    /// When the ledger fails: nobody knows.
+    /// When the ledger fails: the outcome is in doubt.
     pub async fn charge(&self, ask: &ChargeAsk) -> Result<Reply<Charged>, LedgerError> {
         let charged = self.line_of(ask).await?.answer(ask);
         let never = ask.method.as_str() == "pm_timeout" && matches!(charged, Charged::Granted { .. });
@@ -83,7 +83,7 @@ impl Acquirer {
     /// Takes what is held, once per authorization.
     ///
     /// # Errors
-    /// When the ledger fails: nobody knows.
+    /// When the ledger fails: the outcome is in doubt.
     pub async fn capture(&self, ask: &CaptureAsk) -> Result<Reply<Captured>, LedgerError> {
         let reply = |captured, never| if never { Reply::Never } else { Reply::Given(captured) };
         for _ in 0..ROUNDS_MAX {
@@ -108,7 +108,7 @@ impl Acquirer {
     /// Makes sure that nothing is ever taken under the key, or says that it was. Works for keys never seen.
     ///
     /// # Errors
-    /// When the ledger fails: nobody knows.
+    /// When the ledger fails: the outcome is in doubt.
     pub async fn void(&self, key: &Key) -> Result<Voided, LedgerError> {
         let Some(mut entry) = self.ledger.claim(&Entry::voided(key.clone())).await? else { return Ok(Voided::Done) };
         for _ in 0..ROUNDS_MAX {
@@ -125,7 +125,7 @@ impl Acquirer {
     /// Gives money back, once per key.
     ///
     /// # Errors
-    /// When the ledger fails: nobody knows.
+    /// When the ledger fails: the outcome is in doubt.
     pub async fn refund(&self, ask: &RefundAsk) -> Result<Refunded, LedgerError> {
         for _ in 0..ROUNDS_MAX {
             let Some(entry) = self.ledger.load(&ask.charge).await? else { return Ok(Refunded::Refused) };

@@ -1,4 +1,4 @@
-//! How a line of the ledger is written down: JSON, as only the acquirer ever queries it; and how a call to the ledger ends.
+//! How a line of the ledger is written down: JSON, as only the acquirer reads it; and how a call to the ledger ends.
 //!
 //! Must not know: which database it is, what requests are about.
 
@@ -106,7 +106,7 @@ const CORRUPT: LedgerError = LedgerError::Corrupt { what: "line of the ledger" }
 /// The line as JSON, without its key and version.
 ///
 /// # Errors
-/// Never, as far as anybody knows.
+/// Never, as far as is known.
 pub fn encode(entry: &Entry) -> Result<String, LedgerError> {
     let parts = |asked: &Asked| (asked.amount, asked.method.to_string());
     let part = |(key, amount): &(Key, Money)| PartLine { key: key.to_string(), amount: *amount };

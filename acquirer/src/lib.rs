@@ -1,4 +1,4 @@
-//! A simulated acquirer: who really moves the money, for development and tests.
+//! A simulated acquirer, the party that moves the money, for development and tests.
 //!
 //! `domain` holds its rules, `store` what it remembers, `acquirer` what it does; `http` makes a process of it, which is how network
 //! faults between a payment service and its processor become real. The payment service's in-process simulation is the same `Acquirer`

@@ -213,7 +213,7 @@ pub fn open_journal(sources: &Sources) -> anyhow::Result<Arc<Journal>> {
     Ok(order_service::journal(&database))
 }
 
-/// Opens the webhooks, which are in the payment store, and tells who is configured. Connects lazily.
+/// Opens the webhooks, which are in the payment store, and returns the configured endpoints. Connects lazily.
 ///
 /// # Errors
 /// With every mistake in the section of the payment service.

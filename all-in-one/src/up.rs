@@ -60,7 +60,7 @@ pub async fn up(
         tracing::warn!(%error, file = %lock.path().display(), "the addresses could not be written to the lock");
     }
     if let Some(file) = addresses_file {
-        // What a killed start left is not worth this one, and the folder may be anyone's.
+        // Drafts of a killed start must not stop this one, and the folder may belong to another user.
         if let Err(error) = files::remove_drafts(file) {
             tracing::warn!(%error, "unfinished files were left");
         }
@@ -72,7 +72,7 @@ pub async fn up(
     result
 }
 
-/// The one place where the demo password is told, and only at the start that made it. Whether anybody reads it changes nothing.
+/// The one place where the demo password is printed, and only at the start that made it. It does not matter whether it is read.
 fn greet(addresses: &Addresses, data_dir: &Path, new_password: Option<&SecretString>) {
     let Addresses { gateway, admin, .. } = addresses;
     stderr::tell(&format!("amends is up: http://{gateway} (HTTP and gRPC), metrics http://{admin}/metrics"));

@@ -1,8 +1,8 @@
 //! What a caller may hold at once of the gateway's finite things, and how a caller that holds its share is told.
 //!
-//! Four things are shared, each apart from the others, so that what is slow by nature cannot take what others need for a moment: places
-//! for questions, open streams, bytes of bodies that are still arriving, and bodies too long to be read first. Connections are shared in
-//! [`crate::crowd`]. Must not know: Pingora, routes, tokens.
+//! Four things are shared, each apart from the others, so that what is slow by nature cannot take what others need for a moment:
+//! permits for questions, open streams, bytes of bodies that are still arriving, and bodies too long to be read first. Connections
+//! are shared in [`crate::crowd`]. Must not know: Pingora, routes, tokens.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl Admission {
         }
     }
 
-    /// A place of that kind.
+    /// A permit of that kind.
     ///
     /// # Errors
     /// 429 where the caller holds its share, 503 where there is no room.
@@ -70,7 +70,7 @@ impl Admission {
         shares.take(owner, 1).map_err(|denied| refusal(denied, what))
     }
 
-    /// Room for a body of which so many bytes are here, and more are awaited.
+    /// Room for a body of which `length` bytes have arrived, and more are awaited.
     ///
     /// # Errors
     /// As [`Admission::place`].

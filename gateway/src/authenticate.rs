@@ -42,7 +42,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value =
         values.next().ok_or_else(|| unauthenticated(Code::Unauthenticated, "this needs a bearer token", CHALLENGE))?;
-    // HTTP/1 heads were judged before; HTTP/2 may still bring two, and which of them counts is nobody's guess to make.
+    // HTTP/1 heads were judged before; HTTP/2 may still bring two, and nothing says which of them counts.
     if values.next().is_some() {
         return Err(crate::hygiene::Flaw::AuthorizationRepeated.into());
     }

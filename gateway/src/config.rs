@@ -25,7 +25,7 @@ pub struct Config {
     /// Whose tokens are accepted, and where that issuer's keys are.
     pub auth: VerifierConfig,
     /// What replicas share: revoked tokens and rate limits. Unset, both live in this process alone. Set and not reachable,
-    /// requests that need it are refused with 503: a limit or a revocation nobody can read is one nobody can trust.
+    /// requests that need it are refused with 503: a limit or a revocation that cannot be read cannot be relied on.
     #[serde(skip_serializing)]
     pub redis_url: Option<SecretString>,
     /// How much a caller may send.
@@ -38,8 +38,9 @@ pub struct Config {
     pub probes: Probes,
 }
 
-/// What callers without a token may ask the services behind, over gRPC. Off unless set: who is well, and what there is to call, is no
-/// business of the whole world. `amends up` sets both. `/healthz` and `/readyz` are about the gateway itself, and always there.
+/// What callers without a token may ask the services behind, over gRPC. Off unless set: which service is healthy, and what there is
+/// to call, is no business of the whole world. `amends up` sets both. `/healthz` and `/readyz` are about the gateway itself, and
+/// always there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Probes {
@@ -157,7 +158,7 @@ pub struct Timeouts {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimits {
-    /// Off, nobody counts.
+    /// Off, requests are not counted.
     pub enabled: bool,
     /// Per token subject.
     pub subject: Rate,

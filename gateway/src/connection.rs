@@ -55,7 +55,7 @@ const TURNED_AWAY_PER_ADDRESS_MAX: usize = 16;
 /// After our last byte a caller may still be sending. Closing at once would reset the connection, and the caller would lose
 /// the answer that says why.
 const LINGER_MAX: Duration = Duration::from_secs(2);
-/// For so long an answer may take to be written at shutdown, and its connection to close, when nothing else is left to do.
+/// How long an answer may take to be written at shutdown, and its connection to close, when nothing else is left to do.
 const LAST_WRITE_MAX: Duration = Duration::from_millis(500);
 /// How long GOAWAY may take to leave.
 const GOAWAY_MAX: Duration = Duration::from_millis(100);
@@ -112,7 +112,7 @@ impl Front {
 
     /// Accepts until `stop`; then lets requests end, and cuts what has not within `drain`.
     ///
-    /// Nobody loses a request: connections that wait to be accepted are, answers over HTTP/1 say that they are the last on their
+    /// No request is lost: connections that wait to be accepted are, answers over HTTP/1 say that they are the last on their
     /// connection, idle connections get [`LAST_CALL`], and HTTP/2 says GOAWAY. When only streams are left, or connections whose other
     /// side is quiet, these are cut at once.
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken, drain: Duration) {
@@ -384,7 +384,7 @@ impl Front {
 
 /// What came over a connection.
 enum Arrived {
-    /// A judged head of so many bytes, and how its body is framed.
+    /// A judged head of this length in bytes, and how its body is framed.
     Http1 { head: usize, framing: Framing },
     /// HTTP/2's preface.
     Http2,

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::network;
 use service_base::peer::Network;
 
-/// In a full house callers take turns no faster than this; else a crowd would do nothing but connect.
+/// When all connections are taken they change hands no faster than this; else callers would do nothing but connect.
 const TURN: Duration = Duration::from_secs(2);
 
 /// All connections.
@@ -92,7 +92,7 @@ impl Crowd {
 }
 
 impl Inside {
-    /// Takes the connection out that has been idle longest, and at least so long.
+    /// Takes the connection out that has been idle longest, and for `at_least`.
     fn idlest(&mut self, network: IpAddr, at_least: Duration) -> Option<Arc<Member>> {
         let members = self.by_address.get(&network)?;
         let is_idle = |member: &&Arc<Member>| !member.is_busy() && member.idle_since.lock().elapsed() >= at_least;

@@ -1,6 +1,6 @@
 //! Which of a caller's headers go on to the services behind us.
 //!
-//! Nobody trusts a header because it came from inside; still, one that names a user, sent from outside, must not even arrive.
+//! No service trusts a header because it came from inside; still, a header from outside that names a user must not even arrive.
 //! Must not know: routes, tokens.
 
 use http::{HeaderMap, HeaderName, header};

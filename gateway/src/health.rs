@@ -1,4 +1,4 @@
-//! Whether the gateway can take work, as a load balancer asks it. Anybody may ask, so the answer is kept for a moment.
+//! Whether the gateway can take work, as a load balancer asks it. Any caller may ask, so the answer is cached for a moment.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use service_kit::{readiness::Readiness, shutdown::Shutdown};
 use tokio::{sync::Mutex, time::Instant};
 
-/// However many ask, dependencies are asked once in so long.
+/// However many callers ask, dependencies are asked once in this time.
 const KEPT: Duration = Duration::from_secs(1);
 
 /// Answers for `/readyz`.
@@ -30,7 +30,7 @@ impl Health {
     }
 
     /// 200 where every check is well; else 503 and the names of those that are not. Why they are not is for `/readyz` of the
-    /// admin listener: addresses and causes are nobody's business out here.
+    /// admin listener: addresses and causes are not for callers from outside.
     pub(crate) async fn ready(&self) -> (StatusCode, Bytes) {
         if self.shutdown.is_announced() {
             return (StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"stopping"}"#));

@@ -62,7 +62,7 @@ pub struct App {
     runtime: Runtime,
 }
 
-/// Binds the listener and prepares everything. Needs nobody else to be up.
+/// Binds the listener and prepares everything. Needs no other service to be up.
 ///
 /// Revoked tokens are read from Redis where `redis_url` is set; without it nothing is ever revoked, so a composition of all
 /// services in one process uses [`build_with`].
@@ -210,7 +210,7 @@ fn h2_options(config: &Config) -> H2Options {
     let mut options = default_h2_options();
     let head = u32::try_from(config.limits.head_bytes).unwrap_or(u32::MAX);
     options.max_header_list_size(head).max_concurrent_streams(config.limits.streams);
-    // A caller that opens and resets streams makes work for nothing: past these the connection ends.
+    // A caller that opens and resets streams causes work without reading answers: past these the connection ends.
     options.max_concurrent_reset_streams(50).max_pending_accept_reset_streams(20);
     options.initial_connection_window_size(1024 * 1024).initial_window_size(256 * 1024);
     // Answers waiting for a caller who does not read them, per stream.

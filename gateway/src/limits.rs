@@ -1,4 +1,4 @@
-//! How often a caller may ask: a token bucket per subject, or per address where nobody proved who they are.
+//! How often a caller may ask: a token bucket per subject, or per address where the caller has no good token.
 //!
 //! The bucket is kept as one number, the time at which it will be full again (GCRA), so that it is the same arithmetic in
 //! this process and in a Redis script. Here it is a moment of the monotonic clock. In Redis it is one atomic script on Redis's own
@@ -26,7 +26,7 @@ const CALLERS_PER_SHARD_MAX: usize = 8192;
 pub(crate) enum Caller<'a> {
     /// A token's subject.
     Subject(&'a str),
-    /// Nobody we know, from there.
+    /// A caller without a good token, from that address.
     Address(IpAddr),
     /// A question about health, or about what is served, from there.
     Probe(IpAddr),
@@ -37,7 +37,7 @@ pub(crate) enum Caller<'a> {
 pub(crate) enum Taken {
     /// Yes.
     Yes,
-    /// No; the next one drops in after so long.
+    /// No; the next token arrives after this time.
     No { retry_after: Duration },
 }
 
@@ -134,7 +134,7 @@ fn take_local(buckets: &mut HashMap<Box<str>, i64>, key: String, rate: Rate, now
     if buckets.len() >= CALLERS_PER_SHARD_MAX && !buckets.contains_key(key.as_str()) {
         // A full bucket is the same as none.
         buckets.retain(|_, full_at| *full_at > now);
-        // Still no room: so many callers at once are an attack, and forgetting one of them costs less than memory.
+        // Still no room: this number of callers at once is an attack, and forgetting one of them costs less than memory.
         if buckets.len() >= CALLERS_PER_SHARD_MAX
             && let Some(any) = buckets.keys().next().cloned()
         {

@@ -94,7 +94,7 @@ pub(crate) struct Summary<'a> {
     pub(crate) is_probe: bool,
     pub(crate) correlation_id: &'a str,
     pub(crate) trace_id: &'a str,
-    /// What went wrong on the way, for whoever operates this.
+    /// What went wrong on the way, for the operator.
     pub(crate) error: Option<String>,
 }
 
@@ -206,7 +206,7 @@ impl Observer {
         match (failed, summary.is_probe) {
             (true, _) => line!(warn),
             (false, false) => line!(info),
-            // One a second for ever, from whoever watches over us.
+            // One a second for ever, from the load balancer and the orchestrator.
             (false, true) => line!(debug),
         }
     }

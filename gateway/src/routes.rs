@@ -42,13 +42,13 @@ pub(crate) enum Target {
 /// Who may send a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Anybody.
+    /// Any caller, with or without a token.
     Public,
     /// Any caller, where the configuration lets such questions through.
     Probe(Probe),
-    /// Whoever has a token.
+    /// A caller with a token.
     Token,
-    /// Whoever has a token with one of these scopes.
+    /// A caller with a token that has one of these scopes.
     AnyScope(&'static [&'static str]),
 }
 

@@ -1,7 +1,7 @@
 //! A finite thing, shared fairly between its callers.
 //!
-//! A caller holds at most its own limit. Once more than half is taken, a caller also holds no more than what is left, so that the
-//! more callers crowd in the less each gets, and a newcomer still finds room. Callers who hold nothing are forgotten, so the memory
+//! A caller holds at most its own limit. Once more than half is taken, a caller also holds no more than what is left, so that each
+//! gets less the more callers there are, and a newcomer still finds room. Callers who hold nothing are forgotten, so the memory
 //! is bounded by what there is to share. Must not know: HTTP, tokens, what is shared.
 
 use std::{
@@ -97,7 +97,7 @@ impl Shares {
         }))
     }
 
-    /// Takes so much for a caller.
+    /// Takes `amount` for a caller.
     ///
     /// # Errors
     /// When the caller holds its share, or too little is left.

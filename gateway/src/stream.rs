@@ -1,6 +1,6 @@
 //! The stream Pingora reads from: it hands over one request at a time, and only after that request's head was judged.
 //!
-//! Without it, bytes that come after a request's end would be read together with the body, and whoever sends two requests at
+//! Without it, bytes that come after a request's end would be read together with the body, and a caller that sends two requests at
 //! once would lose the second. With it, Pingora sees exactly one head and one body; what follows waits here for its own turn.
 //! Must not know: routes, tokens, upstreams.
 
@@ -42,7 +42,7 @@ pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
 enum Window {
     /// None: no request has begun, or the last one is over.
     Shut,
-    /// The rest of the head, then so many bytes of body.
+    /// The rest of the head, then this number of bytes of body.
     Length { head: usize, body: u64 },
     /// The rest of the head, then a chunked body.
     Chunked { head: usize, body: ChunkScanner },
@@ -174,8 +174,8 @@ impl AsyncRead for Guarded {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.is_over() {
-            // Pingora looks out for a client that goes away. We answer whoever sent a whole request, even if it then closed
-            // its sending side, so there is nothing to tell, and nothing that could wake this up.
+            // Pingora looks out for a client that goes away. A client that sent a whole request is answered, even if it then
+            // closed its sending side, so there is nothing to tell, and nothing that could wake this up.
             return Poll::Pending;
         }
         if this.received.is_empty() {
@@ -227,7 +227,7 @@ impl AsyncWrite for Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         if let (Some(io), Some(returns_to)) = (self.io.take(), self.returns_to.take()) {
-            // Nobody waits for it while the process stops. What sits in the buffer was never flushed, so nobody counts on it.
+            // While the process stops, no receiver is left. What sits in the buffer was never flushed, so no reader relies on it.
             let _ = returns_to.send(io.into_inner());
         }
     }
@@ -237,7 +237,7 @@ impl Drop for Guarded {
 impl Shutdown for Guarded {
     async fn shutdown(&mut self) {
         if let Some(io) = self.io.as_mut() {
-            // Whoever it would be told to has gone.
+            // The peer has gone: a failure has no reader.
             let _ = io.shutdown().await;
         }
     }

@@ -20,7 +20,7 @@ use crate::{
 
 /// A replica that is started or stopped is known this soon.
 const RESOLVED_FOR: Duration = Duration::from_secs(5);
-/// Nobody waits longer for a name.
+/// The longest wait for a name.
 const RESOLVE_BOUND: Duration = Duration::from_secs(1);
 /// gRPC calls at once on one connection; another connection is opened beyond.
 const STREAMS_PER_CONNECTION: usize = 100;
@@ -108,7 +108,7 @@ impl Places {
         options.read_timeout = Some(left);
         options.write_timeout = Some(millis(self.timeouts.write_ms).min(left));
         options.idle_timeout = Some(millis(self.timeouts.upstream_idle_ms));
-        // Hop-by-hop fields end here, and nobody behind us speaks WebSocket.
+        // Hop-by-hop fields end here, and no service behind the gateway speaks WebSocket.
         options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         if upstream == Upstream::OrderGrpc {
             options.set_http_version(2, 2);

@@ -13,7 +13,7 @@ use crate::{
     faults,
 };
 
-/// A reservation held for longer than a day belongs to somebody who forgot it.
+/// A reservation held for longer than a day has been forgotten by its caller.
 const HOLD_SECS_MAX: u64 = 86_400;
 
 /// A larger batch would keep its rows locked for too long.
@@ -27,7 +27,7 @@ pub struct Config {
     pub grpc: GrpcConfig,
     /// Where items and reservations are.
     pub database: DatabaseConfig,
-    /// `redis://…`, where the token service tells which tokens were revoked. Empty: nobody is asked.
+    /// `redis://…`, where the token service tells which tokens were revoked. Empty: revocations are not checked.
     pub redis_url: SecretUrl,
     /// Whose tokens are accepted.
     pub auth: VerifierConfig,
@@ -106,11 +106,11 @@ impl Default for HoldsConfig {
 pub struct SweeperConfig {
     /// Reservations let go in one transaction: 1 to 1000.
     pub batch: u32,
-    /// How long it sleeps at the most, in milliseconds: the reservations of a replica that died have nobody else who knows when
-    /// they are due.
+    /// How long it sleeps at the most, in milliseconds: no other replica has a timer for the
+    /// reservations of one that died.
     pub sleep_max_ms: u64,
-    /// Step keys under which nothing was done for so many days are forgotten; 0 keeps them for ever. A call under a forgotten key is
-    /// taken for new: it must be more than any saga is retried, or left parked, or its messages may be under way.
+    /// Step keys under which nothing was done for this number of days are forgotten; 0 keeps them for ever. A call under a
+    /// forgotten key is taken for new: it must be more than any saga is retried, or left parked, or its messages may be under way.
     pub keys_kept_days: u64,
 }
 
@@ -206,7 +206,7 @@ impl Section for Config {
         check(days == 0 || (7..=36_500).contains(&days), "sweeper.keys_kept_days", "must be 0, or 7 to 36500");
         let mut skus = std::collections::BTreeSet::new();
         for (index, item) in self.seed.iter().enumerate() {
-            // The second one would never be made, and whoever wrote it would not know.
+            // The second one would never be made, and the operator would not learn of it.
             check(skus.insert(&item.sku), &format!("seed[{index}].sku"), "is there twice");
             if let Err((field, message)) = item.item() {
                 check(false, &format!("seed[{index}].{field}"), &message);

@@ -111,7 +111,7 @@ pub struct Reserve {
     pub now: Timestamp,
     /// Until when.
     pub expires_at: Timestamp,
-    /// Of these there is nothing to be had: an injected fault.
+    /// SKUs that count as sold out: an injected fault.
     pub refuse_skus: Arc<[Sku]>,
 }
 

@@ -161,8 +161,8 @@ impl Side {
         self.rates.push(f64::from(done) / begun.elapsed().as_secs_f64());
     }
 
-    /// Neither the vacuum that so many new rows call for nor the checkpoint of the filling is measured with the sagas; and PostgreSQL,
-    /// which finds out within a minute that tables are no longer empty, plans for it at once.
+    /// Neither the vacuum that this number of new rows calls for nor the checkpoint of the filling is measured with the sagas; and
+    /// PostgreSQL, which finds out within a minute that tables are no longer empty, plans for it at once.
     async fn settle(&self) {
         for sql in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
             sqlx::query(sql).execute(self.administration.writer()).await.unwrap();
@@ -214,7 +214,7 @@ async fn fill(database: &Database, rows: i64) {
                 "INSERT INTO order_lines (order_id, line_no, sku, quantity, unit_price_minor)
                  SELECT {id}, 1, 'espresso-1kg', 1, 1850 {orders}"
             ),
-            // Nobody sees them running: an engine would take them over.
+            // No engine may see them running: it would take them over.
             format!(
                 "DO $fill$ DECLARE done BIGINT := {from}; last BIGINT := {to}; size BIGINT := {BATCH}; BEGIN
                  WHILE done < last LOOP

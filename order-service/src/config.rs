@@ -117,7 +117,7 @@ pub struct SagaConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Orders being placed or cancelled with somebody waiting.
+    /// Orders being placed or cancelled while their callers wait.
     pub waiting_max: usize,
     /// Streams of changes.
     pub watches_max: usize,
@@ -268,7 +268,7 @@ impl Config {
     /// As the store takes it.
     pub fn database_options(&self) -> amends_sql::Options {
         let usual = amends_sql::Options::default();
-        // What a replica that is frozen has locked is free when its lease ends, of which so much is left at the least.
+        // What a replica that is frozen has locked is free when its lease ends, of which at least this much is left.
         let left_of_lease = Duration::from_millis(self.saga.lease_ms.saturating_sub(self.saga.heartbeat_ms));
         amends_sql::Options {
             connections_max: self.database.connections_max,

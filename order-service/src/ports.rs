@@ -124,7 +124,7 @@ pub struct ListOrders {
     pub status: Option<Status>,
     /// The page begins after this one.
     pub before: Option<OrderId>,
-    /// At most so many; at least 1.
+    /// How many at most; at least 1.
     pub limit: u16,
 }
 

@@ -12,9 +12,9 @@ use crate::{
     ports::Unavailable,
 };
 
-/// What callers are told to wait when nobody knows better.
+/// What callers are told to wait when the cause names no time.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// More than this nobody plans for; a circuit that stays open longer will say so again.
+/// Callers are told to wait no longer; a circuit that stays open longer will say so again.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// Where an order is.

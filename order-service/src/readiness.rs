@@ -27,7 +27,7 @@ use crate::config::Config;
 const SCOPES: &str = "inventory:read inventory:write payments:read payments:write";
 /// Within the time that all checks have.
 const CALL_MAX: Duration = Duration::from_millis(1500);
-/// However often probes come, others are asked once in so long.
+/// However often probes come, other services are asked once in this time.
 const KEPT: Duration = Duration::from_secs(5);
 
 /// How it stands between us and another service.
@@ -245,7 +245,7 @@ mod tests {
         let token = token(&clock, SCOPES, &status).await;
         let readiness = Readiness::new();
         let mut config = Config::default();
-        // No one listens there.
+        // There is no listener.
         config.inventory.channel.url = "http://127.0.0.1:1".to_owned();
         config.payment.channel.url = "http://127.0.0.1:1".to_owned();
         add(&readiness, &config, &token, &(Arc::clone(&clock) as Arc<dyn Clock>)).unwrap();

@@ -135,7 +135,7 @@ impl OpenedStore {
     /// Brings it up to date, waiting up to `patience` for one that is still starting.
     ///
     /// # Errors
-    /// The last error once patience is spent, or the first that waiting cannot mend.
+    /// The last error once `patience` is over, or the first permanent one.
     pub async fn migrate(&self, patience: Duration) -> Result<(), StoreError> {
         let begun = Instant::now();
         loop {

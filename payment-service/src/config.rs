@@ -33,13 +33,13 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Who moves the money.
     pub processor: ProcessorConfig,
-    /// `redis://…`, where the token service tells which tokens were revoked. Empty: nobody is asked.
+    /// `redis://…`, where the token service tells which tokens were revoked. Empty: revocations are not checked.
     pub redis_url: SecretUrl,
     /// Whose tokens are accepted.
     pub auth: VerifierConfig,
     /// Faults injected on purpose. All off by default.
     pub faults: FaultsConfig,
-    /// Who is told what became of payments. Nobody by default.
+    /// Who is told what became of payments. No endpoint by default.
     pub webhooks: WebhooksConfig,
 }
 
@@ -111,7 +111,7 @@ pub struct ProcessorConfig {
     /// Where the simulated acquirer keeps its books: `sqlite://FILE?mode=rwc`, a file of one process. Empty: beside a SQLite store
     /// `NAME.db` in `NAME-acquirer.db`; with MongoDB in `payment-acquirer.db` in the working directory.
     pub ledger_url: String,
-    /// How long it may take to answer, in milliseconds; then nobody knows. Within the 500 ms that the orchestrator grants an
+    /// How long it may take to answer, in milliseconds; then the outcome is in doubt. Within the 500 ms that the orchestrator grants an
     /// attempt, so that the answer is "unknown" rather than none.
     pub timeout_ms: u64,
     /// Charges of this many minor units or more are declined. This and the two below are of the simulation; an acquirer has its own.

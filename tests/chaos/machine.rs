@@ -43,7 +43,7 @@ enum Fault {
     Frozen,
     /// The terminal hangs up.
     Hangup,
-    /// Nobody reads what it prints, from its next start on.
+    /// What it prints is not read, from its next start on.
     UnreadPipes,
     IdleConnections,
     /// Streams for which no token is needed.
@@ -187,7 +187,7 @@ impl Stage {
     ) -> Result<()> {
         let flood = self.begin(fault, victim).await?;
         let began = Instant::now();
-        // Somebody who is frozen does not stop, and nobody stops whom another has frozen.
+        // A frozen process does not stop, so none is stopped while it is frozen.
         if matches!(fault, Fault::Frozen) {
             tokio::time::sleep(lasting).await;
             self.end(fault, victim).await?;

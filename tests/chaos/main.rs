@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 
 use takeovers::Takeovers;
 
-/// Whoever uses the servers has them to itself: one of these tests kills them.
+/// A test that uses the servers has them to itself: one of these tests kills them.
 static SERVERS: Mutex<()> = Mutex::const_new(());
 
 const ORDERS_PER_ROUND: usize = 200;

@@ -1,5 +1,5 @@
 //! A rolling restart: two replicas of each service and two gateways, told to stop one after the other, while customers order who do not ask
-//! twice. Nobody notices.
+//! twice. No customer notices.
 
 use std::{
     sync::{

@@ -29,7 +29,7 @@ pub(crate) async fn each_server_crashes(rounds: usize) -> Result<()> {
             let answers = shoppers.all_answered().await.with_context(context)?;
             platform.settled().await.with_context(context)?;
             platform.audit().await.with_context(context)?;
-            // The client's own log against the store: each order that was confirmed to somebody is paid, once.
+            // The client's own log against the store: each order that was confirmed to a customer is paid, once.
             for (_, order) in answers.0.iter().filter(|(status, _)| *status == 201) {
                 let books = platform.books(order).await?;
                 ensure!(

@@ -11,7 +11,7 @@ use amends_sql::{Database, Options};
 use anyhow::{Result, ensure};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-/// A takeover is seen so much late at the most.
+/// A takeover is seen this much later at the most.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Replicas and when their leases end, by the database's clock; active sagas, their owners and their fences. All of one moment.
 const LOOK: &str =

@@ -152,7 +152,7 @@ pub(crate) fn client(payment: SocketAddr, identity: SocketAddr) -> Arc<dyn Payme
     order_service::participants(&config, &Runtime::new()).unwrap().1
 }
 
-/// A token service that gives everybody a token; whether tokens are good is another contract's matter.
+/// A token service that gives every client a token; whether tokens are good is another contract's matter.
 pub(crate) async fn token_service() -> SocketAddr {
     let answer = || async { Json(json!({"access_token": "token", "token_type": "Bearer", "expires_in": 600})) };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,5 @@
-//! Callers who take what is finite, who guess, and who ask oddly. Customers come from one address; whoever floods comes from another.
+//! Callers that exhaust resources, guess passwords, or send odd requests. Customers come from one address; the flood comes from
+//! another.
 
 use std::{
     collections::BTreeSet,
@@ -38,7 +39,7 @@ fn unlimited() -> Value {
     json!({"gateway": {"rate_limit": {"enabled": false}}})
 }
 
-/// 4,200 streams that nobody has to have a token for, from one address.
+/// 4,200 streams that need no token, from one address.
 pub(crate) async fn streams_without_a_token_leave_room_for_others() -> Result<()> {
     on(Platform::embedded_with(unlimited()).await?, async |platform| {
         let demo = platform.demo().await?;
@@ -52,7 +53,7 @@ pub(crate) async fn streams_without_a_token_leave_room_for_others() -> Result<()
     .await
 }
 
-/// One customer's token, on 4,400 streams and then on 1,000 connections, with orders that never end.
+/// One customer's token, on 4,400 streams and then on 2,000 connections, with orders that never end.
 pub(crate) async fn bodies_that_do_not_end_leave_room_for_others() -> Result<()> {
     service_base::descriptors::raise_limit();
     on(Platform::embedded_with(unlimited()).await?, async |platform| {
@@ -100,7 +101,7 @@ async fn served(customer: &Client) -> Result<()> {
     }
 }
 
-/// 3,000 tokens that somebody else signed: soon none of them is looked at any more, and no customer is refused with them.
+/// 3,000 tokens that another key signed: soon none of them is verified any more, and no customer is refused with them.
 pub(crate) async fn forged_tokens_are_throttled() -> Result<()> {
     const FORGED: usize = 3_000;
     on(Platform::embedded_with(unlimited()).await?, async |platform| {
@@ -173,7 +174,7 @@ fn session_of(token: &str) -> Result<String> {
     Ok(claims["sid"].as_str().context("a token without a session id")?.to_owned())
 }
 
-/// Guesses at everybody's password from one address, and an owner who logs in from another.
+/// Guesses at passwords of all users from one address, and an owner who logs in from another.
 pub(crate) async fn a_flood_of_logins_leaves_room_for_others() -> Result<()> {
     on(Platform::embedded_with(unlimited()).await?, async |platform| {
         let flooder = client_from(ELSEWHERE, platform.gateway, PATIENCE)?;
@@ -228,7 +229,7 @@ pub(crate) async fn a_client_of_ones_own_replaces_no_other() -> Result<()> {
     bare.stop().await
 }
 
-/// What specifications say of requests that hardly anybody sends.
+/// What specifications say of requests that are rarely sent.
 pub(crate) async fn odd_forms_of_requests_are_answered_as_specified() -> Result<()> {
     on(Platform::embedded().await?, async |platform| {
         let demo = platform.demo().await?;

@@ -15,7 +15,7 @@ use crate::support::{confirmed, here, on, sound};
 /// A mistake in the directory is told in this time, and not as something that timed out.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
-/// A second `amends up`; the tools beside the first; and a lock that a crash leaves to nobody.
+/// A second `amends up`; the tools beside the first; and a lock that a crash releases.
 pub(crate) async fn a_second_server_on_one_directory_is_refused() -> Result<()> {
     on(Platform::embedded().await?, async |platform| {
         let demo = platform.demo().await?;
@@ -68,7 +68,7 @@ pub(crate) async fn a_path_is_a_path() -> Result<()> {
     Ok(())
 }
 
-/// A whole life of a shop in that directory, with so many orders.
+/// A whole life of a shop in that directory, with this number of orders.
 async fn shop_in(data: &Path, orders: usize) -> Result<()> {
     let mut platform = Platform::embedded_unstarted(Setup { data: Some(data.to_owned()), ..Setup::default() })?;
     let start = platform.try_start("amends", Duration::from_secs(30)).await?;

@@ -1,4 +1,4 @@
-//! Where what we say goes: pipes that nobody reads, and proxies that the environment names.
+//! Where output goes: pipes that are not read, and proxies that the environment names.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use serde_json::json;
 
 use crate::support::{confirmed, on, readyz, sound};
 
-/// A pipe holds 64 KiB: so many orders write a multiple of it.
+/// A pipe holds 64 KiB: this number of orders writes a multiple of it.
 const ORDERS: usize = 120;
 
-/// Standard output and standard error are pipes that are open and read by nobody, as before `| sleep 1000`.
+/// Standard output and standard error are pipes that are open and not read, as before `| sleep 1000`.
 pub(crate) async fn pipes_that_nobody_reads_block_nothing() -> Result<()> {
     let launch = Launch { output: Output::UnreadPipes, ..Launch::default() };
     let settings = json!({"telemetry": {"log_format": "bunyan", "filter": "debug,hyper=info,h2=info,sqlx=info"}});

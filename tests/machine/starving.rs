@@ -17,7 +17,7 @@ const WITHOUT_TIME: Duration = Duration::from_millis(700);
 const WITH_TIME: Duration = Duration::from_millis(150);
 const CUSTOMERS: usize = 8;
 
-/// The process is stopped and continued, again and again: all its timers run out at once, and nobody is ill.
+/// The process is stopped and continued, again and again: all its timers run out at once, and no participant has failed.
 pub(crate) async fn a_process_that_gets_no_time_cuts_nobody_off() -> Result<()> {
     on(Platform::embedded().await?, async |platform| {
         let demo = platform.demo().await?;
@@ -54,8 +54,8 @@ pub(crate) async fn a_process_that_gets_no_time_cuts_nobody_off() -> Result<()> 
     .await
 }
 
-/// So many programs that do nothing but count, at the same priority, that there is a fifth of the processors left at the most. A store may
-/// take longer than its bound then, which is a 503 of its own; but nobody is cut off.
+/// Enough programs that do nothing but count, at the same priority, to leave a fifth of the processors at the most. A store may
+/// take longer than its bound then, which is a 503 of its own; but no participant is cut off.
 pub(crate) async fn orders_are_taken_with_the_processors_taken() -> Result<()> {
     on(Platform::embedded().await?, async |platform| {
         let demo = platform.demo().await?;

@@ -1,4 +1,4 @@
-//! Bad input gets a 4xx problem whose code and field say what to mend, and writes nothing.
+//! Bad input gets a 4xx problem whose code and field say what to correct, and writes nothing.
 
 use amends::client::{Answer, Client, order_of};
 use amends_tests::{check::key, platform::Platform};

@@ -1,4 +1,4 @@
-//! More buyers than goods, all at once: exactly as many are served as there are goods, and nobody pays for nothing.
+//! More buyers than goods, all at once: exactly as many are served as there are goods, and no customer pays for nothing.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Who may do what: tokens, scopes, revocation, and headers that nobody may set from outside.
+//! Who may do what: tokens, scopes, revocation, and headers that may not be set from outside.
 
 use amends::client::order_of;
 use amends_tests::{

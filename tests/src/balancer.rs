@@ -34,7 +34,7 @@ async fn forward(mut caller: TcpStream, replicas: Vec<SocketAddr>, first: usize)
         let replica = replicas[(first + turn) % replicas.len()];
         if let Ok(mut server) = TcpStream::connect(replica).await {
             let _ = (caller.set_nodelay(true), server.set_nodelay(true));
-            // Whoever closes first, closes for both.
+            // The side that closes first closes for both.
             let _closed = copy_bidirectional(&mut caller, &mut server).await;
             return;
         }

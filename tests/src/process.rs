@@ -28,7 +28,7 @@ pub enum Output {
     /// Into a file that the test can read.
     #[default]
     Log,
-    /// Into pipes that are open and read by nobody.
+    /// Into pipes that are open and not read.
     UnreadPipes,
 }
 
@@ -190,8 +190,8 @@ pub async fn eventually<F: Future<Output = bool>>(
     Ok(())
 }
 
-/// Ends a server of this test run as a crash would (SIGKILL); whoever started it starts it again, on the data it had. Where it runs
-/// is in the file that the variable names; `None` where nobody said so, as with a server in a container.
+/// Ends a server of this test run as a crash would (SIGKILL); `cargo xtask` starts it again, on the data it had. Where it runs
+/// is in the file that the variable names; `None` where the variable is not set, as with a server in a container.
 ///
 /// # Errors
 /// When it cannot be ended.
@@ -203,7 +203,7 @@ pub async fn crash_server(pid_variable: &str) -> anyhow::Result<Option<()>> {
     Ok(Some(()))
 }
 
-/// A loopback port that is free, given to nobody else in this process, and below the ports that systems lend to outgoing connections:
+/// A loopback port that is free, given out once in this process, and below the ports that systems lend to outgoing connections:
 /// a program that is killed finds it free again. (Bound to port 0, it would be one that any connection may take meanwhile.)
 ///
 /// # Panics

@@ -1,4 +1,4 @@
-//! A TCP forwarder that a test can cut and mend: how a dependency dies without being ours to kill.
+//! A TCP forwarder that a test can cut and repair: for dependencies whose process the test cannot kill.
 
 use std::{
     net::SocketAddr,

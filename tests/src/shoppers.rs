@@ -72,7 +72,7 @@ impl Shoppers {
         Self { progress, work }
     }
 
-    /// Waits until so many orders have an answer.
+    /// Waits until this number of orders has an answer.
     pub async fn have_answers(&self, count: usize) -> Result<()> {
         let reached = || async { self.answered() >= count || self.work.is_finished() };
         eventually("orders are answered", PATIENCE * 2, reached).await
@@ -158,7 +158,7 @@ async fn place_until_settled(
                 ensure!(!id.is_empty(), "{} without Location: {}", answer.status, answer.body);
                 return Ok((answer.status.as_u16(), id));
             }
-            // Still running, or nobody there: ask again.
+            // Still running, or no server there: ask again.
             Ok(answer) if [202, 502, 503, 504].contains(&answer.status.as_u16()) => {
                 let status = answer.status.as_u16();
                 let lacks = status == 503 && answer.header("retry-after").is_empty();

@@ -16,7 +16,7 @@ pub(crate) fn cargo(tools: &Tools) -> Command {
     let mut command = Command::new(environment::cargo());
     command.current_dir(environment::root());
     // `cargo run`, which runs us, describes our own package in these. Build scripts watch them (ring's does), so that passing them
-    // on would rebuild half the graph each time somebody alternates between `cargo build` and `cargo xtask`.
+    // on would rebuild half the graph each time a developer alternates between `cargo build` and `cargo xtask`.
     for name in environment::names() {
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO_PRIMARY_PACKAGE" {
             command.env_remove(name);

@@ -1,5 +1,5 @@
 //! `GET /v1/keys?key=…`: what became of a key, be it a charge's, an authorization's, a capture's or a refund's. Changes nothing.
-//! "Not found" means not yet: a request under way may still arrive. Who needs a "never" voids the key.
+//! "Not found" means not yet: a request under way may still arrive. A caller that needs "never" voids the key.
 
 use axum::{
     Json,

@@ -1,4 +1,4 @@
-//! Work goes on although its caller has hung up: a delayed charge takes effect behind the back of whoever gave it up. That is what
+//! Work goes on although its caller has hung up: a delayed charge takes effect although its caller gave it up. That is what
 //! acquirers do, and what their callers must live with.
 //!
 //! Must not know: what the work is.
@@ -22,7 +22,7 @@ use crate::config::Config;
 
 /// How long work may go on once the process is told to stop. Cutting it is safe: its repeat finds what it has done.
 pub(crate) const STOP_MAX: Duration = Duration::from_secs(2);
-/// Whoever comes back after this finds room.
+/// A caller that comes back after this finds room.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// All the work there is.

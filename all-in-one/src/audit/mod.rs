@@ -21,7 +21,7 @@ mod within;
 
 use self::{books::Books, progress::Progress, report::Report};
 
-/// A record that moves between every two of so many reads is alive, not wrong.
+/// A record that changes between every two of this number of reads is in use, not wrong.
 const READS_MAX: usize = 5;
 /// Rows of one page.
 const PAGE: u16 = 200;

@@ -17,7 +17,7 @@ use super::{
 
 /// Rows of the other stores at once.
 const ROWS: u16 = 500;
-/// An order has one payment and one reservation. Where it has so many that more would not fit in memory, the first of them are wrong enough.
+/// An order has one payment and one reservation. Where it has more than fit in memory, the first of them are enough to report.
 const PER_ORDER_MAX: usize = 1_000;
 
 /// What the other stores have for one order.

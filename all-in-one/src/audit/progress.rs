@@ -1,4 +1,4 @@
-//! How far a long audit is: one line on the terminal, written over again and again. Silent where nobody looks, and for short ones.
+//! How far a long audit is: one line on the terminal, written over again and again. Silent without a terminal, and for short audits.
 
 use std::{
     io::{IsTerminal, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use super::report::Report;
 
-/// Nobody needs to be told how far something is that ends now.
+/// An audit shorter than this needs no progress line.
 const SILENT_FOR: Duration = Duration::from_secs(2);
 /// Between two lines.
 const BETWEEN: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::laws::{Finding, orders::Standing};
 
-/// More are counted, not kept: a store where so much is wrong is restored, not mended one by one.
+/// More are counted, not kept: a store with more discrepancies is restored, not corrected one by one.
 const FINDINGS_MAX: usize = 10_000;
 
 /// The exit code of an audit that found something.

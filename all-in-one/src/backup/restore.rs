@@ -105,7 +105,7 @@ pub async fn restore(from: &Path, data_dir: &Path, sources: &Sources, allowed: A
     Ok(Restored { manifest, aside, report })
 }
 
-/// What of a shop is in the directory. What its user keeps there besides, such as a configuration or a log, is none of ours.
+/// What of a shop is in the directory. What its user keeps there besides, such as a configuration or a log, is left alone.
 pub(crate) fn ours_in(data_dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let stores = Name::ALL.into_iter().flat_map(|store| {
         ["", "-wal", "-shm", "-journal"].map(|suffix| with_suffix(&data_dir.join(store.file_name()), suffix))

@@ -218,7 +218,7 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
         .build()
         .context("could not start the asynchronous runtime")?;
     let result = runtime.block_on(future);
-    // What still runs has had its time.
+    // Work that still runs has exceeded its bound.
     runtime.shutdown_timeout(std::time::Duration::from_millis(250));
     result
 }

@@ -11,7 +11,7 @@ use super::{Patient, Report};
 use crate::stores::{Name, Place};
 
 const CHECK: &str = "clock";
-/// Replicas' clocks may differ by so much, and a write may be committed after this clock was read.
+/// Replicas' clocks may differ by this, and a write may be committed after this clock was read.
 const TOLERATED: Duration = Duration::from_secs(5);
 /// How long the two clocks of the machine are compared.
 const COMPARED: Duration = Duration::from_millis(200);

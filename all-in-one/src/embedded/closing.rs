@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// A service that takes so long to close, and tells when it is told to and when it has.
+    /// A service that takes this long to close, and tells when it is told to and when it has.
     fn service(name: &'static str, process: &Shutdown, events: &Arc<Events>, takes: Duration) -> Running {
         let (shutdown, events) = (process.stage(), Arc::clone(events));
         let stop = shutdown.clone();

@@ -127,7 +127,7 @@ impl Embedded {
             &mut settings.gateway.auth,
         ] {
             auth.jwks_url.clone_from(&jwks_url);
-            // Whoever reaches the token service here reaches it through the same process.
+            // Callers reach the token service through this same process.
             auth.issuer.clone_from(&settings.identity.issuer);
         }
 
@@ -193,7 +193,7 @@ impl Embedded {
 }
 
 /// How services in one process call each other. They have one machine's processor and disk: one that is slow is slow because all of us
-/// are, and to give its calls up, or to cut it off, would refuse orders for want of time that refusing does not bring back. See
+/// are, and to give its calls up, or to cut it off, would refuse orders without making anything faster. See
 /// `docs/resilience.md`.
 fn in_one_process() -> Value {
     let participant = json!({

@@ -10,7 +10,7 @@ use service_base::files::{self, Access};
 
 use crate::data_dir;
 
-/// What the services of one data directory know, and nobody else.
+/// What only the services of one data directory know.
 #[derive(Deserialize)]
 pub struct Secrets {
     /// Of the demo user.

@@ -20,7 +20,7 @@ use crate::saga::Told;
 pub enum Verb {
     /// Deliveries, newest payments first
     List(ListArgs),
-    /// Try deliveries again, with fresh patience and the ids they had
+    /// Try deliveries again, with all their attempts and the ids they had
     Redeliver(RedeliverArgs),
 }
 

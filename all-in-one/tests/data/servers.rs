@@ -12,7 +12,7 @@ async fn a_second_server_is_refused_and_names_the_first() {
     let gateway = first.addresses()["gateway"].as_str().unwrap().to_owned();
     assert!(told.contains(&gateway) && told.contains("amends up"), "{told}");
     assert_eq!(std::fs::read(shop.data().join("secrets.toml")).unwrap(), before);
-    // The first is none the worse for it.
+    // The first server is not affected.
     place_confirmed(&first.demo().await, 1).await;
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Flaw, hex};
 
-/// Finds the end of a chunked body that arrives in pieces (RFC 9112, section 7.1), and refuses what is not written by the book.
+/// Finds the end of a chunked body that arrives in pieces (RFC 9112, section 7.1), and refuses what does not follow the RFC exactly.
 ///
 /// The bytes are not decoded here. What counts is that the next request on the connection begins where we say it does.
 #[derive(Debug, Default, Clone, Copy)]
@@ -27,7 +27,7 @@ impl Default for Chunk {
     }
 }
 
-/// Chunk extensions and trailers are dropped by whoever reads them; more of them than this has no honest use.
+/// Chunk extensions and trailers are dropped by recipients; more of them than this has no honest use.
 const CHUNK_EXTRA_BYTES_MAX: u16 = 4096;
 
 impl ChunkScanner {
@@ -54,7 +54,7 @@ impl ChunkScanner {
 
     fn step(state: Chunk, byte: u8) -> Result<Chunk, Flaw> {
         Ok(match (state, byte) {
-            // Sixteen digits could overflow; nobody sends a chunk of 2^60 bytes.
+            // Sixteen digits could overflow; no client sends a chunk of 2^60 bytes.
             (Chunk::Size { value, digits }, _) if hex(byte).is_some() && digits < 15 => {
                 Chunk::Size { value: value << 4 | u64::from(hex(byte).unwrap_or(0)), digits: digits + 1 }
             }

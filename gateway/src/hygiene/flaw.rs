@@ -4,7 +4,7 @@ use std::fmt;
 
 use service_base::code::Code;
 
-/// Why a request is refused before anybody looks at what it asks for.
+/// Why a request is refused before its method and path are considered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     BareLineFeed,

@@ -1,4 +1,4 @@
-//! The head of an HTTP/1 request: where it ends, whether it is written by the book, and how its body is framed.
+//! The head of an HTTP/1 request: where it ends, whether it follows the RFC exactly, and how its body is framed.
 
 use super::{Flaw, is_token};
 
@@ -19,7 +19,7 @@ pub(crate) struct HeadLimits {
 /// How a request's body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// Exactly so many bytes; zero where nothing is said.
+    /// Exactly this number of bytes; zero where the head has no length.
     Length(u64),
     /// Chunks, then an empty one.
     Chunked,
@@ -165,7 +165,7 @@ fn request_line<'a>(line: &'a [u8], limits: &HeadLimits) -> Result<(&'a [u8], Ve
     if target.len() > limits.target_bytes {
         return Err(Flaw::TargetTooLong);
     }
-    // CONNECT makes a tunnel and TRACE shows a caller's headers to whoever can make it ask.
+    // CONNECT makes a tunnel and TRACE shows a caller's headers to a page that can make the caller send it.
     if matches!(method, b"CONNECT" | b"TRACE") {
         return Err(Flaw::MethodNotAllowed);
     }

@@ -1,7 +1,7 @@
 //! What a request must look like before anything reads a meaning into it.
 //!
 //! Two programs that disagree about where a request ends, or about which path it names, can be played against each other.
-//! So whatever RFC 9110 to 9112 allow a recipient to repair is refused here instead: nobody behind us has to guess.
+//! So whatever RFC 9110 to 9112 allow a recipient to repair is refused here instead: no service behind the gateway has to guess.
 //! Pure: bytes in, verdict out. Must not know: sockets, tokens, upstreams.
 
 mod chunks;

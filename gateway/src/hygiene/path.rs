@@ -2,7 +2,7 @@
 
 use super::{Flaw, hex};
 
-/// Judges the path of a request of any version: it must mean the same to everybody who reads it.
+/// Judges the path of a request of any version: it must mean the same to every reader.
 ///
 /// Nothing is normalised: a path that needs it is refused, so the route we chose and the route the upstream takes are one.
 pub(crate) fn check_path(path: &str) -> Result<(), Flaw> {
@@ -21,7 +21,7 @@ pub(crate) fn check_path(path: &str) -> Result<(), Flaw> {
         if is_dots || is_parameter_dots || has_separator || std::str::from_utf8(&decoded).is_err() {
             return Err(Flaw::TargetEncoding);
         }
-        // Decoded twice by somebody, `%252e` is a dot.
+        // A server that decodes twice reads `%252e` as a dot.
         if decoded.contains(&b'%') && decode(&decoded).is_some_and(|again| again != decoded) {
             return Err(Flaw::TargetEncoding);
         }

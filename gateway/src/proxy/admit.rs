@@ -96,7 +96,7 @@ impl Gateway {
 
         let address = ctx.address();
         let owner = match route.access {
-            // Whoever watches over us must hear from us, however many ask and whether or not they can be counted.
+            // Health checks must be answered, however many arrive and whether or not they can be counted.
             Access::Public if !matches!(route.target, Target::Forward(_)) => Owner::from(address),
             Access::Public => {
                 self.limit(Caller::Address(address)).await?;
@@ -116,7 +116,7 @@ impl Gateway {
                         Owner::of(&claims.sub)
                     }
                     Err(refusal) => {
-                        // Whoever sends no good token is counted by address, so that guessing has a price. Good tokens from
+                        // A caller without a good token is counted by address, so that guessing has a price. Good tokens from
                         // the same address are not: many honest callers share one.
                         self.limit(Caller::Address(address)).await?;
                         return Err(refusal);
@@ -145,7 +145,7 @@ impl Gateway {
         }
     }
 
-    /// Says what is wrong with a request no route takes. Counted too: looking for open doors has the price of knocking.
+    /// Says what is wrong with a request that matches no route. Unmatched paths are rate-limited too.
     async fn unmatched(&self, method: &Method, ctx: &Ctx) -> Refusal {
         if let Err(refusal) = self.limit(Caller::Address(ctx.address())).await {
             return refusal;

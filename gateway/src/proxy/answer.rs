@@ -32,7 +32,7 @@ impl Gateway {
         let (status, headers, body) = refusal.http(Some(&ctx.trace_id));
         self.last_if_stopping(session);
         if status == StatusCode::BAD_REQUEST {
-            // Whoever sends nonsense once does not get to have it read as two requests.
+            // What follows a malformed request on its connection must not be read as a second request.
             session.set_keepalive(None);
         }
         let mut answer = ResponseHeader::build(status, None)?;
@@ -92,7 +92,7 @@ pub(super) fn judge(error: &Error, ctx: &Ctx) -> Option<Refusal> {
             | E::TLSHandshakeTimedout,
         ) if !ctx.in_doubt => Some(Refusal::unavailable("the service behind cannot be reached at the moment")),
         (ErrorSource::Upstream, _) if ctx.is_late() => timeout(),
-        // It was reached, and what happened then is not known: 502, so that nobody takes it for "nothing happened".
+        // It was reached, and what happened then is not known: 502, so that the caller does not take it for "nothing happened".
         (ErrorSource::Upstream, _) => Some(Problem::from(Code::BadGateway).retry_after(Duration::from_secs(1)).into()),
         (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Problem::bug(error).into()),
     }

@@ -47,7 +47,7 @@ pub(crate) struct Ctx {
     /// Why we refuse while the body is still on its way; `fail_to_proxy` says it.
     pub(super) pending: Option<Refusal>,
     pub(super) refused: Option<Code>,
-    /// Its place among the requests being answered.
+    /// Its permit among the requests being answered.
     pub(super) place: Option<Share>,
     /// Keeps its connection from being closed for another.
     pub(super) busy: Option<Busy>,

@@ -179,7 +179,7 @@ impl ProxyHttp for Gateway {
             request.insert_header("x-forwarded-for", client.to_string())?;
         }
         request.insert_header("x-forwarded-proto", if self.config.tls.is_some() { "https" } else { "http" })?;
-        // The caller's Host is the caller's text, and nobody behind us serves more than one.
+        // The caller's Host is the caller's text, and no service behind the gateway serves more than one host.
         if let Some(upstream) = ctx.upstream() {
             request.insert_header(header::HOST, self.places.authority(upstream))?;
         }
@@ -362,7 +362,7 @@ impl ProxyHttp for Gateway {
 enum Repeats {
     /// Reads, orders under a key, which is what the key is for, and cancelling, which twice is once.
     Meant,
-    /// Tokens: one that is made and lost on its way is of no use to anybody, and ends by itself.
+    /// Tokens: one that is made and lost on its way cannot be used, and expires.
     Harmless,
     /// Everything else.
     Never,

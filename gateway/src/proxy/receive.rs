@@ -1,8 +1,8 @@
 //! Receiving a request's body before anything that others need is taken for it.
 //!
-//! A body of up to 64 KiB is read whole first: Pingora keeps so much for a second try, and sends what it kept. Until it is here, a
+//! A body of up to 64 KiB is read whole first: Pingora keeps that much for a second try, and sends what it kept. Until it is here, a
 //! request holds nothing but the bytes that came. A longer one is passed on while it arrives, from a small pool of its own, so that
-//! however many bodies are half-sent, no question waits for a place. gRPC messages are bodies like others; a dialogue is not read
+//! however many bodies are half-sent, no request waits for a permit. gRPC messages are bodies like others; a dialogue is not read
 //! first, because its caller waits for answers in between.
 
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
@@ -41,7 +41,7 @@ enum Received {
 }
 
 impl Gateway {
-    /// Reads the body, then takes the place that the request holds while it is answered. The inner error is what to answer.
+    /// Reads the body, then takes the permit that the request holds while it is answered. The inner error is what to answer.
     pub(super) async fn receive(
         &self,
         session: &mut Session,
@@ -156,7 +156,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// When a body that has brought so much so far is too slow.
+    /// When a body of which this much has arrived is too slow.
     fn body_deadline(&self, began: Instant, received: u64) -> Instant {
         let timeouts = &self.config.timeouts;
         let earned_ms = received.saturating_mul(1000) / self.config.limits.body_bytes_per_second.max(1);

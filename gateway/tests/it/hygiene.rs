@@ -79,7 +79,7 @@ async fn ambiguous_requests_are_refused_and_reach_nobody() {
         (505, format!("GET /v1/orders HTTP/1.2\r\n{authorized}\r\n")),
     ];
     for (status, request) in rows {
-        // A second request behind the first: whoever is refused gets no second one in.
+        // A second request behind the first: a caller that is refused gets no second one in.
         let smuggled = format!("{request}GET /v1/orders/smuggled HTTP/1.1\r\n{authorized}\r\n");
         let answer = world.raw(&smuggled).await;
         let shown = request.get(..120).unwrap_or(&request);
@@ -143,7 +143,7 @@ async fn a_caller_that_asks_first_is_told_to_go_on() {
     let (status, _, seen) = parse(&connection.read_answer().await);
     assert_eq!((status, &seen["body"]), (200, &"hello".into()));
 
-    // Whoever asks first about too much need not send it.
+    // A caller that asks before it sends too much need not send it.
     let mut connection = world.connect().await;
     connection.send(format!("{head}Content-Length: 5000000\r\n\r\n")).await;
     assert_eq!(parse(&connection.read_answer().await).0, 413);

@@ -115,7 +115,7 @@ async fn more_requests_than_places_are_turned_away() {
     let token = world.token("orders:read");
     let mut slow = world.connect().await;
     slow.send(format!("GET /v1/orders/slow HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
-    // The first request takes its place in its own time; once it has, nobody else gets one until it ends.
+    // The first request takes its permit in its own time; from then until it ends, no other request gets one.
     let refused = async {
         loop {
             let answer = World::client().get(world.url("/v1/orders")).bearer_auth(&token).send().await.unwrap();

@@ -120,7 +120,7 @@ async fn replicas_share_limits_and_revocations() {
         config.redis_url = Some(redis_url.clone().into());
     };
     let (one, two) = (World::with(config).await, World::with(config).await);
-    // The issuers differ, the subject is the same; a name nobody used before, since the server outlives this test.
+    // The issuers differ, the subject is the same; a name that no other test uses, since the server outlives this test.
     let subject = format!("ann-{}", one.address.port());
     let ask = |world: &World| {
         let token = world.issuer.token(&subject, "orders:read");

@@ -1,4 +1,4 @@
-//! One caller does not take from the others: places for requests, and connections.
+//! One caller does not take from the others: permits for requests, and connections.
 
 use axum::{Router, http::StatusCode, routing::get};
 use serde_json::Value;

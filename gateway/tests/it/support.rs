@@ -130,7 +130,7 @@ impl World {
         Raw(socket.connect(self.address).await.unwrap())
     }
 
-    /// Waits until at least so much of one kind of finite thing is held.
+    /// Waits until at least this much of one kind of resource is held.
     pub(crate) async fn until_held(&self, kind: &str, amount: usize) {
         let label = format!("kind=\"{kind}\"");
         #[expect(clippy::cast_precision_loss, reason = "small numbers")]
@@ -255,7 +255,7 @@ pub(crate) fn serve_grpc_on(listener: TcpListener) {
     tokio::spawn(server.serve_with_incoming(incoming));
 }
 
-/// A port that nobody listens on.
+/// A port without a listener.
 pub(crate) async fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }

@@ -134,7 +134,7 @@ async fn only_what_may_happen_twice_is_sent_again() {
 }
 
 /// Reads the first request of each of its first connections and hangs up without a word, as a replica does that is killed; answers on the
-/// next ones. Listens for so many connections.
+/// next ones. Listens for `connections` connections.
 async fn dies(times: u32, connections: u32) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -153,7 +153,7 @@ async fn dies(times: u32, connections: u32) -> SocketAddr {
 
 #[tokio::test]
 async fn what_a_dying_replica_did_not_answer_is_asked_again() {
-    // The last: nobody listens any more, and whether the first was received is still not known.
+    // The last: the listener is gone, and whether the first was received is still not known.
     for (path, key, connections, status) in [
         ("/v1/orders", Some("k"), 2, 200),
         ("/v1/orders/1/cancel", None, 2, 200),

@@ -19,7 +19,7 @@ pub(crate) struct Presented {
 pub(crate) enum Accepts {
     /// Clients with a secret.
     Confidential,
-    /// Also public ones, which only say their name; who says nothing is the log-in client.
+    /// Also public ones, which only give their id; without an id it is the log-in client.
     Anyone,
 }
 

@@ -30,7 +30,7 @@ use crate::{
 /// The one answer to bad credentials.
 const BAD_CREDENTIALS: TokenError = TokenError::InvalidGrant("the user name or the password is wrong");
 
-/// Somebody wants in.
+/// A login attempt.
 #[derive(Debug)]
 pub(crate) struct Login {
     /// The name as typed. Never logged unless it is a user's: people type passwords here.
@@ -66,7 +66,7 @@ impl Core {
 
     async fn try_login(&self, login: Login, client: &Client) -> Result<Issued, TokenError> {
         let pair = pair(&login.username, login.place);
-        // Asked twice: here, so that whoever must wait takes no place in the queue; and below, after the queue, so that many
+        // Asked twice: here, so that an attempt that must wait takes no position in the queue; and below, after the queue, so that many
         // guesses at once are not all let through by one answer.
         self.throttled(&pair).await?;
         let user = if is_valid_name(&login.username) { self.store.user(&login.username).await? } else { None };
@@ -155,7 +155,7 @@ impl Core {
     }
 }
 
-/// What wrong passwords are counted for: a name at a place. A hash, because names as typed do not belong in the store.
+/// What wrong passwords are counted for: a user name and a network. A hash, because names as typed do not belong in the store.
 fn pair(username: &str, place: Place) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("{place}\0{username}").as_bytes()).as_ref())
 }

@@ -19,7 +19,7 @@ const PURGE_ROUNDS: u32 = 20;
 /// Pages of what another release left to revoke, in a row: a session of it may have hundreds of thousands of tokens, and they must not
 /// hold up the rest of the maintenance.
 const CATCH_UP_ROUNDS: u32 = 20;
-/// Clocks are slewed by less between two rounds. Redis forgets a revocation after so much time, verifiers a token at such a time of
+/// Clocks are slewed by less between two rounds. Redis forgets a revocation after a duration, verifiers a token at a time of
 /// day; a clock that was set back makes the two differ.
 const STEP_MIN: Duration = Duration::from_secs(1);
 

@@ -132,13 +132,13 @@ pub(crate) enum TokenError {
     /// This client may not use this grant.
     #[error("this client may not do that")]
     UnauthorizedClient,
-    /// Nobody may use this grant.
+    /// No client may use this grant.
     #[error("this grant type is not supported")]
     UnsupportedGrantType,
     /// More was asked than may be given.
     #[error("the requested scope is malformed or exceeds what may be granted")]
     InvalidScope,
-    /// A token for somebody else was asked.
+    /// A token for another platform was requested.
     #[error("tokens are issued for this platform only")]
     InvalidTarget,
     /// Too many wrong passwords.

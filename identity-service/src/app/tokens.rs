@@ -1,4 +1,4 @@
-//! Making access tokens: the one place that decides what stands in one.
+//! Making access tokens: the one place that decides on their claims.
 
 use secrecy::SecretString;
 

@@ -141,7 +141,7 @@ pub struct TokenConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RefreshConfig {
-    /// A session nobody refreshed for this long is over.
+    /// A session that was not refreshed for this long is over.
     pub idle_seconds: u64,
     /// A session this old is over.
     pub age_seconds: u64,

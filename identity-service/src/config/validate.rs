@@ -18,7 +18,7 @@ const CLIENT_SECRET_LENGTH_MIN: usize = 16;
 const BOOTSTRAP_MAX: usize = 100;
 
 impl Section for Config {
-    /// Whoever adds a client of one's own does not mean to take away those that a composition of services needs.
+    /// An operator who adds a client does not mean to remove those that a composition of services needs.
     const NAMED_LISTS: &'static [NamedList] = &[
         NamedList { path: "bootstrap.users", name: "username", one_of: &["password", "password_hash"] },
         NamedList { path: "bootstrap.clients", name: "client_id", one_of: &[] },
@@ -129,7 +129,7 @@ impl Bootstrap {
             "bootstrap".to_owned(),
             "may hold at most 100 users and clients",
         );
-        // One namespace: both become the `sub` of tokens, and nobody may be taken for somebody else.
+        // One namespace: both become the `sub` of tokens, and no client may be taken for a user.
         for (index, user) in self.users.iter().enumerate() {
             let key = |field: &str| format!("bootstrap.users[{index}].{field}");
             check(is_valid_name(&user.username), key("username"), NAME_FORM);

@@ -1,8 +1,8 @@
-//! Passwords: Argon2id on threads of its own kind, few at a time.
+//! Passwords: Argon2id on the blocking pool, few at a time.
 //!
 //! One hash takes some 20 ms and 19 MiB, so what arrives faster than it can be hashed waits for its turn, by the place it comes
 //! from, or is told to come back. The work is the same whether the user exists or not and whatever the password is, the empty one included; else the time
-//! an answer takes would tell who has an account.
+//! an answer takes would tell which users exist.
 
 use std::sync::Arc;
 

@@ -44,7 +44,7 @@ pub(crate) struct AccessClaims {
     pub act: Option<Actor>,
 }
 
-/// Who acts for the subject, and for whom that one acted.
+/// The actor, and the actor before it (RFC 8693, nested `act`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Actor {
     /// The acting client.

@@ -1,8 +1,8 @@
-//! Turns at work of which only so much can be done at once, shared fairly by the places that ask.
+//! Turns at work of which only a bounded amount can be done at once, shared fairly by the places that ask.
 //!
 //! Each place has a queue of its own. Next is a place for which the least is being done, and among those the one that has waited
 //! longest for its turn; so however many wait at one place, another waits for what is under way, never for them. All queues together
-//! have a bound. When it is reached, whoever comes takes the last position of the longest queue, unless its own is as long: so a
+//! have a bound. When it is reached, a newcomer displaces the last of the longest queue, unless its own queue is as long: so a
 //! place that is alone may use all there is, and gives it up to others as they come.
 //!
 //! What this cannot do: tell very many places that belong to one from very many that do not. Each has a share, and more places than
@@ -83,12 +83,12 @@ impl Turns {
     /// Waits for a turn.
     ///
     /// # Errors
-    /// When the queues are full and this place has its share of them, or the turn does not come within the patience.
+    /// When the queues are full and this place has its share of them, or the turn does not come within the configured wait.
     pub(crate) async fn take(&self, place: Place) -> Result<Turn, NoTurn> {
         let (mut turn, _position) = {
             let mut state = self.state.lock();
             if state.turns_out < self.limits.concurrent_max {
-                // Nobody waits while a turn is free: a turn that ends goes to the next at once.
+                // No login waits while a turn is free: a turn that ends goes to the next at once.
                 state.begins(place);
                 return Ok(Turn { place, state: Some(Arc::clone(&self.state)) });
             }
@@ -183,7 +183,7 @@ impl Drop for Turn {
                     state.begins(place);
                     break;
                 }
-                // It stopped waiting a moment ago. Its turn is none: dropping it must not give the next one.
+                // It stopped waiting a moment ago. It never had the turn: dropping it must not start the next one.
                 Err(mut unused) => unused.state = None,
             }
         }

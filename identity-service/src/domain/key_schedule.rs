@@ -30,7 +30,8 @@ pub struct RotationPolicy {
 pub(crate) struct KeyTimes {
     /// Counts up from 1; unique.
     pub sequence: i64,
-    /// When it was made, by the clock of who made it. For people to read: it is published from then on, whatever the time is now.
+    /// When it was made, by the clock of the replica that made it. For people to read: it is published from then on, whatever the
+    /// time is now.
     pub published_at: Timestamp,
     /// Signs from here, until a later one does.
     pub active_from: Timestamp,
@@ -50,7 +51,7 @@ pub(crate) struct NewKey {
 /// The key to make now, if any. One at a time: a clock that was set far forward makes one key, not all that were missed.
 pub(crate) fn plan(keys: &[KeyTimes], policy: &RotationPolicy, now: Timestamp) -> Option<NewKey> {
     let Some(newest) = keys.iter().max_by_key(|key| key.sequence) else {
-        // The first key of all: nobody can have cached a set without it.
+        // The first key of all: no verifier can have cached a set without it.
         let times = KeyTimes { sequence: 1, published_at: now, active_from: now, retire_at: None };
         return Some(NewKey { times, predecessor_retires_at: None });
     };
@@ -63,7 +64,7 @@ pub(crate) fn plan(keys: &[KeyTimes], policy: &RotationPolicy, now: Timestamp) -
         signer.active_from + policy.period
     };
     let takes_over = due.max(soonest);
-    // Not the newest key's times but the next one's: a key made by a clock that was far ahead takes over from nobody for long.
+    // Not the newest key's times but the next one's: a key made by a clock that was far ahead does not take over for a long time.
     let is_planned = keys.iter().any(|key| key.sequence > signer.sequence && key.active_from <= takes_over);
     if due > soonest || is_planned {
         return None;

@@ -15,7 +15,7 @@ use super::scope::ScopeSet;
 /// Lifetimes of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefreshPolicy {
-    /// A family nobody refreshed for this long is over.
+    /// A family that was not refreshed for this long is over.
     pub idle_max: Duration,
     /// A family this old is over, however busy.
     pub age_max: Duration,
@@ -51,7 +51,7 @@ pub(crate) struct Family {
     pub family_id: uuid::Uuid,
     /// The user.
     pub username: String,
-    /// The client it was issued to, and nobody else may use it.
+    /// The client it was issued to; no other may use it.
     pub client_id: String,
     /// What was granted; a refresh may ask for less, never for more.
     pub scopes: ScopeSet,

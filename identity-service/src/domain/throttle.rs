@@ -1,6 +1,6 @@
 //! How long a user name has to wait at one address after wrong passwords.
 //!
-//! There is no account lock: it would let anybody lock anybody out. Failures are counted for the pair of user name and network
+//! There is no account lock: with it any caller could lock any user out. Failures are counted for the pair of user name and network
 //! address, so that guessing from one place slows down that place only, and the owner logs in from anywhere else. Guessing from
 //! many addresses is bounded by the cost of Argon2id and by the gateway's limits.
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use amends_primitives::Timestamp;
 
-/// By so much replicas' clocks may differ. A failure that seems further ahead was counted before the clock was set back, and how
+/// How much replicas' clocks may differ. A failure that seems further ahead was counted before the clock was set back, and how
 /// long ago nothing tells: it makes none wait, for a wait until the clock comes by again could be any. It still counts: the next
 /// failure's wait is the longer one.
 const SKEW_MAX: Duration = Duration::from_secs(2);

@@ -52,7 +52,7 @@ impl Place {
         if self.down.load(Ordering::SeqCst) { Err(ShareError("down".to_owned())) } else { Ok(()) }
     }
 
-    /// Waits until it was asked so many times more.
+    /// Waits until it was asked this number of times more.
     async fn asked(&self, times: u32) {
         let asked = tokio::time::timeout(Duration::from_mins(1), self.asked.acquire_many(times)).await;
         asked.expect("nobody asks any more").unwrap().forget();

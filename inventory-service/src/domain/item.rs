@@ -93,7 +93,7 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// `None` when more is reserved than there is, or a number is below zero: nobody may have stored that.
+    /// `None` when more is reserved than there is, or a number is below zero: such a row must not have been stored.
     pub const fn try_new(on_hand: i64, reserved: i64) -> Option<Self> {
         if 0 <= reserved && reserved <= on_hand { Some(Self { on_hand, reserved }) } else { None }
     }

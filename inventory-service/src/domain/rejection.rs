@@ -42,7 +42,7 @@ pub enum Rejection {
         /// As asked.
         reservation: ReservationId,
     },
-    /// The reservation's time had passed, and its goods may be somebody else's.
+    /// The reservation's time had passed, and its goods may be another customer's.
     #[error("reservation {reservation} has expired")]
     ReservationExpired {
         /// As asked.

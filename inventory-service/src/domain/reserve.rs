@@ -23,7 +23,7 @@ pub struct Line {
 /// The lines at today's prices.
 ///
 /// # Errors
-/// The first line that cannot be served. What the caller got wrong (SKU, price) comes before what time may mend (stock).
+/// The first line that cannot be served. The caller's mistakes (SKU, price) come before what may pass (missing stock).
 pub fn decide_reserve(lines: &[Line], items: &BTreeMap<Sku, Item>) -> Result<Vec<PricedLine>, Rejection> {
     let item = |line: &Line| items.get(&line.sku).ok_or_else(|| Rejection::UnknownSku { sku: line.sku.clone() });
     for line in lines {

@@ -28,7 +28,7 @@ pub(super) async fn answer(
         fields.wrong("skus", format!("must be at most {SKUS_MAX}"));
     }
     fields.finish(Some(()))?;
-    // What cannot be a SKU surely is none: it is named like any other that does not exist.
+    // An invalid SKU does not exist: it is named like any other that does not.
     let asked: BTreeSet<String> = request.skus.into_iter().collect();
     let skus: Vec<Sku> = asked.iter().filter_map(|sku| sku.parse().ok()).collect();
     let items = inventory.items(&skus).await.map_err(|error| status::failed(&error))?;

@@ -15,7 +15,7 @@ mod reserve_stock;
 mod restock;
 mod status;
 
-use amends_auth::claims;
+use amends_auth::claims_of;
 use amends_protos::inventory::v1::{self as pb, inventory_service_server::InventoryService};
 use service_kit::faults::{Exit, Injected};
 use tonic::{Request, Response, Status, async_trait};
@@ -42,7 +42,7 @@ impl Api {
 
     /// Asks for the scope, and lets the configured faults come first.
     async fn enter<M>(&self, request: Request<M>, scope: &'static str) -> Result<(M, Exit), Status> {
-        claims(&request)?.require(scope)?;
+        claims_of(&request)?.require(scope)?;
         match self.inventory.faults().enter(request.extensions().get()).await {
             Ok(exit) => Ok((request.into_inner(), exit)),
             Err(Injected::RateLimited) => Err(status::rate_limited()),

@@ -1,4 +1,4 @@
-//! Forgetting step keys that nobody asks about any more, a batch at a time.
+//! Forgetting step keys that no saga uses any more, a batch at a time.
 
 use amends_primitives::Timestamp;
 use amends_sql::{Dialect, SqlError, Tx};

@@ -4,7 +4,7 @@
 //! again from the start, because a transaction may lose against another one, or share its commit with others.
 //!
 //! **No deadlock:** locks are taken in one order everywhere: the step key's barrier row, then reservations, then items in SKU
-//! order. The sweeper takes several reservations at once, but skips those that somebody else holds.
+//! order. The sweeper takes several reservations at once, but skips those that another transaction has locked.
 
 pub mod audit;
 mod catalogue;

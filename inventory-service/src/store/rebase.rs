@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::Work;
 
 /// A hold that was made less far ahead may be of a replica whose clock is: cut by the wrong one of two clocks, it would end under a saga
-/// that is running. It ends so much later at the most.
+/// that is running. It ends that much later at the most.
 const SKEW_MAX: Duration = Duration::from_mins(5);
 
 pub(super) struct Rebase {

@@ -1,6 +1,6 @@
 //! Reserving: all lines or none.
 //!
-//! The first attempt decides on what it reads and checks again when it writes, so that those who are refused wait for nobody and
+//! The first attempt decides on what it reads and checks again when it writes, so that those who are refused wait for no lock and
 //! those who are served hold an item's row for the commit only. An attempt that lost against another buyer is made again with the
 //! rows locked from the start: it cannot lose twice.
 

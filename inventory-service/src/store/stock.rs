@@ -1,6 +1,6 @@
 //! Moving units of several items in one statement, their rows locked in SKU order.
 //!
-//! Called last in a transaction: a popular item's row is what everybody waits for, so it is held for the commit only, and not for
+//! Called last in a transaction: a popular item's row is what all buyers wait for, so it is held for the commit only, and not for
 //! the statements before it.
 
 use amends_primitives::Timestamp;
@@ -10,8 +10,8 @@ use sqlx::AssertSqlSafe;
 use super::text;
 use crate::domain::{PricedLine, StockMove};
 
-/// Takes the units of a new reservation off sale, if there still are enough of each at the price of its line. `false`: somebody
-/// else changed an item since it was read, and the transaction must be rolled back.
+/// Takes the units of a new reservation off sale, if there still are enough of each at the price of its line. `false`: another
+/// transaction changed an item since it was read, and the transaction must be rolled back.
 pub(super) async fn reserve(
     tx: &mut Tx,
     dialect: Dialect,

@@ -310,7 +310,7 @@ async fn committing_sells_once(bench: Arc<Bench>) {
     let reservation = bench.reserve(1, &[("tea", 3)]).await.unwrap();
     assert_eq!(bench.commit(1, reservation.id).await.unwrap().state, State::Committed);
     assert_eq!(bench.stock("tea").await, (7, 0));
-    // Another saga cannot have the same goods, nor a reservation nobody made.
+    // Another saga cannot have the same goods, nor a reservation that was never made.
     assert_eq!(
         refused(&bench.commit(2, reservation.id).await.unwrap_err()),
         "cannot commit reservation it is committed"

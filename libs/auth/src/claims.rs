@@ -18,7 +18,7 @@ pub struct Claims {
     pub scope: Scopes,
     /// The token's own id, by which it is revoked.
     pub jti: String,
-    /// The session it belongs to, by which it is revoked too; none where nobody logged in.
+    /// The session it belongs to, by which it is revoked too; none where no user logged in.
     pub sid: Option<String>,
     /// When it was issued.
     pub iat: Timestamp,

@@ -88,7 +88,7 @@ pub enum AuthError {
         /// When it may try again.
         retry_after: Duration,
     },
-    /// Nobody can be asked at the moment: the issuer's keys, or the list of revocations.
+    /// The issuer's keys or the list of revocations cannot be read at the moment.
     #[error("{what} cannot be asked at the moment")]
     Unavailable {
         /// What cannot be asked.

@@ -184,7 +184,7 @@ impl Keys {
     /// The key of that id, and its generation.
     pub(super) async fn get(self: &Arc<Self>, kid: &str) -> Result<(Key, u64), AuthError> {
         let unavailable = AuthError::Unavailable { what: "the issuer's keys" };
-        // Keys that are too old are not used, but count as seen: somebody may have fetched newer ones meanwhile.
+        // Keys that are too old are not used, but count as seen: another task may have fetched newer ones meanwhile.
         let fetched_before = self.current.read().fetched;
         let set = self.usable();
         if let Some(found) = set.as_deref().and_then(|set| Some((set.keys.get(kid)?.clone(), set.generation))) {
@@ -221,7 +221,7 @@ impl Keys {
         last.is_none_or(|(ended, _)| self.clock.moment().since(ended) >= self.pace.refetch_min)
     }
 
-    /// Fetches, unless somebody has done so since `seen`, or just now. Whether the last fetch went well.
+    /// Fetches, unless another task has done so since `seen`, or just now. Whether the last fetch went well.
     async fn fetch(&self, seen: Option<Moment>) -> bool {
         let mut last = self.fetching.lock().await;
         let newer = self.current.read().fetched.is_some_and(|fetched| seen.is_none_or(|seen| fetched > seen));

@@ -23,7 +23,7 @@ const OPEN_RPCS: &[&str] =
 ///
 /// # Errors
 /// [`AuthError::Missing`] when it did not: a service that forgot the layer refuses every call.
-pub fn claims<T>(request: &tonic::Request<T>) -> Result<&Claims, AuthError> {
+pub fn claims_of<T>(request: &tonic::Request<T>) -> Result<&Claims, AuthError> {
     request.extensions().get::<Claims>().ok_or(AuthError::Missing)
 }
 

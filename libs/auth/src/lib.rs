@@ -1,6 +1,6 @@
 //! Access tokens: verifying those of callers, getting our own.
 //!
-//! Nobody trusts a header because it came from inside: every service verifies, with the same [`Verifier`].
+//! No header is trusted because it came from inside: every service verifies, with the same [`Verifier`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
 mod claims;
@@ -17,7 +17,7 @@ mod verifier;
 pub use claims::{BearerToken, Claims, Scopes};
 pub use error::{AuthError, InvalidToken};
 pub use jwks::{FetchError, HttpKeys, Jwk, Jwks, KeySource};
-pub use layer::{AuthLayer, AuthService, claims};
+pub use layer::{AuthLayer, AuthService, claims_of};
 pub use revocation::{
     NoRevocations, REVOKED_KEY_PREFIX, RedisRevocations, Revocable, Revocations, RevocationsUnavailable, session_name,
 };

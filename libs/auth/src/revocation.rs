@@ -41,7 +41,7 @@ impl<'a> Revocable<'a> {
     }
 }
 
-/// The list of revocations cannot be asked, so nobody may assume that a token is good.
+/// The list of revocations cannot be asked, so no verifier may assume that a token is good.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the list of revocations cannot be asked: {0}")]
 pub struct RevocationsUnavailable(pub String);

@@ -1,5 +1,5 @@
 //! Our own token towards other services: OAuth 2.0 `client_credentials`, kept until shortly before it ends. Its life is counted from when
-//! it was asked for, on the clock that no one can set.
+//! it was asked for, on the monotonic clock.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -72,7 +72,7 @@ pub enum ServiceTokenError {
     /// The issuer did not answer sensibly; it may later.
     #[error("the token service cannot be asked: {0}")]
     Unavailable(String),
-    /// The issuer knows us not, or not for these scopes. A person has to look.
+    /// The issuer rejected our credentials, or these scopes. An operator has to look.
     #[error("the token service refused us: {0}")]
     Refused(String),
 }
@@ -83,12 +83,12 @@ struct Held {
     scopes: Scopes,
     obtained: Moment,
     expires: Moment,
-    /// When it was obtained, as the issuer's and everybody's wall clocks have it.
+    /// When it was obtained, by the wall clock, which the issuer has too.
     obtained_at: Timestamp,
 }
 
 impl Held {
-    /// Whether others will take it. Its life is measured on the monotonic clock; but who verifies it reads a wall clock, which calls
+    /// Whether others will take it. Its life is measured on the monotonic clock; but a verifier reads a wall clock, which calls
     /// it expired after a step forward or a sleep of the machine, and not yet valid after a step back.
     fn is_good(&self, moment: Moment, now: Timestamp) -> bool {
         let life = self.expires.since(self.obtained);
@@ -121,7 +121,7 @@ struct Answer {
 }
 
 impl ServiceToken {
-    /// Asks nobody yet.
+    /// Does not ask the issuer yet.
     ///
     /// # Errors
     /// When no HTTP client can be made.
@@ -132,7 +132,7 @@ impl ServiceToken {
 
     /// A token that is good for some seconds at least. Refreshed beside us in the last quarter of its life.
     ///
-    /// Whoever waits may stop waiting: the issuer is asked all the same, and what comes of it is there for the next.
+    /// A caller may stop waiting: the issuer is asked all the same, and the next caller gets the answer.
     ///
     /// # Errors
     /// When there is none and none can be had within two seconds.
@@ -188,7 +188,7 @@ impl ServiceToken {
         }
     }
 
-    /// Asks for a new token, unless somebody has got one that is newer than `old`, or failed just now.
+    /// Asks for a new token, unless another task has got one that is newer than `old`, or failed just now.
     async fn ask(&self, old: Option<Moment>) -> Result<Arc<str>, ServiceTokenError> {
         let mut last = self.0.asking.lock().await;
         let (moment, now) = (self.0.clock.moment(), self.0.clock.now());

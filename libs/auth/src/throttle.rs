@@ -86,7 +86,7 @@ impl Advance {
     }
 }
 
-/// Whoever has one IPv6 address has the other 2^64 of its network too.
+/// A host that has one IPv6 address has the other 2^64 of its network too.
 fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),

@@ -53,7 +53,7 @@ pub struct VerifierConfig {
     pub failures_max: u32,
 }
 
-/// Longer, and a key that was taken away would be honoured for longer than anybody would guess.
+/// Longer, and a withdrawn key would be honoured for longer than an operator expects.
 const CACHE_SECS_MAX: u64 = 60;
 const THROTTLE_WINDOW: Duration = Duration::from_secs(10);
 /// Tokens known to have been good, at about 100 bytes each: 10 MB. More callers than one gateway serves.

@@ -25,7 +25,7 @@ pub trait Clock: Send + Sync + 'static {
 
 /// Makes identifiers.
 pub trait IdSource: Send + Sync + 'static {
-    /// A UUID nobody had before; version 7 where the source has a clock.
+    /// A UUID that was not given out before; version 7 where the source has a clock.
     fn next_id(&self) -> Uuid;
 }
 

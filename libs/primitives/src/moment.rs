@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// A point on this process's monotonic clock: time since a fixed beginning that no one can set. Not comparable with a
+/// A point on this process's monotonic clock: time since a fixed beginning, which cannot be set. Not comparable with a
 /// [`Timestamp`](crate::Timestamp), on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Moment(Duration);

@@ -6,16 +6,16 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{Moment, Timestamp};
 
-/// Less is not a step: clocks are adjusted by so much all the time, and two of them are never read at once.
+/// Less is not a step: clocks are adjusted by this much all the time, and two of them are never read at once.
 const STEP_MIN_MICROS: u64 = 250_000;
-/// Steps remembered. A clock that is set more often within one `patience` is believed where it was first.
+/// Steps remembered. A clock that is set more often within one `patience` is taken for what it was first.
 const STEPS_MAX: usize = 16;
 
 /// Wall time as one process has seen it pass.
 ///
 /// What was to happen at a time that was written down before the clock was set forward is not due because of that: until `patience` has
 /// passed since the step (longer than anything that is waited for takes), time is what it was, and has gone on as the monotonic clock has.
-/// A step that nobody has read the time across, since the process was down, cannot be told from time that passed.
+/// A step of the clock while the process was down cannot be told from time that passed.
 #[derive(Debug)]
 pub struct SteadyTime {
     patience: Duration,
@@ -24,7 +24,7 @@ pub struct SteadyTime {
 }
 
 impl SteadyTime {
-    /// Believes a step forward after so long.
+    /// Believes a step forward after `patience`.
     pub const fn new(patience: Duration) -> Self {
         Self { patience, offsets: VecDeque::new() }
     }

@@ -57,7 +57,7 @@ fn layers(criterion: &mut Criterion) {
     let breaker = BreakerLayer::new(PEER, &BreakerConfig::default(), clock(), &metrics);
     measure(criterion, &runtime, "breaker", &breaker.layer(inner.clone()));
     measure(criterion, &runtime, "timeout", &TimeoutLayer::new(Duration::from_millis(500)).layer(inner.clone()));
-    // With the client span (which nobody records here) and the duration histogram.
+    // With the client span (which is not recorded here) and the duration histogram.
     let all = stack(PEER, &config, clock(), &metrics);
     measure(criterion, &runtime, "stack", &all.layer::<Status>().layer(bare));
 }

@@ -20,7 +20,7 @@ impl Deadline {
         Self(instant)
     }
 
-    /// The earlier of the caller's (of the current [`RequestContext`](service_base::context::RequestContext)) and so long from now.
+    /// The earlier of the caller's (of the current [`RequestContext`](service_base::context::RequestContext)) and this long from now.
     pub fn of_caller_or(duration: Duration) -> Self {
         let ours = Self::after(duration);
         let callers = service_base::context::RequestContext::current().and_then(|context| context.deadline);
@@ -48,7 +48,8 @@ impl Deadline {
 pub struct Attempt {
     /// 1 for the first. The retry layer counts.
     pub number: u32,
-    /// How long it may take: send it along (`grpc-timeout`), so that the other side does not work for nobody. The timeout layer sets it.
+    /// How long it may take: send it along (`grpc-timeout`), so that the other side stops when the caller does. The timeout layer
+    /// sets it.
     pub timeout: Duration,
 }
 
@@ -71,7 +72,7 @@ impl<M> Call<M> {
         Self { method, deadline, attempt: Attempt { number: 1, timeout: Duration::MAX }, message }
     }
 
-    /// Not the first: who plans the attempts counts them, and spans show it.
+    /// Not the first: the caller that plans the attempts counts them, and spans show it.
     #[must_use]
     pub const fn attempt(mut self, number: u32) -> Self {
         self.attempt.number = number;

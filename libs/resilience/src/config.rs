@@ -36,7 +36,7 @@ pub struct Resilience {
     pub bulkhead: BulkheadConfig,
 }
 
-/// When to stop calling a dependency that is ill.
+/// When to stop calling a dependency that fails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BreakerConfig {

@@ -33,13 +33,13 @@ pub trait Classify {
 
     /// Whether surely nothing was sent, so that nothing can have happened. False where that is not certain.
     ///
-    /// Wider than [`Verdict::NotSent`]: nobody listening is an illness, and nothing was sent all the same.
+    /// Wider than [`Verdict::NotSent`]: a refused connection is a failure of the dependency, although nothing was sent.
     fn nothing_sent(&self) -> bool {
         self.verdict() == Verdict::NotSent
     }
 
     /// Whether this error says nothing but that it took too long: until an answer, or until there was a connection. Of a dependency in the
-    /// same process, that is no illness of its own.
+    /// same process, that is not a failure of its own.
     fn is_slowness(&self) -> bool {
         false
     }
@@ -56,7 +56,7 @@ pub trait Classify {
 impl Classify for tonic::Status {
     fn verdict(&self) -> Verdict {
         match service_base::status::retry_after(self) {
-            // No token, say: somebody else is ill, and this dependency's breaker must not hear of it.
+            // No token, for example: another service has failed, and this dependency's breaker must not count it.
             _ if service_base::status::is_given_up(self) => Verdict::NotSent,
             _ if !service_base::status::is_unknown(self) => Verdict::Answered,
             // Without a time to come back it may as well be a full disk.

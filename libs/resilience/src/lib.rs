@@ -1,4 +1,4 @@
-//! Calls that may fail: bounded in time, retried within a budget, cut off while the other side is ill, limited in number.
+//! Calls that may fail: bounded in time, retried within a budget, cut off while the other side fails, limited in number.
 //!
 //! Each policy is a [`tower::Layer`] of its own; [`stack()`] puts them around one dependency in their order, and a [`Guard`] around a
 //! closure. What each does, its configuration and what is seen of it: `docs/resilience.md`. Why these are our own and retrying is driven

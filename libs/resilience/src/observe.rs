@@ -121,7 +121,7 @@ where
             Ok(_) => ("OK", ""),
             // It was not made, so there is nothing to measure.
             Err(error) if error.verdict() == Verdict::NotSent => {
-                // Its time was over just then; or it was given up for want of a token, say, of which an alert tells.
+                // Its time was over just then; or it was given up without a token, for example, which has an alert of its own.
                 let reason = if error.label() == "DEADLINE_EXCEEDED" { "deadline" } else { "not_sent" };
                 span.record("otel.status_code", "ERROR").record("error.type", reason);
                 this.refused.count(reason);

@@ -7,7 +7,7 @@ pub enum BreakerState {
     Closed,
     /// They are not.
     Open,
-    /// Some are, to see whether the dependency is well again.
+    /// Some are, to see whether the dependency has recovered.
     HalfOpen,
 }
 

@@ -17,20 +17,20 @@ use tower::{Service, ServiceExt as _, util::MapErr};
 
 use super::{Attempt, Call, Classify, Deadline, GuardError, Verdict};
 
-/// What a dependency says that does not do what it was asked.
+/// Why the dependency did not do what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ill {
-    /// It judged, and refused.
+    /// It decided, and refused.
     Refused,
     /// It is down.
     Down,
-    /// There is nobody to connect to.
+    /// The connection is refused.
     NobodyThere,
     /// It gave up when its caller's time was over.
     Late,
-    /// It was not asked: we had not what it takes.
+    /// It was not called: our own token was missing.
     GivenUp,
-    /// It wants to be left alone for so long.
+    /// It asks for a pause of this length.
     Busy(Duration),
 }
 
@@ -182,7 +182,7 @@ impl Service<Call<()>> for Dependency {
 
 pub(super) const LONG: Duration = Duration::from_secs(25);
 
-/// A call that may take so long.
+/// A call with this deadline.
 pub(super) fn call_within(wait: Duration) -> Call<()> {
     Call::new("test.Payments/Charge", Deadline::after(wait), ())
 }

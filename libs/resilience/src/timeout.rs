@@ -14,7 +14,7 @@ use tower::{Layer, Service, ServiceExt as _, util::Oneshot};
 
 use super::{Call, Stopped};
 
-/// Gives up an attempt after so long, and never later than the call's deadline, with [`Stopped::TimedOut`]: it may have had an effect.
+/// Gives up an attempt after its time, and never later than the call's deadline, with [`Stopped::TimedOut`]: it may have had an effect.
 /// The attempt learns its time ([`Call::into_grpc`] sends it along); one that would have none is [`Stopped::TooLate`] and is not made.
 ///
 /// Not [`tower::timeout`], whose time is the same for each call whatever its deadline. Waiting for the service inside to be ready is
@@ -69,7 +69,7 @@ where
 }
 
 pin_project! {
-    /// An attempt that may take so long.
+    /// An attempt with this time.
     pub struct TimeoutFuture<F> {
         #[pin]
         attempt: Timeout<F>,
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(told, [HALF, HALF / 5]);
     }
 
-    /// Never ready, as a channel that finds nobody to connect to.
+    /// Never ready, like a channel that cannot connect.
     #[derive(Clone)]
     struct NeverReady;
 

@@ -218,7 +218,7 @@ fn journal(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Has so many customers buy `rounds` times each, every one on its own: nobody waits for the slowest of a round.
+/// Has this number of customers buy `rounds` times each, independently: none waits for the slowest of a round.
 async fn shop<F: Future<Output = ()> + Send>(
     customers: usize,
     rounds: u64,
@@ -245,7 +245,7 @@ async fn buy(engine: Engine<SqlJournal<NothingLocal>>) {
     assert!(matches!(settled, Waited::Settled(snapshot) if snapshot.status == Status::Completed));
 }
 
-/// Whole sagas, so many at the same time; and the same calls without an engine.
+/// Whole sagas, a number of them at once; and the same calls without an engine.
 fn engine(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let mut group = criterion.benchmark_group("saga");

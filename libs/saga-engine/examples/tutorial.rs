@@ -1,4 +1,4 @@
-//! A trip, step by step: a participant in fifty lines, a saga of four steps, a refusal, a crash, and every fault there is.
+//! A trip, step by step: a participant in a hundred lines, a saga of four steps, a refusal, a crash, and every fault there is.
 //!
 //! ```sh
 //! cargo run -p saga-engine --example tutorial --features testkit

@@ -22,7 +22,7 @@ pub struct Config {
     pub quiet_wait_max: Duration,
     /// How often a replica looks whether all sagas it owns are in its memory. Default 30 s.
     pub sweep: Duration,
-    /// How often it looks at other replicas' sagas that somebody waits for here. Default 100 ms; nothing is asked while nobody waits.
+    /// How often it looks at other replicas' sagas that callers wait for here. Default 100 ms; without such callers there is no query.
     pub watch: Duration,
     /// Finished sagas are deleted this long after, in small batches; never when absent, the default. What is running, unwinding or
     /// parked is never deleted, however old.

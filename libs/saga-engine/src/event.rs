@@ -156,7 +156,7 @@ pub enum Event {
         /// When it is tried again.
         retry_at: Timestamp,
     },
-    /// Somebody asked to cancel it.
+    /// An operator asked to cancel it.
     #[serde(rename = "cancel_requested.v1")]
     CancelRequested {
         /// Who and why.

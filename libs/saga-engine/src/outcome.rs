@@ -79,7 +79,7 @@ pub enum CauseKind {
     /// itself, after however long. Such attempts never park a saga.
     #[default]
     Environment,
-    /// An answer that asking again will not change: a mistake in a participant or here, a contract that is broken. So many of these
+    /// An answer that asking again will not change: a mistake in a participant or here, a contract that is broken. A number of these
     /// ([`attempts_before_parking`](crate::Persistence::attempts_before_parking)) park the saga, and a human is told.
     Permanent,
 }
@@ -111,7 +111,7 @@ pub struct Cause {
     /// A sentence, for people. Never a secret: it is journaled and shown.
     pub message: String,
     /// Whether asking again can help. Journaled as a field that is absent where it can, since it was not in the first edition: what was
-    /// written then counts for nothing towards parking, and a replica that does not know the field counts every attempt, as it always did.
+    /// written then does not count towards parking, and a replica that does not know the field counts every attempt, as it always did.
     #[serde(default, rename = "permanent", skip_serializing_if = "CauseKind::is_environment")]
     pub kind: CauseKind,
     /// The participant asked not to be called before this has passed.
@@ -217,6 +217,6 @@ pub enum FailureKind {
     Exhausted,
     /// The saga's own deadline passed.
     DeadlineExceeded,
-    /// Somebody cancelled it.
+    /// An operator cancelled it.
     Cancelled,
 }

@@ -293,7 +293,7 @@ fn name(shape: &Shape, index: StepIndex) -> String {
     shape.step(index).name.to_owned()
 }
 
-/// Whether the step is the pivot, for those who only hold an index.
+/// Whether the step is the pivot, for callers that only hold an index.
 pub fn is_pivot(shape: &Shape, index: StepIndex) -> bool {
     shape.step(index).role == Role::Pivot
 }

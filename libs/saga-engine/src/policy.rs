@@ -82,9 +82,10 @@ pub struct Persistence {
     pub first: Duration,
     /// No wait is longer. Default 30 s.
     pub cap: Duration,
-    /// After so many attempts that ended by what asking again does not change ([`CauseKind::Permanent`](crate::CauseKind::Permanent))
-    /// the saga is parked and a human is told. Default 40, which takes about eight minutes. Attempts that the environment ended (nothing
-    /// was sent, no answer in time, a store or a process that is away) do not count: they go on for as long as it takes.
+    /// After this number of attempts that ended by what asking again does not change
+    /// ([`CauseKind::Permanent`](crate::CauseKind::Permanent)) the saga is parked and a human is told. Default 40, which takes
+    /// about eight minutes. Attempts that the environment ended (nothing was sent, no answer in time, a store or a process that is
+    /// away) do not count: they go on for as long as it takes.
     pub attempts_before_parking: u32,
 }
 

@@ -18,8 +18,8 @@ pub fn backoff(policy: &Backoff, attempt: u32, jitter: f64, retry_after: Option<
 }
 
 /// The wait after attempt number `attempt` (from 1) of what may not give up: anything between zero and a doubling, capped bound. What
-/// the participant asks for comes on top: it asked everybody at the same moment (an open breaker does), and all of them coming back at
-/// the same moment would have it ask again.
+/// the participant asks for comes on top: it asked all callers at the same moment (an open breaker does), and all of them coming
+/// back at the same moment would have it ask again.
 pub fn persistence(policy: &Persistence, attempt: u32, jitter: f64, retry_after: Option<Duration>) -> Duration {
     bounded(retry_after) + doubled(policy.first, policy.cap, attempt).mul_f64(jitter.clamp(0.0, 1.0))
 }

@@ -1,7 +1,7 @@
 //! Where a saga is: what its events add up to. Each variant holds only its own data.
 //!
-//! Its times are the wall clock's, as its events' are. That clock may be set while the saga is in memory; whoever runs it then moves the
-//! times along ([`State::clock_was_set`]), so that a wait lasts as long as it was meant to.
+//! Its times are the wall clock's, as its events' are. That clock may be set while the saga is in memory; the replica that runs it
+//! then moves the times along ([`State::clock_was_set`]), so that a wait lasts as long as it was meant to.
 //!
 //! Must not know: how a saga comes from one state to another (`transition`), what follows from a state (`plan`), steps' outputs.
 
@@ -26,7 +26,7 @@ pub struct State {
     pub phase: Phase,
     /// Where each of its steps is.
     pub steps: Vec<StepState>,
-    /// Who asked for its end, if somebody did.
+    /// Who asked for its end, if an operator did.
     pub cancel: Option<Operator>,
 }
 
@@ -56,7 +56,7 @@ pub enum Phase {
     },
 }
 
-/// Where a step is. *In doubt* means that an attempt may have had an effect that nobody here knows of.
+/// Where a step is. *In doubt* means that an attempt may have had an effect that this side does not know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepState {
     /// No attempt was made.
@@ -155,7 +155,7 @@ impl State {
     }
 
     /// The wall clock was set, by as much as `moved` says of any time: the saga's times move along. They are where they were on the
-    /// clock that nobody sets.
+    /// monotonic clock.
     pub(crate) fn clock_was_set(&mut self, moved: impl Fn(Timestamp) -> Timestamp) {
         self.started_at = moved(self.started_at);
         for step in &mut self.steps {

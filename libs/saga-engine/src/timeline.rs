@@ -128,7 +128,7 @@ impl Timeline {
     }
 }
 
-/// Which steps' actions may have had an effect that nobody knows of.
+/// Which steps' actions may have had an effect that is not known.
 #[derive(Default)]
 struct Doubt {
     /// Steps with an attempt that may have been sent.

@@ -1,7 +1,7 @@
 //! HTTP clients: one constructor for calls between our own services, one for calls to other parties.
 //!
 //! Neither reads the environment's proxy variables (`HTTP_PROXY`, `ALL_PROXY`, …). A call between our services carries secrets in clear over
-//! a network that belongs to us, and would hand them to whoever runs the proxy. A call to another party uses a proxy where its own
+//! a network that belongs to us, and would hand them to the proxy's operator. A call to another party uses a proxy where its own
 //! section of the configuration names one. `clippy.toml` refuses every other way to make a client.
 
 use std::fmt;

@@ -42,7 +42,7 @@ pub(crate) enum ErrorKind {
     Unauthenticated,
     /// The payment was refused.
     PaymentRequired,
-    /// The caller may not.
+    /// The caller lacks the permission.
     Forbidden,
     /// There is no such thing, or it is not the caller's.
     NotFound,

@@ -1,4 +1,4 @@
-//! Who a piece of work is done for: the correlation id and the trace, carried in over HTTP and gRPC, through tasks, and out again.
+//! The request that work is done for: the correlation id and the trace, carried in over HTTP and gRPC, through tasks, and out again.
 //!
 //! The current [`RequestContext`] is task-local: a spawned task starts with none, so hand it over with [`RequestContext::scope`].
 
@@ -68,7 +68,7 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    /// For work that nobody asked for from outside: a new correlation id and a new trace.
+    /// For work that no request asked for: a new correlation id and a new trace.
     pub fn fresh(ids: &dyn IdSource) -> Self {
         Self { correlation: Correlation::fresh(ids), deadline: None, trace: fresh_trace(ids) }
     }

@@ -1,8 +1,8 @@
 //! File descriptors: how many this process may have, and who gets how many of them.
 //!
-//! Every connection and every open file is one. A process that has run out of them accepts nobody, reads no row and cannot even tell its
-//! operators. So they are given out before anything is opened: what stores and clients need is reserved, and the listeners for callers
-//! share what is left. The operators' listener has its own, whatever callers do.
+//! Every connection and every open file is one. A process that has run out of them accepts no connection, reads no row and cannot
+//! even tell its operators. So they are given out before anything is opened: what stores and clients need is reserved, and the
+//! listeners for callers share what is left. The operators' listener has its own, whatever callers do.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const BASE: usize = 48;
 /// Operators' connections at once: a few probes and scrapers. What is beyond is turned away.
 pub const OPERATORS_MAX: usize = 32;
-/// A listener that could have fewer for each part of its share would be ready and serve nobody.
+/// A listener that could have fewer for each part of its share would be ready and serve no caller.
 const PART_MIN: usize = 4;
 /// More than all limits of all our listeners and stores together. A limit of a billion, which some container runtimes set, would only make
 /// everything slow that goes through all possible descriptors.
@@ -76,7 +76,7 @@ impl Descriptors {
         Self::limited_to(limit())
     }
 
-    /// So many.
+    /// This number.
     pub fn limited_to(limit: usize) -> Self {
         let given = Mutex::new(Given { reserved: BASE + OPERATORS_MAX, parts: 0 });
         Self(Arc::new(Inner { limit, given }))
@@ -125,7 +125,7 @@ impl Share {
         size.max(1)
     }
 
-    /// So many connections of a listener, unless it wants fewer.
+    /// This number of connections for a listener, unless it wants fewer.
     pub fn at_most(&self, wanted: usize) -> usize {
         wanted.min(self.size())
     }

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 pub enum Access {
     /// Its owner alone: mode 0600 from the first byte on.
     Owner,
-    /// Whom the process's umask lets: addresses, reports.
+    /// Readable as the process's umask permits: addresses, reports.
     Shared,
 }
 
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_failed_write_leaves_the_old_file_and_no_draft() {
         let dir = tempfile::tempdir().unwrap();
-        // A folder cannot be replaced by a file, whoever runs the test.
+        // A folder cannot be replaced by a file, also when root runs the test.
         let taken = dir.path().join("taken");
         fs::create_dir(&taken).unwrap();
         fs::write(taken.join("inside"), "kept").unwrap();

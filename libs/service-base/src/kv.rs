@@ -1,5 +1,5 @@
 //! Redis, for what replicas share: every call is bounded, and a server that is down is an error, never a wait. A command may run twice,
-//! as it may wherever an answer gets lost: whoever sends one must be content with that, and a count that is one too high is.
+//! as it may wherever an answer gets lost: callers must be able to bear that, as a counter bears being one too high.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use redis::{
 };
 use tokio::sync::OnceCell;
 
-/// Longer than any healthy answer, shorter than anybody's patience.
+/// Longer than any healthy answer, shorter than any caller's deadline.
 const CALL_BOUND: Duration = Duration::from_millis(300);
 
 /// Redis did not answer in time, or not sensibly.
@@ -116,7 +116,7 @@ impl Redis {
         self.query(redis::cmd("GET").arg(key)).await
     }
 
-    /// Sets a key that goes away by itself after `ttl` (at least a second).
+    /// Sets a key that expires after `ttl` (at least a second).
     ///
     /// # Errors
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
@@ -125,7 +125,7 @@ impl Redis {
     }
 
     /// Whether Redis takes writes: a replica, a server without memory or one whose disk is full answers a `PING` all the same. Sets a
-    /// key that goes away by itself; nothing of it is flushed to a disk for this.
+    /// key that expires; nothing is flushed to a disk for this.
     ///
     /// # Errors
     /// [`Unavailable`] when it does not within 300 ms; its source says why (`READONLY`, `OOM`, `MISCONF`, `LOADING`, `NOAUTH`).

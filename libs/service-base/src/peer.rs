@@ -1,4 +1,4 @@
-//! Whom a request comes from: the other end of the connection, or whom a proxy that is trusted says it is.
+//! Where a request comes from: the other end of the connection, or the address that a trusted proxy names.
 
 use std::{
     fmt,
@@ -73,7 +73,7 @@ impl From<Network> for String {
     }
 }
 
-/// Whether the peer is a proxy that is believed.
+/// Whether the peer is a trusted proxy.
 pub fn is_trusted(peer: IpAddr, trusted: &[Network]) -> bool {
     trusted.iter().any(|network| network.contains(peer))
 }

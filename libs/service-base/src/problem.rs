@@ -79,7 +79,7 @@ impl Problem {
         Self::from(Code::InvalidRequest).field(field, message)
     }
 
-    /// Says the code in a participant's domain instead of everybody's.
+    /// Says the code in a participant's domain instead of the common one.
     #[must_use]
     pub fn domain(mut self, domain: Domain) -> Self {
         self.0.domain = domain;

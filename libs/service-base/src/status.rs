@@ -68,7 +68,7 @@ fn sources(status: &tonic::Status) -> impl Iterator<Item = &(dyn Error + 'static
     std::iter::successors(status.source(), |error: &&(dyn Error + 'static)| (*error).source())
 }
 
-/// Whether an effect may have happened, so that nobody may take this answer for a "no".
+/// Whether an effect may have happened, so that the caller must not take this answer for a refusal.
 pub fn is_unknown(status: &tonic::Status) -> bool {
     use tonic::Code;
     match status.code() {

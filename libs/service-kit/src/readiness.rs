@@ -1,6 +1,6 @@
 //! Whether this process can take work: named checks, all asked at once, each within a bound.
 //!
-//! Not ready is what this process cannot do and waiting for others does not mend: its own store, its own configuration. What another
+//! Not ready is what this process itself cannot do: its own store has failed, its own configuration is wrong. What another
 //! service cannot do at the moment is reported beside it and takes no replica out of service: all replicas would go at once, with all
 //! that they can still do, and come back as late as the slowest probe.
 

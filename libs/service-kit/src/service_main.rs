@@ -14,11 +14,11 @@ use service_base::config::{self, ConfigError, ConfigErrors, Section, Sources};
 /// do after the last of them within 3.5 s (see each service's `run`), and a listener may give idle connections a last call before. With the
 /// bounds below it stays within the 30 s that orchestrators grant, and ends within 5 s of the last request.
 const END_MAX: Duration = Duration::from_secs(15);
-/// How long a service that is still starting may take to end: it serves nobody, and what it waits for may never come.
+/// How long a service that is still starting may take to end: it serves no caller, and what it waits for may never come.
 const START_END_MAX: Duration = Duration::from_millis(500);
 /// How long tasks may take to end after everything else has: each service has waited for its own.
 const DRAIN_MAX: Duration = Duration::from_millis(250);
-/// What still runs then has had its time; blocking work must not hold the process.
+/// Work that still runs then has exceeded its bound; blocking work must not hold the process.
 const RUNTIME_END_MAX: Duration = Duration::from_millis(250);
 
 /// Arguments that all our programs take.
@@ -243,7 +243,7 @@ pub fn register_telemetry(metrics: &service_base::metrics::Metrics, guard: &tele
 }
 
 fn say(text: &str) {
-    // Whoever asked may have closed the pipe: `--print-defaults | head -1`.
+    // The reader may have closed the pipe: `--print-defaults | head -1`.
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 

@@ -1,4 +1,4 @@
-//! Stopping: one token tells everybody, and what was started is awaited for a bounded time.
+//! Stopping: one token tells every task, and what was started is awaited for a bounded time.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -48,7 +48,7 @@ impl Shutdown {
     }
 
     /// A token that is cancelled when the process begins to stop. In a [stage](Self::stage) that is before its own turn: it still serves
-    /// those that are closed before it, but holds nobody with a stream that has no end, or with a wait that can be cut short.
+    /// those that are closed before it, but no longer keeps them waiting: it ends streams that have no end, and cuts waits short.
     pub fn stopping(&self) -> CancellationToken {
         self.0.stopping.clone()
     }

@@ -14,8 +14,8 @@ use tokio::{
 
 use crate::shutdown::Shutdown;
 
-/// A signal this soon after the first is the same wish told twice: a terminal tells the whole group, and whoever started us may tell us
-/// once more.
+/// A signal this soon after the first is the same wish told twice: a terminal tells the whole group, and the process that started
+/// this one may send it once more.
 const INSIST_AFTER: Duration = Duration::from_millis(500);
 /// A signal that is only noted is noted this often at most. SIGXFSZ comes with each write to a file that is too large, which may be the
 /// log itself.

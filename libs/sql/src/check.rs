@@ -1,4 +1,4 @@
-//! Looking at a SQLite file: before a service relies on it, and whenever somebody asks.
+//! Looking at a SQLite file: before a service relies on it, and on request.
 
 use std::{
     str::FromStr as _,

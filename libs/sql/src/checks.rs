@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Row as _, any::AnyRow};
 
 use crate::{Database, Dialect, SqlError};
 
-/// Rows of one slice of a table: a statement over so many ends in far less than a second.
+/// Rows of one slice of a table: a statement over one slice ends in far less than a second.
 pub const SLICE_ROWS: u32 = 5_000;
 /// What one check may find in one slice. A store where more is wrong needs no complete list.
 pub const BREACHES_MAX: u32 = 1_000;

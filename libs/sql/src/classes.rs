@@ -1,5 +1,5 @@
 //! What the codes of SQLite and PostgreSQL mean to us: whose failure it is, whether the connection is still good, and whether the
-//! store itself is ill.
+//! store itself has failed.
 //!
 //! Must not know: what the statements were for.
 

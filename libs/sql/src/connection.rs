@@ -34,7 +34,7 @@ pub struct Connection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     None,
-    /// `BEGIN`, `COMMIT` or `ROLLBACK` was sent and its answer has not come: cut short here, nobody knows.
+    /// `BEGIN`, `COMMIT` or `ROLLBACK` was sent and its answer has not come: cut short here, its outcome is in doubt.
     Unsettled,
     Open,
 }
@@ -73,7 +73,7 @@ impl Connection {
         Self { raw: Some(raw), watch: Watch { health, lost: false, wrote: false }, transaction: State::None }
     }
 
-    /// For what speaks the driver's own language. Whoever uses it says with [`give_up`](Self::give_up) when that failed.
+    /// For code that uses the driver itself. The caller must call [`give_up`](Self::give_up) when that failed.
     pub(crate) fn raw(&mut self) -> Result<&mut AnyConnection, Error> {
         self.raw.as_deref_mut().ok_or(Error::WorkerCrashed)
     }

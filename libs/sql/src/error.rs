@@ -17,7 +17,7 @@ pub enum SqlError {
     /// A concurrent transaction won (serialization failure, deadlock, busy): worth trying again at once.
     #[error("a concurrent transaction was in the way")]
     Contended(#[source] sqlx::Error),
-    /// The database says that what it stores is damaged. Waiting does not mend it, and it is no mistake of this program.
+    /// The database says that what it stores is damaged. A retry does not help, and it is not a defect of this program.
     #[error("the database is damaged")]
     Damaged(#[source] sqlx::Error),
     /// A SQLite file cannot be used as it is.
@@ -56,7 +56,7 @@ pub enum SqlError {
 }
 
 impl SqlError {
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later without a change.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::TimedOut | Self::Contended(_))
     }

@@ -1,4 +1,4 @@
-//! What the statements of a process have shown of its store, so that asking whether it is well seldom costs a write of its own.
+//! What the statements of a process have shown of its store, so that a readiness probe seldom needs a write of its own.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -65,7 +65,7 @@ impl Health {
         }
     }
 
-    /// It was looked for damage, and it is not known that there is none.
+    /// A check for damage has run, without showing that there is none.
     pub(crate) fn looked(&self, found: Option<String>) {
         if let Some((words, at)) = &mut self.lock().damaged {
             *at = Instant::now();

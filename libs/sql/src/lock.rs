@@ -93,7 +93,7 @@ impl FileLock {
                 // Between opening and locking the file may have been removed; then the lock is on a file without a name.
                 Ok(()) if !is_the_file_at(&file, &path) && looks < LOOKS_MAX => looks += 1,
                 Ok(()) => {
-                    // For people only. On a full disk the lock holds as well, but nobody is named.
+                    // For people only. On a full disk the lock holds as well, but names no process.
                     let _ = introduce(&mut file);
                     let mine = Arc::new(Self { path: path.clone(), file: Mutex::new(file) });
                     held.retain(|_, other| other.strong_count() > 0);

@@ -51,7 +51,7 @@ impl Database {
         migrator.dangerous_set_table_name(format!("_{}_migrations", schema.component));
         self.look_at_the_file().await?;
         let mut connection = self.writer().acquire().await?;
-        // Not `run`: its `Acquire` bound makes this future `Send` for one lifetime only, and nobody could spawn or box it.
+        // Not `run`: its `Acquire` bound makes this future `Send` for one lifetime only, and it could be neither spawned nor boxed.
         let migrated = migrator.run_direct(None, connection.raw()?, false).await;
         // On PostgreSQL a run that failed has kept the migrator's lock, which ends with the session.
         migrated.inspect_err(|_| connection.give_up())?;
@@ -64,7 +64,7 @@ impl Database {
     /// As [`migrate`](Self::migrate), but waits up to `patience` for a database that is still starting, or for room on the disk.
     ///
     /// # Errors
-    /// The last error, once patience is spent, or the first that waiting cannot mend: a file that is no database, is damaged or cannot
+    /// The last error, once patience is spent, or the first permanent one: a file that is no database, is damaged or cannot
     /// be written, a server that refuses this program.
     pub async fn migrate_when_up(&self, schema: &Schema, patience: Duration) -> Result<(), SqlError> {
         let begun = Instant::now();

@@ -1,4 +1,5 @@
-//! Connections to one database, each as trustworthy as the last: what is ill is closed, and a session that cannot be set up says why.
+//! Connections to one database, each as trustworthy as the last: a connection that may be wrong is closed, and a session that
+//! cannot be set up says why.
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use sqlx::{
 
 use crate::{Connection, classes::Class, health::Health};
 
-/// Into WAL mode a new file is put with a lock that SQLite does not wait for; several who open it at once take turns.
+/// Into WAL mode a new file is put with a lock that SQLite does not wait for; several processes that open it at once take turns.
 const SET_UP_ATTEMPTS_MAX: u32 = 20;
 const SET_UP_PAUSE: Duration = Duration::from_millis(25);
 

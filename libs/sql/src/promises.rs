@@ -15,7 +15,7 @@ use crate::lock::FileLock;
 pub(crate) const PROMISE_EVERY: Duration = Duration::from_secs(2);
 /// How long a promise waits for the writer. Longer than a transaction takes; if it fails, the next comes soon.
 const BUSY: Duration = Duration::from_millis(500);
-/// As much as can be without waiting for anybody.
+/// As much as can be done without waiting for a reader or a writer.
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 /// The table of the number that is kept. On a page of its own: a checkpoint copies the newest version of a page, or none.
 pub(crate) const KEPT: &str = "CREATE TABLE IF NOT EXISTS _amends_claim (id INTEGER PRIMARY KEY CHECK (id = 1), kept BIGINT NOT NULL); \

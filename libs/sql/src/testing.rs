@@ -9,7 +9,7 @@ const WELL: u8 = 1;
 const FULL: u8 = 2;
 const READ_ONLY: u8 = 3;
 
-/// What befalls connections as they are taken from their pool.
+/// What is done to connections as they are taken from their pool.
 #[derive(Debug, Default)]
 pub(crate) struct Ailment(AtomicU8);
 
@@ -37,7 +37,7 @@ impl Database {
         self.set(FULL);
     }
 
-    /// From now on whoever writes is refused, with SQLite's `SQLITE_READONLY`.
+    /// From now on every write is refused, with SQLite's `SQLITE_READONLY`.
     pub fn turn_read_only(&self) {
         self.set(READ_ONLY);
     }

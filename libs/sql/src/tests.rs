@@ -143,7 +143,7 @@ async fn a_transaction_cut_short_anywhere_leaves_nothing() {
                 drop(tx);
             }
             2 => drop(tx.rollback().now_or_never()),
-            // Whether this one is committed nobody knows; the next must not care.
+            // Whether this one is committed is in doubt; the next must not be affected.
             _ => drop(tx.commit().now_or_never()),
         }
         store.put_two(10 * round).await.unwrap();
@@ -266,7 +266,7 @@ async fn a_file_that_cannot_be_used_is_named_at_once() {
     assert!(refusal(&file.join("t.db")).await.contains("is not a folder"));
 }
 
-/// A file of some hundred pages that nobody has open.
+/// A file of some hundred pages that no process has open.
 async fn closed_file() -> (tempfile::TempDir, PathBuf) {
     let Store { dir, database } = Store::new().await;
     let mut tx = database.begin().await.unwrap();

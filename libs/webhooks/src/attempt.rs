@@ -21,7 +21,7 @@ const GONE: u16 = 410;
 pub(super) enum Answer {
     /// The endpoint answered, with this status and, where it said so, the pause it wants.
     Status { code: u16, retry_after: Option<Duration> },
-    /// It did not, in a word.
+    /// The endpoint did not answer; why, in a word.
     Failed(&'static str),
 }
 
@@ -48,7 +48,7 @@ impl Answer {
     }
 }
 
-/// How patiently.
+/// How often, how fast and how long to retry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     pub(super) base: Duration,
@@ -67,14 +67,14 @@ impl From<&WebhooksConfig> for Patience {
 }
 
 impl Patience {
-    /// The longest pause after so many failures: doubled each time, up to a bound.
+    /// The longest pause after this number of failures: doubled each time, up to a bound.
     pub(super) fn pause_max(&self, tries: i64) -> Duration {
         let doublings = u32::try_from(tries.clamp(1, 31) - 1).unwrap_or(0);
         self.base.saturating_mul(1 << doublings).min(self.max)
     }
 
     /// What follows `answer`. `share` of the longest pause is taken, 0 to 1: full jitter, so that what failed together does not
-    /// come back together. The last attempt is made when patience ends, whatever pause would carry it beyond.
+    /// come back together. The last attempt is made when `give_up_after` has passed, even if the pause would end later.
     pub(super) fn settle(&self, delivery: &Delivery, answer: Answer, now: Timestamp, share: f64) -> Settlement {
         let ends = delivery.began_at + self.give_up_after;
         let next = match answer {

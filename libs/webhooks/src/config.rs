@@ -1,4 +1,4 @@
-//! A service's section `webhooks`: who is told, and how patiently.
+//! A service's section `webhooks`: its endpoints, and how often and how long delivery is tried.
 //!
 //! Must not know: how it is told.
 
@@ -27,7 +27,7 @@ const NAME_LEN_MAX: usize = 64;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhooksConfig {
-    /// Who is told of what happens. Empty: nobody, and nothing is stored for them.
+    /// Who is told of what happens. Empty: no endpoint, and nothing is stored.
     pub endpoints: Vec<EndpointConfig>,
     /// Whether `http://` is allowed also to other machines. Off: what is sent can be read on its way.
     pub allow_http: bool,

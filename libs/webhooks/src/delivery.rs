@@ -13,7 +13,7 @@ pub enum DeliveryState {
     Pending,
     /// The endpoint has accepted it.
     Delivered,
-    /// It was given up. Nothing happens to it until somebody redelivers it.
+    /// It was given up. Nothing happens to it until an operator redelivers it.
     Dead,
 }
 
@@ -65,9 +65,9 @@ pub struct Delivery {
     pub began_at: Timestamp,
     /// Where it stands.
     pub state: DeliveryState,
-    /// Pending: not to be tried before. While somebody tries it, when that lease ends.
+    /// Pending: not to be tried before. While a worker tries it, when that lease ends.
     pub due_at: Timestamp,
-    /// Whether somebody tries it, as far as is known.
+    /// Whether a worker tries it, as far as is known.
     pub leased: bool,
     /// Attempts begun, in all. Each has a number of its own, so a late answer to an earlier one is told apart.
     pub attempts: i64,

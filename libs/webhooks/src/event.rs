@@ -1,4 +1,4 @@
-//! What is told: an event as it waits in the outbox of the service whose it is.
+//! An event as it waits in the outbox of the service that it is about.
 //!
 //! Must not know: which events there are, what their bodies say, endpoints, HTTP.
 
@@ -30,7 +30,7 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// Something to tell, as it waits in the outbox.
+/// An event, as it waits in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// The `webhook-id`: the same for every endpoint and every attempt. Without a full stop, which separates what is signed.

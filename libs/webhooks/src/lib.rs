@@ -1,6 +1,7 @@
 //! Tells others what happened: signed HTTP calls, at least once each.
 //!
-//! An event is written down in the same write as the change it tells of, in the record or the transaction of the service whose it is ([`outbox`]). The relay
+//! An event is written down in the same write as the change it tells of, in the service's own record or transaction
+//! ([`outbox`]). The relay
 //! makes one delivery of it for each endpoint that wants it, and takes it out; workers, a few for each endpoint, claim what is due
 //! under a lease, send it and settle it.
 //!
@@ -16,8 +17,8 @@
 //!
 //! So a receiver sees an event once or more, always under the same id, in no particular order.
 //!
-//! Nothing is polled: a commit in this process rings a bell, a delivery that waits is slept for, and a slow sweep finds what other
-//! processes left.
+//! There is no polling: a commit in this process wakes the relay, a worker sleeps until a delivery is due, and a slow sweep finds
+//! what other processes left.
 //!
 //! Must not know: which events there are and when they happen.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
@@ -101,7 +102,8 @@ impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
     /// Tells of `kinds`, which are those that happen here. `None` where no endpoint is to be told.
     ///
     /// # Errors
-    /// When an endpoint's URL or secret is none, which the configuration's own validation finds first, or no HTTP client can be made.
+    /// When an endpoint's URL or secret is invalid, which the configuration's own validation finds first, or no HTTP client can be
+    /// made.
     pub fn new(
         config: &WebhooksConfig,
         kinds: &[EventKind],

@@ -1,4 +1,4 @@
-//! What the use cases hold of webhooks: which events to write down with a change, and a bell to ring once it is committed.
+//! What the use cases hold of webhooks: which events to write down with a change, and a notification once it is committed.
 //!
 //! Must not know: endpoints, stores, HTTP.
 
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::event::EventKind;
 
-/// Where events are put. Clones share one bell.
+/// Where events are put. Clones share one notification.
 #[derive(Debug, Clone, Default)]
 pub struct Outbox(Option<Arc<Inner>>);
 
@@ -19,12 +19,12 @@ struct Inner {
 }
 
 impl Outbox {
-    /// Nobody is told: nothing is ever put in.
+    /// There are no endpoints: nothing is ever put in.
     pub const fn off() -> Self {
         Self(None)
     }
 
-    /// Somebody is told of these.
+    /// Endpoints are told of these.
     pub fn of(wanted: Vec<EventKind>) -> Self {
         if wanted.is_empty() { Self::off() } else { Self(Some(Arc::new(Inner { wanted, committed: Notify::new() }))) }
     }
@@ -41,7 +41,7 @@ impl Outbox {
         }
     }
 
-    /// Waits for the bell; for ever where there is none.
+    /// Waits for the next commit; for ever where there are no endpoints.
     pub(super) async fn rung(&self) {
         match &self.0 {
             Some(inner) => inner.committed.notified().await,

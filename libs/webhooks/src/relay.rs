@@ -1,4 +1,4 @@
-//! From the outbox to the endpoints' deliveries, and from the deliveries to oblivion.
+//! Moves events from the outbox to the endpoints' deliveries, and deletes old deliveries.
 //!
 //! Must not know: HTTP.
 

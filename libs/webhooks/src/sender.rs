@@ -21,7 +21,7 @@ use super::{
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 const AGENT: &str = concat!("amends-webhooks/", env!("CARGO_PKG_VERSION"));
 
-/// Where one endpoint is, and what it knows us by.
+/// One endpoint's address, and the secrets that it shares with us.
 pub(super) struct Target {
     pub(super) name: Arc<str>,
     url: Url,
@@ -41,7 +41,7 @@ impl Target {
 }
 
 pub(super) fn client(config: &WebhooksConfig) -> anyhow::Result<Client> {
-    // An endpoint's address is configuration, not something that it may talk us out of: nothing is redirected.
+    // An endpoint's address is configuration, which the endpoint itself may not change: redirects are not followed.
     let client = service_base::client::outgoing(&config.proxy_url)?
         .timeout(config.attempt_timeout())
         .connect_timeout(config.attempt_timeout() / 2)

@@ -59,7 +59,7 @@ fn signed_content(id: &str, timestamp: &str, body: &[u8]) -> Vec<u8> {
     [id.as_bytes(), timestamp.as_bytes(), body].join(&b'.')
 }
 
-/// The signature header's value: one signature for each key, so that a receiver with any of them is content. `at_secs` is the
+/// The signature header's value: one signature for each key, so that a receiver with any of them can verify it. `at_secs` is the
 /// time of the attempt, in seconds since the Unix epoch.
 pub fn sign(keys: &[SigningKey], id: &str, at_secs: i64, body: &[u8]) -> String {
     let content = signed_content(id, &at_secs.to_string(), body);
@@ -82,11 +82,11 @@ pub enum VerifyError {
     Signature,
 }
 
-/// Whether whoever knows one of `keys` has sent this, and not long ago. `id`, `timestamp` and `signature` are the headers, `body` is
+/// Whether a sender that knows one of `keys` sent this, and not long ago. `id`, `timestamp` and `signature` are the headers, `body` is
 /// what was received, to the byte.
 ///
 /// # Errors
-/// When it is not to be believed. An id that was seen before is not: the caller keeps those.
+/// When the message must not be accepted. Repeated ids are not detected here: the caller keeps those.
 pub fn verify(
     keys: &[SigningKey],
     (id, timestamp, signature): (&str, &str, &str),

@@ -104,7 +104,8 @@ pub trait WebhookStore: Send + Sync + 'static {
     /// Lists deliveries, by the newest event first; and whether there are more.
     async fn deliveries(&self, query: &DeliveryQuery) -> Result<(Vec<Delivery>, bool), Self::Error>;
 
-    /// Makes deliveries due at `now`, with patience anew; `limit` at the most. How many. One that is being attempted is left to that.
+    /// Makes deliveries due at `now`, with all their attempts again; `limit` at the most. Returns how many. One that is being
+    /// attempted is left to that attempt.
     async fn redeliver(&self, which: &Redeliver, now: Timestamp, limit: u32) -> Result<u64, Self::Error>;
 
     /// Moves what waits at an endpoint to the clock as it is now, `limit` deliveries at the most; returns how many. A delivery that was

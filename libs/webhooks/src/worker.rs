@@ -1,4 +1,4 @@
-//! Delivers what is due, endpoint by endpoint: each has its own few attempts at once, so a slow one holds up nobody else.
+//! Delivers what is due, endpoint by endpoint: each has its own few attempts at once, so a slow one does not delay the others.
 //!
 //! Must not know: what events mean.
 
@@ -66,7 +66,7 @@ impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
         }
     }
 
-    /// Was the clock set back, then nothing waits for the step.
+    /// So that no delivery waits longer because the clock was set back.
     async fn rebase(&self, endpoint: &str) -> Result<(), E> {
         let mut moved = 0;
         loop {
@@ -152,7 +152,7 @@ impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
             span.record("otel.status_code", "ERROR");
         }
         let answer = &settlement.answer;
-        // Which webhook it is, the span says.
+        // The span has the webhook's id.
         match inner.store.settle(&delivery, &settlement).await {
             Ok(false) => tracing::info!(endpoint = name, "another attempt has settled it"),
             Ok(true) => match settlement.next {

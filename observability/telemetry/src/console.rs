@@ -26,7 +26,7 @@ pub(crate) fn layers(config: &Config, meters: SinkMeters) -> Result<(Vec<BoxLaye
         LogTo::Off => return Ok((Vec::new(), None)),
         LogTo::Stdout => (own(io::stdout().as_fd())?, io::stdout().is_terminal()),
         LogTo::Stderr => (own(io::stderr().as_fd())?, io::stderr().is_terminal()),
-        // Opened for appending: each write lands whole at the end, whoever else writes there.
+        // Opened for appending: each write lands whole at the end, whatever else is written there.
         LogTo::File => {
             let file = OpenOptions::new().create(true).append(true).open(&config.log_file).map_err(InitError::File)?;
             (file, false)

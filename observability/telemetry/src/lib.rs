@@ -51,7 +51,7 @@ pub enum InitError {
     /// The filter cannot be read.
     #[error("the log filter is not valid")]
     Filter(#[source] tracing_subscriber::filter::ParseError),
-    /// Somebody has set up logging already.
+    /// Logging has been set up already.
     #[error("logging is set up already")]
     AlreadySet(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The log file cannot be opened.
@@ -128,11 +128,11 @@ pub fn flush(bound: Duration) {
 ///
 /// # Errors
 /// See [`InitError`].
-#[expect(clippy::needless_pass_by_value, reason = "whoever sets up telemetry is done with its configuration")]
+#[expect(clippy::needless_pass_by_value, reason = "the caller has no further use for the configuration")]
 pub fn init(config: Config) -> Result<Guard, InitError> {
     let (dispatch, guard) = build(&config)?;
     tracing::dispatcher::set_global_default(dispatch).map_err(|error| InitError::AlreadySet(error.into()))?;
-    // Fails where `log` is taken already; then its lines go to whoever took it.
+    // Fails where `log` is taken already; then its lines go to the logger that was first.
     let _ = tracing_log::LogTracer::builder().with_max_level(tracing_log::log::LevelFilter::Info).init();
     opentelemetry::global::set_text_map_propagator(opentelemetry_sdk::propagation::TraceContextPropagator::new());
     panics::install(guard.console.is_some() || guard.shipper.is_some());
@@ -143,7 +143,7 @@ pub fn init(config: Config) -> Result<Guard, InitError> {
     Ok(guard)
 }
 
-/// Builds what [`init`] installs, for tests and for whoever installs it in another way.
+/// Builds what [`init`] installs, for tests and for callers that install it in another way.
 ///
 /// # Errors
 /// See [`InitError`]; never [`InitError::AlreadySet`].

@@ -1,6 +1,6 @@
 //! Sends log lines over TCP from a bounded queue, on a thread of its own.
 //!
-//! Whoever logs never waits: a line that does not fit is dropped and counted. A batch that could not be sent is sent again
+//! Logging never waits: a line that does not fit is dropped and counted. A batch that could not be sent is sent again
 //! on the next connection, so that a restart of Logstash loses nothing that still fits the queue.
 
 use std::{
@@ -134,7 +134,7 @@ impl Work {
                 count += 1;
             }
             Err(RecvTimeoutError::Timeout) => {}
-            // Nobody can log any more.
+            // All senders are gone.
             Err(RecvTimeoutError::Disconnected) => self.ending.store(true, Ordering::Release),
         }
         while batch.len() < BATCH_BYTES
@@ -192,7 +192,7 @@ impl Work {
         while Instant::now() < until {
             std::thread::sleep(LOOK.min(until.saturating_duration_since(Instant::now())));
             if self.ending.load(Ordering::Acquire) {
-                // No time for patience: try at once, until the time is up.
+                // No time for a pause: try at once, until the time is up.
                 let end = *self.end.get_or_insert_with(|| Instant::now() + FLUSH_MAX);
                 return Instant::now() < end;
             }

@@ -37,7 +37,7 @@ fn sink() -> Option<&'static Sink> {
     static SINK: OnceLock<Option<Sink>> = OnceLock::new();
     SINK.get_or_init(|| {
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned().ok()?);
-        // Without descriptors or threads to spare there is no way to say anything, nor anybody to say so to.
+        // Without a descriptor or a thread to spare, the failure cannot be reported either.
         Sink::start("stderr", Box::new(stderr), LINES_MAX, SinkMeters::default()).ok()
     })
     .as_ref()

@@ -38,7 +38,7 @@ impl Traces {
         let (done, ended) = mpsc::sync_channel::<()>(0);
         let Self { provider, runtime } = self;
         let work = move || {
-            // Failing means that the collector did not take the last spans in time; nobody is left to tell.
+            // Failing means that the collector did not take the last spans in time; there is no sink left to report it to.
             let _ = provider.shutdown_with_timeout(deadline.saturating_duration_since(Instant::now()));
             drop((runtime, done));
         };

@@ -71,11 +71,11 @@ impl Core {
         let answer = self.await_cancelled(saga, order, patience).await?;
         match answer.order.state {
             State::Cancelled { .. } | State::Cancelling { .. } if answer.order.latest_saga() == saga => Ok(answer),
-            // The pivot was refused because somebody else's cancellation was first: then that is the one to answer with.
+            // The pivot was refused because another cancellation was first: that one is the answer.
             State::Cancelled { by, .. } | State::Cancelling { by, .. } => {
                 self.await_cancelled(by, answer.order, patience).await
             }
-            // Still confirmed and undecided: patience was spent before the saga got to its pivot.
+            // Still confirmed and undecided: the time was up before the saga got to its pivot.
             State::Confirmed { .. } if answer.saga.is_active() => Ok(answer),
             State::New | State::Pending | State::Confirmed { .. } | State::Failed { .. } | State::Shipped { .. } => {
                 Err(refusal(&answer.order))
@@ -95,7 +95,7 @@ impl Core {
         };
         let begin = Arc::new(self.sagas.cancel(saga, input, current_trace()));
         let core = Arc::clone(self);
-        // As with placing: what is committed is launched, whether or not anybody still waits.
+        // As with placing: what is committed is launched, whether or not the caller still waits.
         let writing = self.shutdown.spawn("start-cancel", async move {
             let begun = core.store.begin(Arc::clone(&begin) as Arc<dyn SagaStart>).await;
             begun.inspect(|()| begin.launch())
@@ -118,7 +118,8 @@ impl Core {
         }
         match self.settle(saga, order, patience).await? {
             Settled::Yes(order) => Ok(Cancelled { order, saga: saga_engine::Status::Completed }),
-            // It never unwinds for want of a service, having nothing to undo before its pivot; and after that it goes forward.
+            // It does not unwind when a service is missing: before its pivot there is nothing to undo, and after it the saga goes
+            // forward.
             Settled::Stuck => Err(amends_sql::SqlError::TimedOut.into()),
             Settled::NotYet(order, status) => {
                 let until = patience.accept_until.max(patience.settle_until) + LAST_LOOK;

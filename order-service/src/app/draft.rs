@@ -46,7 +46,7 @@ pub struct FieldProblem {
     pub message: String,
 }
 
-/// Why a draft is no order.
+/// Why a draft is not a valid order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the request is not valid ({code})")]
 pub struct Invalid {
@@ -64,12 +64,12 @@ impl Invalid {
 }
 
 impl Draft {
-    /// Believes the draft, or says everything that is wrong with it.
+    /// Validates the draft, or says everything that is wrong with it.
     ///
     /// # Errors
     /// All fields that are wrong, at once.
     pub fn check(self) -> Result<(Basket, PaymentMethod), Invalid> {
-        // Counted first: nobody is helped by a million messages.
+        // Counted first: a million messages would not help the caller.
         if self.items.len() > LINES_PER_ORDER_MAX {
             return Err(invalid_basket(&BasketProblem::TooManyLines));
         }
@@ -139,18 +139,18 @@ pub fn idempotency_key(text: Option<&str>) -> Result<IdempotencyKey, KeyProblem>
     IdempotencyKey::try_new(text).map_err(|_| KeyProblem::Malformed)
 }
 
-/// Why a key is none.
+/// Why an idempotency key is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyProblem {
-    /// There is none.
+    /// The header is missing.
     #[error("placing an order needs an idempotency key: make one, keep it, and send it again with every retry")]
     Missing,
-    /// There is one, but not in the form of one.
+    /// The header does not have the form of a key.
     #[error("must be 1 to 255 visible ASCII characters, sent once")]
     Malformed,
 }
 
-/// What the request asks for, whoever asks and however the request was written: the same over REST and gRPC.
+/// What the request asks for, independent of the caller and of how the request was written: the same over REST and gRPC.
 pub(super) fn fingerprint(basket: &Basket, method: &PaymentMethod) -> Fingerprint {
     // Lengths go first, so that no two requests have the same bytes.
     let mut bytes = Vec::new();

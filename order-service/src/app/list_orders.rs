@@ -24,7 +24,7 @@ pub struct Listed {
 }
 
 impl Core {
-    /// The caller's orders; everybody's for an administrator.
+    /// The caller's orders; all customers' for an administrator.
     ///
     /// # Errors
     /// When the store cannot be asked.

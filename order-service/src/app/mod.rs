@@ -38,7 +38,7 @@ pub use watch_order::Watched;
 pub struct Caller {
     /// The token's subject.
     pub customer: CustomerId,
-    /// Whether everybody's orders are theirs to see.
+    /// Whether the caller may see all customers' orders.
     pub admin: bool,
 }
 
@@ -58,7 +58,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Waits `wait` for the end. Somebody who does not wait for the end still waits for the order to be accepted, `accept` at most.
+    /// Waits `wait` for the end. A caller that does not wait for the end still waits for the order to be accepted, `accept` at most.
     pub fn new(now: Instant, wait: Duration, accept: Duration) -> Self {
         let accept = if wait.is_zero() { accept } else { accept.min(wait) };
         Self { settle_until: now + wait, accept_until: now + accept }
@@ -118,7 +118,7 @@ pub struct Core {
     pub ids: Arc<dyn IdSource>,
     /// Limits.
     pub settings: Settings,
-    /// Orders being accepted or waited for: more are refused at once, because a queue would only make everybody late.
+    /// Orders being accepted or waited for: more are refused at once, because a queue would only make all of them late.
     pub places: Arc<Semaphore>,
     /// Streams of changes being served.
     pub watches: Arc<Semaphore>,
@@ -140,7 +140,7 @@ pub enum Failed {
     Overloaded,
 }
 
-/// The order does not exist, or is somebody else's: the two look the same, so that nobody learns which.
+/// The order does not exist, or is another customer's: the two look the same, so that a caller does not learn which.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no such order")]
 pub struct NotFound;
@@ -186,7 +186,7 @@ fn current_trace() -> TraceContext {
     service_base::context::current_traceparent().map_or(TraceContext::none(), |text| TraceContext::parse(&text))
 }
 
-/// A store call that also ends when its caller's patience does.
+/// A store call that also ends when its caller's time is up.
 async fn in_time<T>(until: Instant, call: impl Future<Output = Result<T, SqlError>>) -> Result<T, SqlError> {
     tokio::time::timeout_at(until, call).await.unwrap_or(Err(SqlError::TimedOut))
 }

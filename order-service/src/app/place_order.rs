@@ -29,7 +29,7 @@ pub struct PlaceOrder {
 }
 
 impl PlaceOrder {
-    /// Believes a draft.
+    /// Validates a draft.
     ///
     /// # Errors
     /// All fields that are wrong, at once.
@@ -89,7 +89,7 @@ impl Core {
         ask: PlaceOrder,
         patience: Patience,
     ) -> Result<Placed, PlaceOrderError> {
-        // Taken by repeats too: whoever waits for somebody else's saga is one more who waits.
+        // Taken by repeats too: a repeat that waits for the first request's saga is one more caller that waits.
         let _place = self.places.try_acquire().map_err(|_| Failed::Overloaded)?;
         let fingerprint = ask.fingerprint();
         if let Some(claim) = in_time(patience.accept_until, self.store.claim(&caller.customer, &ask.key)).await? {

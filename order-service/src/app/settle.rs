@@ -12,7 +12,7 @@ use crate::{domain::Order, saga::Waited};
 pub(super) enum Settled {
     /// The order as the saga left it.
     Yes(Order),
-    /// Patience is spent, or only a human can move the saga; the order as it stands, and where its saga is.
+    /// The time is up, or only an operator can move the saga; the order as it stands, and where its saga is.
     NotYet(Order, saga_engine::Status),
     /// The saga unwinds because a service is away, and cannot be done with that at once either.
     Stuck,

@@ -30,7 +30,7 @@ fn transport(channels: Channels) -> Transport {
     InterceptedService::new(channels, Inject)
 }
 
-/// One participant: how it is guarded, and as whom we come.
+/// One participant: how calls are guarded, and with which token they are made.
 #[derive(Clone)]
 struct Link {
     guard: Guard,

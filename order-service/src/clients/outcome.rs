@@ -3,7 +3,7 @@
 //! *Refused* is only what the participant itself names, by a reason that belongs to this call and surely had no effect. Everything else
 //! (a bare status that a proxy may have made up, a timeout, a reason we do not know) is *Unknown*: it costs a repeat or a compensation,
 //! never money. *NotSent* is what surely never left: a layer on our side stopped it (an open breaker, a full bulkhead, a deadline that had
-//! passed), there was no token to send along, or nobody to connect to.
+//! passed), there was no token to send along, or no connection could be made.
 //!
 //! Of what is tried until it is done, an attempt counts towards parking the saga only if it was *answered*, by what asking again will not
 //! change: see [`kind`].
@@ -87,11 +87,11 @@ fn cause(error: GuardError<Status>) -> Cause {
     }
 }
 
-/// Whether the environment is to blame for a status, or an answer that stays what it is.
+/// Whether a status comes from the environment, or is an answer that a retry does not change.
 ///
 /// A status with a source was made on this side: of a connection that broke, of a call that was not sent. What a server or a proxy says is
 /// about the environment where it says that something is away, full, late, or that it does not accept our token: tokens, keys and clocks
-/// are nothing that this call could mend. All else is a mistake, there or here, and a human has to look.
+/// are not for this call to repair. All else is a defect, there or here, and an operator has to look.
 fn kind(status: &Status) -> CauseKind {
     if status.source().is_some() {
         return CauseKind::Environment;
@@ -117,7 +117,7 @@ fn kind(status: &Status) -> CauseKind {
     }
 }
 
-/// For what is tried until it is done: nobody waits for it, so it may wait for the breaker, and for a token.
+/// For what is tried until it is done: no caller waits for it, so it may wait for the breaker, and for a token.
 fn patient_cause(error: GuardError<Status>) -> Cause {
     match error {
         GuardError::Open { retry_after } => cause(GuardError::Open { retry_after }).retry_after(retry_after),
@@ -129,10 +129,10 @@ fn patient_cause(error: GuardError<Status>) -> Cause {
 /// As long as a breaker stays open: an outage of the token service is no reason to ask more often than one of the participant.
 const TOKEN_WAIT: Duration = Duration::from_secs(30);
 
-/// Customers wait for the saga; a participant that wants to be left alone for longer gets an unwinding instead.
+/// Customers wait for the saga; when a participant asks for a longer pause, the saga unwinds instead.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// A cause is journaled; somebody else's essay is not.
+/// A cause is journaled; another service's long message is not.
 const MESSAGE_MAX: usize = 200;
 
 const fn code_word(code: Grpc) -> &'static str {
@@ -203,7 +203,7 @@ mod tests {
             GuardError::Failed(service_base::status::not_sent(Status::unavailable("no token"))),
             "not sent unavailable",
         );
-        // Whoever says so was reached, or may have been.
+        // A server that says so was reached, or may have been.
         check(GuardError::Failed(Status::unavailable("the circuit breaker is open")), "unknown unavailable");
     }
 

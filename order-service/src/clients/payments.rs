@@ -94,7 +94,7 @@ impl Payments for GrpcPayments {
                 async move { client.refund(request).await }
             })
             .await;
-        // After the pivot nothing can be refused for good; the reason is kept for whoever looks at a parked saga.
+        // After the pivot nothing can be refused for good; the reason is kept for the operator who looks at a parked saga.
         outcome::action(result, &[], |_| Some(()))
     }
 }

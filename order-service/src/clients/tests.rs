@@ -261,7 +261,7 @@ fn token_of(identity: SocketAddr, clock: &Arc<ManualClock>) -> ServiceToken {
     ServiceToken::new(config, Arc::clone(clock) as _).unwrap()
 }
 
-/// Where nobody listens. Bound and closed again: nobody else gets it so soon.
+/// An address without a listener. Bound and closed again: the port is not given out again so soon.
 async fn nowhere() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
@@ -415,7 +415,7 @@ async fn where_nobody_listens_nothing_was_sent_and_what_is_cut_off_may_have_been
         let outcome = refund(&payments).await;
         assert!(matches!(&outcome, Outcome::NotSent(cause) if cause.code == "unavailable"), "{outcome:?}");
     }
-    // Whoever accepts a connection and drops it may have read what came over it.
+    // A server that accepts a connection and drops it may have read what came over it.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let payments = world.payments_at(listener.local_addr().unwrap(), world.token.clone());
     tokio::spawn(async move {
@@ -433,7 +433,7 @@ async fn without_a_token_nothing_is_sent_and_the_participant_is_not_to_blame() {
     let world = World::new().await;
     let guard = guard("payments", &world.clock);
     let payments = |token| GrpcPayments::new(channels_to(world.address), guard.clone(), token);
-    // An issuer that nobody reaches, and one that takes the question and never answers.
+    // An issuer that cannot be reached, and one that takes the question and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for issuer in [nowhere().await, silent.local_addr().unwrap()] {
         let without = payments(token_of(issuer, &world.clock));
@@ -484,7 +484,7 @@ async fn payments_that_keep_failing_are_left_alone() {
     assert!(matches!(refund().await, Outcome::NotSent(cause) if cause.code == "circuit_open"));
     assert_eq!(world.server.0.seen.lock().len(), 5);
     assert_eq!(world.payments.ready().unwrap_err().retry_after, Some(Duration::from_secs(30)));
-    // And are found again without anybody's help: once a probe is due, orders may begin.
+    // And are found again without an operator: once a probe is due, orders may begin.
     world.clock.advance(Duration::from_secs(30));
     assert_eq!(world.payments.ready(), Ok(()));
     assert_eq!(refund().await, Outcome::Done(()));

@@ -115,7 +115,7 @@ impl Basket {
         if !problems.is_empty() {
             return Err(BasketProblem::Lines(problems));
         }
-        // A wrong sum of the prices given is wrong whatever the catalogue says, so say so before asking it.
+        // A wrong sum of the prices given is wrong whatever the catalogue says, so it is refused before asking it.
         let given = lines.iter().enumerate().filter_map(|(index, line)| Some((index, line.unit_price?, line.quantity)));
         total(given)?;
         Ok(Self(lines))

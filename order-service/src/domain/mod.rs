@@ -26,5 +26,5 @@ pub use words::{CustomerId, InvalidWord, PaymentMethod, Quantity, Sku};
 
 /// One order's lines fit a gRPC frame, a batch read of the catalogue and one reservation, all of which allow as many.
 pub const LINES_PER_ORDER_MAX: usize = 100;
-/// More of one article than anybody orders; keeps sums far from overflow for sane prices.
+/// More of one article than any customer orders; keeps sums far from overflow for sane prices.
 pub const QUANTITY_MAX: u32 = 1_000_000;

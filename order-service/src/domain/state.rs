@@ -19,7 +19,7 @@ pub struct Receipt {
 /// Where an order stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Nobody asked yet.
+    /// No cancellation was requested yet.
     New,
     /// Accepted; it is being reserved, paid for and committed.
     Pending,

@@ -39,7 +39,7 @@ impl OrdersGrpc {
         Self { api }
     }
 
-    /// The patience of a caller with a `grpc-timeout`, or of one without.
+    /// How long a caller with a `grpc-timeout` waits, or one without.
     fn patience(&self, respond_async: bool) -> Patience {
         if respond_async {
             return self.api.patience(Some(Duration::ZERO));
@@ -63,8 +63,8 @@ fn deadline() -> Option<Instant> {
     Some(at - TRAVEL.min(left / 2))
 }
 
-fn claims<T>(request: &Request<T>) -> Result<&Claims, Problem> {
-    Ok(amends_auth::claims(request)?)
+fn claims_of<T>(request: &Request<T>) -> Result<&Claims, Problem> {
+    Ok(amends_auth::claims_of(request)?)
 }
 
 /// The id in a message. What is no id names no order.
@@ -78,7 +78,7 @@ impl OrderService for OrdersGrpc {
         &self,
         request: Request<proto::CreateOrderRequest>,
     ) -> Result<Response<proto::CreateOrderResponse>, Status> {
-        let caller = http::writer(claims(&request)?)?;
+        let caller = http::writer(claims_of(&request)?)?;
         Ok(Response::new(self.create(&caller, request.into_inner()).await?))
     }
 
@@ -86,7 +86,7 @@ impl OrderService for OrdersGrpc {
         &self,
         request: Request<proto::GetOrderRequest>,
     ) -> Result<Response<proto::GetOrderResponse>, Status> {
-        let caller = http::reader(claims(&request)?)?;
+        let caller = http::reader(claims_of(&request)?)?;
         Ok(Response::new(self.get(&caller, &request.into_inner()).await?))
     }
 
@@ -94,7 +94,7 @@ impl OrderService for OrdersGrpc {
         &self,
         request: Request<proto::ListOrdersRequest>,
     ) -> Result<Response<proto::ListOrdersResponse>, Status> {
-        let caller = http::reader(claims(&request)?)?;
+        let caller = http::reader(claims_of(&request)?)?;
         Ok(Response::new(self.list(&caller, &request.into_inner()).await?))
     }
 
@@ -102,7 +102,7 @@ impl OrderService for OrdersGrpc {
         &self,
         request: Request<proto::CancelOrderRequest>,
     ) -> Result<Response<proto::CancelOrderResponse>, Status> {
-        let caller = http::writer(claims(&request)?)?;
+        let caller = http::writer(claims_of(&request)?)?;
         Ok(Response::new(self.cancel(&caller, &request.into_inner()).await?))
     }
 
@@ -112,7 +112,7 @@ impl OrderService for OrdersGrpc {
         &self,
         request: Request<proto::WatchOrderRequest>,
     ) -> Result<Response<Self::WatchOrderStream>, Status> {
-        let caller = http::reader(claims(&request)?)?;
+        let caller = http::reader(claims_of(&request)?)?;
         Ok(Response::new(self.watch(&caller, &request.into_inner()).await?))
     }
 
@@ -120,7 +120,7 @@ impl OrderService for OrdersGrpc {
         &self,
         request: Request<proto::GetSagaRequest>,
     ) -> Result<Response<proto::GetSagaResponse>, Status> {
-        let caller = http::reader(claims(&request)?)?;
+        let caller = http::reader(claims_of(&request)?)?;
         Ok(Response::new(self.saga(&caller, &request.into_inner()).await?))
     }
 }

@@ -51,7 +51,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// The patience of somebody who asks for `wait`, or for nothing in particular.
+    /// How long a caller waits that asks for `wait`, or for nothing in particular.
     pub fn patience(&self, wait: Option<Duration>) -> Patience {
         let wait = wait.unwrap_or(self.waits.default).min(self.waits.max);
         Patience::new(tokio::time::Instant::now(), wait, self.waits.accept)
@@ -63,7 +63,7 @@ impl Api {
     }
 }
 
-/// The routes, without authentication: whoever serves them puts a layer around that leaves the caller's [`Claims`].
+/// The routes, without authentication: the server that has them puts a layer around that leaves the caller's [`Claims`].
 pub fn routes(api: Api) -> Router {
     Router::new()
         .route("/v1/orders", post(orders::place::handle).get(orders::list::handle))

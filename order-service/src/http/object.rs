@@ -1,5 +1,5 @@
 //! A JSON object and nothing else. Derived readers also take a struct's fields from an array, in the order of their declaration: an
-//! order that nobody documented, and that a refactoring would change.
+//! order that is not documented, and that a refactoring would change.
 
 use std::{fmt, marker::PhantomData};
 

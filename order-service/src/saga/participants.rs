@@ -1,5 +1,5 @@
-//! Whom steps call, and in whose name: each call is made in the context of the request that began the saga, also when the saga is
-//! resumed elsewhere, long after that request.
+//! The participants that steps call, and the context of these calls: each call is made in the context of the request that began the
+//! saga, also when the saga is resumed elsewhere, long after that request.
 
 use std::{future::Future, sync::Arc};
 

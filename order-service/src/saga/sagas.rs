@@ -30,7 +30,7 @@ pub struct Sagas {
 pub enum Waited {
     /// It has come to its end, which is durable.
     Finished(Status),
-    /// Patience is spent, or it is parked.
+    /// The time is up, or it is parked.
     Running(Status),
     /// It unwinds because a service is away, and that could not be done at once.
     Stuck,
@@ -166,7 +166,7 @@ impl Sagas {
     }
 }
 
-/// Whether the saga failed because a service could not be reached, rather than for a reason its customer can mend.
+/// Whether the saga failed because a service could not be reached, rather than for a reason that the customer can correct.
 fn is_for_want_of_a_service(snapshot: &Snapshot) -> bool {
     snapshot.failure.as_ref().is_some_and(|failure| match failure.kind {
         FailureKind::Exhausted | FailureKind::DeadlineExceeded => true,

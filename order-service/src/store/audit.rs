@@ -1,4 +1,4 @@
-//! Orders read for reconciliation: all of them, whoever's they are, as they are stored. Nothing is parsed that a hand in the database
+//! Orders read for reconciliation: those of all customers, as they are stored. Nothing is parsed that a hand in the database
 //! could have spoilt: a row that cannot be read as an order must not keep the audit from the others.
 //!
 //! Must not know: what is right.

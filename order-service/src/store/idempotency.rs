@@ -1,5 +1,5 @@
-//! Idempotency keys: claimed in the order's own transaction, given back only by the end that undid everything for want of a
-//! dependency.
+//! Idempotency keys: claimed in the order's own transaction, given back only by a saga that undid everything because a
+//! dependency was missing.
 
 use amends_primitives::{OrderId, Timestamp};
 use amends_sql::{Pool, SqlError, Tx};

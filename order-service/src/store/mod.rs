@@ -1,6 +1,6 @@
 //! The order store: orders, lines, idempotency keys and outbox, in one SQL text for SQLite and PostgreSQL.
 //!
-//! Must not know: HTTP, gRPC, participants, how a saga runs. It only lets somebody add to its transaction
+//! Must not know: HTTP, gRPC, participants, how a saga runs. It only lets the caller add to its transaction
 //! ([`SagaStart`](crate::ports::SagaStart)) so that an order and its saga begin together or not at all.
 
 mod apply;

@@ -122,8 +122,8 @@ impl OrderStore for SqlOrders {
     }
 }
 
-/// Changes an order by a command, in somebody's transaction. With `give_key_back`, the idempotency key it was placed under may be used
-/// anew once that transaction commits.
+/// Changes an order by a command, in the caller's transaction. With `give_key_back`, the idempotency key it was placed under may be
+/// used anew once that transaction commits.
 ///
 /// # Errors
 /// When the store fails; a command that breaks a rule is the inner error.
@@ -283,7 +283,7 @@ async fn update_in_tx(tx: &mut Tx, order: &Order) -> Result<(), SqlError> {
     .execute(&mut **tx)
     .await?
     .rows_affected();
-    // The row was read for update in this transaction, so nobody else can have changed it.
+    // The row was read for update in this transaction, so no other transaction can have changed it.
     if changed == 1 { Ok(()) } else { Err(SqlError::Contended(sqlx::Error::RowNotFound)) }
 }
 

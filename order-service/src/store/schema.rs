@@ -9,7 +9,7 @@ pub const SCHEMA: Schema = Schema {
 };
 
 // `status` and the columns beside it are the state; `store/orders.rs` alone reads and writes them together.
-// No foreign keys: all three tables are written in one transaction by one function, and SQLite and PostgreSQL would each check
+// No foreign keys: the tables are written in one transaction by one function, and SQLite and PostgreSQL would each check
 // every insert again.
 const V1: &str = "
 CREATE TABLE orders (

@@ -17,7 +17,7 @@ impl Payments {
     /// Takes the money, or holds it, by the mode of what is asked.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when surely nothing was taken or held; [`Error::Failed`] when nobody knows.
+    /// [`Error::Rejected`] when surely nothing was taken or held; [`Error::Failed`] when it is in doubt.
     pub async fn charge(&self, asked: &Charge) -> Result<Payment, Error> {
         let intent = Record::Payment(Payment::intended(self.new_id(), asked.clone(), self.clock.now()));
         let mut record = match self.store.claim(&intent).await? {

@@ -8,7 +8,7 @@ impl Payments {
     /// Captures or voids what is held.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when it surely had no effect under this key; [`Error::Failed`] when nobody knows.
+    /// [`Error::Rejected`] when it surely had no effect under this key; [`Error::Failed`] when it is in doubt.
     pub async fn end(&self, asked: &EndingAsked) -> Result<Payment, Error> {
         self.settle(asked.payment_id, &asked.key, |payment| decide_ending(payment, asked)).await
     }

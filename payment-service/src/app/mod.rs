@@ -28,7 +28,7 @@ use amends_webhooks::outbox::Outbox;
 pub use compensate::Undone;
 
 /// Rounds of decide-and-swap before telling the caller to come back. Only calls for one and the same payment compete, and each
-/// round somebody has moved on; a payment has at most a few dozen moves in its life.
+/// round one of them succeeds; a payment has at most a few dozen moves in its life.
 const ROUNDS_MAX: u32 = 64;
 
 /// Why a use case failed.
@@ -37,12 +37,12 @@ pub enum Error {
     /// Refused: surely without effect.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// Nobody knows how it ended; a repeat with the same key finds out.
+    /// The outcome is in doubt; a repeat with the same key finds out.
     #[error(transparent)]
     Failed(#[from] Failure),
 }
 
-/// Why nobody knows.
+/// Why the outcome is in doubt.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The store failed.
@@ -78,7 +78,7 @@ pub struct Payments {
     pub store: Arc<dyn PaymentStore>,
     /// Moves money.
     pub processor: Arc<dyn PaymentProcessor>,
-    /// How long the processor may take to answer one question; then nobody knows.
+    /// How long the processor may take to answer one question; then the outcome is in doubt.
     pub processor_timeout: Duration,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
@@ -100,8 +100,8 @@ impl Payments {
         self.store.load(key).await?.ok_or(StoreError::Contended)
     }
 
-    /// Applies `event` to what was read as `payment`, and returns what is on record afterwards: the outcome, or, where somebody
-    /// else moved it first, what they made of it. Either way the caller decides again.
+    /// Applies `event` to what was read as `payment`, and returns what is on record afterwards: the outcome, or, where another
+    /// call moved it first, what that call made of it. Either way the caller decides again.
     async fn record(&self, payment: &Payment, event: &Event) -> Result<Record, Failure> {
         let next = evolve(payment, event, self.clock.now())?;
         let told = to_tell(&self.outbox, event, &next);

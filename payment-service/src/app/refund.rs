@@ -8,7 +8,7 @@ impl Payments {
     /// Gives money back.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when surely nothing was given back under this key; [`Error::Failed`] when nobody knows.
+    /// [`Error::Rejected`] when surely nothing was given back under this key; [`Error::Failed`] when it is in doubt.
     pub async fn refund(&self, asked: &RefundAsked) -> Result<Payment, Error> {
         self.settle(asked.payment_id, &asked.key, |payment| decide_refund(payment, asked)).await
     }

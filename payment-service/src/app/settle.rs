@@ -27,7 +27,7 @@ impl Payments {
         let mut newest = false;
         for _ in 0..ROUNDS_MAX {
             let next = match decide(&payment) {
-                // A lookup by id may be of a moment ago; a refusal is not given on hearsay.
+                // A lookup by id may be stale: reload before refusing.
                 Err(_) if !newest => {
                     newest = true;
                     payment = expect_payment(self.reload(&payment.charge.key).await?)?;

@@ -6,7 +6,7 @@ use amends_primitives::{Money, Timestamp};
 
 use super::{Fingerprint, Receipt, StepKey};
 
-/// A hold ends at the first request that the processor grants. So many may be refused, which processors hardly ever do.
+/// A hold ends at the first request that the processor grants. This number may be refused, which processors hardly ever do.
 pub const ENDINGS_PER_PAYMENT_MAX: usize = 10;
 
 /// Money that is held.

@@ -1,6 +1,6 @@
 //! One payment: what was asked for, its state, its barrier.
 //!
-//! Must not know: what may happen to it (`decide`), how it changes (`evolve`), where it is kept.
+//! Must not know: what may happen to it (`decide`), how it changes (`evolve`); callers, processors, stores.
 
 use amends_primitives::{Money, OrderId, PaymentId, Timestamp};
 
@@ -88,7 +88,7 @@ pub struct Payment {
 pub enum Barrier {
     /// It may.
     Open,
-    /// The step was compensated: it may not.
+    /// The step was compensated: it may not take effect.
     Closed {
         /// Since when.
         at: Timestamp,

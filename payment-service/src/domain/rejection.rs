@@ -66,7 +66,7 @@ pub enum Rejection {
     /// The processor would not take what it holds.
     #[error("the processor refused this capture of payment {0}")]
     CaptureRefused(PaymentId),
-    /// The payment has seen so many captures refused that its record may grow no further.
+    /// The payment's record is full of refused captures.
     #[error("payment {0} has had as many captures refused as a payment may have")]
     TooManyCaptures(PaymentId),
     /// More was asked for than is held.
@@ -80,7 +80,7 @@ pub enum Rejection {
     /// The processor would not give the money back.
     #[error("the processor refused this refund of payment {0}")]
     RefundRefused(PaymentId),
-    /// The payment has seen so many refunds that its record may grow no further.
+    /// The payment's record is full of refunds.
     #[error("payment {0} has had as many refunds as a payment may have")]
     TooManyRefunds(PaymentId),
     /// More was asked for than is left of what was captured.

@@ -15,7 +15,7 @@ mod void;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use amends_auth::claims;
+use amends_auth::claims_of;
 use amends_protos::{
     common::v1::StepKey,
     payments::v1::{self as pb, payment_service_server::PaymentService},
@@ -55,7 +55,7 @@ impl Api {
 
     /// Asks for the scope, and lets the configured faults come first.
     async fn enter<M>(&self, request: Request<M>, scope: &'static str) -> Result<(M, Exit), Status> {
-        claims(&request)?.require(scope)?;
+        claims_of(&request)?.require(scope)?;
         match self.faults.enter(request.extensions().get()).await {
             Ok(exit) => Ok((request.into_inner(), exit)),
             Err(Injected::RateLimited) => Err(status::rate_limited()),
@@ -64,8 +64,8 @@ impl Api {
         }
     }
 
-    /// Does `work` to its end, also when the caller hangs up half-way: it is safe to stop anywhere, but each stop leaves a payment
-    /// in doubt that nobody needed to be in doubt. Shutdown waits for it.
+    /// Does `work` to its end, also when the caller hangs up half-way: it is safe to stop anywhere, but each stop needlessly
+    /// leaves a payment in doubt. Shutdown waits for it.
     async fn to_the_end<T>(&self, work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Status>
     where
         T: Send + 'static,

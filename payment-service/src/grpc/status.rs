@@ -1,6 +1,6 @@
 //! Refusals and failures as gRPC statuses with `google.rpc` details. The reasons are part of the contract: see `payments.proto`.
 //!
-//! FAILED_PRECONDITION, NOT_FOUND and INVALID_ARGUMENT say that surely nothing happened; every other code says that nobody knows.
+//! FAILED_PRECONDITION, NOT_FOUND and INVALID_ARGUMENT say that surely nothing happened; every other code says that it is in doubt.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
 const AGAIN_AFTER_STORE: Duration = Duration::from_secs(1);
 /// A processor that did not answer once may well answer the next time.
 const AGAIN_AFTER_PROCESSOR: Duration = Duration::from_millis(100);
-/// Whoever was in the way is gone by then.
+/// The competing call has ended by then.
 const AGAIN_AFTER_CONTENTION: Duration = Duration::from_millis(50);
 /// A person must look; asking more often only fills logs.
 const AGAIN_AFTER_A_PERSON: Duration = Duration::from_secs(30);
@@ -114,7 +114,7 @@ fn failed(failure: &Failure) -> Status {
             tracing::warn!(error = amends_sql::in_words(error), "the store cannot be asked");
             again_after(Code::StoreUnavailable, &STORE_AWAY, AGAIN_AFTER_STORE)
         }
-        // Its password or its rights have been changed: for an operator to mend, and no mistake in the request or in this program.
+        // Its password or its rights have been changed: for an operator to correct; neither the request nor this program is wrong.
         Failure::Store(error @ StoreError::Misconfigured(_)) => {
             tracing::error!(error = amends_sql::in_words(error), "the store refuses this service");
             again_after(Code::StoreUnavailable, &STORE_AWAY, AGAIN_AFTER_A_PERSON)

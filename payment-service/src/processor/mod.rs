@@ -1,4 +1,4 @@
-//! The port to whoever moves the money. Three outcomes, not two: a timeout is not a "no".
+//! The port to the processor that moves the money. Three outcomes, not two: a timeout is not a "no".
 //!
 //! Must not know: which processor it is, how payments are kept.
 
@@ -37,7 +37,7 @@ pub enum ChargeOutcome {
     Declined(DeclineReason),
     /// The key was voided before: nothing was taken, and nothing will be.
     KeyVoided,
-    /// Nobody knows. Ask again with the same key.
+    /// In doubt. Ask again with the same key.
     Unknown(Unknown),
 }
 
@@ -55,7 +55,7 @@ pub enum AuthorizeOutcome {
     Declined(DeclineReason),
     /// The key was voided before: nothing is held, and nothing will be.
     KeyVoided,
-    /// Nobody knows. Ask again with the same key.
+    /// In doubt. Ask again with the same key.
     Unknown(Unknown),
 }
 
@@ -84,7 +84,7 @@ pub enum CaptureOutcome {
     Refused,
     /// The authorization was voided before: nothing was taken, and nothing will be.
     KeyVoided,
-    /// Nobody knows. Ask again with the same key.
+    /// In doubt. Ask again with the same key.
     Unknown(Unknown),
 }
 
@@ -102,7 +102,7 @@ pub enum VoidOutcome {
     },
     /// It had been declined.
     WasDeclined(DeclineReason),
-    /// Nobody knows. Ask again.
+    /// In doubt. Ask again.
     Unknown(Unknown),
 }
 
@@ -127,11 +127,11 @@ pub enum RefundOutcome {
     },
     /// Surely nothing was given back.
     Refused,
-    /// Nobody knows. Ask again with the same key.
+    /// In doubt. Ask again with the same key.
     Unknown(Unknown),
 }
 
-/// Why nobody knows.
+/// Why the outcome is in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
     /// No answer in time.

@@ -61,7 +61,7 @@ impl SimulatedProcessor {
         self.acquirer.refund(&ask).await.map_err(|error| failed(&error))
     }
 
-    /// The answer, or silence until whoever asked has given up.
+    /// The answer, or silence until the caller has given up.
     async fn given<T>(&self, reply: Reply<T>) -> Result<T, Unknown> {
         match reply {
             Reply::Given(answer) => Ok(answer),

@@ -236,7 +236,7 @@ async fn a_charge_that_arrives_after_its_compensation_is_refused_by_the_acquirer
     assert_eq!(why(given_up), (Code::Unavailable, "PROCESSOR_TIMED_OUT".into()));
     until_certain(|| service.compensate(request.step_key.clone())).await.unwrap();
     assert!(begun.elapsed() < delay, "this machine is too slow to overtake a charge");
-    // It is on its way, and nobody will ever say that it has arrived.
+    // It is on its way, and its arrival will never be reported.
     while begun.elapsed() < delay + Duration::from_secs(1) {
         assert!(bank.statement().await.is_empty(), "charged after it was undone");
     }

@@ -331,7 +331,7 @@ async fn each_payment_method_does_what_it_says(place: &Place) {
     }
     assert_eq!(world.payments.end(&void_of(&refusing)).await.unwrap().status(), Status::Voided);
 
-    // Never assumed: the money was taken, nobody was told, and whoever asks next is told so by the processor.
+    // Never assumed: the money was taken, no caller was told, and the next call learns it from the processor.
     let mut impatient = world.payments.clone();
     impatient.processor_timeout = Duration::from_millis(400);
     for void in [true, false] {

@@ -45,7 +45,7 @@ impl Participant for Charges {
             method: PaymentMethod::try_new(if refused { "pm_declined" } else { "pm_ok" }).unwrap(),
             mode: Mode::Charge,
         };
-        // Asked again while nobody knows, as a saga does.
+        // Asked again while it is in doubt, as a saga does.
         for _ in 0..100 {
             return match self.0.payments.charge(&charge).await {
                 Ok(payment) => Answer::Done(json!({"payment": payment.id.to_string()})),

@@ -95,7 +95,7 @@ async fn a_uri_that_is_none_says_so_and_keeps_its_password() {
     }
 }
 
-/// Between us and the server: can be cut and mended.
+/// Between us and the server: can be cut and repaired.
 pub(crate) struct Proxy {
     pub(crate) uri: String,
     pub(crate) open: watch::Sender<bool>,

@@ -1,4 +1,4 @@
-//! What every processor must do, whoever is behind the port: one list of cases, run on the simulation in this process and on
+//! What every processor must do, whatever is behind the port: one list of cases, run on the simulation in this process and on
 //! an acquirer over HTTP.
 
 use std::{sync::Arc, time::Duration};

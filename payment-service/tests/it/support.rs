@@ -283,7 +283,7 @@ pub(crate) fn fingerprint(seed: u8) -> Fingerprint {
     Fingerprint::new([seed; 32])
 }
 
-/// A saga nobody had before.
+/// A saga of a new id.
 pub(crate) fn saga() -> SagaId {
     let now = SystemClock.now().as_micros().unsigned_abs();
     SagaId::new(Uuid::from_u64_pair(now, u64::from(std::process::id()) << 32 | next_number()))

@@ -1,4 +1,4 @@
-//! The operator's audit against stores that somebody has tampered with: each invariant broken once, by SQL, past everything that keeps
+//! The operator's audit against stores that have been tampered with: each invariant broken once, by SQL, past everything that keeps
 //! our own programs from writing such a thing, in an order of its own. Each is found, and nothing else.
 
 mod goods;
@@ -49,7 +49,7 @@ pub(crate) async fn every_planted_discrepancy_is_found(platform: &mut Platform) 
     platform.settled().await?;
     platform.audit().await.context("before anything is planted")?;
     a_bank_that_does_not_answer_is_no_clean_bank(platform).await?;
-    // Nobody mends anything meanwhile.
+    // No saga repairs anything meanwhile.
     platform.kill("amends").await?;
 
     let mut plan = Plan {

@@ -13,7 +13,7 @@ pub(super) fn plant(plan: &mut Plan) {
 }
 
 fn rows(plan: &mut Plan) {
-    // Twice as many as were paid for, and everybody was told so.
+    // Twice as many as were paid for, and both customer and participants were told so.
     let lines = plan.declined();
     plan.sql("order", format!("UPDATE order_lines SET quantity = 2 WHERE order_id = '{}'", lines.id));
     plan.sql(

@@ -52,7 +52,7 @@ impl Plan {
         self.refunded.pop().expect("more orders are to be placed")
     }
 
-    /// An id that is nobody's.
+    /// An id that does not exist.
     pub(super) fn id(&mut self) -> String {
         self.ids += 1;
         format!("0198c0de-0000-7000-8000-{:012x}", self.ids)

@@ -43,7 +43,7 @@ pub(crate) async fn planted_on_servers_it_is_found(platform: &mut Platform) -> R
     );
     plan.expect(format!("step {step}"), Law::StepAndGoodsDiffer);
 
-    // At the bank: what it took for one order, and something that nobody asked for.
+    // At the bank: what it took for one order, and something that was never asked for.
     let saga = saga_of(platform, amount).await?;
     plan.sql(
         "acquirer",

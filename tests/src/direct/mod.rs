@@ -1,5 +1,5 @@
-//! The books by direct queries: what the stores' own rows say, read past all of our code, the audit's above all. Two who count the same
-//! money in two ways and agree are believed; one who counts it twice is not.
+//! The books by direct queries: what the stores' own rows say, read past all of our code, the audit's above all. Two counts
+//! of the same money by different code that agree are evidence; one count made twice is not.
 
 mod rows;
 

@@ -38,7 +38,7 @@ impl WallClock {
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
     }
 
-    /// Sets it to so many seconds before (negative) or after the right time.
+    /// Sets it to this number of seconds before (negative) or after the right time.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -19,7 +19,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Of so many mebibytes. Needs root, and a kernel that lets it mount.
+    /// Of this size in mebibytes. Needs root, and a kernel that lets it mount.
     ///
     /// # Errors
     /// Why it cannot be had here.
@@ -81,7 +81,7 @@ impl Disk {
         Ok(std::fs::remove_file(self.ballast())?)
     }
 
-    /// Makes it read-only, or writable again. Nobody may have a file open for writing.
+    /// Makes it read-only, or writable again. No process may have a file open for writing.
     ///
     /// # Errors
     /// When the kernel refuses.

@@ -1,5 +1,5 @@
-//! Callers who take what is finite: connections, streams, bodies that do not end. Each from an address of its own on the loopback network,
-//! so that it can be seen whom it takes things from.
+//! Callers that exhaust resources: connections, streams, bodies that do not end. Each from an address of its own on the loopback
+//! network, so that it can be seen whom it takes things from.
 
 use std::{
     convert::Infallible,
@@ -100,7 +100,7 @@ impl Ask {
     }
 }
 
-/// So many HTTP/2 connections with so many streams each, which all ask and hold on to what they get. Those that are cut are made again, as a
+/// HTTP/2 connections with `each` streams, which all ask and hold on to what they get. Those that are cut are made again, as a
 /// stubborn caller does.
 pub fn streams(from: IpAddr, gateway: SocketAddr, connections: usize, each: usize, ask: &Ask) -> Flood {
     let connection = |_| {
@@ -141,7 +141,7 @@ async fn hold(mut sender: SendRequest<Body>, request: Request<Body>) {
     }
 }
 
-/// So many HTTP/1.1 requests whose bodies arrive a byte now and then.
+/// HTTP/1.1 requests whose bodies arrive a byte now and then.
 pub fn trickling_orders(from: IpAddr, gateway: SocketAddr, count: usize, token: &str) -> Flood {
     let trickle = |_| {
         let head = format!(

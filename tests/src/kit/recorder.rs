@@ -1,4 +1,4 @@
-//! A proxy that writes down what it is asked and does nothing: whoever sends it something has told a stranger.
+//! A proxy that records what it is asked and does nothing: what it receives has leaked to a stranger.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

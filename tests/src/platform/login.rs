@@ -52,12 +52,12 @@ impl Platform {
         self.clients.lock().await.clear();
     }
 
-    /// A user with a token nobody else has.
+    /// A user with a token that no other user has.
     pub async fn log_in_anew(&self, name: &str) -> Result<Client> {
         self.anonymous()?.log_in(name, settings::PASSWORD).await
     }
 
-    /// Somebody without a token.
+    /// A caller without a token.
     pub fn anonymous(&self) -> Result<Client> {
         Client::new(self.gateway)
     }

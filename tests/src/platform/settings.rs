@@ -10,7 +10,7 @@ pub(super) const CLIENT_SECRET: &str = "a-client-secret-for-tests-only-012345678
 pub(super) const MERCHANT_SECRET: &str = "a-merchant-secret-for-tests-only";
 /// Of the token service's keys: 32 bytes in base64.
 pub(super) const KEY_ENCRYPTION_KEY: &str = "dGVzdHMgb25seTogMzIgYnl0ZXMgb2Yga2V5IHg5ISE=";
-/// The issuer of the tokens; nobody connects to it.
+/// The issuer of the tokens; no connection is made to it.
 pub(super) const ISSUER: &str = "http://127.0.0.1:8081";
 
 const ORDER_SCOPES: [&str; 4] = ["payments:read", "payments:write", "inventory:read", "inventory:write"];

@@ -12,7 +12,7 @@ use crate::process::eventually;
 /// A payment whose caller has given it up may still be at work; it is not for longer than this.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
 
-/// How often so much was taken and so much of it given back.
+/// How often this amount was taken and this much of it given back.
 type Moved = BTreeMap<(i64, i64), usize>;
 
 impl Platform {

@@ -101,7 +101,7 @@ fn start_all(specs: &[Spec], dir: &Path) -> (Vec<Running>, Option<Failure>) {
     (running, failure)
 }
 
-/// Nobody listens on our standard output after this.
+/// Our standard output is not read after this.
 fn announce(running: &[Running]) {
     let mut output = std::io::stdout().lock();
     for (name, value) in running.iter().flat_map(|server| &server.exports) {

@@ -13,7 +13,7 @@ use crate::{
     process::{Failure, Result, about, capture, run_aside, succeeds, which, which_in},
 };
 
-/// What must be started, and what somebody else has started.
+/// What must be started, and what is already running.
 #[derive(Debug, Default)]
 pub(crate) struct Located {
     pub(crate) specs: Vec<Spec>,

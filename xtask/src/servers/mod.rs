@@ -144,7 +144,7 @@ fn exports_file(dir: &Path) -> PathBuf {
     dir.join("exports")
 }
 
-/// A process that a Ctrl-C on our terminal does not reach: whoever holds it ends it in order.
+/// A process that a Ctrl-C on our terminal does not reach: its owner ends it in order.
 fn detached(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.process_group(0);

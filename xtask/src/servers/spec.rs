@@ -255,7 +255,7 @@ fn as_nobody(mut command: Command) -> Result<Command> {
     Ok(command)
 }
 
-/// The ids of `postgres`, where its package made that user, else of `nobody`.
+/// The ids of `postgres`, where its package made that user, else of the system's user without rights.
 fn unprivileged() -> Result<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd").map_err(about("/etc/passwd"))?;
     let find = |name: &str| {
@@ -316,7 +316,7 @@ impl Running {
             eprintln!("warning: {kind} ended by itself ({status}) while it was needed:\n{}", self.log_end());
             return;
         }
-        // For PostgreSQL: disconnect everybody. TERM would wait for them.
+        // For PostgreSQL: disconnect all clients. TERM would wait for them.
         signal(if matches!(self.spec, Spec::Postgres(_)) { "INT" } else { "TERM" }, self.child.id());
         let asked = Instant::now();
         while asked.elapsed() < STOP_MAX {
@@ -344,7 +344,7 @@ pub(crate) fn scratch() -> Result<PathBuf> {
     let dir = std::env::temp_dir().join(format!("amends-servers-{}-{nanos}", std::process::id()));
     fs::create_dir(&dir).map_err(about(dir.display()))?;
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o711)).map_err(about(dir.display()))?;
-    // A folder that somebody else put there first is not ours to fill.
+    // A folder that another user put there first is not ours to fill.
     let owner = dir.metadata().map_err(about(dir.display()))?.uid();
     let me: u32 = capture(Command::new("id").arg("-u"))?.trim().parse().unwrap_or(owner);
     if owner == me { Ok(dir) } else { Err(Failure::message(format!("{} belongs to somebody else", dir.display()))) }

@@ -1,18 +1,33 @@
-//! Rust source without its comments and without the insides of its literals, so that a rule finds words only where they are code.
+//! Rust source divided into its code, without comments and the insides of literals, and its comments, so that a rule finds words only
+//! where they mean what it looks for.
 //!
 //! Must not know: any rule.
 
-/// The same number of lines, so that line numbers stay right.
+/// The code. The same number of lines, so that line numbers stay right.
 pub(super) fn only(source: &str) -> String {
+    divided(source).0
+}
+
+/// The comments, on the lines that they have.
+pub(super) fn comments(source: &str) -> String {
+    divided(source).1
+}
+
+fn divided(source: &str) -> (String, String) {
     let bytes = source.as_bytes();
-    let mut kept = String::with_capacity(source.len());
+    let (mut kept, mut comments) = (String::with_capacity(source.len()), String::new());
     let mut at = 0;
     while at < bytes.len() {
         let rest = &source[at..];
-        let skipped = if rest.starts_with("//") {
+        let comment = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
         } else if rest.starts_with("/*") {
             block_comment(rest)
+        } else {
+            0
+        };
+        let skipped = if comment > 0 {
+            comment
         } else if let Some(length) = raw_string(rest, kept.chars().next_back()) {
             length
         } else if rest.starts_with('"') {
@@ -25,14 +40,21 @@ pub(super) fn only(source: &str) -> String {
         if skipped == 0 {
             let next = rest.chars().next().unwrap_or(' ');
             kept.push(next);
+            comments.extend(Some(next).filter(|next| *next == '\n'));
             at += next.len_utf8();
         } else {
+            let breaks = || rest[..skipped].chars().filter(|next| *next == '\n');
             kept.push(' ');
-            kept.extend(rest[..skipped].chars().filter(|next| *next == '\n'));
+            kept.extend(breaks());
+            if comment > 0 {
+                comments.push_str(&rest[..skipped]);
+            } else {
+                comments.extend(breaks());
+            }
             at += skipped;
         }
     }
-    kept
+    (kept, comments)
 }
 
 fn block_comment(rest: &str) -> usize {
@@ -114,6 +136,12 @@ mod tests {
         let code = only(source);
         assert_eq!(code.lines().count(), 3);
         assert_eq!(code.split_whitespace().collect::<Vec<_>>(), ["a", "b", "c", "d", "e", "'x", "'async"]);
+    }
+
+    #[test]
+    fn comments_keep_their_lines_without_code_and_literals() {
+        let source = "a \"// b\n\" // c\nd /* e\nf */ g '/' // h";
+        assert_eq!(comments(source), "\n// c\n/* e\nf */// h");
     }
 
     #[test]

@@ -57,13 +57,28 @@ pub(super) fn links_lead_somewhere(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+const DECISIONS: &str = "docs/adr/";
+
 /// Every decision is in the index, with the number that its name has.
 pub(super) fn decisions_are_listed(tree: &Tree) -> Vec<Finding> {
-    const FOLDER: &str = "docs/adr/";
     let index = tree.files.get("docs/adr/README.md").map_or("", String::as_str);
-    let pages = tree.files.keys().filter_map(|path| path.strip_prefix(FOLDER)).filter(|name| *name != "README.md");
-    let missing = pages.filter(|name| !index.contains(&format!("]({name})")));
-    missing.map(|name| Finding::error(&format!("{FOLDER}{name}"), "is not in docs/adr/README.md")).collect()
+    let missing = decisions(tree).filter(|(name, _)| !index.contains(&format!("]({name})")));
+    missing.map(|(name, _)| Finding::error(&format!("{DECISIONS}{name}"), "is not in docs/adr/README.md")).collect()
+}
+
+/// Every decision says what the problem was, what was chosen, and what follows.
+pub(super) fn decisions_have_three_parts(tree: &Tree) -> Vec<Finding> {
+    const PARTS: [&str; 3] = ["## Context", "## Decision", "## Consequences"];
+    let parts = |text: &str| text.lines().filter(|line| line.starts_with("## ")).eq(PARTS);
+    let wrong = decisions(tree).filter(|(_, text)| !parts(text));
+    wrong
+        .map(|(name, _)| Finding::error(&format!("{DECISIONS}{name}"), format!("has other parts than {PARTS:?}")))
+        .collect()
+}
+
+fn decisions(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
+    let pages = tree.texts().filter_map(|(path, text)| Some((path.strip_prefix(DECISIONS)?, text)));
+    pages.filter(|(name, _)| *name != "README.md")
 }
 
 fn links(line: &str) -> impl Iterator<Item = &str> {
@@ -116,6 +131,18 @@ mod tests {
     fn a_decision_that_nobody_finds_is_found() {
         let files = [("docs/adr/README.md", "[1](0001-a.md)"), ("docs/adr/0001-a.md", ""), ("docs/adr/0002-b.md", "")];
         check(decisions_are_listed, &files, &["error: docs/adr/0002-b.md: is not in"]);
+    }
+
+    #[test]
+    fn a_decision_without_its_three_parts_is_found() {
+        let files = [
+            ("docs/adr/README.md", "## Not a decision\n"),
+            ("docs/adr/0001-a.md", "# 1\n## Context\n## Decision\n### Alternatives\n## Consequences\n"),
+            ("docs/adr/0002-b.md", "# 2\n## Context\n## Consequences\n## Decision\n"),
+            ("docs/adr/0003-c.md", "# 3\n"),
+        ];
+        let expected = ["error: docs/adr/0002-b.md: has other", "error: docs/adr/0003-c.md: has other"];
+        check(decisions_have_three_parts, &files, &expected);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod documents;
 mod edges;
 mod manifests;
 mod sources;
+mod wording;
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -127,7 +128,7 @@ fn paths(root: &Path) -> Result<Vec<String>> {
 
 pub(crate) fn run() -> Result {
     let tree = Tree::read()?;
-    let rules: [fn(&Tree) -> Vec<Finding>; 12] = [
+    let rules: [fn(&Tree) -> Vec<Finding>; 14] = [
         edges::allowed,
         circles::none,
         manifests::shared,
@@ -140,6 +141,8 @@ pub(crate) fn run() -> Result {
         documents::no_machine_paths,
         documents::links_lead_somewhere,
         documents::decisions_are_listed,
+        documents::decisions_have_three_parts,
+        wording::subjects_are_named,
     ];
     let findings: Vec<Finding> = rules.iter().flat_map(|rule| rule(&tree)).collect();
     for finding in &findings {

@@ -50,7 +50,7 @@ impl Shop {
     }
 }
 
-/// Settings with which a machine that is busy with other tests is not taken for a participant that is ill.
+/// Settings with which a machine that is busy with other tests is not taken for a participant that has failed.
 fn patient() -> Sources {
     let ms = 60_000;
     let sources = Sources::none().set("order.saga.attempt_timeout_ms", ms).set("order.saga.deadline_secs", 600);

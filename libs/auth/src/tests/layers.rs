@@ -73,7 +73,7 @@ async fn grpc_callers_are_refused_in_grpc_and_health_is_for_everybody() {
         service_base::status::refusal_reason(&call(Some("x.y.z".to_owned())).await).unwrap().reason,
         "INVALID_TOKEN"
     );
-    // Let in, and then nobody serves that method.
+    // Let in; then no service has that method.
     assert_eq!(call(Some(issuer.token(&world))).await.code(), tonic::Code::Unimplemented);
 
     let page = runtime.metrics.encode();

@@ -242,7 +242,7 @@ async fn keys_outlive_the_issuer_for_a_while_but_not_for_ever() {
     world.source.down.store(true, Ordering::SeqCst);
     world.clock.advance(Duration::from_mins(50));
     world.verifier.verify(&issuer.token(&world)).await.unwrap();
-    // A kid we do not know may be new: nobody can say.
+    // An unknown `kid` may be new: it cannot be decided.
     let unavailable = AuthError::Unavailable { what: "the issuer's keys" };
     assert_eq!(world.verifier.verify(&Issuer::ed25519("k2").token(&world)).await.unwrap_err(), unavailable);
     world.clock.advance(Duration::from_secs(601));
@@ -261,7 +261,7 @@ async fn old_keys_are_refreshed_beside_the_requests() {
     world.verifier.verify(&token).await.unwrap();
     world.clock.advance(Duration::from_secs(301));
     world.source.hold();
-    // The issuer hangs, and nobody waits for it.
+    // The issuer hangs, and no caller waits for it.
     world.verifier.verify(&issuer.token(&world)).await.unwrap();
     world.source.release();
     world.source.fetched(2).await;
@@ -306,11 +306,11 @@ async fn forged_tokens_are_throttled_before_their_signature() {
     }
     assert_eq!(refusals.into_iter().collect::<Vec<_>>(), [("signature", 50), ("throttled", 450)]);
 
-    // Who has shown a good token from there is not held back, remembered or not.
+    // A caller that has shown a good token from there is not held back, remembered or not.
     world.verifier.verify_from(address, &known).await.unwrap();
     world.clock.advance(Duration::from_secs(61));
     world.verifier.verify_from(address, &known).await.unwrap();
-    // Who has not gets in when the next failure is forgotten.
+    // Another caller gets in when the next failure is forgotten.
     let unknown = issuer.token(&world);
     assert!(matches!(world.verifier.verify_from(address, &unknown).await, Err(AuthError::Throttled { .. })));
     tokio::time::advance(Duration::from_millis(200)).await;

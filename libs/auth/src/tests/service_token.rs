@@ -25,7 +25,7 @@ use service_kit::shutdown::Shutdown;
 struct Sts {
     asked: AtomicU32,
     answer: AtomicU16,
-    /// Held by a test, it answers nobody.
+    /// Held by a test, it answers no request.
     hold: tokio::sync::Mutex<()>,
 }
 
@@ -129,7 +129,7 @@ async fn a_clock_set_a_little_changes_no_renewal() {
     for set in [ManualClock::step_back, ManualClock::step_forward] {
         let world = World::new().await;
         world.mine.bearer().await.unwrap();
-        // By more, who verifies it would call it expired or not yet valid.
+        // By more, a verifier would call it expired or not yet valid.
         set(&world.clock, little);
         world.clock.advance(Duration::from_secs(449));
         assert_eq!(&*world.mine.bearer().await.unwrap(), "token-1");

@@ -30,7 +30,7 @@ enum State {
     HalfOpen { probing: u32, good: u32, limited: u32 },
 }
 
-/// Leave to make one call. Its outcome counts only for the state it was given in.
+/// A permit for one call. Its outcome counts only for the state it was given in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Leave {
     epoch: u64,
@@ -76,7 +76,7 @@ impl Breaker {
         }
     }
 
-    /// Leave to call, or the time to wait before asking again.
+    /// A permit, or the time to wait before asking again.
     pub(super) fn ask(&mut self, now: Moment) -> Result<Leave, Duration> {
         if let State::Open { until } = self.state {
             if now < until {
@@ -128,7 +128,7 @@ impl Breaker {
                             >= u64::from(sum.calls) * u64::from(self.config.failure_percent);
                     many || *in_a_row >= self.config.failures_in_a_row
                 }
-                // It serves nobody: then there is nothing to lose by cutting it off.
+                // It serves no caller: nothing is lost by cutting it off.
                 Outcome::Limited => {
                     let sum = count(slices, &self.config, now, outcome);
                     sum.calls + sum.limited >= self.config.calls_min && sum.calls == sum.failures
@@ -189,7 +189,7 @@ fn count(slices: &mut [Slice; SLICES], config: &BreakerConfig, now: Moment, outc
 mod tests {
     use super::*;
 
-    /// Runs a script: `g`ood, `b`ad, `l`imited or `u`nsaid calls, `+n` seconds pass, `?` asks without an outcome (a probe on its way).
+    /// Runs a script: `g`ood, `b`ad, `l`imited calls, `u`: abandoned ones, `+n` seconds pass, `?` asks without an outcome (a probe on its way).
     /// Returns the state after each step.
     fn check(script: &str) -> String {
         let mut breaker = Breaker::new(BreakerConfig::default());

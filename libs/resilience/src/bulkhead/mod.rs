@@ -48,14 +48,14 @@ impl Bulkhead {
         Self { slots, queued_max: config.queued_max, queued: AtomicU32::new(0), in_flight }
     }
 
-    /// A place, if one is free and nobody waits for it.
+    /// A permit, if one is free and no call waits for it.
     fn try_enter(&self) -> Option<Slot> {
         Some(self.slot(Arc::clone(&self.slots).try_acquire_owned().ok()?))
     }
 
-    /// A place in the queue, if it has room.
+    /// A position in the queue, if it has room.
     fn queue(self: &Arc<Self>) -> Option<Queued> {
-        // Counted first, so that two cannot take the last place; whoever took none gives it back as it drops.
+        // Counted first, so that two calls cannot take the last position; a call that got none gives it back as it drops.
         let before = self.queued.fetch_add(1, Ordering::AcqRel);
         let queued = Queued(Arc::clone(self));
         (before < self.queued_max).then_some(queued)

@@ -28,7 +28,7 @@ impl Guard {
         &self.0
     }
 
-    /// The same guard for calls that are made once: somebody else plans, and shows, the further attempts.
+    /// The same guard for calls that are made once: the caller plans, and shows, the further attempts.
     #[must_use]
     pub fn once(&self) -> Self {
         Self(self.0.clone().attempts(1))

@@ -100,7 +100,7 @@ async fn the_dependency_may_ask_for_patience() {
     world.call(LONG, &[Err(busy.clone()), Ok("done")]).await.unwrap();
     assert!(began.elapsed() >= Duration::from_secs(2));
     world.calls();
-    // More patience than there is time for: the error at once.
+    // The requested pause is longer than the time left: the error at once.
     assert!(world.call(Duration::from_secs(1), &[Err(busy)]).await.is_err());
     assert_eq!(world.calls(), 1);
 }

@@ -113,7 +113,7 @@ async fn what_was_not_sent_does_not_hide_that_an_earlier_attempt_was() {
     let open = &GuardError::Open { retry_after: Duration::from_secs(30) };
     let nobody = &GuardError::Failed(Ill::NobodyThere);
     let sent = &GuardError::TimedOut;
-    // Stopped at the first attempt, or nobody there each time: nothing was sent, and that is what is said.
+    // Stopped at the first attempt, or no connection each time: nothing was sent, and the error says so.
     assert_eq!(ends_in(&[open]).await, *open);
     for never in [[nobody, nobody, nobody], [nobody, nobody, open]] {
         assert_eq!(ends_in(&never).await, *nobody);

@@ -13,7 +13,7 @@ use service_base::metrics::Metrics;
 
 /// The layers around one dependency: what they know of it (breaker, places, retry budget) is shared by every service they are put around.
 ///
-/// From the outside in: **deadline** (what is too late is not begun) → **retry** (its pauses hold no place, and each attempt is let in
+/// From the outside in: **deadline** (what is too late is not begun) → **retry** (its pauses hold no permit, and each attempt is let in
 /// anew) → **bulkhead** (with its queue) → **breaker** (asked when the call is about to be made, not when it began to wait) →
 /// **observe** (a span per attempt that was made) → **timeout** (of one attempt). The page `docs/resilience.md` says why.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl Stack {
         &self.bulkhead
     }
 
-    /// The same layers with another number of attempts: 1 where somebody else plans the further ones.
+    /// The same layers with another number of attempts: 1 where the caller plans the further ones.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.retry = self.retry.attempts(attempts);

@@ -232,7 +232,7 @@ async fn a_caller_out_of_time_does_not_cut_off_its_own_process() {
             world.call(HALF).await.unwrap_err();
         }
         assert_eq!((world.stack.breaker().state(), world.dependency.calls()), (BreakerState::Closed, 20), "{slow:?}");
-        // Between two processes the same is an illness.
+        // Between two processes the same counts as a failure.
         let elsewhere = World::new(&Resilience { in_process: false, ..in_this_process() }, slow);
         for _ in 0..20 {
             elsewhere.call(HALF * 2).await.unwrap_err();

@@ -76,7 +76,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Whether the same start may succeed later without anybody changing anything.
+    /// Whether the same start may succeed later without a change.
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Overloaded | Self::NotReady | Self::Draining => true,

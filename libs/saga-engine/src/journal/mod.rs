@@ -363,7 +363,7 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later without a change.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }

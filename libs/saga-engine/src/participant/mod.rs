@@ -1,4 +1,4 @@
-//! The barrier for whoever is called by a saga: it makes an action and its compensation idempotent under one step key, whatever the
+//! The barrier for participants of a saga: it makes an action and its compensation idempotent under one step key, whatever the
 //! network repeats, loses, delays or reorders.
 //!
 //! | arrives | key never seen | action done | action refused | compensated |

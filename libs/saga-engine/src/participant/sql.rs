@@ -18,7 +18,7 @@ pub const SCHEMA: Schema = Schema {
         Migration {
             version: 1,
             description: "barrier",
-            // `state` is open while the transaction that performs the action is not committed; nobody else ever sees it.
+            // `state` is open while the transaction that performs the action is not committed; no other transaction ever sees it.
             sql: "CREATE TABLE saga_barrier (
             step_key TEXT NOT NULL PRIMARY KEY,
             state TEXT NOT NULL CHECK (state IN ('open', 'done', 'refused', 'tombstone')),

@@ -1,4 +1,4 @@
-//! Keeps this replica's lease, finds work that nobody does, and tidies up. When idle it asks the database less than once a second.
+//! Keeps this replica's lease, finds sagas that no replica runs, and tidies up. When idle it asks the database less than once a second.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     metrics::{SagaLabels, SettledLabels},
 };
 
-/// An embedded store has one user, so nobody waits for this replica's lease to end: it may beat rarely.
+/// An embedded store has one user, so no other replica waits for this lease to end: heartbeats may be rare.
 const EXCLUSIVE_FACTOR: u32 = 4;
 /// A caller's commit may take this long after its start was dropped.
 const SWEEP_DELAY: Duration = Duration::from_secs(1);
@@ -97,7 +97,7 @@ impl<J: Journal> Core<J> {
             }
         }
         if heartbeat.claimable && !self.closing.is_cancelled() {
-            // A claim that failed may have been made all the same, and then nobody works on what it took.
+            // A claim that failed may have been made all the same, and then no replica runs what it took.
             self.claim(store_clock).await.inspect_err(|_| self.sweep.notify_one())?;
         }
         Ok(heartbeat)

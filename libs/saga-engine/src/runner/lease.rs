@@ -1,5 +1,5 @@
-//! For how long this replica may believe that its sagas are its own. Counted from before the heartbeat was sent, on a clock that no
-//! one can set, so that it ends here before it ends for the others.
+//! For how long this replica may believe that its sagas are its own. Counted from before the heartbeat was sent, on the
+//! monotonic clock, so that it ends here before it ends for the others.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::Instant};
 #[derive(Debug)]
 pub(crate) struct Lease {
     until: watch::Sender<Option<Instant>>,
-    /// Nobody else could take the sagas over.
+    /// No other replica could take the sagas over.
     exclusive: bool,
 }
 

@@ -1,4 +1,4 @@
-//! One attempt of one step: with a bound, in its saga's trace, and with a panic taken for what it is, an unknown outcome.
+//! One attempt of one step: with a bound, in its saga's trace, and with a panic taken for an unknown outcome.
 
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 

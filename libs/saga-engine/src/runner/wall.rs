@@ -3,7 +3,7 @@
 use amends_primitives::Timestamp;
 use tokio::time::Instant;
 
-/// What the wall clock said, and when by the clock that no one can set.
+/// What the wall clock said, and when, by the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wall {
     said: Timestamp,

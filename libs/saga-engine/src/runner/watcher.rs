@@ -1,4 +1,4 @@
-//! Tells those who wait here for a saga that another replica runs. One query for all of them, and none while nobody waits.
+//! Tells those who wait here for a saga that another replica runs. One query for all of them, and none while no caller waits.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

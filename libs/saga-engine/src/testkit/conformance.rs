@@ -22,7 +22,7 @@ pub enum Probe {
     Note(String),
     /// Writes this text, and then refuses.
     Refuse(String),
-    /// Writes this text, and then fails for a reason that waiting does not mend.
+    /// Writes this text, and then fails for a permanent reason.
     Fail(String),
 }
 
@@ -38,7 +38,7 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// Starts a saga in a transaction, and commits it or rolls it back.
     async fn start_in_tx(&self, journal: &Self::Journal, saga: &NewRow, commit: bool) -> Result<(), JournalError>;
 
-    /// Sets the store's clock forward by so many microseconds, or back by as many below zero. Where the clock is not ours to set, moving
+    /// Moves the store's clock by this number of microseconds: forward, or back below zero. Where the clock is not ours to set, moving
     /// all leases the other way is the same.
     async fn set_clock(&self, journal: &Self::Journal, by_micros: i64);
 

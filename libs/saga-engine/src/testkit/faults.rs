@@ -312,14 +312,14 @@ fn unknown(kind: EffectKind) -> Conclusion {
     }
 }
 
-/// A journal with mischief.
+/// A journal with injected faults.
 pub struct FaultyJournal<J> {
     inner: J,
     mischief: Arc<Mischief>,
 }
 
 impl<J> FaultyJournal<J> {
-    /// Puts mischief before a journal.
+    /// Puts a fault injector before a journal.
     pub const fn new(inner: J, mischief: Arc<Mischief>) -> Self {
         Self { inner, mischief }
     }

@@ -1,7 +1,7 @@
 //! For tests of sagas and of stores: a journal in memory, a clock that follows tokio's, faults at every place, books that must
 //! balance, a conformance suite.
 //!
-//! Public, because whoever writes a saga wants to know what it does when things go wrong:
+//! Public, so that the author of a saga can see what it does when things go wrong:
 //!
 //! ```ignore
 //! for fault in Fault::every(place_order(&books).shape()) {

@@ -376,7 +376,7 @@ async fn draining_lets_sagas_settle_and_hands_the_rest_over_at_once() {
     assert_eq!(world.journal.row(quick.id()).await.unwrap().unwrap().status, Status::Completed);
     let begun = tokio::time::Instant::now();
     assert_eq!(settled(&other, stuck.id()).await, Status::Completed);
-    // At the other's next heartbeat: nobody waits for a lease to end.
+    // At the other's next heartbeat, without waiting for a lease to end.
     assert!(begun.elapsed() < Duration::from_millis(1400), "{:?}", begun.elapsed());
     assert_eq!(world.books.mistakes(), Vec::<String>::new());
 }
@@ -614,7 +614,7 @@ async fn a_saga_outlives_its_database_being_down() {
     until(|| engine.is_ready()).await;
     let handle = engine.start(world.new_trip()).await.unwrap();
     wire.down.store(true, Ordering::SeqCst);
-    // The lease runs out meanwhile: nobody can be sure of owning anything.
+    // The lease runs out meanwhile: no replica can be sure of owning a saga.
     assert!(matches!(handle.settled(Duration::from_secs(20)).await, Waited::Running(_)));
     assert!(matches!(engine.start(world.new_trip()).await, Err(StartError::NotReady)));
     wire.down.store(false, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! The engine on a disk that is full or read-only for a while: nothing is parked, and nobody restarts anything.
+//! The engine on a disk that is full or read-only for a while: nothing is parked, and no restart is needed.
 
 use std::{sync::Arc, time::Duration};
 

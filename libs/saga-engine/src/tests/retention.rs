@@ -183,7 +183,7 @@ async fn a_barrier_forgets_the_oldest_keys_first_and_only_old_ones() {
 #[tokio::test]
 async fn replicas_that_forget_at_the_same_time_pass_over_each_other() {
     on_each(async |database| {
-        // SQLite has one writer, and so nobody to pass over.
+        // SQLite has one writer, and so no locked row to skip.
         if database.dialect() == Dialect::Sqlite {
             return;
         }

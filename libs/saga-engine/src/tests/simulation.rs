@@ -189,7 +189,7 @@ async fn simulate(seed: u64, metrics: &EngineMetrics) {
         }
         assert!(round < ROUNDS_MAX, "seed {seed}: does not end: {rows:#?}");
     }
-    // What is still on its way arrives, when nobody is there to set it right.
+    // What is still on its way arrives, when no replica is there to correct it.
     for (_, engine, _) in replicas {
         engine.kill();
     }
@@ -230,7 +230,7 @@ fn in_bad_weather_every_saga_ends_and_the_books_balance() {
     let (seeds, begun) = (seeds(), Instant::now());
     let (next, failed) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let work = || {
-        // Nobody reads them, and making them costs as much as a saga.
+        // They are not read, and making them costs as much as a saga.
         let metrics = EngineMetrics::default();
         while !failed.load(Ordering::SeqCst) {
             let seed = next.fetch_add(1, Ordering::SeqCst);

@@ -525,7 +525,7 @@ async fn a_transaction_that_its_process_has_left_lets_go_of_its_rows() {
     sqlx::query("SET LOCAL statement_timeout = 30000").execute(&mut *other).await.unwrap();
     assert_eq!(sqlx::query(claim).execute(&mut *other).await.unwrap().rows_affected(), 1);
     other.commit().await.unwrap();
-    // Whoever had left finds out, and that it is worth trying again.
+    // A caller that comes back is told, and that a retry is worth it.
     let error = SqlError::from(sqlx::query(claim).execute(&mut *left).await.unwrap_err());
     assert!(error.is_transient(), "{error:?}");
 }

@@ -17,7 +17,7 @@ pub struct NamedList {
 }
 
 impl NamedList {
-    /// A comment for whoever reads the defaults.
+    /// A comment for readers of the defaults.
     pub(super) fn described(&self, section: &str) -> String {
         let Self { path, name, .. } = self;
         format!("# {section}.{path}: entries of the same {name} are merged key by key, and those of others stay.\n")

@@ -28,7 +28,7 @@ use text::{join, segment, spelt, unknown_field};
 /// The environment's prefix: `AMENDS_ORDER__HTTP__LISTEN` is `order.http.listen`.
 pub const ENV_PREFIX: &str = "AMENDS_";
 
-/// Each mistake takes one more reading of the tree; more than this many help nobody.
+/// Each mistake takes one more reading of the tree; a longer list would not help.
 const MISTAKES_MAX: usize = 100;
 
 /// One section of the configuration: a documented struct with a default for every field that has one.

@@ -73,7 +73,7 @@ impl Metrics {
             if let Some(metric) = known.downcast_ref::<M>() {
                 return metric.clone();
             }
-            // A metric nobody sees is better than a process that does not start, or than two series of one name.
+            // A metric that is not exported is better than a process that does not start, or than two series of one name.
             tracing::error!(metric = name, "registered before as another type; this one is not shown");
             debug_assert!(false, "metric {name} was registered as another type");
             return make();
@@ -119,7 +119,7 @@ impl Metrics {
         self.get_or_register(name, help, || Family::new_with_constructor(NewDurations))
     }
 
-    /// Shows what this process uses: memory, processor time, open files. Again is nothing.
+    /// Shows what this process uses: memory, processor time, open files. A second call has no effect.
     pub fn register_process(&self) {
         let mut inner = self.0.lock();
         if inner.known.insert(Cow::Borrowed("process"), Box::new(())).is_none() {

@@ -1,4 +1,4 @@
-//! What this process uses, read from `/proc` when somebody asks. Nothing where there is none.
+//! What this process uses, read from `/proc` when metrics are collected. Nothing where there is none.
 
 use std::fs;
 

@@ -65,7 +65,7 @@ const LIMITS: http::Limits =
 /// Serves until `stop`, which is the last to come: operators watch the draining here.
 ///
 /// `/healthz` says that the process runs; `/readyz` asks the checks and answers 503 while one fails or once shutdown is announced,
-/// so that whoever routes stops sending work first. What other services cannot do at the moment stands there as `degraded` and
+/// so that load balancers stop sending work first. What other services cannot do at the moment stands there as `degraded` and
 /// changes nothing about the status.
 ///
 /// # Errors

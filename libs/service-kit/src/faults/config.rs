@@ -15,20 +15,20 @@ const REFUSALS_MAX: usize = 100;
 pub struct FaultsConfig {
     /// Calls wait this long before anything happens, in milliseconds: at most 60000.
     pub delay_ms: u64,
-    /// Out of a hundred calls, so many wait.
+    /// Percentage of calls that are delayed.
     pub delay_pct: u8,
-    /// Out of a hundred calls, so many fail with UNAVAILABLE: half of them before they take effect, half after.
+    /// Percentage of calls that fail with UNAVAILABLE: half of them before they take effect, half after.
     pub error_pct: u8,
-    /// Out of a hundred calls, so many are refused with RESOURCE_EXHAUSTED and a time to come back.
+    /// Percentage of calls that are refused with RESOURCE_EXHAUSTED and a time to come back.
     pub rate_limit_pct: u8,
-    /// Out of a hundred calls, so many get no answer for a minute.
+    /// Percentage of calls that get no answer for a minute.
     pub hang_pct: u8,
-    /// Out of a hundred calls, so many have their connection cut, and with it every other call on it: half of them before they
+    /// Percentage of calls whose connection is cut, and with it every other call on it: half of them before they
     /// take effect, half after.
     pub reset_pct: u8,
-    /// Out of a hundred calls, so many fail with INTERNAL before they take effect, as by a mistake that asking again does not mend.
+    /// Percentage of calls that fail with INTERNAL before they take effect, like a defect that a retry does not cure.
     pub internal_pct: u8,
-    /// All of the above goes wrong with so many calls, and then stops. 0: until it is switched off.
+    /// The faults above apply to this number of calls, and then stop. 0: until they are switched off.
     pub next_calls: u64,
     /// What is refused for business reasons, under its step key and for good: payment methods (declined), or SKUs (no stock).
     pub refuse: Vec<String>,
@@ -72,7 +72,7 @@ impl FaultsConfig {
             || self.internal_pct > 0
     }
 
-    /// Without what goes wrong with calls as such.
+    /// Without the faults of calls; refusals stay.
     pub(super) fn calls_are_well(&self) -> Self {
         Self {
             refuse: self.refuse.clone(),

@@ -32,7 +32,7 @@ pub async fn inject(State(faults): State<Faults>, request: Request, next: Next) 
     }
 }
 
-/// Without a time to come back: nobody knows whether it has happened.
+/// Without a time to come back: whether it has happened is in doubt.
 fn unavailable() -> Problem {
     Problem::from(Code::Injected)
 }

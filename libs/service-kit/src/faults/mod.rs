@@ -79,7 +79,7 @@ enum Fault {
 pub enum Injected {
     /// As RESOURCE_EXHAUSTED.
     RateLimited,
-    /// As UNAVAILABLE; nobody may be listening any more.
+    /// As UNAVAILABLE; there may be no listener any more.
     Unavailable,
     /// As INTERNAL.
     Internal,
@@ -236,7 +236,7 @@ struct Switches {
 }
 
 impl FaultSwitches {
-    /// Tells where this process runs. To be told before any service is built.
+    /// Sets where this process runs. Call it before any service is built.
     pub fn in_environment(&self, environment: &str) {
         self.0.lock().production = environment.eq_ignore_ascii_case("production");
     }

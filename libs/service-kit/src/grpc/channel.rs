@@ -34,7 +34,7 @@ pub struct ChannelConfig {
     /// Connections, of which each call takes the next: as many calls fail with one that breaks as are on it, and a service of
     /// several replicas behind one address serves by as many as the connections happen to reach.
     pub connections: usize,
-    /// Milliseconds a connection may take to be made: less than an attempt, or nobody is left to hear that it could not be.
+    /// Milliseconds a connection may take to be made: less than an attempt, so that the caller still waits when it fails.
     pub connect_timeout_ms: u64,
     /// Milliseconds no call may exceed, whatever its own deadline says.
     pub call_timeout_ms: u64,

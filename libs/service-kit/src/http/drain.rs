@@ -112,7 +112,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(context))?;
         if *this.is_http1 && this.layer.closing.is_cancelled() {
-            // Read by hyper too, which then closes once this is written. Whoever asks next finds another connection.
+            // Read by hyper too, which then closes once this is written. The next request gets another connection.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let stopping = wire::is_grpc(response.headers()).then(|| this.layer.stopping.clone());

@@ -58,7 +58,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// `invalid_json` (400) when it is not JSON; `unknown_field` or `invalid_request` (422) when it is, but not of that shape.
 pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if body.trim_ascii_start().first() == Some(&b'[') {
-        // Derived readers take the fields of an object from an array, in order; nobody has documented that order.
+        // Derived readers take the fields of an object from an array, in order; that order is not documented.
         return Err(Problem::invalid("body", "must be an object"));
     }
     let mut reader = serde_json::Deserializer::from_slice(body);

@@ -21,7 +21,7 @@ use service_base::problem::{Code, Problem};
 pub use json::{JsonBody, read_json};
 pub use server::{LAST_CALL, Limits, serve, serve_with};
 
-/// Larger bodies are refused with 413: an order of 500 lines is below 100 KiB.
+/// Larger bodies are refused with 413. A service may set less: an order, the largest of ours, is below 20 KiB.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Requests that one service answers at once: each may hold a saga for seconds, and more would only wait for a store.
 pub const IN_FLIGHT_MAX: usize = 2048;

@@ -19,11 +19,11 @@ use super::drain::DrainLayer;
 use crate::{faults::Hangup, shutdown::Shutdown};
 use service_base::descriptors::Share;
 
-/// For so long after the start of shutdown a connection over HTTP/1 that is idle may still bring a request, which is answered and told to
+/// How long after the start of shutdown a connection over HTTP/1 that is idle may still bring a request, which is answered and told to
 /// close. Closed at once, it would meet requests that are on their way, whose callers cannot know whether they were received. HTTP/2 needs
 /// no such time: its GOAWAY says which requests were.
 pub const LAST_CALL: Duration = Duration::from_millis(300);
-/// For so long an answer may take to be written, when nothing else is left to do: kernels take it in microseconds, unless its reader does
+/// How long an answer may take to be written, when nothing else is left to do: kernels take it in microseconds, unless its reader does
 /// not read.
 const LAST_WRITE_MAX: Duration = Duration::from_millis(250);
 
@@ -82,9 +82,9 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) ->
     serve_with(listener, router, Limits::default(), shutdown).await
 }
 
-/// Serves until shutdown; then accepts nobody, lets requests end within `drain_max`, and cuts the rest.
+/// Serves until shutdown; then accepts no connection, lets requests end within `drain_max`, and cuts the rest.
 ///
-/// Nobody loses a request: connections that wait to be accepted are, answers over HTTP/1 say that they are the last on their connection,
+/// No request is lost: connections that wait to be accepted are, answers over HTTP/1 say that they are the last on their connection,
 /// idle connections get a last call, and HTTP/2 says GOAWAY. Streams of gRPC are ended. Once no request is left, connections are cut
 /// however quiet their other side is.
 ///
@@ -164,7 +164,7 @@ async fn accept(listener: &TcpListener, stop: &CancellationToken) -> Option<TcpS
     }
 }
 
-/// At once, and without waiting for anything: whoever waited in the queue of connections would be answered by nobody until it gave up.
+/// At once, and without waiting for anything: a caller in the queue of connections would get no answer until it gave up.
 /// A connection for gRPC is only closed, which its caller takes for what it is.
 fn turn_away(stream: &TcpStream, limits: &Limits) {
     if !limits.http2_only {
@@ -178,7 +178,7 @@ fn turn_away(stream: &TcpStream, limits: &Limits) {
 #[derive(Clone)]
 struct Ends {
     stop: CancellationToken,
-    /// For so long after `stop` it may still bring a request, if it is idle.
+    /// How long after `stop` it may still bring a request, if it is idle.
     last_call: Duration,
     cut: CancellationToken,
 }

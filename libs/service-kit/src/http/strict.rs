@@ -1,4 +1,4 @@
-//! Requests whose body would have to be decoded first: none of our services does, so all of them say so.
+//! Requests whose body would have to be decoded first: no service of ours decodes bodies, so all of them refuse.
 //!
 //! Read as it is, a compressed body is nonsense at best; decoded, a small one becomes as large as its sender likes.
 

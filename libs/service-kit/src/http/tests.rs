@@ -184,7 +184,7 @@ async fn requests_end_before_the_server_does() {
     let request = tokio::spawn(client().get(format!("{}/slow", served.url)).send());
     runs.notified().await;
     served.runtime.shutdown.trigger();
-    // Nobody new is let in.
+    // No new connection is let in.
     while TcpStream::connect(served.address).await.is_ok() {
         tokio::task::yield_now().await;
     }

@@ -93,7 +93,7 @@ impl ServerLayer {
     }
 }
 
-/// For whoever answers without a router, as a proxy does: the same metrics, recorded by hand.
+/// For servers without a router, such as a proxy: the same metrics, recorded by hand.
 impl ServerLayer {
     /// An HTTP request was answered.
     pub fn answered_http(&self, method: &'static str, route: &str, status: u16, took: Duration, trace_id: &str) {
@@ -201,7 +201,7 @@ where
     let began = Instant::now();
     let _active = Active::begin(&recorder, "http");
     let context = RequestContext::extract(request.headers(), &*recorder.ids);
-    // The path itself is unbounded; what nobody serves is one route.
+    // The path itself is unbounded; all unknown paths are one route.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = known_method(request.method().as_str());
     let span = tracing::info_span!(
@@ -325,7 +325,7 @@ impl RpcCall {
                 tracing::info!(duration_ms = millis(took), "answered");
             }
         });
-        // What nobody serves is one method: its name is the caller's text.
+        // All unknown methods are one method: its name is the caller's text.
         let rpc_method = if code == tonic::Code::Unimplemented { "unmatched".to_owned() } else { self.method };
         let service = self.recorder.service;
         let labels = RpcLabels { service, rpc_method, rpc_response_status_code: name, error_type };

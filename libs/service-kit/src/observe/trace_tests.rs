@@ -108,7 +108,7 @@ async fn work_taken_up_again_continues_its_trace() {
 
 #[tokio::test]
 async fn without_a_caller_the_sampler_decides_and_with_one_the_caller_does() {
-    // Where nobody listens nothing arrives, but what is to be sent is decided all the same.
+    // Without a listener nothing arrives, but what is to be sent is decided all the same.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config = Config { log: LogTo::Off, otlp_endpoint: Some(format!("http://{nobody}")), ..Config::default() };
     let (dispatch, telemetry) = amends_telemetry::build(&config).unwrap();

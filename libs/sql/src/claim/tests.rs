@@ -75,7 +75,7 @@ async fn a_crashed_file_closed_by_another_program_is_whole() {
     let (file, copy) = (dir.path().join("a.db"), dir.path().join("copy.db"));
     let database = served(&file).await.unwrap();
     insert(&database, 1).await;
-    // As after SIGKILL: file and -wal, and nobody has it open.
+    // As after SIGKILL: file and -wal, and no process has it open.
     for suffix in ["", "-wal"] {
         std::fs::copy(with_suffix(&file, suffix), with_suffix(&copy, suffix)).unwrap();
     }

@@ -24,7 +24,7 @@ fn subscriber(sink: &Sink) -> Dispatch {
     dispatch
 }
 
-/// Logs so many lines, on a thread of its own: a caller that waits for the pipe would not return.
+/// Logs this number of lines, on a thread of its own: a caller that waits for the pipe would not return.
 pub(crate) fn log_in_time(dispatch: &Dispatch, lines: u64, text: String) {
     let (dispatch, (done, logged)) = (dispatch.clone(), mpsc::channel());
     std::thread::spawn(move || {
@@ -57,7 +57,7 @@ fn an_unread_pipe_costs_lines_and_they_are_told() {
     assert!(meters.dropped.get() >= LINES - 64 - 2 * 66, "{}", meters.dropped.get());
     assert!(!sink.flush(Instant::now()), "what is stuck is not taken for written");
 
-    // Somebody reads: what waited arrives, the loss is told, and what follows is written again.
+    // The pipe is read: what waited arrives, the loss is told, and what follows is written again.
     let (send, text) = mpsc::channel();
     std::thread::spawn(move || {
         let mut read = String::new();
@@ -97,7 +97,7 @@ fn more_bytes_than_may_wait_are_dropped() {
     assert!(meters.dropped.get() >= 24, "{}", meters.dropped.get());
 }
 
-/// Takes so many bytes, then has no space left, then takes everything.
+/// Takes this number of bytes, then has no space left, then takes everything.
 struct FillsUp {
     room: usize,
     refusals: u32,

@@ -10,9 +10,10 @@ use service_base::problem::Problem;
 use super::{OrderView, order_id};
 use crate::http::{Api, reader};
 
-/// One order. Somebody else's is as absent as one that never was.
+/// One order. Another customer's is not found, like one that does not exist.
 #[utoipa::path(
     get, path = "/v1/orders/{id}", tag = "orders", operation_id = "getOrder",
+    summary = "One order. Somebody else's is as absent as one that never was.",
     params(("id" = String, Path, description = "The order's id")),
     responses(
         (status = 200, description = "The order", body = OrderView),

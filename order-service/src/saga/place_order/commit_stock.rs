@@ -39,8 +39,8 @@ impl Pivot<PlaceOrder> for CommitStock {
     }
 }
 
-/// What a saga's state lacks, though an earlier step records it. Cannot be: steps run in order, and their outputs are journaled. It
-/// is answered as "not known", never as a refusal, because nothing may be concluded from a broken state.
+/// For a value that an earlier step records and the saga's state lacks. This cannot happen: steps run in order, and their outputs
+/// are journaled. It is answered as "not known", never as a refusal, because nothing may be concluded from a broken state.
 fn missing(what: &'static str) -> saga_engine::Cause {
     saga_engine::Cause::permanent("missing_output", format!("the saga's state has no {what}"))
 }

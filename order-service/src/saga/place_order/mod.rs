@@ -103,7 +103,7 @@ pub fn definition(
 }
 
 /// What a failure of the saga is called towards customers. A reason that is not here is a disagreement between our services, not something
-/// a customer can mend.
+/// a customer can correct.
 pub fn explain(failure: &Failure) -> domain::Failure {
     let (code, message) = match failure.kind {
         FailureKind::Refused => match Code::from_name(&failure.code) {

@@ -7,7 +7,7 @@ use crate::domain::{Barrier, Charge, Payment, Record, Rejection, State};
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChargeNext {
-    /// Ask the processor, under the charge's key: the first time, or again because nobody knows how the last time ended.
+    /// Ask the processor, under the charge's key: the first time, or again because the last outcome is in doubt.
     AskProcessor(Payment),
     /// It is done: answer with the payment as it was captured, or authorized.
     Answer(Payment),

@@ -20,7 +20,7 @@ pub enum Compensated {
 pub enum CompensationNext {
     /// Record this, then decide again.
     Record(Event),
-    /// The money is held, or nobody knows what the processor did: have it void the key, and learn whether the money was taken.
+    /// The money is held, or what the processor did is in doubt: have it void the key, and learn whether the money was taken.
     Void(Payment),
     /// Ask the processor for this refund, under its key.
     AskRefund(Payment, Refund),

@@ -1,7 +1,7 @@
 //! What a capture or a void must do next, given the payment it names.
 //!
 //! A capture that is in doubt is asked about before a void is begun, and the other way round: which of the two came first is
-//! decided by the payment's record, never by who is quicker at the processor.
+//! decided by the payment's record, never by which is quicker at the processor.
 //!
 //! Must not know: how it is done.
 

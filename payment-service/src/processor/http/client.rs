@@ -25,7 +25,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Where a `Retry-After` cannot be read as seconds.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
-/// Longer than that nobody is told to wait: a wrong header must not stop payments for a day.
+/// The longest wait that callers are told: a wrong header must not stop payments for a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// Below the time for which servers keep an idle connection, so that it is seldom closed just when it is used.
 const POOL_IDLE_MAX: Duration = Duration::from_secs(10);
@@ -69,9 +69,9 @@ enum Attempt {
     Answered(Answer),
     /// Not now.
     ComeBack(Duration),
-    /// Nobody knows, and asking again may help.
+    /// In doubt, and asking again may help.
     Doubt(&'static str),
-    /// Nobody knows, and asking again does not help.
+    /// In doubt, and asking again does not help.
     Hopeless(u16),
 }
 

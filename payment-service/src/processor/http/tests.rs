@@ -133,7 +133,7 @@ async fn nothing_is_concluded_from_what_is_not_an_answer() {
         (captured(&other, 500, "captured"), 3),
         (captured(&key, 499, "captured"), 3),
         (captured(&key, 500, "authorized"), 3),
-        // No use asking again: somebody must look.
+        // Asking again does not help: an operator must look.
         (answer(301, ""), 1),
         (answer(400, r#"{"code":"bad_request"}"#), 1),
         (answer(401, r#"{"code":"unauthenticated"}"#), 1),
@@ -232,7 +232,7 @@ async fn silence_ends_at_the_deadline_and_is_not_a_no() {
     let begun = Instant::now();
     assert_eq!(script.processor.charge(&ask()).await, ChargeOutcome::Unknown(Unknown::TimedOut));
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    // Nobody listens there.
+    // There is no listener.
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let config = HttpProcessorConfig {
         url: format!("http://{address}"),

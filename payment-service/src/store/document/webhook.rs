@@ -139,7 +139,7 @@ pub(crate) struct SettledFields {
     /// `None` leaves it.
     pub(crate) due_at: Option<i64>,
     pub(crate) done_at: Option<i64>,
-    /// Whether only the newest attempt may say so. An endpoint that accepted has accepted, whoever asked it.
+    /// Whether only the newest attempt may say so. An endpoint that accepted has accepted, whichever attempt asked it.
     pub(crate) newest_only: bool,
 }
 

@@ -5,7 +5,7 @@ use mongodb::error::{Error, ErrorKind, WriteFailure};
 use crate::store::StoreError;
 
 const DUPLICATE_KEY: i32 = 11000;
-/// Authentication, authorization, an unknown command or option: nothing that waiting mends.
+/// Authentication, authorization, an unknown command or option: a retry does not help.
 const MISCONFIGURED: [i32; 6] = [8000, 13, 18, 59, 72, 115];
 /// The server's own trouble (an internal or unknown error, no room on the disk, no memory, too few members for a majority), interrupted,
 /// overloaded, stepping down or shutting down, a snapshot, a lock or a majority not had in time.

@@ -234,7 +234,7 @@ impl WebhookStore for MongoStore {
         if ids.is_empty() {
             return Ok(0);
         }
-        // The condition again, and the ids: nobody's attempt of this very moment is touched.
+        // The condition again, and the ids: no attempt that is under way is touched.
         let filter = doc! { "$and": [filter, { "_id": { "$in": ids } }] };
         let now = now.as_micros();
         let update = doc! {
@@ -268,7 +268,7 @@ impl WebhookStore for MongoStore {
             if wait.is_some() {
                 set.insert("attempted_at", now);
             }
-            // Unless somebody has claimed, settled or moved it meanwhile.
+            // Unless another worker has claimed, settled or moved it meanwhile.
             let same = doc! { "_id": delivery.id, "due_at": delivery.due_at, "attempts": delivery.attempts };
             let update = self.deliveries.update_one(same, doc! { "$set": set });
             moved += self.bounded(update.into_future()).await?.matched_count;

@@ -3,6 +3,7 @@
 //! Must not know: when a payment may change.
 
 mod audit;
+mod failed;
 mod former;
 mod rows;
 mod schema;
@@ -173,7 +174,7 @@ impl From<SqlError> for StoreError {
     fn from(error: SqlError) -> Self {
         match error {
             SqlError::Contended(_) => Self::Contended,
-            // At the start only, where the service ends with it: waiting mends nothing.
+            // At the start only, where the service ends with it: a retry does not help.
             SqlError::Unusable(_)
             | SqlError::UnsupportedUrl
             | SqlError::UnsupportedPath(_)

@@ -14,26 +14,6 @@ use crate::{
 
 type AnyQuery<'q> = Query<'q, Any, AnyArguments>;
 
-/// Why a write was not made.
-pub(super) enum Failed {
-    /// Waiting may mend it, and then it is not this write's alone.
-    Database(SqlError),
-    /// It cannot be made.
-    Write(StoreError),
-}
-
-impl From<sqlx::Error> for Failed {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error.into())
-    }
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self::Write(error)
-    }
-}
-
 /// Writes a record, unless its key has one.
 pub(super) fn insert(document: &Document) -> Result<AnyQuery<'_>, StoreError> {
     let (asked, state) = (document.asked.as_ref(), document.state.as_ref());

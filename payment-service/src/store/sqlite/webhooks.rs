@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use sqlx::{Row as _, any::AnyRow};
 
 use super::SqliteStore;
-use super::rows::Failed;
+use super::failed::Failed;
 use crate::store::{
     StoreError,
     document::webhook::{DeliveryDocument, OutgoingDocument, SettledFields, ids_of_event, ids_of_payment, payment_of},

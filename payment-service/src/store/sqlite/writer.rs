@@ -7,10 +7,7 @@ use amends_sql::{
     group::{Asked, BatchWriter, GroupCommit},
 };
 
-use super::{
-    rows::{self, Failed},
-    webhooks::put_in_tx,
-};
+use super::{failed::Failed, rows, webhooks::put_in_tx};
 use crate::store::{
     StoreError,
     document::{Document, EndingStateDocument, RefundStateDocument, StateFields},

@@ -134,7 +134,7 @@ pub(super) async fn a_late_answer_changes_nothing(place: &Place) {
         assert!(!store.settle(&slow, &settled(next)).await.unwrap());
     }
     assert_eq!(process.delivery().await, quick);
-    // That it was accepted counts, whoever hears of it, and then nothing else does.
+    // That it was accepted counts, whichever attempt reports it, and then nothing else does.
     assert!(store.settle(&slow, &settled(Next::Delivered)).await.unwrap());
     assert!(!store.settle(&quick, &settled(Next::Dead)).await.unwrap());
     assert_eq!(process.states().await, [DeliveryState::Delivered]);

@@ -20,7 +20,7 @@ pub(super) async fn nothing_is_stored_where_nobody_is_told(place: &Place) {
     rejection(world.payments.charge(&charge_of(500, "pm_declined")).await);
     assert_eq!(world.opened.webhooks.outbox(100).await.unwrap(), []);
 
-    // Nor of what nobody wants to be told.
+    // Nor of what no endpoint asked for.
     let clock = Arc::new(ManualClock::default());
     let refunds = only(&[EventType::Refunded], endpoint("shop", "http://127.0.0.1:1/"));
     let process = Process::start(place, &clock, vec![refunds]).await;

@@ -58,7 +58,7 @@ pub(crate) enum Answers {
     Elsewhere,
     /// Never.
     Hangs,
-    /// With more than anybody wants to read.
+    /// With more than a client should read.
     Endlessly,
 }
 
@@ -99,7 +99,7 @@ impl Receiver {
         self.shared.received.borrow().clone()
     }
 
-    /// Waits for so many.
+    /// Waits for this number.
     pub(crate) async fn wait_for(&self, count: usize) -> Vec<Received> {
         let mut received = self.shared.received.subscribe();
         let enough = received.wait_for(|received| received.len() >= count);

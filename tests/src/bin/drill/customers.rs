@@ -31,7 +31,7 @@ pub(crate) struct Customers {
 }
 
 impl Customers {
-    /// Has everybody order until the time is over.
+    /// Has all customers order until the time is over.
     pub(crate) async fn order_for(client: Client, lasting: Duration) -> Result<Self> {
         let until = Instant::now() + lasting;
         let shopping: Vec<_> = (0..CUSTOMERS).map(|_| tokio::spawn(shop(client.clone(), until))).collect();
@@ -108,7 +108,7 @@ async fn order(client: &Client, key: &str) -> Result<(First, Answer)> {
     Ok((First { status: answer.status, after: asked.elapsed(), at_once }, answer))
 }
 
-/// Nobody is declined here, and nothing is scarce.
+/// No customer is declined here, and nothing is scarce.
 fn is_final(status: StatusCode) -> bool {
     status == StatusCode::CREATED
 }

@@ -1,4 +1,4 @@
-//! The drill: each way in which a participant can be ill, under load, and what customers saw of it. Prints the table of
+//! The drill: each way in which a participant can fail, under load, and what customers saw of it. Prints the table of
 //! `docs/resilience.md`; with `--write FILE` puts it there, between its marks.
 //!
 //! Fails if an order was left without an answer, charged twice, or if the books do not balance: the figures are for reading, these
@@ -89,7 +89,7 @@ async fn main() -> Result<()> {
     }
 }
 
-/// The fault comes, customers order, the fault goes, and everybody gets an answer.
+/// The fault comes, customers order, the fault goes, and every customer gets an answer.
 async fn drill(platform: &Platform, scenario: &Scenario, lasting: Duration) -> Result<Row> {
     let http = service_base::client::internal().timeout(Duration::from_secs(5)).build()?;
     let admin = platform.admin_address("amends")?;

@@ -69,7 +69,7 @@ fn percent(count: usize, of: usize) -> String {
     }
 }
 
-/// The smallest value that so many per cent do not exceed.
+/// The smallest value that this percentage does not exceed.
 fn milliseconds(durations: &[Duration], percentile: usize) -> String {
     let mut sorted = durations.to_vec();
     sorted.sort_unstable();

@@ -46,7 +46,8 @@ impl Shared {
     }
 }
 
-/// Refuses with [`Stopped::Open`] while the dependency is ill. Asked when the call is made, so that what waited in a queue is asked anew.
+/// Refuses with [`Stopped::Open`] while the dependency has failed. Asked when the call is made, so that what waited in a queue is
+/// asked anew.
 ///
 /// What an error says of the dependency is its [`Verdict`]: an answer is good whatever it says, [`Verdict::Transient`] is a failure, and
 /// what was not sent, or is given up half-way by its caller, counts for nothing. Nor does what came upon a limit, since a dependency that
@@ -81,7 +82,7 @@ impl BreakerLayer {
     }
 
     /// How long calls will still be refused; `None` when the next one would be let through. Unlike [`BreakerLayer::state`], which says
-    /// "open" until somebody calls, it knows when an open breaker is due to let a probe through.
+    /// "open" until the next call, it knows when an open breaker is due to let a probe through.
     pub fn refuses_for(&self) -> Option<Duration> {
         self.shared.rules.lock().refuses_for(self.shared.clock.moment())
     }
@@ -118,7 +119,7 @@ where
     type Future = Either<Ready<Result<S::Response, S::Error>>, BreakerFuture<S::Future>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        // Not asked here: leave given now may be stale when the call is made, and is lost when it never is.
+        // Not asked here: a permit given now may be stale when the call is made, and is lost when it never is.
         self.inner.poll_ready(context)
     }
 
@@ -139,7 +140,7 @@ where
     }
 }
 
-/// Leave to call, which tells the rules what came of it, also when the call is given up half-way.
+/// A permit for a call, which tells the rules its outcome, also when the call is given up half-way.
 struct LeaveHeld {
     shared: Arc<Shared>,
     leave: Leave,
@@ -178,7 +179,7 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut this = self.project();
         let StateProjection::Running { inner, leave, hears_slowness } = this.state.as_mut().project() else {
-            // Polled after it was ready, which nobody may.
+            // Polled after it was ready, which callers must not do.
             return Poll::Pending;
         };
         let result = task::ready!(inner.poll(context));
@@ -190,7 +191,7 @@ where
             Some(Verdict::Limited { .. }) => Outcome::Limited,
             Some(Verdict::NotSent) => Outcome::Unsaid,
         };
-        // Told now, not when somebody drops this future.
+        // Told now, not when the caller drops this future.
         this.state.set(State::Done);
         Poll::Ready(result)
     }

@@ -148,7 +148,7 @@ async fn a_limit_is_no_illness_and_no_recovery() {
     }
     assert_eq!(world.layer.state(), BreakerState::HalfOpen);
     assert_eq!((world.call().await, world.layer.state()), (Ok("done"), BreakerState::Closed));
-    // One that serves nobody is cut off.
+    // A dependency that serves no caller is cut off.
     world.clock.advance(Duration::from_secs(30));
     world.dependency.will([limited]);
     for _ in 0..10 {

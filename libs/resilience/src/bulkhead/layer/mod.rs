@@ -19,7 +19,7 @@ use super::{
 use crate::{BulkheadConfig, Call, Stopped};
 use service_base::metrics::Metrics;
 
-/// Lets so many calls through at once and so many wait, each until its deadline; refuses the next with [`Stopped::Full`].
+/// Bounds the calls in flight and the calls waiting, each until its deadline; refuses the next with [`Stopped::Full`].
 ///
 /// A waiting call that is given up leaves the queue. A call gives its place back once its future is gone, and not before, so that a call
 /// that hangs and is cut off still counts while it lasts. Clones, and the services made by them, share one set of places.
@@ -41,7 +41,7 @@ impl BulkheadLayer {
         self.places.in_flight.get()
     }
 
-    /// Calls that wait for a place.
+    /// Calls that wait for a permit.
     pub fn queued(&self) -> u32 {
         self.places.queued.load(Ordering::Acquire)
     }
@@ -81,7 +81,7 @@ where
     type Future = Either<Ready<Result<S::Response, S::Error>>, BulkheadFuture<S, M>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        // No place is taken here: how long a call may wait for one is written on the call, and whoever asks for readiness has none yet.
+        // No permit is taken here: how long a call may wait for one is written on the call, and there is no call yet.
         self.inner.poll_ready(context)
     }
 
@@ -118,7 +118,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, F, M> {
         Queued { turn: BoxFuture<'static, Result<Slot, Stopped>>, next: Option<(S, Call<M>)> },
-        // In this order: the call is gone before its place is free.
+        // In this order: the call is gone before its permit is free.
         Running { #[pin] inner: F, slot: Slot },
         Done,
     }
@@ -156,7 +156,7 @@ where
                     this.state.set(State::Done);
                     return Poll::Ready(result);
                 }
-                // Polled after it was ready, which nobody may.
+                // Polled after it was ready, which callers must not do.
                 StateProjection::Done => return Poll::Pending,
             }
         }

@@ -127,7 +127,7 @@ async fn a_place_is_free_once_the_call_is_gone_and_not_before() {
         }
     };
     let mut service = layer.layer(tower::service_fn(looking));
-    // Whoever keeps a future that is ready does not keep its place.
+    // Keeping a future that is ready does not keep its permit.
     let mut finished = Box::pin(service.ready().await.unwrap().call(call()));
     (&mut finished).await.unwrap();
     assert_eq!(layer.in_flight(), 0);

@@ -144,7 +144,7 @@ const MOVE: &str =
     FROM entry WHERE sagas.id = entry.id AND sagas.seq = entry.expected AND sagas.fence = entry.fence
         AND sagas.owner = entry.writer";
 
-/// The entries as a table of so many rows.
+/// The entries as a table, one row each.
 fn listed(places: usize, columns: &str) -> String {
     format!("entry ({columns}) AS (VALUES {})", tuples(places, columns.split(',').count()))
 }

@@ -177,7 +177,7 @@ async fn with_events(database: &Database, taken: &[AnyRow]) -> Result<Claimed, J
     for (row, id) in taken.iter().zip(&ids) {
         match stored(row, &events.remove(id).unwrap_or_default()) {
             Ok(stored) => claimed.sagas.push(stored),
-            // That one cannot be read keeps nobody from the others.
+            // An unreadable saga does not block the others.
             Err(error) => claimed.unreadable.push((id.parse().map_err(|_| rows::corrupt(id, "id"))?, error)),
         }
     }
@@ -187,7 +187,7 @@ async fn with_events(database: &Database, taken: &[AnyRow]) -> Result<Claimed, J
 fn stored(row: &AnyRow, texts: &[String]) -> Result<Stored, JournalError> {
     let row = rows::saga(row)?;
     let mut records = read_events(&row.id.to_string(), texts)?;
-    // Entries of whoever took the saga over since, this replica's lease having ended: they are not this row's.
+    // The rest is of the replica that took the saga over since, this replica's lease having ended: not this row's.
     records.truncate(usize::try_from(row.seq).unwrap_or(usize::MAX));
     Ok(Stored { row, records })
 }

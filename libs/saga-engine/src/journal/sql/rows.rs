@@ -101,7 +101,7 @@ pub(super) const fn places(rows: usize) -> usize {
     rows.next_power_of_two()
 }
 
-/// So many rows of a list of values.
+/// This number of rows of a list of values.
 pub(super) fn tuples(rows: usize, columns: usize) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(rows * columns * 6);

@@ -29,13 +29,13 @@ use crate::{
     shape::Role::{self, Compensable, Pivot, Retriable},
 };
 
-/// A mistake that somebody might make.
+/// A mistake that a developer might make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bug {
     None,
     /// Participants do what arrives, whenever it arrives.
     NoBarrier,
-    /// The journal takes entries from anybody.
+    /// The journal takes entries from any replica.
     NoFencing,
     /// Compensations begin before the decision to unwind is journaled.
     NoUnwindRecord,

@@ -50,7 +50,7 @@ pub(super) struct Left {
 pub(super) struct Replica {
     /// The sum of all events, also of those not journaled yet.
     pub(super) knows: Id,
-    /// Nobody has claimed the saga since.
+    /// No replica has claimed the saga since.
     pub(super) owns: bool,
     /// Answers on their way to the attempt under way, for each step: a bit for each [`Learnt`].
     answers: [u8; STEPS_MAX],
@@ -204,7 +204,7 @@ impl Saga {
         }
     }
 
-    /// Whoever owned the saga is a zombie from here on.
+    /// The replica that owned the saga is a zombie from here on.
     fn take_over(&self, world: &mut World, journaled: Id) {
         for replica in world.replicas.iter_mut().flatten() {
             replica.owns = false;

@@ -23,7 +23,7 @@ async fn send(platform: &Platform, headers: &[(&str, &str)], body: impl Into<Bod
     platform.send(demo(), request).await
 }
 
-/// Status and code, and with 422 some field to mend.
+/// Status and code, and with 422 a field to correct.
 fn check(reply: &Reply, answer: &str, what: &str) {
     let refusal = reply.refusal();
     let field = refusal.strip_prefix(answer).unwrap_or_else(|| panic!("{what}: {answer} was expected: {reply:?}"));

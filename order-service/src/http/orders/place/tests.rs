@@ -89,7 +89,7 @@ async fn one_key_is_one_order() {
     assert_eq!(platform.place("k", spaced, &[]).await.text, first.text);
     let other = platform.place("k", &body("beans", "3", "pm_ok"), &[]).await;
     assert_eq!(other.refusal(), "422 idempotency_key_reused idempotency_key");
-    // The key belongs to the caller: somebody else's is another key.
+    // The key belongs to the caller: another caller's is another key.
     let request = Request::post("/v1/orders")
         .header("content-type", "application/json")
         .header("idempotency-key", "k")
