@@ -200,7 +200,8 @@ async fn a_backup_without_the_acquirers_file_is_brought_up_to_date() {
     let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let payments = std::fs::read(to.join("payment.db")).unwrap();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &payments);
-    let sha256: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let nibbles = digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let sha256: String = nibbles.map(|nibble| char::from_digit(nibble.into(), 16).unwrap()).collect();
     manifest["format"] = 1.into();
     manifest["files"].as_object_mut().unwrap().remove("acquirer.db");
     manifest["files"]["payment.db"] = serde_json::json!({"bytes": payments.len(), "sha256": sha256});
