@@ -193,7 +193,7 @@ fn compensate_once(payment: &Payment, fate: u8, answered: u8) -> Option<Payment>
         CompensationNext::AskRefund(_, refund) => refund_answer(&refund, answered),
     };
     // Whatever was decided can be done.
-    Some(event.map_or_else(|| payment.clone(), |event| evolve(&payment, &event, NOW).unwrap()))
+    Some(event.map_or_else(|| payment.clone(), |event| evolve(payment, &event, NOW).unwrap()))
 }
 
 fn refund_answer(refund: &Refund, answered: u8) -> Option<Event> {
