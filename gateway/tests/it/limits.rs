@@ -98,7 +98,7 @@ async fn grpc_callers_are_told_in_grpc() {
 #[tokio::test]
 async fn without_the_shared_counters_nobody_is_let_in() {
     let nowhere = free_address().await;
-    let world = World::with(|config| config.redis_url = Some(format!("redis://{nowhere}").into())).await;
+    let world = World::with(|config| config.redis_url = format!("redis://{nowhere}").into()).await;
     for (path, token) in [("/auth/login", None), ("/v1/orders", Some(world.token("orders:read")))] {
         let mut request = World::client().get(world.url(path));
         if let Some(token) = token {
@@ -117,7 +117,7 @@ async fn replicas_share_limits_and_revocations() {
     let Some(redis_url) = redis_url() else { return };
     let config = |config: &mut gateway::Config| {
         one_at_a_time(config);
-        config.redis_url = Some(redis_url.clone().into());
+        config.redis_url = redis_url.clone().into();
     };
     let (one, two) = (World::with(config).await, World::with(config).await);
     // The issuers differ, the subject is the same; a name nobody used before, since the server outlives this test.
@@ -151,7 +151,7 @@ async fn a_shared_bucket_from_the_future_is_an_empty_one() {
     let Some(redis_url) = redis_url() else { return };
     let world = World::with(|config| {
         one_at_a_time(config);
-        config.redis_url = Some(redis_url.clone().into());
+        config.redis_url = redis_url.clone().into();
     })
     .await;
     let subject = format!("future-{}", world.address.port());

@@ -38,7 +38,7 @@ async fn without_the_store_callers_are_told_when_to_come_back() {
     world.app.core.maintain().await;
     assert_eq!(world.get("/.well-known/jwks.json").await.error(), "200 -");
     let ready = world.runtime.readiness.ask().await;
-    assert!(ready.iter().any(|(name, result)| name == "identity.store" && result.is_err()));
+    assert!(ready.iter().any(|(name, result)| name == "identity-store" && result.is_err()));
 }
 
 #[tokio::test]

@@ -47,8 +47,8 @@ async fn the_key_set_verifies_the_tokens() {
 #[tokio::test]
 async fn a_key_is_published_before_it_signs_and_kept_until_its_last_token_expired() {
     let world = World::with(|config| {
-        config.keys.period_seconds = 10_000;
-        config.keys.publish_ahead_seconds = 1000;
+        config.keys.period_secs = 10_000;
+        config.keys.publish_ahead_secs = 1000;
     })
     .await;
     let set = async || kids(&world.get("/.well-known/jwks.json").await);

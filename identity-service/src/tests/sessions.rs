@@ -75,7 +75,7 @@ async fn of_many_refreshes_at_once_one_progresses_the_session() {
 
 #[tokio::test]
 async fn without_grace_a_twin_ends_the_session() {
-    let world = World::with(|config| config.refresh.grace_seconds = 0).await;
+    let world = World::with(|config| config.refresh.grace_secs = 0).await;
     let login = world.login().await;
     let next = world.refresh(login.text("refresh_token")).await;
     assert_eq!(world.refresh(login.text("refresh_token")).await.error(), "400 invalid_grant");
@@ -85,8 +85,8 @@ async fn without_grace_a_twin_ends_the_session() {
 #[tokio::test]
 async fn sessions_end_by_idleness_and_by_age() {
     let world = World::with(|config| {
-        config.refresh.idle_seconds = 1000;
-        config.refresh.age_seconds = 2500;
+        config.refresh.idle_secs = 1000;
+        config.refresh.age_secs = 2500;
     })
     .await;
     let idle = world.login().await;
@@ -170,7 +170,7 @@ async fn rows(world: &World, table: &str) -> i64 {
 #[tokio::test]
 async fn a_replay_within_the_grace_makes_no_more_tokens() {
     for database in every_database().await {
-        let world = World::on(database, |config| config.refresh.grace_seconds = 300).await;
+        let world = World::on(database, |config| config.refresh.grace_secs = 300).await;
         let login = world.login().await;
         let spent = login.text("refresh_token");
         let first = world.refresh(spent).await;
@@ -198,8 +198,8 @@ async fn a_replay_within_the_grace_makes_no_more_tokens() {
 #[tokio::test]
 async fn a_replay_after_the_token_is_over_gets_the_next_one() {
     let world = World::with(|config| {
-        config.refresh.grace_seconds = 300;
-        config.token.access_seconds = 60;
+        config.refresh.grace_secs = 300;
+        config.token.access_secs = 60;
     })
     .await;
     let login = world.login().await;

@@ -87,14 +87,6 @@ impl Store {
     async fn run<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
         self.writer.run(&self.database, work).await
     }
-
-    /// Whether the database answers and can be written.
-    ///
-    /// # Errors
-    /// What is wrong.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.database.ready().await?)
-    }
 }
 
 #[async_trait]

@@ -9,6 +9,8 @@ use redis::{
 };
 use tokio::sync::OnceCell;
 
+use crate::config::{ConfigError, SecretUrl};
+
 /// Longer than any healthy answer, shorter than anybody's patience.
 const CALL_BOUND: Duration = Duration::from_millis(300);
 
@@ -36,9 +38,19 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Whether the text is a Redis URL. Unlike [`Redis::new`], it may be asked before the asynchronous runtime exists.
-    pub fn is_url(url: &str) -> bool {
-        redis::Client::open(url).is_ok()
+    /// Adds what is wrong with a section's `redis_url`. Unlike [`Redis::new`], it may be asked before the asynchronous runtime exists.
+    pub fn check(url: &SecretUrl, errors: &mut Vec<ConfigError>) {
+        if !url.is_empty() && redis::Client::open(url.expose()).is_err() {
+            errors.push(ConfigError::new("redis_url", "must be redis://[user:password@]host:port[/db], or empty"));
+        }
+    }
+
+    /// The server at a configured URL; none where it is empty.
+    ///
+    /// # Errors
+    /// When the URL is not one.
+    pub fn at(url: &SecretUrl) -> Result<Option<Self>, RedisError> {
+        (!url.is_empty()).then(|| Self::new(url.expose())).transpose()
     }
 
     /// Takes `redis://[user:password@]host:port/db`. Does not connect: the first call does.

@@ -43,7 +43,7 @@ pub(crate) fn config_at(place: &Place) -> Config {
             config.database.name.clone_from(database);
         }
     }
-    config.database.operation_timeout_ms = 20_000;
+    config.database.statement_timeout_ms = 20_000;
     // A machine that is busy compiling is slow; `pm_timeout` needs only that this ends.
     config.processor.timeout_ms = 5_000;
     config

@@ -38,9 +38,10 @@ const ALLOWED: [Row; 20] = [
     // Its tests are served by the kit above it.
     row("amends-auth", &["amends-primitives", "service-base"], &["service-kit"]),
     row("amends-resilience", &["amends-primitives", "service-base"], &[]),
+    // SQL only with its feature `database`: the gateway goes without.
     row(
         "service-kit",
-        &["amends-primitives", "amends-telemetry", "service-base", "amends-auth", "amends-resilience"],
+        &["amends-primitives", "amends-sql", "amends-telemetry", "service-base", "amends-auth", "amends-resilience"],
         &[],
     ),
     row("amends-webhooks", &["amends-primitives", "service-base", "service-kit"], &[]),

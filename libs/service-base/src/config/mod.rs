@@ -3,11 +3,13 @@
 //! Values from the environment and from flags are text. They become numbers, switches and lists where the field asks for
 //! one, and stay text where it asks for text, so that the password `12345` is not a number.
 //!
-//! Tables are merged key by key. A list replaces the one below it, unless its section calls it a [`NamedList`].
+//! Tables are merged key by key. A list replaces the one below it, unless its section calls it a [`NamedList`]. A key that was renamed is
+//! read under its former name too, in every source.
 //!
 //! The only place that reads the process's environment.
 
 mod lists;
+mod renamed;
 mod secret_url;
 mod telemetry;
 mod text;
@@ -22,6 +24,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 pub use lists::NamedList;
+use renamed::Renamed;
 pub use secret_url::SecretUrl;
 use text::{join, segment, spelt, unknown_field};
 
@@ -40,6 +43,10 @@ pub trait Section: Serialize + DeserializeOwned + Default {
     /// name, or a list of one's own is meant instead of the one there is.
     const NAMED_LISTS: &'static [NamedList] = &[];
 
+    /// Former names of keys, which are still accepted, and their names now, both relative to the section:
+    /// `("token.access_seconds", "token.access_secs")`. A source that gives both is mistaken.
+    const RENAMED: &'static [(&'static str, &'static str)] = &[];
+
     /// Adds what types alone cannot say: ranges, fields that exclude each other. Keys are relative to the section.
     fn validate(&self, errors: &mut Vec<ConfigError>);
 }
@@ -57,6 +64,13 @@ impl ConfigError {
     /// `key` is wrong because of `message`.
     pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
         Self { key: key.into(), message: message.into() }
+    }
+
+    /// Adds what `validate` finds in the table `prefix` of a section: its keys are relative to that table.
+    pub fn within(prefix: &str, errors: &mut Vec<Self>, validate: impl FnOnce(&mut Vec<Self>)) {
+        let mut inner = Vec::new();
+        validate(&mut inner);
+        errors.extend(inner.into_iter().map(|error| Self { key: format!("{prefix}.{}", error.key), ..error }));
     }
 }
 
@@ -146,7 +160,7 @@ pub fn load<T: Section>(
 /// # Errors
 /// With every mistake there is in this section.
 pub fn load_from<T: Section>(section: &str, sources: &Sources) -> Result<T, ConfigErrors> {
-    let mut tree = Tree { lists: T::NAMED_LISTS, ..Tree::default() };
+    let mut tree = Tree { lists: T::NAMED_LISTS, renamed: Renamed(T::RENAMED), ..Tree::default() };
     let mut errors = Vec::new();
     if let Some(Value::Object(base)) = sources.base.get(section) {
         tree.root.clone_from(base);
@@ -227,6 +241,7 @@ struct Tree {
     /// By full key: the source, for messages; only text sources may be read anew as another type.
     from: BTreeMap<String, From>,
     lists: &'static [NamedList],
+    renamed: Renamed,
 }
 
 #[derive(Clone)]
@@ -240,8 +255,11 @@ impl Tree {
         let Some(file) = &sources.file else { return };
         match read_toml(file) {
             Ok(Value::Object(mut tables)) => match tables.remove(section) {
-                Some(Value::Object(table)) => {
+                Some(Value::Object(mut table)) => {
                     self.from.insert(section.to_owned(), From::File(file.display().to_string()));
+                    for (old, new) in self.renamed.apply(&mut table) {
+                        errors.push(self.given_twice(section, old, new, old));
+                    }
                     let twice = lists::merge(&mut self.root, table, self.lists);
                     self.name_repeated(section, twice, errors);
                 }
@@ -254,25 +272,42 @@ impl Tree {
     }
 
     fn add_env(&mut self, section: &str, sources: &Sources, aliases: &[(&str, &str)], errors: &mut Vec<ConfigError>) {
-        for (name, value) in &sources.env {
-            let key = env_key(name)
-                .or_else(|| aliases.iter().find(|(alias, _)| alias == name).map(|(_, key)| (*key).to_owned()));
-            if let Some(key) = key
-                && let Some(path) = key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'))
-            {
-                self.put(section, path, value, format!("environment {name}"), errors);
+        let named = sources.env.iter().filter_map(|(name, value)| {
+            let alias = || aliases.iter().find(|(alias, _)| alias == name).map(|(_, key)| (*key).to_owned());
+            let key = env_key(name).or_else(alias)?;
+            Some((key.strip_prefix(section)?.strip_prefix('.')?.to_owned(), value, format!("environment {name}")))
+        });
+        self.put_all(section, named.collect(), errors);
+    }
+
+    fn add_sets(&mut self, section: &str, sources: &Sources, errors: &mut Vec<ConfigError>) {
+        if sources.sets.iter().any(|(key, _)| key == section) {
+            errors.push(ConfigError::new(section, "is a section: name a key in it"));
+        }
+        let named = sources.sets.iter().filter_map(|(key, value)| {
+            Some((key.strip_prefix(section)?.strip_prefix('.')?.to_owned(), value, format!("--set {key}")))
+        });
+        self.put_all(section, named.collect(), errors);
+    }
+
+    /// What one source gives as text: key, value and what to blame.
+    fn put_all(&mut self, section: &str, texts: Vec<(String, &String, String)>, errors: &mut Vec<ConfigError>) {
+        let given: BTreeSet<String> = texts.iter().map(|(path, ..)| path.clone()).collect();
+        for (path, text, source) in texts {
+            let new = self.renamed.now(&path);
+            self.from.insert(format!("{section}.{path}"), From::Text(source.clone()));
+            if new != path && given.contains(new) {
+                errors.push(self.given_twice(section, &path, new, &path));
+            } else {
+                self.put(section, new, text, source, errors);
             }
         }
     }
 
-    fn add_sets(&mut self, section: &str, sources: &Sources, errors: &mut Vec<ConfigError>) {
-        for (key, value) in &sources.sets {
-            if key == section {
-                errors.push(ConfigError::new(section, "is a section: name a key in it"));
-            } else if let Some(path) = key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')) {
-                self.put(section, path, value, format!("--set {key}"), errors);
-            }
-        }
+    /// `old` and `new` name the same key; the source of the key `at` gave both.
+    fn given_twice(&self, section: &str, old: &str, new: &str, at: &str) -> ConfigError {
+        let message = format!("is the former name of {section}.{new}, which is given too");
+        ConfigError { message: self.blame(&format!("{section}.{at}"), &message), key: format!("{section}.{old}") }
     }
 
     fn put(&mut self, section: &str, path: &str, text: &str, source: String, errors: &mut Vec<ConfigError>) {
@@ -337,6 +372,9 @@ impl Tree {
                 && let Some(spelt) = spelt(text)
             {
                 *slot = spelt;
+                for (old, new) in self.renamed.apply(&mut self.root) {
+                    errors.push(self.given_twice(section, old, new, old));
+                }
                 reread.insert(key);
                 continue;
             }
