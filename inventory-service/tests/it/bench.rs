@@ -10,14 +10,16 @@ use std::{
     time::Duration,
 };
 
-use amends_primitives::{Clock, Currency, IdSource, ManualClock, Money, OrderId, ReservationId, SeededIds, Timestamp};
+use amends_primitives::{
+    Clock, Currency, Fingerprint, IdSource, ManualClock, Money, OrderId, ReservationId, SagaId, SeededIds, StepKey,
+    Timestamp,
+};
 use amends_sql::{Database, Options};
 use inventory_service::{
     domain::{Item, Line, NewItem, Quantity, Reservation, Sku, State},
-    ports::{Answer, Commit, Expired, Released, Reserve, Restock, StepKey, StockStore},
+    ports::{ActionKey, Answer, Commit, Expired, Released, Reserve, Restock, StockStore},
     store::Store,
 };
-use saga_engine::participant::ActionKey;
 
 /// How long the tests' reservations hold.
 pub(crate) const HOLD: Duration = Duration::from_mins(1);
@@ -167,7 +169,7 @@ impl Bench {
 
     pub(crate) async fn reserve_lines(&self, saga: u64, lines: Vec<Line>, fingerprint: u8) -> Answer<Reservation> {
         let reserve = Reserve {
-            key: StepKey::try_new(key(saga, "reserve_stock"), &[fingerprint; 32]).unwrap(),
+            key: action(saga, "reserve_stock", fingerprint),
             id: ReservationId::new(self.ids.next_id()),
             order: OrderId::new(uuid::Uuid::from_u64_pair(9, saga)),
             lines,
@@ -193,7 +195,7 @@ impl Bench {
         skus: &[&str],
     ) -> Answer<Reservation> {
         let commit = Commit {
-            key: StepKey::try_new(key(saga, "commit_stock"), &[2; 32]).unwrap(),
+            key: action(saga, "commit_stock", 2),
             reservation,
             now: self.now(),
             expire_skus: skus.iter().map(|sku| sku.parse().unwrap()).collect(),
@@ -206,7 +208,7 @@ impl Bench {
     }
 
     pub(crate) async fn restock(&self, saga: u64, reservation: ReservationId) -> Answer<Reservation> {
-        let key = StepKey::try_new(key(saga, "restock"), &[3; 32]).unwrap();
+        let key = action(saga, "restock", 3);
         self.store.restock(Restock { key, reservation, now: self.now() }).await.unwrap()
     }
 
@@ -219,8 +221,12 @@ impl Bench {
     }
 }
 
-pub(crate) fn key(saga: u64, step: &str) -> ActionKey {
-    ActionKey::parse(&uuid::Uuid::from_u64_pair(8, saga).to_string(), step).unwrap()
+pub(crate) fn key(saga: u64, step: &'static str) -> StepKey {
+    StepKey::of_definition(SagaId::new(uuid::Uuid::from_u64_pair(8, saga)), step)
+}
+
+fn action(saga: u64, step: &'static str, fingerprint: u8) -> ActionKey {
+    ActionKey { step: key(saga, step), fingerprint: Fingerprint::new([fingerprint; 32]) }
 }
 
 pub(crate) fn eur(minor: i64) -> Money {

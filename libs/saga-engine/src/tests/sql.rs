@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use amends_primitives::{IdSource, RandomIds, SagaId, Timestamp};
+use amends_primitives::{IdSource, RandomIds, SagaId, StepKey, Timestamp};
 use amends_sql::{Database, Dialect, Migration, Options, Schema, SqlError, Tx};
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -16,7 +16,7 @@ use crate::{
     ApplyLocal, Engine, LocalOutcome, NewSaga, Refusal, SCHEMA, SqlJournal, StartError, Status, TraceContext, Waited,
     event::{Event, Record},
     journal::{Append, Appended, DefinitionId, Journal, NewRow, ReplicaId},
-    participant::{self, ActionKey, Barrier, BarrierError, BeginAction, BeginClose, BeginCompensation},
+    participant::{self, Barrier, BarrierError, BeginAction, BeginClose, BeginCompensation},
     testkit::Books,
 };
 
@@ -400,7 +400,10 @@ async fn after_a_crash_the_next_process_goes_on() {
                 matches!(waited, Waited::Settled(ref snapshot) if snapshot.status == Status::Completed),
                 "{waited:?}"
             );
-            assert_eq!((world.books.in_effect(id), world.status(id).await.as_str()), (ALL.to_vec(), "confirmed"));
+            assert_eq!(
+                (world.books.in_effect(id), world.status(id).await.as_str()),
+                (ALL.map(str::to_owned).to_vec(), "confirmed")
+            );
         }
         assert_eq!(world.books.mistakes(), Vec::<String>::new());
     })
@@ -412,7 +415,7 @@ async fn the_barrier_keeps_its_table_in_sql() {
     on_each(async |world| {
         let (database, barrier) = (&world.database, Barrier::new(world.database.dialect()));
         let now = Timestamp::from_millis(1_700_000_000_000);
-        let key = |step: &str| ActionKey::parse("0198c0de-0000-7000-8000-000000000001", step).unwrap();
+        let key = |step: &str| StepKey::parse("0198c0de-0000-7000-8000-000000000001", step).unwrap();
         let begin = async |tx: &mut Tx, step: &str, fingerprint: &str| {
             barrier.begin_action(tx, &key(step), fingerprint, now).await.unwrap()
         };
@@ -475,7 +478,7 @@ async fn twins_and_an_overtaking_compensation_leave_one_effect_or_none() {
         let now = Timestamp::from_millis(1_700_000_000_000);
         let rounds = if database.dialect() == Dialect::Sqlite { 10 } else { 40 };
         for round in 0..rounds {
-            let key = ActionKey::parse("0198c0de-0000-7000-8000-000000000002", &format!("step_{round}")).unwrap();
+            let key = StepKey::parse("0198c0de-0000-7000-8000-000000000002", &format!("step_{round}")).unwrap();
             let act = async || {
                 let mut tx = database.begin().await.unwrap();
                 let begun = barrier.begin_action(&mut tx, &key, "f", now).await.unwrap();
