@@ -8,7 +8,9 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::support::{Reply, SHOP, World, config, form, send, sqlite};
+use amends_testing::TestDatabase;
+
+use super::support::{Reply, SHOP, World, config, form, send};
 use crate::build;
 
 fn kids(reply: &Reply) -> BTreeSet<String> {
@@ -153,7 +155,7 @@ async fn the_key_encryption_key_can_be_changed_and_must_be_known() {
 
 #[tokio::test]
 async fn the_store_holds_no_private_key_and_no_secret() {
-    let database = sqlite();
+    let database = TestDatabase::sqlite();
     let path = database.url.trim_start_matches("sqlite://").trim_end_matches("?mode=rwc").to_owned();
     let world = World::on(database, |_| ()).await;
     let login = world.login().await;

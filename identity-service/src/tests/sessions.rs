@@ -3,7 +3,9 @@
 use amends_auth::Revocable;
 use axum::http::StatusCode;
 
-use super::support::{EXCHANGE, OTHER, SHOP, World, every_database, form, knows_revoked};
+use amends_testing::TestDatabase;
+
+use super::support::{EXCHANGE, OTHER, SHOP, World, form, knows_revoked};
 
 #[tokio::test]
 async fn a_refresh_token_is_good_once() {
@@ -48,7 +50,7 @@ async fn a_lost_answer_is_given_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_refreshes_at_once_one_progresses_the_session() {
-    for database in every_database().await {
+    for database in TestDatabase::each().await {
         let world = World::on(database, |_| ()).await;
         let login = world.login().await;
         let token = login.text("refresh_token").to_owned();
@@ -169,7 +171,7 @@ async fn rows(world: &World, table: &str) -> i64 {
 
 #[tokio::test]
 async fn a_replay_within_the_grace_makes_no_more_tokens() {
-    for database in every_database().await {
+    for database in TestDatabase::each().await {
         let world = World::on(database, |config| config.refresh.grace_secs = 300).await;
         let login = world.login().await;
         let spent = login.text("refresh_token");
@@ -229,7 +231,7 @@ async fn a_replay_is_never_given_more_than_it_asks_for() {
 
 #[tokio::test]
 async fn a_session_of_many_old_tokens_ends_at_once() {
-    for database in every_database().await {
+    for database in TestDatabase::each().await {
         let world = World::on(database, |_| ()).await;
         let login = world.login().await;
         let sid = login.claims()["sid"].as_str().unwrap().to_owned();

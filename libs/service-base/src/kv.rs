@@ -243,21 +243,9 @@ mod tests {
         }
     }
 
-    /// `cargo xtask test` names a server; without one this fails, unless only embedded backends are asked for.
-    fn server() -> Option<String> {
-        let named = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok());
-        let url = named("AMENDS_TEST_REDIS_URL");
-        if url.is_none() {
-            let embedded = named("AMENDS_TEST_BACKENDS").as_deref() == Some("embedded");
-            assert!(embedded, "AMENDS_TEST_REDIS_URL is not set: run through `cargo xtask test`");
-            eprintln!("SKIPPED redis: AMENDS_TEST_REDIS_URL is not set");
-        }
-        url
-    }
-
     #[tokio::test]
     async fn the_first_call_after_an_outage_is_answered() {
-        let Some(url) = server() else { return };
+        let Some(url) = amends_testing::redis() else { return };
         let (_, behind) = url.split_once("://").unwrap();
         let behind = behind.split('/').next().unwrap().rsplit('@').next().unwrap().to_owned();
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -278,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_are_kept_and_go_away_by_themselves() {
-        let Some(url) = server() else { return };
+        let Some(url) = amends_testing::redis() else { return };
         let redis = Redis::new(&url).unwrap();
         redis.ping().await.unwrap();
         redis.ready().await.unwrap();

@@ -7,6 +7,7 @@ mod code;
 mod documents;
 mod edges;
 mod manifests;
+mod skeleton;
 mod sources;
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
@@ -127,10 +128,12 @@ fn paths(root: &Path) -> Result<Vec<String>> {
 
 pub(crate) fn run() -> Result {
     let tree = Tree::read()?;
-    let rules: [fn(&Tree) -> Vec<Finding>; 12] = [
+    let rules: [fn(&Tree) -> Vec<Finding>; 14] = [
         edges::allowed,
         circles::none,
         manifests::shared,
+        manifests::no_unused,
+        skeleton::kept,
         sources::header,
         sources::folders_have_mod_files,
         sources::pure_domain,

@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use amends_primitives::{IdSource, RandomIds, SagaId, StepKey, Timestamp};
 use amends_sql::{Database, Dialect, Migration, Options, Schema, SqlError, Tx};
+use amends_testing::TestDatabase;
 use async_trait::async_trait;
 use futures::future::join_all;
 use serde_json::json;
@@ -222,8 +223,8 @@ async fn work_that_panics_fails_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_the_database_refuses_is_refused_alone() {
     // SQLite keeps a text with a zero in it; PostgreSQL does not, and its refusal fails the whole statement and the transaction.
-    let Some(url) = databases::postgres() else { return };
-    let world = World::new(databases::fresh_postgres(&url, &Options::default()).await).await;
+    let Some(own) = TestDatabase::postgres().await else { return };
+    let world = World::new(own.open()).await;
     let engine = world.engine().await;
     let trips: Vec<_> = (0..40).map(|_| new_trip()).collect();
     let mut tx = world.database.begin().await.unwrap();
@@ -515,9 +516,9 @@ async fn a_transaction_that_its_process_has_left_lets_go_of_its_rows() {
     let config = crate::Config::default();
     assert!(Options::default().idle_in_transaction_timeout + config.heartbeat <= config.lease);
 
-    let Some(url) = databases::postgres() else { return };
+    let Some(own) = TestDatabase::postgres().await else { return };
     let options = Options { idle_in_transaction_timeout: Duration::from_millis(500), ..Options::default() };
-    let database = databases::fresh_postgres(&url, &options).await;
+    let database = own.open_with(&options);
     database.migrate(&TRIPS).await.unwrap();
     sqlx::query("INSERT INTO trips (id, status) VALUES ('one', 'waiting')").execute(database.writer()).await.unwrap();
     let claim = "UPDATE trips SET status = 'claimed'";

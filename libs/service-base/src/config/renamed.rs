@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Former names and names now, as [`super::Section::RENAMED`] has them.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Renamed(pub(super) &'static [(&'static str, &'static str)]);
 
 impl Renamed {
