@@ -152,7 +152,7 @@ mod tests {
         app::ReserveRequest,
         config::{Config, SeedItem},
         domain::{Line, Quantity},
-        ports::StepKey,
+        ports::ActionKey,
         store::Store,
     };
 
