@@ -12,9 +12,8 @@ use anyhow::Context as _;
 use inventory_service::audit::Store as InventoryStore;
 use order_service::saga::Journal;
 use payment_service::{OpenedStore, config::ProcessorKind, processor::http::statement::Statement};
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use service_base::config::{Sources, load_from};
+use service_base::config::{SecretUrl, Sources, load_from};
 
 use crate::audit::{
     bank::Source,
@@ -65,7 +64,7 @@ pub struct Place {
     /// Which store.
     pub name: Name,
     /// As configured. May hold a password.
-    pub url: SecretString,
+    pub url: SecretUrl,
     /// Its file, where it is SQLite's.
     pub file: Option<PathBuf>,
 }
@@ -79,12 +78,12 @@ pub fn places(sources: &Sources) -> anyhow::Result<Vec<Place>> {
     let payment: payment_service::Config = load_from("payment", sources)?;
     let inventory: inventory_service::Config = load_from("inventory", sources)?;
     let identity: identity_service::Config = load_from("identity", sources)?;
-    let place = |name: Name, url: &str| Place { name, url: url.into(), file: sqlite_file(url) };
+    let place = |name: Name, url: SecretUrl| Place { name, file: sqlite_file(url.expose()), url };
     Ok(vec![
-        place(Name::Order, order.database.url.expose_secret()),
-        place(Name::Payment, payment.database.url.expose()),
-        place(Name::Inventory, inventory.database.url.expose()),
-        place(Name::Identity, identity.database.url.expose()),
+        place(Name::Order, order.database.url),
+        place(Name::Payment, payment.database.url),
+        place(Name::Inventory, inventory.database.url),
+        place(Name::Identity, identity.database.url),
     ])
 }
 
@@ -140,7 +139,7 @@ pub async fn open(sources: &Sources) -> anyhow::Result<Books> {
     };
     let days = |days: u64| (days > 0).then(|| Duration::from_hours(24 * days));
     Ok(Books {
-        orders: Database::connect_lazy(order.database.url.expose_secret(), &options)?,
+        orders: Database::connect_lazy(order.database.url.expose(), &options)?,
         payments: OpenedStore::open_existing(&payment.database).await?.audit,
         inventory: InventoryStore::new(Database::connect_lazy(inventory.database.url.expose(), &options)?),
         bank,
@@ -160,7 +159,7 @@ pub async fn open(sources: &Sources) -> anyhow::Result<Books> {
 pub fn open_journal(sources: &Sources) -> anyhow::Result<Arc<Journal>> {
     let order: order_service::Config = load_from("order", sources)?;
     let options = Options { may_create: false, ..order.database_options() };
-    let database = Database::connect_lazy(order.database.url.expose_secret(), &options)?;
+    let database = Database::connect_lazy(order.database.url.expose(), &options)?;
     Ok(order_service::journal(&database))
 }
 

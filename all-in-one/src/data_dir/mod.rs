@@ -15,7 +15,6 @@ use amends_sql::{
     lock::{FileLock, Holder, LockError},
 };
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
 use service_base::files;
 
 use crate::{settings::Settings, stores::Place};
@@ -92,7 +91,7 @@ pub fn files(places: &[Place]) -> Vec<&Path> {
 /// The SQLite files that a configuration names.
 pub fn files_of(settings: &Settings) -> Vec<PathBuf> {
     let urls = [
-        settings.order.database.url.expose_secret(),
+        settings.order.database.url.expose(),
         settings.payment.database.url.expose(),
         settings.inventory.database.url.expose(),
         settings.identity.database.url.expose(),

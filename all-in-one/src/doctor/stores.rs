@@ -4,7 +4,6 @@ use std::{path::Path, time::Duration};
 
 use amends_sql::{Database, Options, Schema, claim};
 use rusqlite::{Connection, OpenFlags};
-use secrecy::ExposeSecret as _;
 use service_base::config::load_from;
 
 use super::{
@@ -106,7 +105,7 @@ fn judge(section: &str, schema: &Schema, found: Option<i64>, report: &mut Report
 async fn check_server(place: &Place, report: &mut Report) {
     let section = place.name.section();
     let start = format!("start the server, and see that {section}.database.url names it with the right password");
-    let database = match Database::connect_lazy(place.url.expose_secret(), &Options::default()) {
+    let database = match Database::connect_lazy(place.url.expose(), &Options::default()) {
         Ok(database) => database,
         Err(error) => {
             return report.wrong(

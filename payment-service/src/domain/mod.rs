@@ -31,12 +31,13 @@ mod status;
 mod tests;
 mod values;
 
+pub use amends_primitives::{Fingerprint, StepKey};
 pub use capture::{Capture, REFUNDS_PER_PAYMENT_MAX, Refund, RefundState};
 pub use charge::{ChargeNext, next_for_charge};
 pub use compensate::{Compensated, CompensationNext, next_for_compensation};
 pub use ending::{EndingAsked, EndingNext, EndingVerb, next_for_ending};
 pub use hold::{ENDINGS_PER_PAYMENT_MAX, Ending, EndingState, Hold, Wanted};
-pub use key::{Fingerprint, InvalidKey, RefundKey, STEP_NAME_LEN_MAX, StepKey};
+pub use key::RefundKey;
 pub use payment::{Barrier, Charge, Event, IllegalTransition, Mode, Payment, Record, State};
 pub use refund::{RefundAsked, RefundNext, next_for_refund};
 pub use rejection::{DeclineReason, Rejection};
