@@ -51,12 +51,12 @@ pub struct App {
 /// When the file cannot be opened, the address is taken, or faults are configured in production.
 pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
     let faults = runtime.faults.install("acquirer", config.faults.clone(), faults::check)?;
-    let files = amends_sql::descriptors(&config.database.url, &config.options());
+    let files = amends_sql::descriptors(config.database.url.expose(), &config.options());
     runtime.descriptors.reserve("acquirer.database", files)?;
     let share = runtime.descriptors.share("acquirer.http", 1)?;
-    let ledger = SqlLedger::open(&config.database.url, &config.options(), Arc::clone(&runtime.clock))
+    let ledger = SqlLedger::open(config.database.url.expose(), &config.options(), Arc::clone(&runtime.clock))
         .context("acquirer.database.url")?;
-    ledger.serve_alone(&config.database.url).await.context("acquirer.database.url")?;
+    ledger.serve_alone(config.database.url.expose()).await.context("acquirer.database.url")?;
     ledger.migrate(Duration::ZERO).await.context("the acquirer's ledger cannot be brought up to date")?;
     let acquirer = Acquirer::new(ledger.clone(), config.rules()).declining_also(faults.clone());
     let listener = TcpListener::bind(config.http.listen)
@@ -64,13 +64,10 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
         .with_context(|| format!("acquirer.http.listen: {}", config.http.listen))?;
     let addresses = Addresses { http: listener.local_addr()? };
     let asked = ledger.clone();
-    runtime.readiness.add(
-        "acquirer-ledger",
-        Arc::new(move || {
-            let ledger = asked.clone();
-            Box::pin(async move { ledger.ping().await.map_err(|error| amends_sql::in_words(&error)) })
-        }),
-    );
+    runtime.readiness.add("acquirer", "store", move || {
+        let ledger = asked.clone();
+        async move { ledger.ping().await.map_err(|error| amends_sql::in_words(&error)) }
+    });
     let api = Api::new(acquirer, ledger.clone(), runtime.shutdown.clone());
     let router = http::router(api, &config, faults.clone(), runtime);
     runtime.readiness.started();

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use service_base::config::{ConfigError, Section};
+use service_base::config::{ConfigError, SecretUrl, Section};
 use service_kit::faults::FaultsConfig;
 
 use crate::{domain::Rules, faults};
@@ -50,14 +50,14 @@ impl Default for HttpConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
     /// `sqlite://FILE?mode=rwc`.
-    pub url: String,
-    /// How long one call may take, in milliseconds.
-    pub operation_timeout_ms: u64,
+    pub url: SecretUrl,
+    /// How long one statement may run, in milliseconds.
+    pub statement_timeout_ms: u64,
 }
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { url: "sqlite://acquirer.db?mode=rwc".to_owned(), operation_timeout_ms: 3_000 }
+        Self { url: "sqlite://acquirer.db?mode=rwc".into(), statement_timeout_ms: 3_000 }
     }
 }
 
@@ -89,7 +89,7 @@ impl Config {
     }
 
     pub(crate) fn options(&self) -> amends_sql::Options {
-        let statement_timeout = Duration::from_millis(self.database.operation_timeout_ms);
+        let statement_timeout = Duration::from_millis(self.database.statement_timeout_ms);
         amends_sql::Options { statement_timeout, ..amends_sql::Options::default() }
     }
 }
@@ -101,6 +101,9 @@ impl Section for Config {
         ("ACQUIRER_RATE_LIMIT_PCT", "acquirer.faults.rate_limit_pct"),
     ];
 
+    const RENAMED: &'static [(&'static str, &'static str)] =
+        &[("database.operation_timeout_ms", "database.statement_timeout_ms")];
+
     fn validate(&self, errors: &mut Vec<ConfigError>) {
         let mut check = |good: bool, key: &str, message: &str| {
             if !good {
@@ -109,18 +112,18 @@ impl Section for Config {
         };
         let Self { http, database, rules, .. } = self;
         check((1..=65_536).contains(&http.in_flight_max), "http.in_flight_max", "must be 1 to 65536");
-        check(database.url.starts_with("sqlite:"), "database.url", "must begin with sqlite:");
-        check(database.operation_timeout_ms >= 1, "database.operation_timeout_ms", "must be at least 1");
+        check(database.url.expose().starts_with("sqlite:"), "database.url", "must begin with sqlite:");
+        check(database.statement_timeout_ms >= 1, "database.statement_timeout_ms", "must be at least 1");
         let secret = self.secret.expose_secret();
         let visible = secret.bytes().all(|byte| byte.is_ascii_graphic());
         check(secret.len() >= SECRET_LEN_MIN, "secret", "must be at least 16 characters");
         check(visible, "secret", "must be visible ASCII characters");
         check(rules.amount_limit_minor >= 1, "rules.amount_limit_minor", "must be at least 1");
         check(rules.hang_ms <= 60_000, "rules.hang_ms", "must be at most 60000");
-        let mut wrong = Vec::new();
-        self.faults.validate(&mut wrong);
-        faults::check(&self.faults, &mut wrong);
-        errors.extend(wrong.into_iter().map(|error| ConfigError::new(format!("faults.{}", error.key), error.message)));
+        ConfigError::within("faults", errors, |errors| {
+            self.faults.validate(errors);
+            faults::check(&self.faults, errors);
+        });
     }
 }
 
@@ -146,7 +149,7 @@ mod tests {
         let mut config = Config { secret: "short\n".into(), ..Config::default() };
         config.http.in_flight_max = 0;
         config.database.url = "postgres://x".into();
-        config.database.operation_timeout_ms = 0;
+        config.database.statement_timeout_ms = 0;
         (config.rules.amount_limit_minor, config.rules.hang_ms) = (0, 60_001);
         config.faults.hang_pct = 101;
         config.faults.refuse = vec!["4111 1111".into()];
@@ -154,7 +157,7 @@ mod tests {
         let expected = [
             "http.in_flight_max",
             "database.url",
-            "database.operation_timeout_ms",
+            "database.statement_timeout_ms",
             "secret",
             "secret",
             "rules.amount_limit_minor",

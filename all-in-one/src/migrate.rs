@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use amends_sql::{Database, Options, Schema};
 use anyhow::Context;
-use secrecy::ExposeSecret;
 use service_base::config::{Sources, load_from};
 
 /// How long a database may take to start.
@@ -21,7 +20,7 @@ pub async fn migrate(sources: &Sources) -> anyhow::Result<()> {
     let order: order_service::Config = load_from("order", sources)?;
     migrate_sql("identity", identity.database.url.expose(), &[identity_service::SCHEMA]).await?;
     migrate_sql("inventory", inventory.database.url.expose(), &inventory_service::schemas()).await?;
-    migrate_sql("order", order.database.url.expose_secret(), &order_service::schemas()).await?;
+    migrate_sql("order", order.database.url.expose(), &order_service::schemas()).await?;
     payment_service::migrate(&payment).await
 }
 

@@ -82,3 +82,61 @@ pub fn defaults() -> String {
     ]
     .join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use service_base::config::SecretUrl;
+
+    use super::*;
+
+    /// A section with `url` at every key that holds the URL of a store.
+    fn with_urls<T: Section + std::fmt::Debug>(set: impl FnOnce(&mut T, &SecretUrl)) {
+        let url = SecretUrl::from("postgres://host/db?user=u&password=hunter2");
+        let mut config = T::default();
+        set(&mut config, &url);
+        let shown = format!("{config:?} {config:#?} {}", serde_json::to_string(&config).unwrap());
+        assert!(shown.contains("postgres://host/db") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn no_section_shows_the_password_of_a_store() {
+        with_urls(|config: &mut gateway::Config, url| config.redis_url = url.clone());
+        with_urls(|config: &mut acquirer::Config, url| config.database.url = url.clone());
+        macro_rules! with_both {
+            ($($service:ident)*) => {$(
+                with_urls(|config: &mut $service::Config, url| config.database.url = url.clone());
+                with_urls(|config: &mut $service::Config, url| config.redis_url = url.clone());
+            )*};
+        }
+        with_both!(identity_service order_service payment_service inventory_service);
+    }
+
+    fn accepts_former_names<T: Section>(section: &str, required: &[(&str, &str)]) {
+        let mut sources = Sources::none();
+        sources.sets = required.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let usual = serde_json::to_value(T::default()).unwrap();
+        assert!(!T::RENAMED.is_empty());
+        for (old, new) in T::RENAMED {
+            // The default, so that whatever it has to agree with still does.
+            let default = usual.pointer(&format!("/{}", new.replace('.', "/"))).unwrap_or_else(|| panic!("no {new}"));
+            let former = sources.clone().set(format!("{section}.{old}"), default);
+            load_from::<T>(section, &former).map(drop).unwrap();
+            let both = former.set(format!("{section}.{new}"), default);
+            let mistakes = load_from::<T>(section, &both).map(drop).unwrap_err();
+            assert!(mistakes.to_string().contains("which is given too"), "{mistakes}");
+        }
+    }
+
+    #[test]
+    fn former_names_of_keys_are_accepted() {
+        let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+        accepts_former_names::<identity_service::Config>("identity", &[("identity.key_encryption_key", key)]);
+        accepts_former_names::<payment_service::Config>("payment", &[]);
+        accepts_former_names::<acquirer::Config>("acquirer", &[("acquirer.secret", "sixteen-and-more")]);
+    }
+
+    #[test]
+    fn durations_in_seconds_end_in_secs() {
+        assert_eq!(defaults().lines().filter(|line| line.contains("_seconds =")).collect::<Vec<_>>(), [""; 0]);
+    }
+}

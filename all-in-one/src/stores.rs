@@ -14,9 +14,8 @@ use anyhow::Context as _;
 use inventory_service::audit::Store as InventoryStore;
 use order_service::saga::Journal;
 use payment_service::{OpenedStore, config::ProcessorKind, processor::http::statement::Statement};
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use service_base::config::{Sources, load_from};
+use service_base::config::{SecretUrl, Sources, load_from};
 
 use crate::audit::{
     bank::Source,
@@ -87,7 +86,7 @@ pub struct Place {
     /// Which store.
     pub name: Name,
     /// As configured. May hold a password.
-    pub url: SecretString,
+    pub url: SecretUrl,
     /// Its file, where it is SQLite's.
     pub file: Option<PathBuf>,
 }
@@ -115,14 +114,14 @@ pub fn places_of(
     inventory: &inventory_service::Config,
     identity: &identity_service::Config,
 ) -> anyhow::Result<Vec<Place>> {
-    let place = |name: Name, url: &str| Place { name, url: url.into(), file: sqlite_file(url) };
-    let acquirer = ledger_of(payment)?.map(|url| place(Name::Acquirer, &url));
+    let place = |name: Name, url: &SecretUrl| Place { name, file: sqlite_file(url.expose()), url: url.clone() };
+    let acquirer = ledger_of(payment)?.map(|url| place(Name::Acquirer, &url.as_str().into()));
     let places = [
-        Some(place(Name::Order, order.database.url.expose_secret())),
-        Some(place(Name::Payment, payment.database.url.expose())),
+        Some(place(Name::Order, &order.database.url)),
+        Some(place(Name::Payment, &payment.database.url)),
         acquirer,
-        Some(place(Name::Inventory, inventory.database.url.expose())),
-        Some(place(Name::Identity, identity.database.url.expose())),
+        Some(place(Name::Inventory, &inventory.database.url)),
+        Some(place(Name::Identity, &identity.database.url)),
     ];
     Ok(places.into_iter().flatten().collect())
 }
@@ -188,7 +187,7 @@ pub async fn open(sources: &Sources) -> anyhow::Result<Books> {
     let ledger = ledger_of(&payment)?.map(|url| SqlLedger::open(&url, &options, clock)).transpose()?;
     let days = |days: u64| (days > 0).then(|| Duration::from_hours(24 * days));
     Ok(Books {
-        orders: Database::connect_lazy(order.database.url.expose_secret(), &options)?,
+        orders: Database::connect_lazy(order.database.url.expose(), &options)?,
         payments: OpenedStore::open_existing(&payment.database).await?.audit,
         inventory: InventoryStore::new(Database::connect_lazy(inventory.database.url.expose(), &options)?),
         ledger,
@@ -209,7 +208,7 @@ pub async fn open(sources: &Sources) -> anyhow::Result<Books> {
 pub fn open_journal(sources: &Sources) -> anyhow::Result<Arc<Journal>> {
     let order: order_service::Config = load_from("order", sources)?;
     let options = Options { may_create: false, ..order.database_options() };
-    let database = Database::connect_lazy(order.database.url.expose_secret(), &options)?;
+    let database = Database::connect_lazy(order.database.url.expose(), &options)?;
     Ok(order_service::journal(&database))
 }
 

@@ -3,11 +3,12 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use amends_auth::VerifierConfig;
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use service_base::config::{ConfigError, Section};
-
-use service_base::peer::Network;
+use service_base::{
+    config::{ConfigError, SecretUrl, Section},
+    kv::Redis,
+    peer::Network,
+};
 
 /// Everything the gateway can be told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,10 +25,9 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// Whose tokens are accepted, and where that issuer's keys are.
     pub auth: VerifierConfig,
-    /// What replicas share: revoked tokens and rate limits. Unset, both live in this process alone. Set and not reachable,
-    /// requests that need it are refused with 503: a limit or a revocation that cannot be read cannot be relied on.
-    #[serde(skip_serializing)]
-    pub redis_url: Option<SecretString>,
+    /// What replicas share: revoked tokens and rate limits. Empty, both live in this process alone. Set and not reachable,
+    /// requests that need it are refused with 503: a limit or a revocation nobody can read is one nobody can trust.
+    pub redis_url: SecretUrl,
     /// How much a caller may send.
     pub limits: Limits,
     /// How long things may take.
@@ -187,7 +187,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             upstreams: Upstreams::default(),
             auth: VerifierConfig::default(),
-            redis_url: None,
+            redis_url: SecretUrl::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             rate_limit: RateLimits::default(),
@@ -263,9 +263,8 @@ impl Default for RateLimits {
 impl Section for Config {
     fn validate(&self, errors: &mut Vec<ConfigError>) {
         let Self { upstreams, auth, limits, timeouts, rate_limit, redis_url, .. } = self;
-        let mut nested = Vec::new();
-        auth.validate(&mut nested);
-        errors.extend(nested.into_iter().map(|error| ConfigError { key: format!("auth.{}", error.key), ..error }));
+        ConfigError::within("auth", errors, |errors| auth.validate(errors));
+        Redis::check(redis_url, errors);
         let mut wrong = |key: &str, message: &str| errors.push(ConfigError::new(key, message));
         for (key, address) in [
             ("upstreams.identity", &upstreams.identity),
@@ -274,12 +273,6 @@ impl Section for Config {
         ] {
             if !is_host_and_port(address) {
                 wrong(key, "must be host:port, such as order-service:8082");
-            }
-        }
-        if let Some(url) = redis_url {
-            use secrecy::ExposeSecret as _;
-            if !service_base::kv::Redis::is_url(url.expose_secret()) {
-                wrong("redis_url", "must be redis://[user:password@]host:port[/db]");
             }
         }
         // Pingora reads at most 1 MiB of head and 256 headers, and keeps nothing above.

@@ -57,8 +57,6 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -66,12 +64,12 @@ mod tests {
         let (readiness, shutdown) = (Readiness::new(), Shutdown::new());
         let health = Health::new(readiness.clone(), shutdown.clone());
         assert_eq!(health.ready().await.0, 200);
-        readiness.add("orders", Arc::new(|| Box::pin(async { Err("postgres://user:secret@db refused".to_owned()) })));
+        readiness.add("order", "store", || async { Err("postgres://user:secret@db refused".to_owned()) });
         assert_eq!(health.ready().await.0, 200, "kept for a moment");
         tokio::time::advance(KEPT).await;
         let (status, body) = health.ready().await;
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!((status.as_u16(), body), (503, json!({"status": "not ready", "failed": ["orders"]})));
+        assert_eq!((status.as_u16(), body), (503, json!({"status": "not ready", "failed": ["order-store"]})));
         shutdown.trigger();
         assert_eq!(health.ready().await.1, r#"{"status":"stopping"}"#);
     }

@@ -25,7 +25,7 @@ mod upstream;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use amends_auth::{NoRevocations, RedisRevocations, Revocations, Verifier};
+use amends_auth::{Revocations, Verifier};
 use anyhow::Context as _;
 use pingora_core::{
     apps::HttpServerOptions,
@@ -33,7 +33,6 @@ use pingora_core::{
     server::configuration::ServerConf,
 };
 use pingora_proxy::HttpProxy;
-use secrecy::ExposeSecret as _;
 use service_base::{descriptors::OTHERS, kv::Redis};
 use service_kit::Runtime;
 use tokio::net::TcpListener;
@@ -83,15 +82,8 @@ pub async fn build_with(
     revocations: Option<Arc<dyn Revocations>>,
 ) -> anyhow::Result<App> {
     within_descriptors(&mut config, runtime)?;
-    let redis = match &config.redis_url {
-        Some(url) => Some(Redis::new(url.expose_secret()).context("gateway.redis_url is no Redis URL")?),
-        None => None,
-    };
-    let revocations = match (revocations, &redis) {
-        (Some(given), _) => given,
-        (None, Some(redis)) => Arc::new(RedisRevocations::new(redis.clone())),
-        (None, None) => Arc::new(NoRevocations),
-    };
+    let redis = Redis::at(&config.redis_url).context("gateway.redis_url is no Redis URL")?;
+    let revocations = revocations.unwrap_or_else(|| amends_auth::revocations(redis.clone()));
     let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
         .context("no HTTP client for the issuer's keys")?;
     let limiter = match &redis {
@@ -99,13 +91,10 @@ pub async fn build_with(
         None => Limiter::local(config.rate_limit.clone(), Arc::clone(&runtime.clock)),
     };
     if let Some(redis) = redis {
-        runtime.readiness.add(
-            "gateway.redis",
-            Arc::new(move || {
-                let redis = redis.clone();
-                Box::pin(async move { redis.ready().await.map_err(|error| error.in_words()) })
-            }),
-        );
+        runtime.readiness.add("gateway", "redis", move || {
+            let redis = redis.clone();
+            async move { redis.ready().await.map_err(|error| error.in_words()) }
+        });
     }
     let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
     let listener = TcpListener::bind(config.listen)

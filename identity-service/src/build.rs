@@ -13,7 +13,7 @@ use service_base::{
     descriptors::{OTHERS, Share},
     kv::Redis,
 };
-use service_kit::{Runtime, http::Limits, readiness::Readiness, shutdown::finish};
+use service_kit::{Runtime, http::Limits, shutdown::finish};
 
 use crate::{
     app::{
@@ -83,7 +83,8 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
         .await
         .context("the signing keys could not be loaded")?;
     core.learn_revocations().await.context("the revocations could not be loaded")?;
-    add_readiness(&runtime.readiness, &core);
+    // Redis is not asked: without it no session can be revoked for all services, but users can still log in.
+    service_kit::database::watch(&runtime.readiness, "identity", &database);
     let listener = TcpListener::bind(config.http.listen)
         .await
         .with_context(|| format!("identity.http.listen: cannot listen on {}", config.http.listen))?;
@@ -113,29 +114,16 @@ fn keyring(config: &Config) -> anyhow::Result<Keyring> {
 }
 
 async fn open_database(config: &Config, runtime: &Runtime) -> anyhow::Result<Database> {
-    let options =
-        amends_sql::Options { connections_max: config.database.connections_max, ..amends_sql::Options::default() };
+    let options = config.database.options();
     let url = config.database.url.expose();
     runtime.descriptors.reserve("identity.database", amends_sql::descriptors(url, &options) + OTHERS)?;
-    let database = Database::connect_lazy(url, &options)?;
-    database.claim(url).await.context("identity.database.url")?;
-    let patience = Duration::from_secs(config.database.start_patience_seconds);
-    database
-        .migrate_when_up(&SCHEMA, patience)
-        .await
-        .context("the identity database could not be brought up to date")?;
-    Ok(database)
+    config.database.open("identity", &options, &[SCHEMA]).await
 }
 
 fn build_core(config: &Config, database: &Database, runtime: &Runtime) -> anyhow::Result<Core> {
-    let sharing = match config.redis_url.expose() {
-        "" => None,
-        url => {
-            // The error would repeat the URL, which may hold a password.
-            let redis = Redis::new(url).map_err(|_| anyhow::anyhow!("identity.redis_url is not a Redis URL"))?;
-            Some(Arc::new(RedisSharing::new(redis)) as Arc<dyn Sharing>)
-        }
-    };
+    // The error would repeat the URL, which may hold a password.
+    let redis = Redis::at(&config.redis_url).map_err(|_| anyhow::anyhow!("identity.redis_url is not a Redis URL"))?;
+    let sharing = redis.map(|redis| Arc::new(RedisSharing::new(redis)) as Arc<dyn Sharing>);
     Ok(Core {
         store: Arc::new(SqlStore::new(database.clone())),
         sharing,
@@ -167,21 +155,9 @@ fn router(config: &Config, core: &Arc<Core>, runtime: &Runtime) -> Router {
         core: Arc::clone(core),
         trusted_proxies: config.trusted_proxies.clone().into(),
         unnamed_proxy: Arc::default(),
-        jwks_max_age_seconds: config.keys.jwks_max_age_seconds,
+        jwks_max_age_secs: config.keys.jwks_max_age_secs,
     };
     service_kit::http::app(http::router(state), SERVICE, runtime)
-}
-
-/// Redis is not asked: without it no session can be revoked for all services, but users can still log in.
-fn add_readiness(readiness: &Readiness, core: &Arc<Core>) {
-    let store = Arc::clone(&core.store);
-    readiness.add(
-        "identity.store",
-        Arc::new(move || {
-            let store = Arc::clone(&store);
-            Box::pin(async move { store.ping().await.map_err(|error| amends_sql::in_words(&error)) })
-        }),
-    );
 }
 
 impl App {

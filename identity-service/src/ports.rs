@@ -99,9 +99,6 @@ pub(crate) enum Rotated {
 /// Users, clients, keys, refresh families and revocations. Every call is bounded in time; every change is one transaction.
 #[async_trait]
 pub(crate) trait Store: Send + Sync + 'static {
-    /// Whether the store answers and can be written.
-    async fn ping(&self) -> Result<(), StoreError>;
-
     /// A user by name.
     async fn user(&self, username: &str) -> Result<Option<User>, StoreError>;
     /// Creates or replaces a user.

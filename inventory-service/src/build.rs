@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use amends_auth::{NoRevocations, RedisRevocations, Revocations, Verifier};
+use amends_auth::{Revocations, Verifier};
 use amends_protos::{FILE_DESCRIPTOR_SET, inventory::v1::inventory_service_server::InventoryServiceServer};
 use amends_sql::{Database, Schema};
 use anyhow::Context as _;
@@ -57,12 +57,7 @@ pub const fn schemas() -> [Schema; 2] {
 /// # Errors
 /// When the database stays away for longer than configured, a migration fails, or the address is taken.
 pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
-    let revocations: Arc<dyn Revocations> = if config.redis_url.is_empty() {
-        Arc::new(NoRevocations)
-    } else {
-        let redis = Redis::new(config.redis_url.expose()).context("inventory.redis_url")?;
-        Arc::new(RedisRevocations::new(redis))
-    };
+    let revocations = amends_auth::revocations(Redis::at(&config.redis_url).context("inventory.redis_url")?);
     build_with(config, runtime, revocations).await
 }
 
@@ -81,11 +76,8 @@ async fn build_verifying(config: Config, runtime: &Runtime, verifier: Verifier) 
     let (url, options) = (config.database.url.expose(), config.database.options());
     runtime.descriptors.reserve("inventory.database", amends_sql::descriptors(url, &options) + OTHERS)?;
     let share = runtime.descriptors.share("inventory.grpc", 1)?;
-    let database = Database::connect_lazy(url, &options).context("inventory.database.url")?;
-    database.claim(url).await.context("inventory.database.url")?;
+    let database = config.database.open("inventory", &options, &schemas()).await?;
     let store = Store::new(database.clone());
-    let patience = Duration::from_secs(config.database.start_patience_secs);
-    store.migrate(patience).await.context("the inventory's database cannot be brought up to date")?;
     let inventory = Inventory::new(Arc::new(store.clone()), &config, faults, runtime);
     let seed = config.seed.iter().enumerate().map(|(index, item)| {
         item.item().map_err(|(field, message)| anyhow::anyhow!("inventory.seed[{index}].{field}: {message}"))
@@ -98,13 +90,7 @@ async fn build_verifying(config: Config, runtime: &Runtime, verifier: Verifier) 
         .await
         .with_context(|| format!("inventory.grpc.listen: {}", config.grpc.listen))?;
     let addresses = Addresses { grpc: listener.local_addr()? };
-    runtime.readiness.add(
-        "inventory-store",
-        Arc::new(move || {
-            let store = store.clone();
-            Box::pin(async move { store.ping().await.map_err(|error| amends_sql::in_words(&error)) })
-        }),
-    );
+    service_kit::database::watch(&runtime.readiness, "inventory", &database);
     let api = InventoryServiceServer::new(Api::new(inventory.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let server =
         Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).share(share).add_service(api);

@@ -5,8 +5,14 @@ use std::{net::SocketAddr, time::Duration};
 use amends_auth::VerifierConfig;
 use amends_primitives::{Currency, Money};
 use serde::{Deserialize, Serialize};
-use service_base::config::{ConfigError, SecretUrl, Section};
-use service_kit::faults::FaultsConfig;
+use service_base::{
+    config::{ConfigError, SecretUrl, Section},
+    kv::Redis,
+};
+use service_kit::{
+    database::{DatabaseConfig, Usual},
+    faults::FaultsConfig,
+};
 
 use crate::{
     domain::{ItemError, NewItem, Sku},
@@ -26,8 +32,8 @@ pub struct Config {
     /// The listener.
     pub grpc: GrpcConfig,
     /// Where items and reservations are.
-    pub database: DatabaseConfig,
-    /// `redis://…`, where the token service tells which tokens were revoked. Empty: revocations are not checked.
+    pub database: DatabaseConfig<InventoryStore>,
+    /// `redis://…`, where the token service tells which tokens were revoked. Empty: nobody is asked.
     pub redis_url: SecretUrl,
     /// Whose tokens are accepted.
     pub auth: VerifierConfig,
@@ -55,32 +61,12 @@ impl Default for GrpcConfig {
     }
 }
 
-/// The database.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DatabaseConfig {
-    /// `sqlite://FILE?mode=rwc` or `postgres://…`.
-    pub url: SecretUrl,
-    /// Connections at the most.
-    pub connections_max: u32,
-    /// How long a call waits for a connection, in milliseconds.
-    pub acquire_timeout_ms: u64,
-    /// How long one statement may run, in milliseconds.
-    pub statement_timeout_ms: u64,
-    /// How long to wait at start for a database that is not up yet.
-    pub start_patience_secs: u64,
-}
+/// The database's defaults.
+#[derive(Debug, Clone)]
+pub enum InventoryStore {}
 
-impl Default for DatabaseConfig {
-    fn default() -> Self {
-        Self {
-            url: "sqlite://inventory.db?mode=rwc".into(),
-            connections_max: 16,
-            acquire_timeout_ms: 2_000,
-            statement_timeout_ms: 3_000,
-            start_patience_secs: 30,
-        }
-    }
+impl Usual for InventoryStore {
+    const FILE: &'static str = "inventory.db";
 }
 
 /// How long goods are held.
@@ -163,18 +149,6 @@ impl SeedItem {
     }
 }
 
-impl DatabaseConfig {
-    /// As the store wants it.
-    pub fn options(&self) -> amends_sql::Options {
-        amends_sql::Options {
-            connections_max: self.connections_max,
-            acquire_timeout: Duration::from_millis(self.acquire_timeout_ms),
-            statement_timeout: Duration::from_millis(self.statement_timeout_ms),
-            ..amends_sql::Options::default()
-        }
-    }
-}
-
 impl Section for Config {
     const ALIASES: &'static [(&'static str, &'static str)] = &[
         ("INVENTORY_DELAY_MS", "inventory.faults.delay_ms"),
@@ -183,20 +157,13 @@ impl Section for Config {
     ];
 
     fn validate(&self, errors: &mut Vec<ConfigError>) {
+        Redis::check(&self.redis_url, errors);
+        self.database.validate(errors);
         let mut check = |good: bool, key: &str, message: &str| {
             if !good {
                 errors.push(ConfigError::new(key, message));
             }
         };
-        let known =
-            ["sqlite:", "postgres:", "postgresql:"].iter().any(|kind| self.database.url.expose().starts_with(kind));
-        check(known, "database.url", "must begin with sqlite: or postgres:");
-        check(self.database.connections_max >= 1, "database.connections_max", "must be at least 1");
-        check(self.database.acquire_timeout_ms >= 1, "database.acquire_timeout_ms", "must be at least 1");
-        check(self.database.statement_timeout_ms >= 1, "database.statement_timeout_ms", "must be at least 1");
-        let redis = self.redis_url.expose();
-        let is_redis = ["redis://", "rediss://"].iter().any(|kind| redis.starts_with(kind));
-        check(redis.is_empty() || is_redis, "redis_url", "must begin with redis:// or rediss://, or be empty");
         check((1..=HOLD_SECS_MAX).contains(&self.holds.max_secs), "holds.max_secs", "must be 1 to 86400");
         let default = self.holds.default_secs;
         check(1 <= default && default <= self.holds.max_secs, "holds.default_secs", "must be 1 to holds.max_secs");
@@ -212,14 +179,11 @@ impl Section for Config {
                 check(false, &format!("seed[{index}].{field}"), &message);
             }
         }
-        let (mut auth, mut faults) = (Vec::new(), Vec::new());
-        self.auth.validate(&mut auth);
-        self.faults.validate(&mut faults);
-        faults::check(&self.faults, &mut faults);
-        for (prefix, wrong) in [("auth", auth), ("faults", faults)] {
-            let within = |error: ConfigError| ConfigError::new(format!("{prefix}.{}", error.key), error.message);
-            errors.extend(wrong.into_iter().map(within));
-        }
+        ConfigError::within("auth", errors, |errors| self.auth.validate(errors));
+        ConfigError::within("faults", errors, |errors| {
+            self.faults.validate(errors);
+            faults::check(&self.faults, errors);
+        });
     }
 }
 
@@ -256,8 +220,8 @@ mod tests {
         assert_eq!(
             keys,
             [
-                "database.url",
                 "redis_url",
+                "database.url",
                 "holds.default_secs",
                 "sweeper.batch",
                 "seed[1].sku",

@@ -1,19 +1,12 @@
 //! What the use cases need of a store, and the words both speak. Must not know: SQL text, gRPC.
 
-use std::{
-    fmt::{Debug, Write as _},
-    sync::Arc,
-};
+use std::{fmt::Debug, sync::Arc};
 
-use amends_primitives::{OrderId, ReservationId, Timestamp};
+use amends_primitives::{Fingerprint, OrderId, ReservationId, StepKey, Timestamp};
 use amends_sql::SqlError;
 use async_trait::async_trait;
-use saga_engine::participant::ActionKey;
 
 use crate::domain::{Item, Line, NewItem, Rejection, Reservation, Sku};
-
-/// SHA-256.
-const FINGERPRINT_BYTES: usize = 32;
 
 /// A store call failed; several callers may have shared the transaction that did.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -33,47 +26,13 @@ impl From<SqlError> for StoreError {
     }
 }
 
-/// Names one step of one saga, and says what it asks for.
+/// The key of an action, with a digest of what it asks for. What undoes or closes an action has its [`StepKey`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepKey {
-    action: ActionKey,
-    fingerprint: String,
-}
-
-/// The bytes are no SHA-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a fingerprint has 32 bytes")]
-pub struct InvalidFingerprint;
-
-impl StepKey {
-    /// The key of an action, with a digest of what it asks for.
-    ///
-    /// # Errors
-    /// When the digest has another length than SHA-256's.
-    pub fn try_new(action: ActionKey, fingerprint: &[u8]) -> Result<Self, InvalidFingerprint> {
-        if fingerprint.len() != FINGERPRINT_BYTES {
-            return Err(InvalidFingerprint);
-        }
-        Ok(Self { action, fingerprint: hex(fingerprint) })
-    }
-
-    /// The action's.
-    pub const fn action(&self) -> &ActionKey {
-        &self.action
-    }
-
-    /// In hex.
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+pub struct ActionKey {
+    /// Names the step.
+    pub step: StepKey,
+    /// The same key with another fingerprint is refused.
+    pub fingerprint: Fingerprint,
 }
 
 /// Why a step was refused.
@@ -100,7 +59,7 @@ pub type Answer<T> = Result<T, Refusal>;
 #[derive(Debug)]
 pub struct Reserve {
     /// The action's.
-    pub key: StepKey,
+    pub key: ActionKey,
     /// The reservation's id, should this be the first time the key is seen.
     pub id: ReservationId,
     /// Whose goods.
@@ -119,7 +78,7 @@ pub struct Reserve {
 #[derive(Debug)]
 pub struct Commit {
     /// The action's.
-    pub key: StepKey,
+    pub key: ActionKey,
     /// Which.
     pub reservation: ReservationId,
     /// When.
@@ -132,7 +91,7 @@ pub struct Commit {
 #[derive(Debug)]
 pub struct Restock {
     /// The action's.
-    pub key: StepKey,
+    pub key: ActionKey,
     /// Which.
     pub reservation: ReservationId,
     /// When.
@@ -213,11 +172,11 @@ pub trait StockStore: Debug + Send + Sync {
     async fn reserve(&self, ask: Reserve) -> Result<Answer<Reservation>, StoreError>;
     /// Undoes a reservation, by the key that made it. The only refusal is that of goods already sold: only a saga that went past its
     /// pivot can get there, and it must not.
-    async fn release(&self, key: ActionKey, now: Timestamp) -> Result<Result<Released, Rejection>, StoreError>;
+    async fn release(&self, key: StepKey, now: Timestamp) -> Result<Result<Released, Rejection>, StoreError>;
     /// Sells the goods of a reservation.
     async fn commit(&self, ask: Commit) -> Result<Answer<Reservation>, StoreError>;
     /// Makes sure that no commit under this key can happen any more, unless it has happened already. Returns whether it has.
-    async fn close_commit(&self, key: ActionKey, now: Timestamp) -> Result<bool, StoreError>;
+    async fn close_commit(&self, key: StepKey, now: Timestamp) -> Result<bool, StoreError>;
     /// Puts sold goods back on sale.
     async fn restock(&self, ask: Restock) -> Result<Answer<Reservation>, StoreError>;
     /// When the next open reservation expires, if there is one.
@@ -230,16 +189,4 @@ pub trait StockStore: Debug + Send + Sync {
     /// Forgets at most `limit` step keys under which nothing was done since `before`; returns how many. What "long ago" must exceed is
     /// said at [`Barrier::purge`](saga_engine::participant::Barrier::purge).
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fingerprint_is_a_sha_256() {
-        let key = ActionKey::parse("0198c0de-0000-7000-8000-000000000001", "reserve_stock").unwrap();
-        assert_eq!(StepKey::try_new(key.clone(), &[255; 32]).unwrap().fingerprint, "ff".repeat(32));
-        assert_eq!(StepKey::try_new(key, &[7; 31]), Err(InvalidFingerprint));
-    }
 }

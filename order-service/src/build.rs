@@ -2,13 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use amends_auth::{NoRevocations, RedisRevocations, Revocations, ServiceToken, Verifier};
+use amends_auth::{Revocations, ServiceToken, Verifier};
 use amends_protos::{FILE_DESCRIPTOR_SET, orders::v1::order_service_server::OrderServiceServer};
 use amends_resilience::Guard;
 use amends_sql::{Database, Schema};
 use anyhow::Context as _;
 use saga_engine::{Engine, EngineBuilder, journal::Journal as _};
-use secrecy::ExposeSecret as _;
 use service_base::{
     descriptors::{OTHERS, Share},
     kv::Redis,
@@ -81,12 +80,7 @@ pub const fn schemas() -> [Schema; 2] {
 /// # Errors
 /// When the database stays away for longer than configured, a migration fails, or an address is taken.
 pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
-    let redis_url = config.redis_url.expose_secret();
-    let revocations: Arc<dyn Revocations> = if redis_url.is_empty() {
-        Arc::new(NoRevocations)
-    } else {
-        Arc::new(RedisRevocations::new(Redis::new(redis_url).context("order.redis_url")?))
-    };
+    let revocations = amends_auth::revocations(Redis::at(&config.redis_url).context("order.redis_url")?);
     build_with(config, runtime, revocations).await
 }
 
@@ -99,7 +93,7 @@ pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn 
         .context("the token verifier cannot be made")?;
     let token = service_token(&config, runtime)?;
     let (inventory, payments) = participants_as(&config, runtime, &token)?;
-    let (url, options) = (config.database.url.expose_secret(), config.database_options());
+    let (url, options) = (config.database.url.expose(), config.database_options());
     let participants = config.inventory.channel.connections + config.payment.channel.connections;
     runtime.descriptors.reserve("order.database", amends_sql::descriptors(url, &options))?;
     runtime.descriptors.reserve("order.payment.channel", participants + OTHERS)?;
@@ -108,35 +102,17 @@ pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn 
         http: runtime.descriptors.share("order.http", 3)?,
         grpc: runtime.descriptors.share("order.grpc", 1)?,
     };
-    let database = Database::connect_lazy(url, &options).context("order.database.url")?;
-    database.claim(url).await.context("order.database.url")?;
-    let patience = Duration::from_secs(config.database.start_patience_secs);
-    for schema in schemas() {
-        database
-            .migrate_when_up(&schema, patience)
-            .await
-            .with_context(|| format!("the schema {} cannot be brought up to date", schema.component))?;
-    }
+    let database = config.database.open("order", &options, &schemas()).await?;
     let http = bind("order.http.listen", config.http.listen).await?;
     let grpc = bind("order.grpc.listen", config.grpc.listen).await?;
     let addresses = Addresses { http: http.local_addr()?, grpc: grpc.local_addr()? };
     let (core, engine) = core(&config, runtime, &database, inventory, payments)?;
-    let probed = database.clone();
-    runtime.readiness.add(
-        "order-store",
-        Arc::new(move || {
-            let database = probed.clone();
-            Box::pin(async move { database.ready().await.map_err(|error| amends_sql::in_words(&error)) })
-        }),
-    );
+    service_kit::database::watch(&runtime.readiness, "order", &database);
     let sagas = engine.clone();
-    runtime.readiness.add(
-        "order-sagas",
-        Arc::new(move || {
-            let ready = sagas.is_ready();
-            Box::pin(async move { if ready { Ok(()) } else { Err("this replica does not hold its lease".to_owned()) } })
-        }),
-    );
+    runtime.readiness.add("order", "sagas", move || {
+        let ready = sagas.is_ready();
+        async move { if ready { Ok(()) } else { Err("this replica does not hold its lease".to_owned()) } }
+    });
     crate::readiness::add(&runtime.readiness, &config, &token, &runtime.clock)?;
     let waits = Waits {
         default: Duration::from_millis(config.wait.default_ms),

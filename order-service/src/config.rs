@@ -5,10 +5,15 @@ use std::{net::SocketAddr, time::Duration};
 use amends_auth::{ServiceTokenConfig, VerifierConfig};
 use amends_resilience::Resilience;
 use saga_engine::{Persistence, Policy};
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use service_base::config::{ConfigError, Section};
-use service_kit::grpc::ChannelConfig;
+use service_base::{
+    config::{ConfigError, SecretUrl, Section},
+    kv::Redis,
+};
+use service_kit::{
+    database::{DatabaseConfig, Usual},
+    grpc::ChannelConfig,
+};
 
 /// The whole of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,16 +24,15 @@ pub struct Config {
     /// gRPC.
     pub grpc: Listen,
     /// Where orders and sagas are kept.
-    pub database: DatabaseConfig,
+    pub database: DatabaseConfig<OrderStore>,
     /// The payment service.
     pub payment: ParticipantConfig,
     /// The inventory service.
     pub inventory: ParticipantConfig,
     /// Whose tokens callers must have.
     pub auth: VerifierConfig,
-    /// `redis://…` of the revocations that the identity service writes; empty: none are asked for. Never shown.
-    #[serde(skip_serializing)]
-    pub redis_url: SecretString,
+    /// `redis://…` of the revocations that the identity service writes; empty: none are asked for.
+    pub redis_url: SecretUrl,
     /// Who we are towards the participants.
     pub service_token: ServiceTokenConfig,
     /// How long callers wait.
@@ -47,21 +51,15 @@ pub struct Listen {
     pub listen: SocketAddr,
 }
 
-/// A database.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DatabaseConfig {
-    /// `sqlite://FILE?mode=rwc` or `postgres://…`. Never shown, as it may hold a password.
-    #[serde(skip_serializing)]
-    pub url: SecretString,
-    /// Connections at the most.
-    pub connections_max: u32,
-    /// Milliseconds to wait for a connection.
-    pub acquire_timeout_ms: u64,
-    /// Milliseconds one statement may take.
-    pub statement_timeout_ms: u64,
-    /// Seconds to wait at start-up for a database that is still starting.
-    pub start_patience_secs: u64,
+/// Orders wait for less than callers do: 4 s in all, of which a call may wait for a connection and for two statements.
+#[derive(Debug, Clone)]
+pub enum OrderStore {}
+
+impl Usual for OrderStore {
+    const FILE: &'static str = "order.db";
+    const CONNECTIONS_MIN: u32 = 2;
+    const ACQUIRE_TIMEOUT_MS: u64 = 1_000;
+    const STATEMENT_TIMEOUT_MS: u64 = 2_000;
 }
 
 /// A participant.
@@ -146,7 +144,7 @@ impl Default for Config {
                 resilience: Resilience::default(),
             },
             auth: VerifierConfig::default(),
-            redis_url: SecretString::default(),
+            redis_url: SecretUrl::default(),
             service_token: ServiceTokenConfig {
                 client_id: "order-service".to_owned(),
                 scope: "payments:write payments:read inventory:write inventory:read items:read".to_owned(),
@@ -162,18 +160,6 @@ impl Default for Config {
 impl Default for Listen {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }
-    }
-}
-
-impl Default for DatabaseConfig {
-    fn default() -> Self {
-        Self {
-            url: SecretString::from("sqlite://order.db?mode=rwc"),
-            connections_max: 16,
-            acquire_timeout_ms: 1_000,
-            statement_timeout_ms: 2_000,
-            start_patience_secs: 30,
-        }
     }
 }
 
@@ -214,12 +200,14 @@ impl Default for LimitsConfig {
 
 impl Section for Config {
     fn validate(&self, errors: &mut Vec<ConfigError>) {
-        nested("auth", errors, |errors| self.auth.validate(errors));
-        nested("service_token", errors, |errors| self.service_token.validate(errors));
-        nested("payment.channel", errors, |errors| self.payment.channel.validate(errors));
-        nested("inventory.channel", errors, |errors| self.inventory.channel.validate(errors));
-        nested("payment.resilience", errors, |errors| self.payment.resilience.validate(errors));
-        nested("inventory.resilience", errors, |errors| self.inventory.resilience.validate(errors));
+        ConfigError::within("auth", errors, |errors| self.auth.validate(errors));
+        ConfigError::within("service_token", errors, |errors| self.service_token.validate(errors));
+        ConfigError::within("payment.channel", errors, |errors| self.payment.channel.validate(errors));
+        ConfigError::within("inventory.channel", errors, |errors| self.inventory.channel.validate(errors));
+        ConfigError::within("payment.resilience", errors, |errors| self.payment.resilience.validate(errors));
+        ConfigError::within("inventory.resilience", errors, |errors| self.inventory.resilience.validate(errors));
+        Redis::check(&self.redis_url, errors);
+        self.database.validate(errors);
         let mut check = |good: bool, key: &str, message: &str| {
             if !good {
                 errors.push(ConfigError::new(key, message));
@@ -233,12 +221,6 @@ impl Section for Config {
             let is_heard = connect < participant.resilience.attempt_max();
             check(is_heard, key, "must be less than an attempt's resilience.timeout_ms");
         }
-        let url = self.database.url.expose_secret();
-        let known = ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| url.starts_with(scheme));
-        check(known, "database.url", "must begin with sqlite: or postgres:");
-        check(self.database.connections_max >= 2, "database.connections_max", "must be at least 2");
-        check(self.database.acquire_timeout_ms > 0, "database.acquire_timeout_ms", "must be at least 1");
-        check(self.database.statement_timeout_ms > 0, "database.statement_timeout_ms", "must be at least 1");
         check(self.wait.max_ms >= self.wait.default_ms, "wait.max_ms", "must not be below wait.default_ms");
         check(self.wait.accept_ms > 0, "wait.accept_ms", "must be at least 1");
         let saga = &self.saga;
@@ -258,22 +240,13 @@ impl Section for Config {
     }
 }
 
-fn nested(prefix: &str, errors: &mut Vec<ConfigError>, validate: impl FnOnce(&mut Vec<ConfigError>)) {
-    let mut inner = Vec::new();
-    validate(&mut inner);
-    errors.extend(inner.into_iter().map(|error| ConfigError::new(format!("{prefix}.{}", error.key), error.message)));
-}
-
 impl Config {
     /// As the store takes it.
     pub fn database_options(&self) -> amends_sql::Options {
-        let usual = amends_sql::Options::default();
-        // What a replica that is frozen has locked is free when its lease ends, of which at least this much is left.
+        let usual = self.database.options();
+        // What a replica that is frozen has locked is free when its lease ends, of which so much is left at the least.
         let left_of_lease = Duration::from_millis(self.saga.lease_ms.saturating_sub(self.saga.heartbeat_ms));
         amends_sql::Options {
-            connections_max: self.database.connections_max,
-            acquire_timeout: Duration::from_millis(self.database.acquire_timeout_ms),
-            statement_timeout: Duration::from_millis(self.database.statement_timeout_ms),
             idle_in_transaction_timeout: usual.idle_in_transaction_timeout.min(left_of_lease),
             ..usual
         }

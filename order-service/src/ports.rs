@@ -240,8 +240,6 @@ pub trait OrderStore: Send + Sync {
     async fn list(&self, ask: &ListOrders) -> Result<Page, SqlError>;
     /// Removes a batch of expired keys and of outbox rows written before a time.
     async fn sweep(&self, now: Timestamp, events_before: Timestamp) -> Result<Swept, SqlError>;
-    /// Whether the store answers and can be written.
-    async fn ping(&self) -> Result<(), SqlError>;
 }
 
 /// A participant cannot be asked now.

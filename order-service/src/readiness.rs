@@ -70,32 +70,26 @@ impl Probe {
     }
 
     /// A refusal decides; that the service is away is reported.
-    fn add_to(self: Arc<Self>, readiness: &Readiness, name: &'static str) {
+    fn add_to(self: Arc<Self>, readiness: &Readiness, what: &'static str) {
         let deciding = Arc::clone(&self);
-        readiness.add(
-            name,
-            Arc::new(move || {
-                let probe = Arc::clone(&deciding);
-                Box::pin(async move {
-                    match probe.standing().await {
-                        Standing::Refused(reason) => Err(reason),
-                        Standing::Well | Standing::Away(_) => Ok(()),
-                    }
-                })
-            }),
-        );
-        readiness.report(
-            name,
-            Arc::new(move || {
-                let probe = Arc::clone(&self);
-                Box::pin(async move {
-                    match probe.standing().await {
-                        Standing::Away(reason) => Err(reason),
-                        Standing::Well | Standing::Refused(_) => Ok(()),
-                    }
-                })
-            }),
-        );
+        readiness.add("order", what, move || {
+            let probe = Arc::clone(&deciding);
+            async move {
+                match probe.standing().await {
+                    Standing::Refused(reason) => Err(reason),
+                    Standing::Well | Standing::Away(_) => Ok(()),
+                }
+            }
+        });
+        readiness.report("order", what, move || {
+            let probe = Arc::clone(&self);
+            async move {
+                match probe.standing().await {
+                    Standing::Away(reason) => Err(reason),
+                    Standing::Well | Standing::Refused(_) => Ok(()),
+                }
+            }
+        });
     }
 }
 
@@ -115,7 +109,7 @@ pub(crate) fn add(
         let (token, needed) = (mine.clone(), Arc::clone(&needed));
         Box::pin(async move { standing_of(token.covers(&needed).await) })
     });
-    of_token.add_to(readiness, "order-token");
+    of_token.add_to(readiness, "token");
 
     // Connections of their own: a probe must not wait behind orders, nor be counted by what guards them.
     let probing = |channel: &ChannelConfig| grpc::channels(&ChannelConfig { connections: 1, ..channel.clone() });
@@ -132,7 +126,7 @@ pub(crate) fn add(
         };
         Box::pin(async move { standing_at(&token, call).await })
     });
-    of_inventory.add_to(readiness, "order-inventory");
+    of_inventory.add_to(readiness, "inventory");
 
     let channels = probing(&config.payment.channel).context("order.payment.channel.url")?;
     let mine = token.clone();
@@ -147,7 +141,7 @@ pub(crate) fn add(
         };
         Box::pin(async move { standing_at(&token, call).await })
     });
-    of_payment.add_to(readiness, "order-payment");
+    of_payment.add_to(readiness, "payment");
     Ok(())
 }
 

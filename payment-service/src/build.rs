@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amends_auth::{NoRevocations, RedisRevocations, Revocations, Verifier};
+use amends_auth::{Revocations, Verifier};
 use amends_primitives::{Clock, SystemClock};
 use amends_protos::{FILE_DESCRIPTOR_SET, payments::v1::payment_service_server::PaymentServiceServer};
 use amends_sql::Schema;
@@ -207,8 +207,7 @@ pub async fn build_with(
 ) -> anyhow::Result<App> {
     let revocations: Arc<dyn Revocations> = match revocations {
         Some(revocations) => revocations,
-        None if config.redis_url.is_empty() => Arc::new(NoRevocations),
-        None => Arc::new(RedisRevocations::new(Redis::new(config.redis_url.expose()).context("payment.redis_url")?)),
+        None => amends_auth::revocations(Redis::at(&config.redis_url).context("payment.redis_url")?),
     };
     let check = match config.processor.kind {
         ProcessorKind::Simulated => faults::check,
@@ -240,18 +239,15 @@ pub async fn build_with(
         .with_context(|| format!("payment.grpc.listen: {}", config.grpc.listen))?;
     let addresses = Addresses { grpc: listener.local_addr()? };
     let asked = (Arc::clone(&store.payments), ledger.clone());
-    runtime.readiness.add(
-        "payment-store",
-        Arc::new(move || {
-            let (store, ledger) = asked.clone();
-            Box::pin(async move {
-                store.ping().await.map_err(|error| amends_sql::in_words(&error))?;
-                // Where it is in this process, payments cannot be made without it.
-                let Some(ledger) = ledger else { return Ok(()) };
-                ledger.ping().await.map_err(|error| amends_sql::in_words(&error))
-            })
-        }),
-    );
+    runtime.readiness.add("payment", "store", move || {
+        let (store, ledger) = asked.clone();
+        async move {
+            store.ping().await.map_err(|error| amends_sql::in_words(&error))?;
+            // Where it is in this process, payments cannot be made without it.
+            let Some(ledger) = ledger else { return Ok(()) };
+            ledger.ping().await.map_err(|error| amends_sql::in_words(&error))
+        }
+    });
     let in_flight = Arc::new(Semaphore::new(config.grpc.in_flight_max as usize));
     let work = (Arc::clone(&in_flight), config.grpc.in_flight_max);
     let api = Api::new(payments, faults.clone(), in_flight, runtime.shutdown.clone());

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use service_base::{
     client::ProxyUrl,
     config::{ConfigError, SecretUrl, Section},
+    kv::Redis,
 };
 use service_kit::faults::FaultsConfig;
 
@@ -71,9 +72,9 @@ pub struct DatabaseConfig {
     /// Connections at the most.
     pub connections_max: u32,
     /// How long a call waits for a server or a connection, in milliseconds: at most 2000.
-    pub server_selection_timeout_ms: u64,
+    pub acquire_timeout_ms: u64,
     /// How long one call may take, in milliseconds.
-    pub operation_timeout_ms: u64,
+    pub statement_timeout_ms: u64,
     /// How long to wait at start for a database that is not up yet, in seconds.
     pub start_patience_secs: u64,
 }
@@ -84,8 +85,8 @@ impl Default for DatabaseConfig {
             url: "mongodb://127.0.0.1:27017".into(),
             name: "amends_payments".to_owned(),
             connections_max: 32,
-            server_selection_timeout_ms: SERVER_SELECTION_MS_MAX,
-            operation_timeout_ms: 3_000,
+            acquire_timeout_ms: SERVER_SELECTION_MS_MAX,
+            statement_timeout_ms: 3_000,
             start_patience_secs: 30,
         }
     }
@@ -229,16 +230,16 @@ impl DatabaseConfig {
     pub(crate) const fn mongo_options(&self) -> MongoOptions {
         MongoOptions {
             connections_max: self.connections_max,
-            server_selection_timeout: Duration::from_millis(self.server_selection_timeout_ms),
-            operation_timeout: Duration::from_millis(self.operation_timeout_ms),
+            server_selection_timeout: Duration::from_millis(self.acquire_timeout_ms),
+            operation_timeout: Duration::from_millis(self.statement_timeout_ms),
         }
     }
 
     pub(crate) fn sqlite_options(&self) -> amends_sql::Options {
         amends_sql::Options {
             connections_max: self.connections_max,
-            acquire_timeout: Duration::from_millis(self.server_selection_timeout_ms),
-            statement_timeout: Duration::from_millis(self.operation_timeout_ms),
+            acquire_timeout: Duration::from_millis(self.acquire_timeout_ms),
+            statement_timeout: Duration::from_millis(self.statement_timeout_ms),
             ..amends_sql::Options::default()
         }
     }
@@ -249,6 +250,12 @@ impl Section for Config {
         ("PAYMENT_DELAY_MS", "payment.faults.delay_ms"),
         ("PAYMENT_ERROR_PCT", "payment.faults.error_pct"),
         ("RATE_LIMIT_PCT", "payment.faults.rate_limit_pct"),
+    ];
+
+    /// Called by MongoDB's names where the other services' stores had these.
+    const RENAMED: &'static [(&'static str, &'static str)] = &[
+        ("database.server_selection_timeout_ms", "database.acquire_timeout_ms"),
+        ("database.operation_timeout_ms", "database.statement_timeout_ms"),
     ];
 
     fn validate(&self, errors: &mut Vec<ConfigError>) {
@@ -267,9 +274,9 @@ impl Section for Config {
         let name_is_good = (1..=63).contains(&database.name.len()) && !database.name.contains(forbidden);
         check(name_is_good, "database.name", "must be 1 to 63 bytes without any of /\\. \"$*<>:|?");
         check(database.connections_max >= 1, "database.connections_max", "must be at least 1");
-        let selection = (1..=SERVER_SELECTION_MS_MAX).contains(&database.server_selection_timeout_ms);
-        check(selection, "database.server_selection_timeout_ms", "must be 1 to 2000");
-        check(database.operation_timeout_ms >= 1, "database.operation_timeout_ms", "must be at least 1");
+        let selection = (1..=SERVER_SELECTION_MS_MAX).contains(&database.acquire_timeout_ms);
+        check(selection, "database.acquire_timeout_ms", "must be 1 to 2000");
+        check(database.statement_timeout_ms >= 1, "database.statement_timeout_ms", "must be at least 1");
         check((1..=30_000).contains(&processor.timeout_ms), "processor.timeout_ms", "must be 1 to 30000");
         check(processor.amount_limit_minor >= 1, "processor.amount_limit_minor", "must be at least 1");
         let ledger = &processor.ledger_url;
@@ -294,24 +301,15 @@ impl Section for Config {
             let refusing = "payment methods are declined by the acquirer: see acquirer.faults.refuse";
             check(self.faults.refuse.is_empty(), "faults.refuse", refusing);
         }
-        let redis = self.redis_url.expose();
-        let is_redis = ["redis://", "rediss://"].iter().any(|scheme| redis.starts_with(scheme));
-        check(redis.is_empty() || is_redis, "redis_url", "must begin with redis:// or rediss://, or be empty");
-        let mut within = |prefix: &str, section: &dyn Fn(&mut Vec<ConfigError>)| {
-            let mut wrong = Vec::new();
-            section(&mut wrong);
-            errors.extend(
-                wrong.into_iter().map(|error| ConfigError::new(format!("{prefix}.{}", error.key), error.message)),
-            );
-        };
-        within("auth", &|wrong| self.auth.validate(wrong));
-        within("webhooks", &|wrong| {
-            self.webhooks.validate(wrong);
-            self.webhooks.validate_events(&EventType::KINDS, wrong);
+        Redis::check(&self.redis_url, errors);
+        ConfigError::within("auth", errors, |errors| self.auth.validate(errors));
+        ConfigError::within("webhooks", errors, |errors| {
+            self.webhooks.validate(errors);
+            self.webhooks.validate_events(&EventType::KINDS, errors);
         });
-        within("faults", &|wrong| {
-            self.faults.validate(wrong);
-            faults::check(&self.faults, wrong);
+        ConfigError::within("faults", errors, |errors| {
+            self.faults.validate(errors);
+            faults::check(&self.faults, errors);
         });
     }
 }
@@ -335,7 +333,7 @@ mod tests {
         config.grpc.in_flight_max = 0;
         config.database.url = "mysql://root:hunter2@db".into();
         config.database.name = "a.b".into();
-        config.database.server_selection_timeout_ms = 2_001;
+        config.database.acquire_timeout_ms = 2_001;
         config.processor.timeout_ms = 0;
         config.processor.amount_limit_minor = 0;
         config.processor.ledger_url = "mongodb://x".into();
@@ -353,7 +351,7 @@ mod tests {
                 "grpc.in_flight_max",
                 "database.url",
                 "database.name",
-                "database.server_selection_timeout_ms",
+                "database.acquire_timeout_ms",
                 "processor.timeout_ms",
                 "processor.amount_limit_minor",
                 "processor.ledger_url",

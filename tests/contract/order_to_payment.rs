@@ -133,7 +133,7 @@ impl Expectation {
 
 fn step(saga: &str) -> StepContext {
     StepContext {
-        key: StepKey { saga_id: saga.parse().unwrap(), step: "charge_payment" },
+        key: StepKey::of_definition(saga.parse().unwrap(), "charge_payment"),
         attempt: 1,
         now: Timestamp::from_millis(1_700_000_000_000),
         timeout: Duration::from_secs(5),

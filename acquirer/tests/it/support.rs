@@ -22,9 +22,9 @@ pub(crate) struct Bank {
 pub(crate) fn config_in(dir: &TempDir) -> Config {
     let mut config = Config { secret: SECRET.into(), ..Config::default() };
     config.http.listen = ([127, 0, 0, 1], 0).into();
-    config.database.url = format!("sqlite://{}?mode=rwc", dir.path().join("acquirer.db").display());
+    config.database.url = format!("sqlite://{}?mode=rwc", dir.path().join("acquirer.db").display()).into();
     // A machine that is busy compiling is slow.
-    config.database.operation_timeout_ms = 20_000;
+    config.database.statement_timeout_ms = 20_000;
     config
 }
 

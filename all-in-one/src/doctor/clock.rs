@@ -5,7 +5,6 @@ use std::time::{Duration, Instant, SystemTime};
 use amends_primitives::Timestamp;
 use amends_sql::{Database, Options};
 use rusqlite::{Connection, OpenFlags};
-use secrecy::ExposeSecret as _;
 
 use super::{Patient, Report};
 use crate::stores::{Name, Place};
@@ -73,7 +72,7 @@ async fn newest_of(place: &Place) -> Option<Timestamp> {
             connection.query_row(sql, [], |row| row.get(0)).ok()?
         }
         None => {
-            let database = Database::connect_lazy(place.url.expose_secret(), &Options::default()).ok()?;
+            let database = Database::connect_lazy(place.url.expose(), &Options::default()).ok()?;
             let newest = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(database.reader()).await.ok();
             database.close().await;
             newest?

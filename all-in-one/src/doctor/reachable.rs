@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use service_base::config::load_from;
 
@@ -32,15 +31,13 @@ pub(super) async fn check(patient: &Patient, report: &mut Report) {
         ("order.inventory.channel.url", settings.order.inventory.channel.url.clone()),
         ("order.payment.channel.url", settings.order.payment.channel.url.clone()),
         ("identity.redis_url", settings.identity.redis_url.expose().to_owned()),
-        ("order.redis_url", settings.order.redis_url.expose_secret().to_owned()),
+        ("order.redis_url", settings.order.redis_url.expose().to_owned()),
         ("payment.redis_url", settings.payment.redis_url.expose().to_owned()),
+        ("gateway.redis_url", settings.gateway.redis_url.expose().to_owned()),
         ("inventory.redis_url", settings.inventory.redis_url.expose().to_owned()),
         ("telemetry.otlp_endpoint", settings.telemetry.otlp_endpoint.clone().unwrap_or_default()),
         ("telemetry.logstash", settings.telemetry.logstash.clone().unwrap_or_default()),
     ];
-    if let Some(url) = &settings.gateway.redis_url {
-        addresses.push(("gateway.redis_url", url.expose_secret().to_owned()));
-    }
     if settings.payment.processor.kind == payment_service::config::ProcessorKind::Http {
         addresses.push(("payment.processor.http.url", settings.payment.processor.http.url.clone()));
     }

@@ -4,7 +4,6 @@ use std::{path::Path, time::Duration};
 
 use amends_sql::{Database, Options, Schema, claim};
 use rusqlite::{Connection, OpenFlags};
-use secrecy::ExposeSecret as _;
 use service_base::config::load_from;
 
 use super::{
@@ -108,7 +107,7 @@ async fn check_server(place: &Place, report: &mut Report) {
     let section = place.name.section();
     let key = place.name.url_key();
     let start = format!("start the server, and see that {key} names it with the right password");
-    let database = match Database::connect_lazy(place.url.expose_secret(), &Options::default()) {
+    let database = match Database::connect_lazy(place.url.expose(), &Options::default()) {
         Ok(database) => database,
         Err(error) => {
             return report.wrong(

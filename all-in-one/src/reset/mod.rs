@@ -8,9 +8,8 @@ use std::{fs, path::Path};
 
 use amends_telemetry as telemetry;
 use anyhow::{Context as _, ensure};
-use secrecy::ExposeSecret as _;
 use service_base::{
-    config::{Sources, load_from},
+    config::{SecretUrl, Sources, load_from},
     files,
 };
 
@@ -99,9 +98,9 @@ fn refuse_in_production(sources: &Sources) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn database_of(url: &secrecy::SecretString) -> Option<String> {
+pub(crate) fn database_of(url: &SecretUrl) -> Option<String> {
     // What is after the last slash, without parameters: the path of a server's URL has one part.
-    let url = url.expose_secret().split(['?', '#']).next()?;
+    let url = url.expose().split(['?', '#']).next()?;
     let (_, rest) = url.split_once("://")?;
     rest.split_once('/').map(|(_, name)| name.to_owned()).filter(|name| !name.is_empty())
 }

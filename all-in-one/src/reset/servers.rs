@@ -4,7 +4,6 @@ use std::path::Path;
 
 use amends_sql::{Database, Options, claim::with_suffix};
 use anyhow::{Context as _, ensure};
-use secrecy::ExposeSecret as _;
 use service_base::config::{Sources, load_from};
 
 use super::database_of;
@@ -33,7 +32,7 @@ pub(super) async fn empty(place: &Place, sources: &Sources) -> anyhow::Result<St
         payment_service::erase(&payment.database).await?;
         return Ok(format!("the collections of {} are dropped", payment.database.name));
     }
-    let database = Database::connect_lazy(place.url.expose_secret(), &Options::administration())?;
+    let database = Database::connect_lazy(place.url.expose(), &Options::administration())?;
     let emptied = drop_tables(&database).await;
     database.close().await;
     emptied

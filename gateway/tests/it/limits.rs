@@ -98,7 +98,7 @@ async fn grpc_callers_are_told_in_grpc() {
 #[tokio::test]
 async fn without_the_shared_counters_nobody_is_let_in() {
     let nowhere = free_address().await;
-    let world = World::with(|config| config.redis_url = Some(format!("redis://{nowhere}").into())).await;
+    let world = World::with(|config| config.redis_url = format!("redis://{nowhere}").into()).await;
     for (path, token) in [("/auth/login", None), ("/v1/orders", Some(world.token("orders:read")))] {
         let mut request = World::client().get(world.url(path));
         if let Some(token) = token {
@@ -114,10 +114,10 @@ async fn without_the_shared_counters_nobody_is_let_in() {
 
 #[tokio::test]
 async fn replicas_share_limits_and_revocations() {
-    let Some(redis_url) = redis_url() else { return };
+    let Some(redis_url) = amends_testing::redis() else { return };
     let config = |config: &mut gateway::Config| {
         one_at_a_time(config);
-        config.redis_url = Some(redis_url.clone().into());
+        config.redis_url = redis_url.clone().into();
     };
     let (one, two) = (World::with(config).await, World::with(config).await);
     // The issuers differ, the subject is the same; a name that no other test uses, since the server outlives this test.
@@ -148,10 +148,10 @@ async fn replicas_share_limits_and_revocations() {
 /// As after the server's clock was set back by an hour, which is nothing that a test may do to it.
 #[tokio::test]
 async fn a_shared_bucket_from_the_future_is_an_empty_one() {
-    let Some(redis_url) = redis_url() else { return };
+    let Some(redis_url) = amends_testing::redis() else { return };
     let world = World::with(|config| {
         one_at_a_time(config);
-        config.redis_url = Some(redis_url.clone().into());
+        config.redis_url = redis_url.clone().into();
     })
     .await;
     let subject = format!("future-{}", world.address.port());
@@ -170,19 +170,4 @@ async fn a_shared_bucket_from_the_future_is_an_empty_one() {
     while ask().await.unwrap().status() != 200 {
         assert!(begun.elapsed() < std::time::Duration::from_secs(30), "its caller is refused for the step");
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    reason = "tests learn from the environment where servers are"
-)]
-fn redis_url() -> Option<String> {
-    if let Ok(url) = std::env::var("AMENDS_TEST_REDIS_URL") {
-        return Some(url);
-    }
-    let is_embedded = std::env::var("AMENDS_TEST_BACKENDS").is_ok_and(|backends| backends == "embedded");
-    assert!(is_embedded, "AMENDS_TEST_REDIS_URL is not set: run through `cargo xtask test`");
-    eprintln!("SKIPPED redis: AMENDS_TEST_BACKENDS=embedded");
-    None
 }

@@ -17,9 +17,7 @@ use amends_protos::orders::v1::{
     WatchOrderRequest, WatchOrderResponse,
     order_service_server::{OrderService, OrderServiceServer},
 };
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use axum::{Json, Router, body::Bytes, extract::Request, http::StatusCode, response::IntoResponse, routing::get};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use gateway::Config;
 use serde_json::{Value, json};
 use service_kit::Runtime;
@@ -36,11 +34,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const ISSUER: &str = "http://issuer.test";
 
 /// Makes tokens as the identity service would.
-pub(crate) struct Issuer(Ed25519KeyPair);
+pub(crate) struct Issuer(amends_testing::Issuer);
 
 impl Issuer {
     pub(crate) fn new() -> Self {
-        Self(Ed25519KeyPair::generate().unwrap())
+        Self(amends_testing::Issuer::new(ISSUER))
     }
 
     pub(crate) fn token(&self, subject: &str, scope: &str) -> String {
@@ -51,19 +49,9 @@ impl Issuer {
     pub(crate) fn token_with(&self, subject: &str, scope: &str, claims: &Value) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let mut body = json!({
-            "iss": ISSUER, "aud": "amends", "sub": subject, "client_id": "test", "scope": scope,
-            "jti": format!("t-{}", COUNT.fetch_add(1, Ordering::Relaxed)), "iat": now, "exp": now + 600,
-        });
-        body.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", encode(&json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "k1"})), encode(&body));
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(self.0.sign(signed.as_bytes())))
-    }
-
-    fn jwks(&self) -> Value {
-        let x = URL_SAFE_NO_PAD.encode(self.0.public_key().as_ref());
-        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "k1", "x": x}]})
+        let mut all = json!({"client_id": "test", "jti": format!("t-{}", COUNT.fetch_add(1, Ordering::Relaxed))});
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        self.0.token(now.try_into().unwrap(), subject, scope, &all)
     }
 }
 
@@ -261,7 +249,7 @@ pub(crate) async fn free_address() -> SocketAddr {
 }
 
 fn identity(issuer: &Arc<Issuer>) -> Router {
-    let jwks = issuer.jwks();
+    let jwks = issuer.0.jwks();
     Router::new()
         .route("/.well-known/jwks.json", get(move || async move { Json(jwks) }))
         .fallback(|request| echo("identity", request))

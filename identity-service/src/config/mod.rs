@@ -15,12 +15,13 @@ use crate::{
 };
 
 use service_base::{config::SecretUrl, peer::Network};
+use service_kit::database::{DatabaseConfig, Usual};
 
 /// Verifiers accept a token this much longer than it says, at the most (the bound of `amends_auth::VerifierConfig`); keys and
 /// revocations are kept as long.
 pub const VERIFIER_LEEWAY_MAX: Duration = Duration::from_mins(5);
 
-/// No access token lives longer: the bound of `token.access_seconds`. Revocations of sessions are kept as long.
+/// No access token lives longer: the bound of `token.access_secs`. Revocations of sessions are kept as long.
 pub const ACCESS_LIFE_MAX: Duration = Duration::from_hours(1);
 
 /// A configured secret. Neither `Debug` nor serialisation shows it.
@@ -76,7 +77,7 @@ pub struct Config {
     /// The listener.
     pub http: HttpConfig,
     /// Where users, clients, keys and sessions are.
-    pub database: DatabaseConfig,
+    pub database: DatabaseConfig<IdentityStore>,
     /// `redis://…`, where revocations are shared with the gateway and the services. Empty: only within this process.
     pub redis_url: SecretUrl,
     /// `iss` of the tokens, and the base of the addresses in the metadata: the URL callers reach this service by.
@@ -117,16 +118,12 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
 }
 
-/// The database.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DatabaseConfig {
-    /// `sqlite://FILE?mode=rwc` or `postgres://…`.
-    pub url: SecretUrl,
-    /// Connections at the most.
-    pub connections_max: u32,
-    /// How long to wait at start for a database that is not up yet.
-    pub start_patience_seconds: u64,
+/// The database's defaults.
+#[derive(Debug, Clone)]
+pub enum IdentityStore {}
+
+impl Usual for IdentityStore {
+    const FILE: &'static str = "identity.db";
 }
 
 /// Access tokens.
@@ -134,19 +131,19 @@ pub struct DatabaseConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct TokenConfig {
     /// Life of an access token: 60 to 3600.
-    pub access_seconds: u64,
+    pub access_secs: u64,
 }
 
 /// Refresh tokens.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RefreshConfig {
-    /// A session that was not refreshed for this long is over.
-    pub idle_seconds: u64,
+    /// A session nobody refreshed for this long is over.
+    pub idle_secs: u64,
     /// A session this old is over.
-    pub age_seconds: u64,
+    pub age_secs: u64,
     /// How long the token before the newest is answered again, for clients whose answer was lost. 0: never. At most 300.
-    pub grace_seconds: u64,
+    pub grace_secs: u64,
 }
 
 /// Signing keys.
@@ -154,11 +151,11 @@ pub struct RefreshConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct KeysConfig {
     /// How long a key signs.
-    pub period_seconds: u64,
-    /// How long a key is published before it signs: at least `jwks_max_age_seconds` and two minutes.
-    pub publish_ahead_seconds: u64,
+    pub period_secs: u64,
+    /// How long a key is published before it signs: at least `jwks_max_age_secs` and two minutes.
+    pub publish_ahead_secs: u64,
     /// How long verifiers may cache the key set.
-    pub jwks_max_age_seconds: u64,
+    pub jwks_max_age_secs: u64,
 }
 
 /// Password hashing: Argon2id.
@@ -189,9 +186,9 @@ pub struct ThrottleConfig {
     /// The first wait; each further failure doubles it.
     pub delay_first_ms: u64,
     /// The longest wait.
-    pub delay_max_seconds: u64,
+    pub delay_max_secs: u64,
     /// Failures this old are forgotten.
-    pub forget_after_seconds: u64,
+    pub forget_after_secs: u64,
 }
 
 /// Users and clients written to the store at start, replacing those of the same name. Sources of configuration add to each other here:
@@ -278,27 +275,21 @@ impl Default for HttpConfig {
     }
 }
 
-impl Default for DatabaseConfig {
-    fn default() -> Self {
-        Self { url: "sqlite://identity.db?mode=rwc".into(), connections_max: 16, start_patience_seconds: 30 }
-    }
-}
-
 impl Default for TokenConfig {
     fn default() -> Self {
-        Self { access_seconds: 600 }
+        Self { access_secs: 600 }
     }
 }
 
 impl Default for RefreshConfig {
     fn default() -> Self {
-        Self { idle_seconds: 7 * 24 * 3600, age_seconds: 30 * 24 * 3600, grace_seconds: 30 }
+        Self { idle_secs: 7 * 24 * 3600, age_secs: 30 * 24 * 3600, grace_secs: 30 }
     }
 }
 
 impl Default for KeysConfig {
     fn default() -> Self {
-        Self { period_seconds: 7 * 24 * 3600, publish_ahead_seconds: 24 * 3600, jwks_max_age_seconds: 300 }
+        Self { period_secs: 7 * 24 * 3600, publish_ahead_secs: 24 * 3600, jwks_max_age_secs: 300 }
     }
 }
 
@@ -310,7 +301,7 @@ impl Default for PasswordConfig {
 
 impl Default for ThrottleConfig {
     fn default() -> Self {
-        Self { free_failures: 5, delay_first_ms: 1000, delay_max_seconds: 900, forget_after_seconds: 3600 }
+        Self { free_failures: 5, delay_first_ms: 1000, delay_max_secs: 900, forget_after_secs: 3600 }
     }
 }
 
@@ -333,8 +324,8 @@ impl Config {
     /// How keys rotate.
     pub fn rotation_policy(&self) -> RotationPolicy {
         RotationPolicy {
-            period: Duration::from_secs(self.keys.period_seconds),
-            publish_ahead: Duration::from_secs(self.keys.publish_ahead_seconds),
+            period: Duration::from_secs(self.keys.period_secs),
+            publish_ahead: Duration::from_secs(self.keys.publish_ahead_secs),
             // A replica that lags a little behind still signs with the old key.
             keep_after: self.access_life() + VERIFIER_LEEWAY_MAX + Duration::from_mins(5),
         }
@@ -343,9 +334,9 @@ impl Config {
     /// Lifetimes of sessions.
     pub fn refresh_policy(&self) -> RefreshPolicy {
         RefreshPolicy {
-            idle_max: Duration::from_secs(self.refresh.idle_seconds),
-            age_max: Duration::from_secs(self.refresh.age_seconds),
-            grace: Duration::from_secs(self.refresh.grace_seconds),
+            idle_max: Duration::from_secs(self.refresh.idle_secs),
+            age_max: Duration::from_secs(self.refresh.age_secs),
+            grace: Duration::from_secs(self.refresh.grace_secs),
         }
     }
 
@@ -354,14 +345,14 @@ impl Config {
         ThrottlePolicy {
             free_failures: self.throttle.free_failures,
             delay_first: Duration::from_millis(self.throttle.delay_first_ms),
-            delay_max: Duration::from_secs(self.throttle.delay_max_seconds),
-            forget_after: Duration::from_secs(self.throttle.forget_after_seconds),
+            delay_max: Duration::from_secs(self.throttle.delay_max_secs),
+            forget_after: Duration::from_secs(self.throttle.forget_after_secs),
         }
     }
 
     /// Life of an access token.
     pub fn access_life(&self) -> Duration {
-        Duration::from_secs(self.token.access_seconds)
+        Duration::from_secs(self.token.access_secs)
     }
 
     /// Cost of a password hash.

@@ -23,7 +23,7 @@ pub(super) async fn handle(State(state): State<HttpState>) -> Response {
     let keys: Vec<Value> = keys.iter().map(PublicKey::to_jwk).collect();
     let headers = [
         (header::CONTENT_TYPE, "application/jwk-set+json".to_owned()),
-        (header::CACHE_CONTROL, format!("public, max-age={}", state.jwks_max_age_seconds)),
+        (header::CACHE_CONTROL, format!("public, max-age={}", state.jwks_max_age_secs)),
     ];
     (headers, Json(json!({ "keys": keys }))).into_response()
 }

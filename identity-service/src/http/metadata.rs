@@ -26,5 +26,5 @@ pub(super) async fn handle(State(state): State<HttpState>) -> impl IntoResponse 
         "introspection_endpoint_auth_methods_supported": METHODS,
         "revocation_endpoint_auth_methods_supported": methods_or_none,
     });
-    ([(header::CACHE_CONTROL, format!("public, max-age={}", state.jwks_max_age_seconds))], Json(body))
+    ([(header::CACHE_CONTROL, format!("public, max-age={}", state.jwks_max_age_secs))], Json(body))
 }

@@ -36,7 +36,7 @@ pub(crate) struct HttpState {
     /// Whether it was said that a proxy is not among them.
     pub unnamed_proxy: Arc<AtomicBool>,
     /// `Cache-Control` of the key set.
-    pub jwks_max_age_seconds: u64,
+    pub jwks_max_age_secs: u64,
 }
 
 /// The routes of this service.

@@ -45,10 +45,6 @@ impl SqlStore {
 
 #[async_trait]
 impl Store for SqlStore {
-    async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.database.ready().await?)
-    }
-
     async fn user(&self, username: &str) -> Result<Option<User>, StoreError> {
         self.bounded(principals::user(&self.database, username)).await
     }

@@ -15,7 +15,9 @@ use tokio::{
 
 use crate::domain::place::Place;
 
-use super::support::{PASSWORD, Reply, SHOP, TestDatabase, World, postgres, server};
+use amends_testing::TestDatabase;
+
+use super::support::{PASSWORD, Reply, SHOP, World};
 
 #[tokio::test]
 async fn without_the_store_callers_are_told_when_to_come_back() {
@@ -38,7 +40,7 @@ async fn without_the_store_callers_are_told_when_to_come_back() {
     world.app.core.maintain().await;
     assert_eq!(world.get("/.well-known/jwks.json").await.error(), "200 -");
     let ready = world.runtime.readiness.ask().await;
-    assert!(ready.iter().any(|(name, result)| name == "identity.store" && result.is_err()));
+    assert!(ready.iter().any(|(name, result)| name == "identity-store" && result.is_err()));
 }
 
 #[tokio::test]
@@ -79,7 +81,7 @@ async fn without_redis_a_revocation_is_kept_and_the_caller_told_to_ask_again() {
 
 #[tokio::test]
 async fn redis_is_told_and_told_again_when_it_lost_its_data() {
-    let Some(url) = server("AMENDS_TEST_REDIS_URL") else { return };
+    let Some(url) = amends_testing::redis() else { return };
     let redis = Redis::new(&url).unwrap();
     let world = World::with(|config| config.redis_url = url.as_str().into()).await;
     let login = world.login().await;
@@ -157,7 +159,7 @@ async fn until_ok(ask: impl AsyncFn() -> Reply) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_cut_off_or_hangs_is_a_bounded_503_and_then_over() {
-    let Some(database) = postgres().await else { return };
+    let Some(database) = TestDatabase::postgres().await else { return };
     let (before, after) = database.url.split_once("127.0.0.1:").expect("the test server is on the loopback");
     let (port, path) = after.split_once('/').unwrap();
     let (address, link) = relay(SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()))).await;

@@ -8,7 +8,9 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::support::{Reply, SHOP, World, config, form, send, sqlite};
+use amends_testing::TestDatabase;
+
+use super::support::{Reply, SHOP, World, config, form, send};
 use crate::build;
 
 fn kids(reply: &Reply) -> BTreeSet<String> {
@@ -47,8 +49,8 @@ async fn the_key_set_verifies_the_tokens() {
 #[tokio::test]
 async fn a_key_is_published_before_it_signs_and_kept_until_its_last_token_expired() {
     let world = World::with(|config| {
-        config.keys.period_seconds = 10_000;
-        config.keys.publish_ahead_seconds = 1000;
+        config.keys.period_secs = 10_000;
+        config.keys.publish_ahead_secs = 1000;
     })
     .await;
     let set = async || kids(&world.get("/.well-known/jwks.json").await);
@@ -153,7 +155,7 @@ async fn the_key_encryption_key_can_be_changed_and_must_be_known() {
 
 #[tokio::test]
 async fn the_store_holds_no_private_key_and_no_secret() {
-    let database = sqlite();
+    let database = TestDatabase::sqlite();
     let path = database.url.trim_start_matches("sqlite://").trim_end_matches("?mode=rwc").to_owned();
     let world = World::on(database, |_| ()).await;
     let login = world.login().await;

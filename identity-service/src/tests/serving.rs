@@ -7,7 +7,9 @@ use amends_primitives::SystemClock;
 use service_base::metrics::Metrics;
 use service_kit::Runtime;
 
-use super::support::{PASSWORD, SHOP_SECRET, config, sqlite};
+use amends_testing::TestDatabase;
+
+use super::support::{PASSWORD, SHOP_SECRET, config};
 use crate::build;
 
 struct Served {
@@ -15,12 +17,12 @@ struct Served {
     runtime: Runtime,
     running: tokio::task::JoinHandle<anyhow::Result<()>>,
     revocations: Arc<dyn amends_auth::Revocations>,
-    _database: super::support::TestDatabase,
+    _database: TestDatabase,
 }
 
 async fn serve() -> Served {
     service_kit::main::install_crypto();
-    let database = sqlite();
+    let database = TestDatabase::sqlite();
     let runtime = Runtime::new();
     let app = build(config(&database), &runtime).await.unwrap();
     let (address, revocations) = (app.addresses().http, app.revocations());

@@ -3,7 +3,9 @@
 use amends_auth::Revocable;
 use axum::http::StatusCode;
 
-use super::support::{EXCHANGE, OTHER, SHOP, World, every_database, form, knows_revoked};
+use amends_testing::TestDatabase;
+
+use super::support::{EXCHANGE, OTHER, SHOP, World, form, knows_revoked};
 
 #[tokio::test]
 async fn a_refresh_token_is_good_once() {
@@ -48,7 +50,7 @@ async fn a_lost_answer_is_given_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_refreshes_at_once_one_progresses_the_session() {
-    for database in every_database().await {
+    for database in TestDatabase::each().await {
         let world = World::on(database, |_| ()).await;
         let login = world.login().await;
         let token = login.text("refresh_token").to_owned();
@@ -75,7 +77,7 @@ async fn of_many_refreshes_at_once_one_progresses_the_session() {
 
 #[tokio::test]
 async fn without_grace_a_twin_ends_the_session() {
-    let world = World::with(|config| config.refresh.grace_seconds = 0).await;
+    let world = World::with(|config| config.refresh.grace_secs = 0).await;
     let login = world.login().await;
     let next = world.refresh(login.text("refresh_token")).await;
     assert_eq!(world.refresh(login.text("refresh_token")).await.error(), "400 invalid_grant");
@@ -85,8 +87,8 @@ async fn without_grace_a_twin_ends_the_session() {
 #[tokio::test]
 async fn sessions_end_by_idleness_and_by_age() {
     let world = World::with(|config| {
-        config.refresh.idle_seconds = 1000;
-        config.refresh.age_seconds = 2500;
+        config.refresh.idle_secs = 1000;
+        config.refresh.age_secs = 2500;
     })
     .await;
     let idle = world.login().await;
@@ -169,8 +171,8 @@ async fn rows(world: &World, table: &str) -> i64 {
 
 #[tokio::test]
 async fn a_replay_within_the_grace_makes_no_more_tokens() {
-    for database in every_database().await {
-        let world = World::on(database, |config| config.refresh.grace_seconds = 300).await;
+    for database in TestDatabase::each().await {
+        let world = World::on(database, |config| config.refresh.grace_secs = 300).await;
         let login = world.login().await;
         let spent = login.text("refresh_token");
         let first = world.refresh(spent).await;
@@ -198,8 +200,8 @@ async fn a_replay_within_the_grace_makes_no_more_tokens() {
 #[tokio::test]
 async fn a_replay_after_the_token_is_over_gets_the_next_one() {
     let world = World::with(|config| {
-        config.refresh.grace_seconds = 300;
-        config.token.access_seconds = 60;
+        config.refresh.grace_secs = 300;
+        config.token.access_secs = 60;
     })
     .await;
     let login = world.login().await;
@@ -229,7 +231,7 @@ async fn a_replay_is_never_given_more_than_it_asks_for() {
 
 #[tokio::test]
 async fn a_session_of_many_old_tokens_ends_at_once() {
-    for database in every_database().await {
+    for database in TestDatabase::each().await {
         let world = World::on(database, |_| ()).await;
         let login = world.login().await;
         let sid = login.claims()["sid"].as_str().unwrap().to_owned();

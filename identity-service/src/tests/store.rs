@@ -7,7 +7,6 @@ use amends_primitives::{Clock as _, IdSource as _, ManualClock, RandomIds, Times
 use amends_sql::Database;
 use uuid::Uuid;
 
-use super::support::{TestDatabase, every_database};
 use crate::{
     crypto::refresh_token::Presented,
     domain::{
@@ -20,6 +19,7 @@ use crate::{
     ports::{Revocation, Rotated, Rotation, Store, StoreError, StoredKey},
     store::{SCHEMA, SqlStore},
 };
+use amends_testing::TestDatabase;
 
 const POLICY: RefreshPolicy = RefreshPolicy {
     idle_max: Duration::from_secs(1000),
@@ -34,7 +34,7 @@ struct Place {
 
 async fn every_store() -> Vec<Place> {
     let mut places = Vec::new();
-    for test_database in every_database().await {
+    for test_database in TestDatabase::each().await {
         let database = Database::connect_lazy(&test_database.url, &amends_sql::Options::default()).unwrap();
         database.migrate(&SCHEMA).await.unwrap();
         places.push(Place { store: Arc::new(SqlStore::new(database)), database: test_database });
@@ -387,13 +387,12 @@ async fn what_is_over_is_deleted() {
         assert_eq!(store.purge(secs(1001), secs(500), 10).await.unwrap(), 1);
         assert!(store.family(family.family_id).await.unwrap().is_none());
         assert!(store.failures("new").await.unwrap().is_some());
-        store.ping().await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_full_disk_costs_the_log_ins_that_meet_it() {
-    let test_database = super::support::sqlite();
+    let test_database = TestDatabase::sqlite();
     let database = Database::connect_lazy(&test_database.url, &amends_sql::Options::default()).unwrap();
     database.migrate(&SCHEMA).await.unwrap();
     let store = SqlStore::new(database.clone());
@@ -409,9 +408,9 @@ async fn a_full_disk_costs_the_log_ins_that_meet_it() {
             }
         };
         assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
-        assert!(store.ping().await.is_err());
+        assert!(database.ready().await.is_err());
         database.mend();
         store.begin_family(&family()).await.unwrap();
-        store.ping().await.unwrap();
+        database.ready().await.unwrap();
     }
 }

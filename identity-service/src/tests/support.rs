@@ -1,12 +1,8 @@
 //! A token service to test, and short ways to ask it.
 
 use std::{
-    ffi::OsString,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,11 +15,11 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
-use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use amends_auth::Revocable;
 use amends_primitives::{Clock as _, ManualClock, RandomIds, Timestamp};
+use amends_testing::TestDatabase;
 use service_kit::Runtime;
 
 use crate::{
@@ -37,58 +33,6 @@ pub(super) const OTHER_SECRET: &str = "other-secret-0123456789";
 pub(super) const SHOP: Option<(&str, &str)> = Some(("shop", SHOP_SECRET));
 pub(super) const OTHER: Option<(&str, &str)> = Some(("other", OTHER_SECRET));
 pub(super) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-
-/// A database of its own.
-pub(super) struct TestDatabase {
-    pub(super) url: String,
-    _dir: Option<TempDir>,
-}
-
-impl TestDatabase {
-    /// One that is there already.
-    pub(super) fn at(url: String) -> Self {
-        Self { url, _dir: None }
-    }
-}
-
-pub(super) fn sqlite() -> TestDatabase {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}?mode=rwc", dir.path().join("identity.db").display());
-    TestDatabase { url, _dir: Some(dir) }
-}
-
-/// One of every backend.
-pub(super) async fn every_database() -> Vec<TestDatabase> {
-    let mut databases = vec![sqlite()];
-    databases.extend(postgres().await);
-    databases
-}
-
-/// A server the tests need; without one they fail, unless only embedded backends are asked for.
-pub(super) fn server(variable: &str) -> Option<String> {
-    let value = std::env::var_os(variable).map(OsString::into_string);
-    if let Some(value) = value {
-        return Some(value.unwrap());
-    }
-    let embedded = std::env::var_os("AMENDS_TEST_BACKENDS").is_some_and(|backends| backends == "embedded");
-    assert!(embedded, "{variable} is not set: run through `cargo xtask test`");
-    eprintln!("SKIPPED: {variable} is not set and AMENDS_TEST_BACKENDS=embedded");
-    None
-}
-
-pub(super) async fn postgres() -> Option<TestDatabase> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let admin_url = server("AMENDS_TEST_POSTGRES_URL")?;
-    let name = format!("identity_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let admin = amends_sql::Database::connect_lazy(&admin_url, &amends_sql::Options::administration()).unwrap();
-    for statement in [format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}")] {
-        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(admin.writer()).await.unwrap();
-    }
-    admin.close().await;
-    let (before, after) = admin_url.rsplit_once('/').unwrap();
-    let options = after.split_once('?').map_or(String::new(), |(_, options)| format!("?{options}"));
-    Some(TestDatabase { url: format!("{before}/{name}{options}"), _dir: None })
-}
 
 /// A configuration that starts fast, with a user `ann` and the clients `shop` and `other`.
 pub(super) fn config(database: &TestDatabase) -> Config {
@@ -160,7 +104,7 @@ impl World {
     }
 
     pub(super) async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        Self::on(sqlite(), change).await
+        Self::on(TestDatabase::sqlite(), change).await
     }
 
     pub(super) async fn on(database: TestDatabase, change: impl FnOnce(&mut Config)) -> Self {

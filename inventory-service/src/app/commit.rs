@@ -6,14 +6,14 @@ use super::Inventory;
 use crate::{
     domain::Reservation,
     faults,
-    ports::{Answer, Commit, StepKey, StoreError},
+    ports::{ActionKey, Answer, Commit, StoreError},
 };
 
 impl Inventory {
     /// Sells the goods of a reservation.
     pub(crate) async fn commit(
         &self,
-        key: StepKey,
+        key: ActionKey,
         reservation: ReservationId,
     ) -> Result<Answer<Reservation>, StoreError> {
         let expire_skus = faults::skus(&self.faults.current().refuse_commit_skus);

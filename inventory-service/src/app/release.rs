@@ -1,6 +1,6 @@
 //! Releasing: the compensation of reserving.
 
-use saga_engine::participant::ActionKey;
+use amends_primitives::StepKey;
 
 use super::Inventory;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 
 impl Inventory {
     /// Undoes a reservation.
-    pub(crate) async fn release(&self, key: ActionKey) -> Result<Result<Released, Rejection>, StoreError> {
+    pub(crate) async fn release(&self, key: StepKey) -> Result<Result<Released, Rejection>, StoreError> {
         let released = self.store.release(key, self.now()).await?;
         self.metrics.released(&released);
         Ok(released)

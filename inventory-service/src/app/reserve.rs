@@ -8,14 +8,14 @@ use super::Inventory;
 use crate::{
     domain::{Line, Reservation},
     faults,
-    ports::{Answer, Reserve, StepKey, StoreError},
+    ports::{ActionKey, Answer, Reserve, StoreError},
 };
 
 /// What a reservation is asked for.
 #[derive(Debug)]
 pub struct ReserveRequest {
     /// The step's key.
-    pub key: StepKey,
+    pub key: ActionKey,
     /// Whose goods.
     pub order: OrderId,
     /// At least one; each SKU once.

@@ -5,14 +5,14 @@ use amends_primitives::ReservationId;
 use super::Inventory;
 use crate::{
     domain::Reservation,
-    ports::{Answer, Restock, StepKey, StoreError},
+    ports::{ActionKey, Answer, Restock, StoreError},
 };
 
 impl Inventory {
     /// Takes the goods of a committed reservation back, once.
     pub(crate) async fn restock(
         &self,
-        key: StepKey,
+        key: ActionKey,
         reservation: ReservationId,
     ) -> Result<Answer<Reservation>, StoreError> {
         let answer = self.store.restock(Restock { key, reservation, now: self.now() }).await?;

@@ -141,10 +141,9 @@ async fn sweep(inventory: &Inventory, sleep_max: Duration) -> Duration {
 mod tests {
     use std::sync::Arc;
 
-    use amends_primitives::{ManualClock, OrderId, SeededIds};
+    use amends_primitives::{Fingerprint, ManualClock, OrderId, SagaId, SeededIds, StepKey};
     use amends_sql::{Database, Options};
     use futures::FutureExt as _;
-    use saga_engine::participant::ActionKey;
     use service_kit::Runtime;
     use uuid::Uuid;
 
@@ -153,7 +152,7 @@ mod tests {
         app::ReserveRequest,
         config::{Config, SeedItem},
         domain::{Line, Quantity},
-        ports::StepKey,
+        ports::ActionKey,
         store::Store,
     };
 
@@ -178,11 +177,11 @@ mod tests {
     }
 
     fn request(saga: u128, hold_for: Duration) -> ReserveRequest {
-        let key = ActionKey::parse(&Uuid::from_u128(saga).to_string(), "reserve_stock").unwrap();
+        let step = StepKey::of_definition(SagaId::new(Uuid::from_u128(saga)), "reserve_stock");
         let line =
             Line { sku: "tea".parse().unwrap(), quantity: Quantity::try_new(1).unwrap(), expected_unit_price: None };
         ReserveRequest {
-            key: StepKey::try_new(key, &[0; 32]).unwrap(),
+            key: ActionKey { step, fingerprint: Fingerprint::new([0; 32]) },
             order: OrderId::new(Uuid::from_u128(saga)),
             lines: vec![line],
             hold_for: Some(hold_for),

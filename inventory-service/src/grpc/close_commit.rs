@@ -13,7 +13,7 @@ pub(super) fn span(request: &CloseCommitRequest) -> Span {
 
 pub(super) async fn answer(inventory: &Inventory, request: CloseCommitRequest) -> Result<CloseCommitResponse, Status> {
     let mut fields = Fields::default();
-    let key = fields.action_key("commit_step_key", request.commit_step_key.as_ref());
+    let key = fields.step_key("commit_step_key", request.commit_step_key.as_ref());
     let key = fields.finish(key)?;
     let was_committed = inventory.close_commit(key).await.map_err(|error| status::failed(&error))?;
     Ok(CloseCommitResponse { was_committed })

@@ -16,7 +16,7 @@ pub(super) fn span(request: &CommitStockRequest) -> Span {
 
 pub(super) async fn answer(inventory: &Inventory, request: CommitStockRequest) -> Result<CommitStockResponse, Status> {
     let mut fields = Fields::default();
-    let key = fields.step_key("step_key", request.step_key.as_ref());
+    let key = fields.action_key("step_key", request.step_key.as_ref());
     let id = fields.parsed("reservation_id", &request.reservation_id);
     let (key, id) = fields.finish(key.zip(id))?;
     Span::current().record("reservation_id", tracing::field::display(id));

@@ -2,16 +2,15 @@
 
 use std::{collections::HashSet, fmt::Display, str::FromStr, time::Duration};
 
-use amends_primitives::{Currency, Money, Timestamp};
+use amends_primitives::{Currency, Fingerprint, InvalidStepKey, Money, StepKey, Timestamp};
 use amends_protos::{common::v1 as common, inventory::v1 as pb};
-use saga_engine::participant::{ActionKey, InvalidKey};
 use service_base::problem::FieldError;
 use tonic::Status;
 
 use super::status;
 use crate::{
     domain::{Item, LINES_MAX, Line, PricedLine, QUANTITY_MAX, Quantity, Reservation, State},
-    ports::StepKey,
+    ports::ActionKey,
 };
 
 const PAGE_DEFAULT: u32 = 50;
@@ -60,33 +59,23 @@ impl Fields {
     }
 
     /// The key of an action.
-    pub(super) fn step_key(&mut self, field: &str, key: Option<&common::StepKey>) -> Option<StepKey> {
-        let action = self.action_key(field, key);
-        let fingerprint = &key?.fingerprint;
+    pub(super) fn action_key(&mut self, field: &str, key: Option<&common::StepKey>) -> Option<ActionKey> {
+        let step = self.step_key(field, key);
         // A violation of the fingerprint is told even when the rest of the key is wrong as well.
-        let name = format!("{field}.fingerprint");
-        let probe = action.clone().or_else(|| ActionKey::parse("00000000-0000-0000-0000-000000000000", "x").ok())?;
-        let step_key = self.check(&name, StepKey::try_new(probe, fingerprint))?;
-        action.map(|_| step_key)
+        let fingerprint = Fingerprint::try_from(key?.fingerprint.as_slice());
+        let fingerprint = self.check(&format!("{field}.fingerprint"), fingerprint)?;
+        step.map(|step| ActionKey { step, fingerprint })
     }
 
     /// The key of an action to be undone or closed: its fingerprint does not matter.
-    pub(super) fn action_key(&mut self, field: &str, key: Option<&common::StepKey>) -> Option<ActionKey> {
+    pub(super) fn step_key(&mut self, field: &str, key: Option<&common::StepKey>) -> Option<StepKey> {
         let Some(key) = key else {
             self.wrong(field, "must be given");
             return None;
         };
-        match ActionKey::parse(&key.saga_id, &key.step) {
-            Ok(action) => Some(action),
-            Err(error) => {
-                let part = match error {
-                    InvalidKey::SagaId => "saga_id",
-                    InvalidKey::Step => "step",
-                };
-                self.wrong(format!("{field}.{part}"), error);
-                None
-            }
-        }
+        let saga_id = key.saga_id.parse().map_err(|_| InvalidStepKey::SagaId);
+        let saga_id = self.check(&format!("{field}.saga_id"), saga_id)?;
+        self.check(&format!("{field}.step"), StepKey::try_new(saga_id, &key.step))
     }
 
     /// A price.
@@ -211,11 +200,11 @@ mod tests {
     fn a_step_key_is_told_in_parts() {
         let saga = "0198c0de-0000-7000-8000-000000000001";
         let mut fields = Fields::default();
-        assert!(fields.step_key("step_key", Some(&key(saga, "reserve_stock", &[0; 32]))).is_some());
-        assert!(fields.step_key("step_key", None).is_none());
-        assert!(fields.step_key("step_key", Some(&key("1", "reserve_stock", &[]))).is_none());
-        assert!(fields.step_key("step_key", Some(&key(saga, "Reserve", &[0; 32]))).is_none());
-        assert!(fields.action_key("reserve_step_key", Some(&key(saga, "reserve_stock", &[]))).is_some());
+        assert!(fields.action_key("step_key", Some(&key(saga, "reserve_stock", &[0; 32]))).is_some());
+        assert!(fields.action_key("step_key", None).is_none());
+        assert!(fields.action_key("step_key", Some(&key("1", "reserve_stock", &[]))).is_none());
+        assert!(fields.action_key("step_key", Some(&key(saga, "Reserve", &[0; 32]))).is_none());
+        assert!(fields.step_key("reserve_step_key", Some(&key(saga, "reserve_stock", &[]))).is_some());
         assert_eq!(wrong(fields), ["step_key", "step_key.saga_id", "step_key.fingerprint", "step_key.step"]);
     }
 

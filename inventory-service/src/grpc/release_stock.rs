@@ -19,7 +19,7 @@ pub(super) async fn answer(
     request: ReleaseStockRequest,
 ) -> Result<ReleaseStockResponse, Status> {
     let mut fields = Fields::default();
-    let key = fields.action_key("reserve_step_key", request.reserve_step_key.as_ref());
+    let key = fields.step_key("reserve_step_key", request.reserve_step_key.as_ref());
     let key = fields.finish(key)?;
     let released = inventory.release(key).await.map_err(|error| status::failed(&error))?;
     let result = match released.map_err(|rejection| status::rejected(&rejection))? {

@@ -19,7 +19,7 @@ pub(super) async fn answer(
     request: ReserveStockRequest,
 ) -> Result<ReserveStockResponse, Status> {
     let mut fields = Fields::default();
-    let key = fields.step_key("step_key", request.step_key.as_ref());
+    let key = fields.action_key("step_key", request.step_key.as_ref());
     let order = fields.parsed("order_id", &request.order_id);
     let lines = fields.lines(&request.lines);
     let hold_for = fields.hold_for(request.hold_for.as_ref());

@@ -6,12 +6,12 @@ use amends_sql::{Dialect, SqlError, Tx};
 use super::{reservations, steps, stock};
 use crate::{
     domain::{Decision, Event, Rejection, Reservation, State, evolve},
-    ports::{Answer, Refusal, StepKey},
+    ports::{ActionKey, Answer, Refusal},
 };
 
 /// An action on a reservation.
 pub(super) struct Change<'a> {
-    pub(super) key: &'a StepKey,
+    pub(super) key: &'a ActionKey,
     pub(super) reservation: ReservationId,
     pub(super) now: Timestamp,
     /// Where it leads to when it is done.

@@ -1,14 +1,14 @@
 //! Closing a commit's key before a saga unwinds.
 
-use amends_primitives::Timestamp;
+use amends_primitives::{StepKey, Timestamp};
 use amends_sql::{Dialect, SqlError, Tx};
 use async_trait::async_trait;
-use saga_engine::participant::{ActionKey, Barrier, BeginClose};
+use saga_engine::participant::{Barrier, BeginClose};
 
 use super::{Work, steps};
 
 pub(super) struct CloseCommit {
-    pub(super) key: ActionKey,
+    pub(super) key: StepKey,
     pub(super) now: Timestamp,
 }
 

@@ -27,10 +27,10 @@ mod writer;
 
 use std::{sync::atomic::AtomicBool, time::Duration};
 
-use amends_primitives::{OrderId, ReservationId, Timestamp};
+use amends_primitives::{OrderId, ReservationId, StepKey, Timestamp};
 use amends_sql::{Database, Dialect, SqlError, Tx};
 use async_trait::async_trait;
-use saga_engine::participant::{self, ActionKey};
+use saga_engine::participant;
 
 use crate::{
     domain::{Item, NewItem, Rejection, Reservation, Sku},
@@ -87,14 +87,6 @@ impl Store {
     async fn run<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
         self.writer.run(&self.database, work).await
     }
-
-    /// Whether the database answers and can be written.
-    ///
-    /// # Errors
-    /// What is wrong.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.database.ready().await?)
-    }
 }
 
 #[async_trait]
@@ -132,7 +124,7 @@ impl StockStore for Store {
         self.run(reserve::Reserving { ask, lost: AtomicBool::default() }).await
     }
 
-    async fn release(&self, key: ActionKey, now: Timestamp) -> Result<Result<Released, Rejection>, StoreError> {
+    async fn release(&self, key: StepKey, now: Timestamp) -> Result<Result<Released, Rejection>, StoreError> {
         self.run(release::Release { key, now }).await
     }
 
@@ -140,7 +132,7 @@ impl StockStore for Store {
         self.run(ask).await
     }
 
-    async fn close_commit(&self, key: ActionKey, now: Timestamp) -> Result<bool, StoreError> {
+    async fn close_commit(&self, key: StepKey, now: Timestamp) -> Result<bool, StoreError> {
         self.run(close_commit::CloseCommit { key, now }).await
     }
 

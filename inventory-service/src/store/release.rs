@@ -1,9 +1,9 @@
 //! Releasing: the compensation of reserving.
 
-use amends_primitives::Timestamp;
+use amends_primitives::{StepKey, Timestamp};
 use amends_sql::{Dialect, SqlError, Tx};
 use async_trait::async_trait;
-use saga_engine::participant::{ActionKey, Barrier, BeginCompensation};
+use saga_engine::participant::{Barrier, BeginCompensation};
 
 use super::{Work, reservations, steps, stock};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(super) struct Release {
-    pub(super) key: ActionKey,
+    pub(super) key: StepKey,
     pub(super) now: Timestamp,
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::reservations;
 use crate::{
     domain::{Rejection, Reservation, State},
-    ports::{Answer, Refusal, StepKey},
+    ports::{ActionKey, Answer, Refusal},
 };
 
 /// What is kept under the key of a step that took effect. Only what cannot be read elsewhere: a reservation's lines and times
@@ -48,12 +48,12 @@ pub(super) fn sql_error(error: BarrierError) -> SqlError {
 pub(super) async fn claim(
     tx: &mut Tx,
     dialect: Dialect,
-    step: &StepKey,
+    action: &ActionKey,
     now: Timestamp,
     state: State,
     late: Refusal,
 ) -> Result<Option<Answer<Reservation>>, SqlError> {
-    let begun = Barrier::new(dialect).begin_action(tx, step.action(), step.fingerprint(), now).await;
+    let begun = Barrier::new(dialect).begin_action(tx, &action.step, &action.fingerprint.to_string(), now).await;
     let answer = match begun.map_err(sql_error)? {
         BeginAction::First => return Ok(None),
         BeginAction::Compensated => Err(late),
@@ -71,7 +71,7 @@ pub(super) async fn claim(
 pub(super) async fn answer(
     tx: &mut Tx,
     dialect: Dialect,
-    step: &StepKey,
+    action: &ActionKey,
     now: Timestamp,
     decided: Result<Reservation, Rejection>,
 ) -> Result<Answer<Reservation>, SqlError> {
@@ -79,9 +79,9 @@ pub(super) async fn answer(
     let kept = match &decided {
         Ok(reservation) => {
             let done = write(&Done { reservation: reservation.id })?;
-            barrier.finish(tx, step.action(), &done, now).await
+            barrier.finish(tx, &action.step, &done, now).await
         }
-        Err(rejection) => barrier.refuse(tx, step.action(), &write(rejection)?, now).await,
+        Err(rejection) => barrier.refuse(tx, &action.step, &write(rejection)?, now).await,
     };
     kept.map_err(sql_error)?;
     Ok(decided.map_err(Refusal::from))

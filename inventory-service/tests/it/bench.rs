@@ -1,23 +1,18 @@
 //! A fresh store per test, commands in a few words, and the books checked at the end.
 
-use std::{
-    collections::HashMap,
-    io::Write as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use amends_primitives::{Clock, Currency, IdSource, ManualClock, Money, OrderId, ReservationId, SeededIds, Timestamp};
+use amends_primitives::{
+    Clock, Currency, Fingerprint, IdSource, ManualClock, Money, OrderId, ReservationId, SagaId, SeededIds, StepKey,
+    Timestamp,
+};
 use amends_sql::{Database, Options};
+use amends_testing::TestDatabase;
 use inventory_service::{
     domain::{Item, Line, NewItem, Quantity, Reservation, Sku, State},
-    ports::{Answer, Commit, Expired, Released, Reserve, Restock, StepKey, StockStore},
+    ports::{ActionKey, Answer, Commit, Expired, Released, Reserve, Restock, StockStore},
     store::Store,
 };
-use saga_engine::participant::ActionKey;
 
 /// How long the tests' reservations hold.
 pub(crate) const HOLD: Duration = Duration::from_mins(1);
@@ -29,44 +24,24 @@ pub(crate) struct Bench {
     pub(crate) clock: ManualClock,
     ids: SeededIds,
     put: parking_lot::Mutex<HashMap<Sku, i64>>,
-    drop_later: Option<tempfile::TempDir>,
-    server: Option<(String, String)>,
+    own: TestDatabase,
 }
 
 impl Bench {
     pub(crate) async fn sqlite() -> Option<Arc<Self>> {
-        let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}?mode=rwc", dir.path().join("inventory.db").display());
-        Some(Self::over(&url, Some(dir), None).await)
+        Some(Self::over(TestDatabase::sqlite()).await)
     }
 
     /// `None` only when the embedded backends alone were asked for.
-    #[expect(clippy::disallowed_methods, reason = "tests learn from the environment where the servers are")]
     pub(crate) async fn postgres() -> Option<Arc<Self>> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let Ok(admin) = std::env::var("AMENDS_TEST_POSTGRES_URL") else {
-            let embedded_only = std::env::var("AMENDS_TEST_BACKENDS").is_ok_and(|backends| backends == "embedded");
-            assert!(embedded_only, "AMENDS_TEST_POSTGRES_URL is not set: run the tests through `cargo xtask test`");
-            // Not `eprintln!`, which the test harness would keep to itself.
-            std::io::stderr().write_all(b"SKIPPED postgres: AMENDS_TEST_BACKENDS=embedded\n").unwrap();
-            return None;
-        };
-        let name = format!("inventory_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let server = Database::connect_lazy(&admin, &Options::administration()).unwrap();
-        let create = format!("CREATE DATABASE {name}");
-        sqlx::query(sqlx::AssertSqlSafe(create)).execute(server.writer()).await.unwrap();
-        server.close().await;
-        let (base, query) = admin.split_once('?').unwrap_or((&admin, ""));
-        let (host, _) = base.rsplit_once('/').unwrap();
-        let url = format!("{host}/{name}?{query}");
-        Some(Self::over(&url, None, Some((admin, name))).await)
+        Some(Self::over(TestDatabase::postgres().await?).await)
     }
 
-    async fn over(url: &str, drop_later: Option<tempfile::TempDir>, server: Option<(String, String)>) -> Arc<Self> {
+    async fn over(own: TestDatabase) -> Arc<Self> {
         // Hundreds of tasks at once on two cores: the suite checks what is decided, not how fast.
         let patient = Duration::from_secs(30);
         let options = Options { acquire_timeout: patient, statement_timeout: patient, ..Options::default() };
-        let database = Database::connect_lazy(url, &options).unwrap();
+        let database = own.open_with(&options);
         let store = Store::new(database.clone());
         store.migrate(Duration::from_secs(10)).await.unwrap();
         Arc::new(Self {
@@ -75,8 +50,7 @@ impl Bench {
             clock: ManualClock::default(),
             ids: SeededIds::new(7),
             put: parking_lot::Mutex::default(),
-            drop_later,
-            server,
+            own,
         })
     }
 
@@ -116,13 +90,9 @@ impl Bench {
     pub(crate) async fn close(self: Arc<Self>) {
         self.assert_books_balance().await;
         self.database.close().await;
-        if let Some((admin, name)) = &self.server {
-            let server = Database::connect_lazy(admin, &Options::administration()).unwrap();
-            let drop = format!("DROP DATABASE {name} WITH (FORCE)");
-            sqlx::query(sqlx::AssertSqlSafe(drop)).execute(server.writer()).await.unwrap();
-            server.close().await;
+        if let Some(bench) = Arc::into_inner(self) {
+            bench.own.remove().await;
         }
-        drop(Arc::into_inner(self).map(|bench| bench.drop_later));
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -167,7 +137,7 @@ impl Bench {
 
     pub(crate) async fn reserve_lines(&self, saga: u64, lines: Vec<Line>, fingerprint: u8) -> Answer<Reservation> {
         let reserve = Reserve {
-            key: StepKey::try_new(key(saga, "reserve_stock"), &[fingerprint; 32]).unwrap(),
+            key: action(saga, "reserve_stock", fingerprint),
             id: ReservationId::new(self.ids.next_id()),
             order: OrderId::new(uuid::Uuid::from_u64_pair(9, saga)),
             lines,
@@ -193,7 +163,7 @@ impl Bench {
         skus: &[&str],
     ) -> Answer<Reservation> {
         let commit = Commit {
-            key: StepKey::try_new(key(saga, "commit_stock"), &[2; 32]).unwrap(),
+            key: action(saga, "commit_stock", 2),
             reservation,
             now: self.now(),
             expire_skus: skus.iter().map(|sku| sku.parse().unwrap()).collect(),
@@ -206,7 +176,7 @@ impl Bench {
     }
 
     pub(crate) async fn restock(&self, saga: u64, reservation: ReservationId) -> Answer<Reservation> {
-        let key = StepKey::try_new(key(saga, "restock"), &[3; 32]).unwrap();
+        let key = action(saga, "restock", 3);
         self.store.restock(Restock { key, reservation, now: self.now() }).await.unwrap()
     }
 
@@ -219,8 +189,12 @@ impl Bench {
     }
 }
 
-pub(crate) fn key(saga: u64, step: &str) -> ActionKey {
-    ActionKey::parse(&uuid::Uuid::from_u64_pair(8, saga).to_string(), step).unwrap()
+pub(crate) fn key(saga: u64, step: &'static str) -> StepKey {
+    StepKey::of_definition(SagaId::new(uuid::Uuid::from_u64_pair(8, saga)), step)
+}
+
+fn action(saga: u64, step: &'static str, fingerprint: u8) -> ActionKey {
+    ActionKey { step: key(saga, step), fingerprint: Fingerprint::new([fingerprint; 32]) }
 }
 
 pub(crate) fn eur(minor: i64) -> Money {

@@ -293,7 +293,7 @@ async fn a_database_that_stays_away_ends_the_start_with_a_sentence() {
     config.database.url = "postgres://nobody:hunter2@127.0.0.1:1/none".into();
     (config.database.start_patience_secs, config.database.acquire_timeout_ms) = (0, 300);
     let error = format!("{:#}", build(config, &Runtime::for_testing()).await.unwrap_err());
-    assert!(error.starts_with("the inventory's database cannot be brought up to date"), "{error}");
+    assert!(error.starts_with("the schema inventory cannot be brought up to date"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
 }
 

@@ -7,8 +7,7 @@ use amends_protos::{
     common::v1::{Money, StepKey},
     inventory::v1::{self as pb, inventory_service_client::InventoryServiceClient},
 };
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use amends_testing::Issuer;
 use inventory_service::{Config, build};
 use service_kit::{Runtime, faults::Faults};
 use tonic::{Code, Request, Status, transport::Channel};
@@ -22,8 +21,7 @@ pub(crate) struct Service {
     pub(crate) channel: Channel,
     pub(crate) config: Config,
     pub(crate) faults: Faults,
-    key: Arc<Ed25519KeyPair>,
-    issuer: String,
+    issuer: Issuer,
     running: tokio::task::JoinHandle<anyhow::Result<()>>,
     _dir: tempfile::TempDir,
 }
@@ -31,14 +29,12 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let key = Arc::new(Ed25519KeyPair::generate().unwrap());
-        let issuer = issuer(&key).await;
+        let issuer = Issuer::serve().await;
         let mut config = Config::default();
         config.grpc.listen = ([127, 0, 0, 1], 0).into();
-        config.database.url =
-            format!("sqlite://{}?mode=rwc", dir.path().join("inventory.db").display()).as_str().into();
-        config.auth.issuer.clone_from(&issuer);
-        config.auth.jwks_url = format!("{issuer}/jwks");
+        config.database.url = amends_testing::sqlite_url(&dir, "inventory.db").into();
+        config.auth.issuer.clone_from(&issuer.name);
+        config.auth.jwks_url = format!("{}/jwks", issuer.name);
         change(&mut config);
         let clock = Arc::new(ManualClock::default());
         let runtime = Runtime::with(Arc::clone(&clock) as Arc<_>, Arc::new(SeededIds::new(3)));
@@ -48,7 +44,7 @@ impl Service {
         let faults = app.inventory().faults().clone();
         let running = tokio::spawn(app.run());
         let client = InventoryServiceClient::new(channel.clone());
-        Self { clock, runtime, client, channel, config, faults, key, issuer, running, _dir: dir }
+        Self { clock, runtime, client, channel, config, faults, issuer, running, _dir: dir }
     }
 
     /// The end of every test: the service stops when asked to.
@@ -62,17 +58,7 @@ impl Service {
 
     pub(crate) fn token(&self, scope: &str) -> String {
         let now = amends_primitives::Clock::now(&*self.clock).as_secs();
-        let claims = serde_json::json!({
-            "iss": self.issuer, "aud": "amends", "sub": "order-service", "client_id": "order-service",
-            "scope": scope, "jti": "j-1", "iat": now, "exp": now + 600,
-        });
-        let encode = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!(
-            "{}.{}",
-            encode(&serde_json::json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "k1"})),
-            encode(&claims)
-        );
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(self.key.sign(signed.as_bytes())))
+        self.issuer.token(now, "order-service", scope, &serde_json::Value::Null)
     }
 
     /// A request with a token for everything.
@@ -142,20 +128,6 @@ impl Service {
         let request = self.ask(pb::GetReservationRequest { reservation_id: id.into() });
         self.client.get_reservation(request).await.unwrap().into_inner().reservation.unwrap()
     }
-}
-
-/// Serves the public key as an issuer would.
-async fn issuer(key: &Ed25519KeyPair) -> String {
-    let jwks = serde_json::json!({"keys": [{
-        "kty": "OKP", "crv": "Ed25519", "kid": "k1", "use": "sig", "alg": "EdDSA",
-        "x": URL_SAFE_NO_PAD.encode(key.public_key().as_ref()),
-    }]});
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let route = axum::routing::get(move || std::future::ready(axum::Json(jwks.clone())));
-    let router = axum::Router::new().route("/jwks", route);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    format!("http://{address}")
 }
 
 pub(crate) fn step_key(saga: u64, step: &str) -> StepKey {

@@ -19,7 +19,8 @@ pub use error::{AuthError, InvalidToken};
 pub use jwks::{FetchError, HttpKeys, Jwk, Jwks, KeySource};
 pub use layer::{AuthLayer, AuthService, claims_of};
 pub use revocation::{
-    NoRevocations, REVOKED_KEY_PREFIX, RedisRevocations, Revocable, Revocations, RevocationsUnavailable, session_name,
+    NoRevocations, REVOKED_KEY_PREFIX, RedisRevocations, Revocable, Revocations, RevocationsUnavailable, revocations,
+    session_name,
 };
 pub use service_token::{ServiceToken, ServiceTokenConfig, ServiceTokenError};
 pub use verifier::{Verifier, VerifierConfig};

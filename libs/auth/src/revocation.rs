@@ -1,6 +1,6 @@
 //! Tokens that were taken back before their time.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -81,4 +81,10 @@ impl Revocations for RedisRevocations {
         let keys: Vec<String> = token.names().map(|name| format!("{REVOKED_KEY_PREFIX}{name}")).collect();
         self.0.exists_any(&keys).await.map_err(|error| RevocationsUnavailable(error.to_string()))
     }
+}
+
+/// What the issuer writes to that Redis; without one, nothing is ever taken back.
+pub fn revocations(redis: Option<Redis>) -> Arc<dyn Revocations> {
+    redis
+        .map_or_else(|| Arc::new(NoRevocations) as Arc<dyn Revocations>, |redis| Arc::new(RedisRevocations::new(redis)))
 }

@@ -9,6 +9,7 @@ mod ids;
 mod moment;
 mod money;
 mod steady;
+mod step_key;
 mod timestamp;
 
 pub use clock::{Clock, IdSource, ManualClock, RandomIds, SeededIds, SystemClock};
@@ -17,4 +18,5 @@ pub use ids::{InvalidId, OrderId, PaymentId, ReservationId, SagaId};
 pub use moment::Moment;
 pub use money::{Money, MoneyError};
 pub use steady::SteadyTime;
+pub use step_key::{Fingerprint, InvalidFingerprint, InvalidStepKey, STEP_NAME_LEN_MAX, StepKey};
 pub use timestamp::Timestamp;

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use saga_engine::{
     Cause, Closed, Compensable, Definition, Engine, NewSaga, NoLocal, NothingLocal, Outcome, Pivot, Policy, SCHEMA,
     Saga, SqlJournal, Status, Step, StepContext, StepKey, TraceContext, Undo, Waited,
-    participant::{self, ActionKey, Barrier, BarrierError, BeginAction, BeginClose, BeginCompensation},
+    participant::{self, Barrier, BarrierError, BeginAction, BeginClose, BeginCompensation},
     testkit::{Books, Fault, MemoryJournal, run_with},
 };
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,7 @@ const BOOKINGS: Schema = Schema {
 };
 
 impl SqlDesk {
-    async fn try_book(&self, key: &ActionKey, what: &str) -> Result<Outcome<Value>, BarrierError> {
+    async fn try_book(&self, key: &StepKey, what: &str) -> Result<Outcome<Value>, BarrierError> {
         let (mut tx, now) = (self.database.begin().await?, SystemClock.now());
         // What is asked for is the fingerprint; a real one is a digest.
         let outcome = match self.barrier.begin_action(&mut tx, key, what, now).await? {
@@ -75,7 +75,7 @@ impl SqlDesk {
         Ok(outcome)
     }
 
-    async fn try_cancel(&self, key: &ActionKey) -> Result<(), BarrierError> {
+    async fn try_cancel(&self, key: &StepKey) -> Result<(), BarrierError> {
         let mut tx = self.database.begin().await?;
         if let BeginCompensation::WasDone(_) = self.barrier.begin_compensation(&mut tx, key, SystemClock.now()).await? {
             sqlx::query("DELETE FROM bookings WHERE step_key = $1").bind(key.to_string()).execute(&mut *tx).await?;
@@ -83,7 +83,7 @@ impl SqlDesk {
         Ok(tx.commit().await?)
     }
 
-    async fn try_close(&self, key: &ActionKey) -> Result<BeginClose, BarrierError> {
+    async fn try_close(&self, key: &StepKey) -> Result<BeginClose, BarrierError> {
         let mut tx = self.database.begin().await?;
         let closed = self.barrier.begin_close(&mut tx, key, SystemClock.now()).await?;
         tx.commit().await?;
@@ -99,15 +99,15 @@ fn cause(error: &BarrierError) -> Cause {
 #[async_trait]
 impl Desk for SqlDesk {
     async fn book(&self, key: StepKey, what: &str) -> Outcome<Value> {
-        self.try_book(&key.into(), what).await.unwrap_or_else(|error| Outcome::Unknown(cause(&error)))
+        self.try_book(&key, what).await.unwrap_or_else(|error| Outcome::Unknown(cause(&error)))
     }
 
     async fn cancel(&self, key: StepKey) -> Undo {
-        self.try_cancel(&key.into()).await.map_or_else(|error| Undo::NotYet(cause(&error)), |()| Undo::Undone)
+        self.try_cancel(&key).await.map_or_else(|error| Undo::NotYet(cause(&error)), |()| Undo::Undone)
     }
 
     async fn close(&self, key: StepKey) -> Closed<Value> {
-        match self.try_close(&key.into()).await {
+        match self.try_close(&key).await {
             Ok(BeginClose::Closed) => Closed::Closed,
             Ok(BeginClose::WasDone(answer)) => Closed::WasDone(answer),
             Err(error) => Closed::NotYet(cause(&error)),
@@ -151,7 +151,7 @@ impl Step<Trip> for BookHotel {
     type Output = Value;
 
     async fn act(&self, state: &TripState, context: &StepContext) -> Outcome<Value> {
-        self.0.book(context.key, &state.city).await
+        self.0.book(context.key.clone(), &state.city).await
     }
 
     fn record(state: &mut TripState, booking: Value) {
@@ -162,7 +162,7 @@ impl Step<Trip> for BookHotel {
 #[async_trait]
 impl Compensable<Trip> for BookHotel {
     async fn compensate(&self, _state: &TripState, context: &StepContext) -> Undo {
-        self.0.cancel(context.key).await
+        self.0.cancel(context.key.clone()).await
     }
 }
 
@@ -174,7 +174,7 @@ impl Step<Trip> for BookFlight {
     type Output = Value;
 
     async fn act(&self, state: &TripState, context: &StepContext) -> Outcome<Value> {
-        self.0.book(context.key, &state.city).await
+        self.0.book(context.key.clone(), &state.city).await
     }
 
     fn record(state: &mut TripState, booking: Value) {
@@ -185,7 +185,7 @@ impl Step<Trip> for BookFlight {
 #[async_trait]
 impl Compensable<Trip> for BookFlight {
     async fn compensate(&self, _state: &TripState, context: &StepContext) -> Undo {
-        self.0.cancel(context.key).await
+        self.0.cancel(context.key.clone()).await
     }
 }
 
@@ -197,7 +197,7 @@ impl Step<Trip> for IssueTicket {
     type Output = Value;
 
     async fn act(&self, state: &TripState, context: &StepContext) -> Outcome<Value> {
-        self.0.book(context.key, &state.city).await
+        self.0.book(context.key.clone(), &state.city).await
     }
 
     fn record(state: &mut TripState, ticket: Value) {
@@ -208,7 +208,7 @@ impl Step<Trip> for IssueTicket {
 #[async_trait]
 impl Pivot<Trip> for IssueTicket {
     async fn close(&self, _state: &TripState, context: &StepContext) -> Closed<Value> {
-        self.0.close(context.key).await
+        self.0.close(context.key.clone()).await
     }
 }
 
@@ -220,7 +220,7 @@ impl Step<Trip> for SendMail {
     type Output = Value;
 
     async fn act(&self, state: &TripState, context: &StepContext) -> Outcome<Value> {
-        self.0.book(context.key, &state.city).await
+        self.0.book(context.key.clone(), &state.city).await
     }
 
     fn record(state: &mut TripState, _receipt: Value) {

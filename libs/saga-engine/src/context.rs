@@ -2,26 +2,10 @@
 //!
 //! Must not know: transports. A host copies the key and the trace context into its own calls.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use amends_primitives::{SagaId, Timestamp};
+use amends_primitives::{StepKey, Timestamp};
 use serde::{Deserialize, Serialize};
-
-/// Names one step of one saga, for ever: a participant answers the same key with the same answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StepKey {
-    /// The saga.
-    pub saga_id: SagaId,
-    /// The step's name within the saga's definition.
-    pub step: &'static str,
-}
-
-/// `<saga id>/<step>`.
-impl fmt::Display for StepKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.saga_id, self.step)
-    }
-}
 
 /// One attempt of an action, a compensation or a close.
 #[derive(Debug, Clone)]

@@ -5,6 +5,8 @@
 
 use std::{collections::HashSet, marker::PhantomData, sync::Arc, time::Duration};
 
+use amends_primitives::{InvalidStepKey, StepKey};
+
 use crate::{
     Compensable, Journaling, LocalStep, Pivot, Policy, Saga, Step,
     erased::{self, ErasedStep},
@@ -60,6 +62,14 @@ pub enum DefinitionError {
         /// The step's name.
         step: &'static str,
     },
+    /// Its key would be none.
+    #[error("the saga {saga} has a step named {step:?}, which is no name: {}", InvalidStepKey::Step)]
+    StepName {
+        /// The saga's name.
+        saga: &'static str,
+        /// The step's name.
+        step: &'static str,
+    },
     /// See [`STEPS_MAX`](crate::shape::STEPS_MAX).
     #[error("the saga {saga} has more than {STEPS_MAX} steps")]
     TooManySteps {
@@ -103,7 +113,7 @@ impl<S: Saga, Place> Builder<S, Place> {
     /// The definition.
     ///
     /// # Errors
-    /// When it has no step, too many, or two of one name.
+    /// When it has no step, too many, two of one name, or one whose name cannot be in a step key.
     pub fn build(self) -> Result<Definition<S>, DefinitionError> {
         let saga = S::NAME;
         if self.steps.is_empty() {
@@ -111,6 +121,9 @@ impl<S: Saga, Place> Builder<S, Place> {
         }
         if self.steps.len() > STEPS_MAX {
             return Err(DefinitionError::TooManySteps { saga });
+        }
+        if let Some(bad) = self.shapes.iter().find(|shape| !StepKey::is_step_name(shape.name)) {
+            return Err(DefinitionError::StepName { saga, step: bad.name });
         }
         let mut names = HashSet::new();
         if let Some(twice) = self.shapes.iter().find(|shape| !names.insert(shape.name)) {

@@ -35,8 +35,9 @@ pub mod testkit;
 pub mod timeline;
 pub mod transition;
 
+pub use amends_primitives::StepKey;
 pub use config::Config;
-pub use context::{StepContext, StepKey, TraceContext};
+pub use context::{StepContext, TraceContext};
 pub use definition::{AfterPivot, BeforePivot, Builder, Definition, DefinitionError, Group};
 pub use engine::{Drained, Engine, EngineBuilder, NewSaga, StartError, Started};
 pub use erased::UnreadableOutput;

@@ -9,7 +9,9 @@ use redis::{
 };
 use tokio::sync::OnceCell;
 
-/// Longer than any healthy answer, shorter than any caller's deadline.
+use crate::config::{ConfigError, SecretUrl};
+
+/// Longer than any healthy answer, shorter than anybody's patience.
 const CALL_BOUND: Duration = Duration::from_millis(300);
 
 /// Redis did not answer in time, or not sensibly.
@@ -36,9 +38,19 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Whether the text is a Redis URL. Unlike [`Redis::new`], it may be asked before the asynchronous runtime exists.
-    pub fn is_url(url: &str) -> bool {
-        redis::Client::open(url).is_ok()
+    /// Adds what is wrong with a section's `redis_url`. Unlike [`Redis::new`], it may be asked before the asynchronous runtime exists.
+    pub fn check(url: &SecretUrl, errors: &mut Vec<ConfigError>) {
+        if !url.is_empty() && redis::Client::open(url.expose()).is_err() {
+            errors.push(ConfigError::new("redis_url", "must be redis://[user:password@]host:port[/db], or empty"));
+        }
+    }
+
+    /// The server at a configured URL; none where it is empty.
+    ///
+    /// # Errors
+    /// When the URL is not one.
+    pub fn at(url: &SecretUrl) -> Result<Option<Self>, RedisError> {
+        (!url.is_empty()).then(|| Self::new(url.expose())).transpose()
     }
 
     /// Takes `redis://[user:password@]host:port/db`. Does not connect: the first call does.
@@ -231,21 +243,9 @@ mod tests {
         }
     }
 
-    /// `cargo xtask test` names a server; without one this fails, unless only embedded backends are asked for.
-    fn server() -> Option<String> {
-        let named = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok());
-        let url = named("AMENDS_TEST_REDIS_URL");
-        if url.is_none() {
-            let embedded = named("AMENDS_TEST_BACKENDS").as_deref() == Some("embedded");
-            assert!(embedded, "AMENDS_TEST_REDIS_URL is not set: run through `cargo xtask test`");
-            eprintln!("SKIPPED redis: AMENDS_TEST_REDIS_URL is not set");
-        }
-        url
-    }
-
     #[tokio::test]
     async fn the_first_call_after_an_outage_is_answered() {
-        let Some(url) = server() else { return };
+        let Some(url) = amends_testing::redis() else { return };
         let (_, behind) = url.split_once("://").unwrap();
         let behind = behind.split('/').next().unwrap().rsplit('@').next().unwrap().to_owned();
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -266,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_are_kept_and_go_away_by_themselves() {
-        let Some(url) = server() else { return };
+        let Some(url) = amends_testing::redis() else { return };
         let redis = Redis::new(&url).unwrap();
         redis.ping().await.unwrap();
         redis.ready().await.unwrap();

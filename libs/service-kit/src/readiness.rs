@@ -15,7 +15,12 @@ const CHECK_BOUND: Duration = Duration::from_secs(2);
 const STARTING: &str = "starting";
 
 /// Asks one dependency whether it is well; the error says in words what is not.
-pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// What a check answers, some time.
+pub trait Answer: Future<Output = Result<(), String>> + Send + 'static {}
+
+impl<F: Future<Output = Result<(), String>> + Send + 'static> Answer for F {}
 
 /// The checks of this process. Clones share them.
 #[derive(Clone, Default)]
@@ -33,19 +38,21 @@ impl Readiness {
         Self::default()
     }
 
-    /// Adds a check, or replaces the one of that name.
-    pub fn add(&self, name: impl Into<String>, check: Check) {
-        self.0.deciding.write().insert(name.into(), check);
+    /// Adds the check `<service>-<what>`, such as `order-store`, or replaces it: one process may be several services, and what fails is
+    /// named by the service that needs it. `check` says in words what is not well.
+    pub fn add<A: Answer>(&self, service: &str, what: &str, check: impl Fn() -> A + Send + Sync + 'static) {
+        self.0.deciding.write().insert(format!("{service}-{what}"), Arc::new(move || Box::pin(check())));
     }
 
-    /// Adds a check that is reported and decides nothing, or replaces the one of that name.
-    pub fn report(&self, name: impl Into<String>, check: Check) {
-        self.0.reported.write().insert(name.into(), check);
+    /// As [`add`](Self::add), for a check that is reported and decides nothing.
+    pub fn report<A: Answer>(&self, service: &str, what: &str, check: impl Fn() -> A + Send + Sync + 'static) {
+        self.0.reported.write().insert(format!("{service}-{what}"), Arc::new(move || Box::pin(check())));
     }
 
     /// From now on not ready, until [`Readiness::started`]: the process answers its operators before its services are built.
     pub fn starting(&self) {
-        self.add(STARTING, Arc::new(|| Box::pin(async { Err("not all listeners are bound yet".to_owned()) })));
+        let check: Check = Arc::new(|| Box::pin(async { Err("not all listeners are bound yet".to_owned()) }));
+        self.0.deciding.write().insert(STARTING.to_owned(), check);
     }
 
     /// The services are built and their listeners bound.
@@ -100,20 +107,20 @@ mod tests {
     #[tokio::test]
     async fn what_is_only_reported_decides_nothing() {
         let readiness = Readiness::new();
-        readiness.report("elsewhere", Arc::new(|| Box::pin(async { Err("away".to_owned()) })));
+        readiness.report("order", "payment", || async { Err("away".to_owned()) });
         assert!(readiness.ask().await.is_empty());
-        assert_eq!(readiness.ask_reported().await, [("elsewhere".to_owned(), Err("away".to_owned()))]);
+        assert_eq!(readiness.ask_reported().await, [("order-payment".to_owned(), Err("away".to_owned()))]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_check_that_hangs_has_failed() {
         let readiness = Readiness::new();
-        readiness.add("good", Arc::new(|| Box::pin(async { Ok(()) })));
-        readiness.add("bad", Arc::new(|| Box::pin(async { Err("refused".to_owned()) })));
-        readiness.add("hung", Arc::new(|| Box::pin(std::future::pending())));
+        readiness.add("a", "good", || async { Ok(()) });
+        readiness.add("a", "bad", || async { Err("refused".to_owned()) });
+        readiness.add("a", "hung", std::future::pending);
         let answers = readiness.ask().await;
-        assert_eq!(answers[0], ("bad".to_owned(), Err("refused".to_owned())));
-        assert_eq!(answers[1], ("good".to_owned(), Ok(())));
-        assert_eq!(answers[2], ("hung".to_owned(), Err("no answer within 2 s".to_owned())));
+        assert_eq!(answers[0], ("a-bad".to_owned(), Err("refused".to_owned())));
+        assert_eq!(answers[1], ("a-good".to_owned(), Ok(())));
+        assert_eq!(answers[2], ("a-hung".to_owned(), Err("no answer within 2 s".to_owned())));
     }
 }

@@ -9,8 +9,8 @@ use saga_engine::StepContext;
 pub(super) fn step_key(step: &StepContext, bare: &impl Message) -> StepKey {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bare.encode_to_vec());
     StepKey {
-        saga_id: step.key.saga_id.to_string(),
-        step: step.key.step.to_owned(),
+        saga_id: step.key.saga_id().to_string(),
+        step: step.key.step().to_owned(),
         fingerprint: digest.as_ref().to_vec(),
         attempt: step.attempt,
     }

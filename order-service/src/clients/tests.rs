@@ -307,7 +307,7 @@ impl World {
 
 fn step(name: &'static str, attempt: u32) -> StepContext {
     StepContext {
-        key: StepKey { saga_id: SagaId::new(Uuid::from_u128(1)), step: name },
+        key: StepKey::of_definition(SagaId::new(Uuid::from_u128(1)), name),
         attempt,
         now: Timestamp::default(),
         timeout: Duration::from_millis(400),

@@ -116,10 +116,6 @@ impl OrderStore for SqlOrders {
     async fn sweep(&self, now: Timestamp, events_before: Timestamp) -> Result<Swept, SqlError> {
         self.database.bounded(sweep::sweep(&self.database, now, events_before)).await
     }
-
-    async fn ping(&self) -> Result<(), SqlError> {
-        self.database.ready().await
-    }
 }
 
 /// Changes an order by a command, in the caller's transaction. With `give_key_back`, the idempotency key it was placed under may be

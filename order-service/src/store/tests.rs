@@ -327,10 +327,10 @@ async fn a_full_disk_costs_the_orders_that_meet_it() {
             let refused = world.store.start(start(placed + 1, "demo"), Arc::new(Nothing)).await.unwrap_err();
             assert!(matches!(&refused, BeginError::Store(error) if error.is_transient()), "{refused:?}");
         }
-        assert!(world.store.ping().await.is_err());
+        assert!(world.database.ready().await.is_err());
         world.database.mend();
         assert_eq!(world.store.start(start(placed + 1, "demo"), Arc::new(Nothing)).await.unwrap(), Started::First);
-        world.store.ping().await.unwrap();
+        world.database.ready().await.unwrap();
         placed += 1;
     }
     // Nothing of what was refused is there: an order without its key, or lines without their order.

@@ -32,6 +32,7 @@ mod status;
 mod tests;
 mod values;
 
+pub use amends_primitives::{Fingerprint, StepKey};
 pub use capture::{Capture, REFUNDS_PER_PAYMENT_MAX, Refund, RefundState};
 pub use decide::{
     ChargeNext, Compensated, CompensationNext, EndingAsked, EndingVerb, Next, RefundAsked, decide_charge,
@@ -40,7 +41,7 @@ pub use decide::{
 pub use event::Event;
 pub use evolve::{IllegalTransition, evolve};
 pub use hold::{ENDINGS_PER_PAYMENT_MAX, Ending, EndingState, Hold, Wanted};
-pub use key::{Fingerprint, InvalidKey, RefundKey, STEP_NAME_LEN_MAX, StepKey};
+pub use key::RefundKey;
 pub use payment::{Barrier, Charge, Mode, Payment, Record};
 pub use rejection::{DeclineReason, Rejection};
 pub use state::State;

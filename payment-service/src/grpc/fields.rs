@@ -3,14 +3,14 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use amends_primitives::{Currency, Money, Timestamp};
+use amends_primitives::{Currency, InvalidStepKey, Money, Timestamp};
 use amends_protos::common::v1 as common;
 use service_base::problem::FieldError;
 use tonic::Status;
 
 use super::status;
 use crate::{
-    domain::{Fingerprint, InvalidKey, StepKey},
+    domain::{Fingerprint, StepKey},
     store::PAGE_SIZE_MAX,
 };
 
@@ -72,7 +72,7 @@ impl Fields {
             self.wrong(field, "must be given");
             return None;
         };
-        let saga = self.good(format!("{field}.saga_id"), key.saga_id.parse().map_err(|_| InvalidKey::SagaId));
+        let saga = self.good(format!("{field}.saga_id"), key.saga_id.parse().map_err(|_| InvalidStepKey::SagaId));
         // Whatever the saga, so that both parts are judged.
         let stand_in = amends_primitives::SagaId::new(uuid::Uuid::nil());
         let step = self.good(format!("{field}.step"), StepKey::try_new(saga.unwrap_or(stand_in), &key.step));

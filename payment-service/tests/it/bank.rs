@@ -22,8 +22,8 @@ pub(crate) struct Bank {
 fn config_in(dir: &TempDir, listen: SocketAddr) -> Config {
     let mut config = Config { secret: SECRET.into(), ..Config::default() };
     config.http.listen = listen;
-    config.database.url = format!("sqlite://{}?mode=rwc", dir.path().join("acquirer.db").display());
-    config.database.operation_timeout_ms = 20_000;
+    config.database.url = format!("sqlite://{}?mode=rwc", dir.path().join("acquirer.db").display()).into();
+    config.database.statement_timeout_ms = 20_000;
     config.rules.hang_ms = 60_000;
     config
 }

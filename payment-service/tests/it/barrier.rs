@@ -7,10 +7,7 @@ use payment_service::{
     app::Error,
     domain::{Charge, Compensated, CustomerId, Mode, PaymentMethod, Rejection, StepKey},
 };
-use saga_engine::{
-    participant::ActionKey,
-    testkit::barrier::{Answer, Participant, Undone, run},
-};
+use saga_engine::testkit::barrier::{Answer, Participant, Undone, run};
 use serde_json::{Value, json};
 
 use crate::support::{Place, World, eur, fingerprint, on_every_backend, rounds};
@@ -29,15 +26,11 @@ impl std::fmt::Debug for Charges {
     }
 }
 
-fn step(key: &ActionKey) -> StepKey {
-    StepKey::try_new(key.saga_id(), key.step()).unwrap()
-}
-
 #[async_trait]
 impl Participant for Charges {
-    async fn act(&self, key: &ActionKey, request: u32, refused: bool) -> Answer {
+    async fn act(&self, key: &StepKey, request: u32, refused: bool) -> Answer {
         let charge = Charge {
-            key: step(key),
+            key: key.clone(),
             fingerprint: fingerprint(u8::try_from(request).unwrap()),
             order_id: OrderId::new(key.saga_id().as_uuid()),
             customer_id: CustomerId::try_new("demo").unwrap(),
@@ -59,9 +52,9 @@ impl Participant for Charges {
         panic!("{key} is unknown after 100 calls");
     }
 
-    async fn compensate(&self, key: &ActionKey) -> Undone {
+    async fn compensate(&self, key: &StepKey) -> Undone {
         for _ in 0..100 {
-            match self.0.payments.compensate_charge(&step(key)).await {
+            match self.0.payments.compensate_charge(key).await {
                 Ok(undone) if undone.found == Compensated::Undone => return Undone::Now,
                 Ok(_) => return Undone::Nothing,
                 Err(_) => {}
@@ -71,12 +64,12 @@ impl Participant for Charges {
     }
 
     /// A charge can be undone, so it is no pivot.
-    async fn close(&self, _key: &ActionKey) -> Result<Option<Value>, ()> {
+    async fn close(&self, _key: &StepKey) -> Result<Option<Value>, ()> {
         Err(())
     }
 
-    async fn in_effect(&self, key: &ActionKey) -> i64 {
-        let (taken, given_back) = self.0.ledger_of(&step(key)).await;
+    async fn in_effect(&self, key: &StepKey) -> i64 {
+        let (taken, given_back) = self.0.ledger_of(key).await;
         assert_eq!((taken - given_back) % PRICE, 0, "a part of a charge");
         (taken - given_back) / PRICE
     }

@@ -344,7 +344,7 @@ async fn a_dead_mongodb_is_unavailable_with_a_time_to_come_back_and_then_found_a
     let proxy = Proxy::to_the_server().await;
     let mut config = config_at(&place);
     config.database.url = proxy.uri.as_str().into();
-    config.database.server_selection_timeout_ms = 500;
+    config.database.acquire_timeout_ms = 500;
     let service = Service::start(config).await;
     service.charge(charging(500, "pm_ok")).await.unwrap();
 
@@ -378,7 +378,7 @@ async fn a_database_that_stays_away_ends_the_start_with_a_sentence() {
         let mut config = Config::default();
         config.grpc.listen = ([127, 0, 0, 1], 0).into();
         config.database.url = url.into();
-        (config.database.start_patience_secs, config.database.server_selection_timeout_ms) = (0, 300);
+        (config.database.start_patience_secs, config.database.acquire_timeout_ms) = (0, 300);
         let error = format!("{:#}", build(config, &Runtime::for_testing()).await.unwrap_err());
         assert!(error.starts_with("the payment store cannot be brought up to date"), "{error}");
         assert!(error.contains(says) && !error.contains("hunter2"), "{error}");

@@ -16,7 +16,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::support::{Place, World, charge_of, mongo, mongo_options, mongo_uri};
+use crate::support::{Place, World, charge_of, mongo, mongo_options};
 
 #[tokio::test]
 async fn a_hand_in_the_database_cannot_make_money() {
@@ -104,7 +104,7 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// To the test server.
     pub(crate) async fn to_the_server() -> Self {
-        let options = mongodb::options::ClientOptions::parse(mongo_uri().unwrap()).await.unwrap();
+        let options = mongodb::options::ClientOptions::parse(amends_testing::mongodb().unwrap()).await.unwrap();
         let server = options.hosts[0].to_string();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("mongodb://{}/?directConnection=true", listener.local_addr().unwrap());

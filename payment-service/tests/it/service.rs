@@ -7,8 +7,7 @@ use amends_protos::{
     common::v1::{CompensationResult, Money, StepKey},
     payments::v1::{self as pb, payment_service_client::PaymentServiceClient},
 };
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use amends_testing::Issuer;
 use payment_service::{Config, build};
 use service_kit::{Runtime, faults::Faults};
 use tonic::{Code, Request, Status, transport::Channel};
@@ -24,8 +23,7 @@ pub(crate) struct Service {
     pub(crate) runtime: Runtime,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) faults: Faults,
-    key: Ed25519KeyPair,
-    issuer: String,
+    issuer: Issuer,
     running: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
@@ -35,15 +33,14 @@ pub(crate) fn config_at(place: &Place) -> Config {
     config.grpc.listen = ([127, 0, 0, 1], 0).into();
     match place {
         Place::Sqlite(dir) => {
-            let file = dir.path().join("payment.db");
-            config.database.url = format!("sqlite://{}?mode=rwc", file.display()).as_str().into();
+            config.database.url = amends_testing::sqlite_url(dir, "payment.db").into();
         }
         Place::Mongo { uri, database, .. } => {
             config.database.url = uri.as_str().into();
             config.database.name.clone_from(database);
         }
     }
-    config.database.operation_timeout_ms = 20_000;
+    config.database.statement_timeout_ms = 20_000;
     config.processor.ledger_url = place.ledger_url();
     // A machine that is busy compiling is slow; `pm_timeout` needs only that this ends.
     config.processor.timeout_ms = 5_000;
@@ -52,17 +49,9 @@ pub(crate) fn config_at(place: &Place) -> Config {
 
 impl Service {
     pub(crate) async fn start(mut config: Config) -> Self {
-        let key = Ed25519KeyPair::generate().unwrap();
-        let jwks = serde_json::json!({"keys": [{
-            "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "1",
-            "x": URL_SAFE_NO_PAD.encode(key.public_key().as_ref()),
-        }]});
-        let published = axum::Router::new().fallback(move || async move { axum::Json(jwks) });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let issuer = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, published).await });
-        config.auth.issuer.clone_from(&issuer);
-        config.auth.jwks_url = format!("{issuer}/.well-known/jwks.json");
+        let issuer = Issuer::serve().await;
+        config.auth.issuer.clone_from(&issuer.name);
+        config.auth.jwks_url = format!("{}/.well-known/jwks.json", issuer.name);
 
         let clock = Arc::new(ManualClock::default());
         let runtime = Runtime::with(Arc::clone(&clock) as Arc<_>, Arc::new(RandomIds));
@@ -70,7 +59,7 @@ impl Service {
         let channel = Channel::from_shared(format!("http://{}", app.addresses().grpc)).unwrap().connect_lazy();
         let (faults, client) = (app.faults().clone(), PaymentServiceClient::new(channel.clone()));
         let running = tokio::spawn(app.run());
-        Self { client, channel, runtime, clock, faults, key, issuer, running }
+        Self { client, channel, runtime, clock, faults, issuer, running }
     }
 
     /// Every test ends with a service that stops when it is told to.
@@ -83,15 +72,7 @@ impl Service {
     }
 
     pub(crate) fn token(&self, scope: &str) -> String {
-        let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
-        let now = self.clock.now().as_secs();
-        let head = part(serde_json::json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "1"}));
-        let body = part(serde_json::json!({
-            "iss": self.issuer, "aud": "amends", "sub": "order-service", "client_id": "order-service",
-            "scope": scope, "jti": "1", "iat": now, "exp": now + 600,
-        }));
-        let signature = URL_SAFE_NO_PAD.encode(self.key.sign(format!("{head}.{body}").as_bytes()));
-        format!("{head}.{body}.{signature}")
+        self.issuer.token(self.clock.now().as_secs(), "order-service", scope, &serde_json::Value::Null)
     }
 
     pub(crate) fn request<M>(&self, scope: &str, message: M) -> Request<M> {

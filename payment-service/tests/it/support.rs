@@ -93,21 +93,10 @@ pub(crate) async fn sqlite() -> Option<Place> {
 
 /// `None` where the run is asked to do without servers.
 pub(crate) async fn mongo() -> Option<Place> {
-    let uri = mongo_uri()?;
+    let uri = amends_testing::mongodb()?;
     let now = SystemClock.now().as_micros();
     let database = format!("amends_test_{}_{now}_{}", std::process::id(), next_number());
     Some(Place::Mongo { uri, database, dir: tempfile::tempdir().unwrap() })
-}
-
-#[expect(clippy::disallowed_methods, reason = "tests are told by the environment which servers there are")]
-pub(crate) fn mongo_uri() -> Option<String> {
-    let uri = std::env::var("AMENDS_TEST_MONGODB_URI").ok();
-    if uri.is_none() {
-        let embedded = std::env::var("AMENDS_TEST_BACKENDS").as_deref() == Ok("embedded");
-        assert!(embedded, "AMENDS_TEST_MONGODB_URI is not set: run through `cargo xtask test`");
-        eprintln!("SKIPPED mongodb: AMENDS_TEST_BACKENDS=embedded");
-    }
-    uri
 }
 
 /// How often races are run: one miss in a thousand is a miss. `AMENDS_CONFORMANCE_ROUNDS`, 3 where it is not set.

@@ -7,6 +7,7 @@ mod code;
 mod documents;
 mod edges;
 mod manifests;
+mod skeleton;
 mod sources;
 mod wording;
 
@@ -132,6 +133,8 @@ pub(crate) fn run() -> Result {
         edges::allowed,
         circles::none,
         manifests::shared,
+        manifests::no_unused,
+        skeleton::kept,
         sources::header,
         sources::folders_have_mod_files,
         sources::pure_domain,

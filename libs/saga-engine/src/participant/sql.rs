@@ -2,14 +2,11 @@
 //!
 //! The first arrival inserts the record and holds its row until it commits; a twin waits for that on the unique index.
 
-use amends_primitives::Timestamp;
+use amends_primitives::{StepKey, Timestamp};
 use amends_sql::{Dialect, Migration, Schema, SqlError, Tx};
 use serde_json::Value;
 
-use super::{
-    ActionKey,
-    decide::{self, Record},
-};
+use super::decide::{self, Record};
 
 /// The barrier's table. Run its migrations in the participant's own database, beside the participant's.
 pub const SCHEMA: Schema = Schema {
@@ -125,7 +122,7 @@ impl Barrier {
     pub async fn begin_action(
         &self,
         tx: &mut Tx,
-        key: &ActionKey,
+        key: &StepKey,
         fingerprint: &str,
         now: Timestamp,
     ) -> Result<BeginAction, BarrierError> {
@@ -146,13 +143,7 @@ impl Barrier {
     ///
     /// # Errors
     /// When the database fails, or the action was not begun in this transaction.
-    pub async fn finish(
-        &self,
-        tx: &mut Tx,
-        key: &ActionKey,
-        answer: &Value,
-        now: Timestamp,
-    ) -> Result<(), BarrierError> {
+    pub async fn finish(&self, tx: &mut Tx, key: &StepKey, answer: &Value, now: Timestamp) -> Result<(), BarrierError> {
         self.settle(tx, key, "done", answer, now).await
     }
 
@@ -161,13 +152,7 @@ impl Barrier {
     ///
     /// # Errors
     /// When the database fails, or the action was not begun in this transaction.
-    pub async fn refuse(
-        &self,
-        tx: &mut Tx,
-        key: &ActionKey,
-        answer: &Value,
-        now: Timestamp,
-    ) -> Result<(), BarrierError> {
+    pub async fn refuse(&self, tx: &mut Tx, key: &StepKey, answer: &Value, now: Timestamp) -> Result<(), BarrierError> {
         self.settle(tx, key, "refused", answer, now).await
     }
 
@@ -178,7 +163,7 @@ impl Barrier {
     pub async fn begin_compensation(
         &self,
         tx: &mut Tx,
-        key: &ActionKey,
+        key: &StepKey,
         now: Timestamp,
     ) -> Result<BeginCompensation, BarrierError> {
         if self.insert(tx, key, "tombstone", None, now).await? {
@@ -202,7 +187,7 @@ impl Barrier {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn begin_close(&self, tx: &mut Tx, key: &ActionKey, now: Timestamp) -> Result<BeginClose, BarrierError> {
+    pub async fn begin_close(&self, tx: &mut Tx, key: &StepKey, now: Timestamp) -> Result<BeginClose, BarrierError> {
         if self.insert(tx, key, "tombstone", None, now).await? {
             return Ok(BeginClose::Closed);
         }
@@ -246,7 +231,7 @@ impl Barrier {
     async fn insert(
         &self,
         tx: &mut Tx,
-        key: &ActionKey,
+        key: &StepKey,
         state: &'static str,
         fingerprint: Option<&str>,
         now: Timestamp,
@@ -263,7 +248,7 @@ impl Barrier {
         Ok(inserted.rows_affected() == 1)
     }
 
-    async fn existing(&self, tx: &mut Tx, key: &ActionKey) -> Result<Record, BarrierError> {
+    async fn existing(&self, tx: &mut Tx, key: &StepKey) -> Result<Record, BarrierError> {
         let sql = format!(
             "SELECT state, fingerprint, answer FROM saga_barrier WHERE step_key = $1{}",
             self.dialect.for_update()
@@ -287,7 +272,7 @@ impl Barrier {
     async fn settle(
         &self,
         tx: &mut Tx,
-        key: &ActionKey,
+        key: &StepKey,
         state: &'static str,
         answer: &Value,
         now: Timestamp,
@@ -305,7 +290,7 @@ impl Barrier {
     }
 
     /// A refusal's answer is not kept: a tombstone with an answer means that the action once took effect.
-    async fn bury(&self, tx: &mut Tx, key: &ActionKey, drop_answer: bool, now: Timestamp) -> Result<(), BarrierError> {
+    async fn bury(&self, tx: &mut Tx, key: &StepKey, drop_answer: bool, now: Timestamp) -> Result<(), BarrierError> {
         let sql = if drop_answer {
             "UPDATE saga_barrier SET state = 'tombstone', answer = NULL, updated_at = $2 WHERE step_key = $1"
         } else {

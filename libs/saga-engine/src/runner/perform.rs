@@ -2,7 +2,7 @@
 
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use amends_primitives::SagaId;
+use amends_primitives::StepKey;
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
 use opentelemetry::{
@@ -33,10 +33,8 @@ pub trait Intercept: Send + Sync + 'static {
 /// One attempt, as an interceptor sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Call {
-    /// The saga.
-    pub saga_id: SagaId,
-    /// The step.
-    pub step: &'static str,
+    /// Of which saga, and which of its steps.
+    pub key: StepKey,
     /// What is attempted.
     pub kind: EffectKind,
     /// From 1.
@@ -69,15 +67,14 @@ pub(super) fn perform(
         let _attached = trace.clone().attach();
         tracing::info_span!(
             "saga.step",
-            otel.name = context.key.step,
-            saga.id = %context.key.saga_id,
-            saga.step = context.key.step,
+            otel.name = context.key.step(),
+            saga.id = %context.key.saga_id(),
+            saga.step = context.key.step(),
             saga.phase = effect.kind.phase().as_str(),
             retry.attempt = context.attempt,
         )
     };
-    let call =
-        Call { saga_id: context.key.saga_id, step: context.key.step, kind: effect.kind, attempt: effect.attempt };
+    let call = Call { key: context.key.clone(), kind: effect.kind, attempt: effect.attempt };
     let work = async move {
         let begun = Instant::now();
         let work = async {

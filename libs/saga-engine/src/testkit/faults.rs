@@ -188,8 +188,9 @@ impl Fault {
     fn calls(&self, call: &Call, crashed: bool) -> Option<CallFault> {
         match self {
             Self::Call { step, kind, attempt, what } => {
-                let hit =
-                    *step == call.step && *kind == call.kind && attempt.is_none_or(|attempt| attempt == call.attempt);
+                let hit = *step == call.key.step()
+                    && *kind == call.kind
+                    && attempt.is_none_or(|attempt| attempt == call.attempt);
                 hit.then_some(*what)
             }
             Self::Both(one, other) => one.calls(call, crashed).or_else(|| other.calls(call, crashed)),

@@ -3,14 +3,14 @@
 //! `AMENDS_CONFORMANCE_ROUNDS` says how often; 2 where it is not set.
 #![expect(clippy::disallowed_methods, reason = "tests are told by the environment how long to look, and where")]
 
-use amends_primitives::{RandomIds, Timestamp};
+use amends_primitives::{RandomIds, StepKey, Timestamp};
 use amends_sql::{Database, Migration, Schema};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::databases;
 use crate::{
-    participant::{ActionKey, Barrier, BeginAction, BeginClose, BeginCompensation, SCHEMA},
+    participant::{Barrier, BeginAction, BeginClose, BeginCompensation, SCHEMA},
     testkit::barrier::{Answer, Participant, Undone, run},
 };
 
@@ -44,7 +44,7 @@ struct InSql {
 }
 
 impl InSql {
-    async fn change(tx: &mut amends_sql::Tx, key: &ActionKey, change: i64) {
+    async fn change(tx: &mut amends_sql::Tx, key: &StepKey, change: i64) {
         let sql = "INSERT INTO effects (step_key, change) VALUES ($1, $2)";
         sqlx::query(sql).bind(key.to_string()).bind(change).execute(&mut **tx).await.unwrap();
     }
@@ -52,7 +52,7 @@ impl InSql {
 
 #[async_trait]
 impl Participant for InSql {
-    async fn act(&self, key: &ActionKey, request: u32, refused: bool) -> Answer {
+    async fn act(&self, key: &StepKey, request: u32, refused: bool) -> Answer {
         let mut tx = self.database.begin().await.unwrap();
         let answer = json!({"for": request});
         let answer = match self.barrier.begin_action(&mut tx, key, &fingerprint(request), NOW).await.unwrap() {
@@ -74,7 +74,7 @@ impl Participant for InSql {
         answer
     }
 
-    async fn compensate(&self, key: &ActionKey) -> Undone {
+    async fn compensate(&self, key: &StepKey) -> Undone {
         let mut tx = self.database.begin().await.unwrap();
         let undone = match self.barrier.begin_compensation(&mut tx, key, NOW).await.unwrap() {
             BeginCompensation::WasDone(_) => {
@@ -87,7 +87,7 @@ impl Participant for InSql {
         undone
     }
 
-    async fn close(&self, key: &ActionKey) -> Result<Option<Value>, ()> {
+    async fn close(&self, key: &StepKey) -> Result<Option<Value>, ()> {
         let mut tx = self.database.begin().await.unwrap();
         let close = self.barrier.begin_close(&mut tx, key, NOW).await.unwrap();
         tx.commit().await.unwrap();
@@ -97,7 +97,7 @@ impl Participant for InSql {
         })
     }
 
-    async fn in_effect(&self, key: &ActionKey) -> i64 {
+    async fn in_effect(&self, key: &StepKey) -> i64 {
         let sql = "SELECT CAST(COALESCE(SUM(change), 0) AS BIGINT) FROM effects WHERE step_key = $1";
         let (sum,): (i64,) = sqlx::query_as(sql).bind(key.to_string()).fetch_one(self.database.reader()).await.unwrap();
         sum

@@ -1,12 +1,11 @@
 //! All journals through the one suite.
 
 use amends_primitives::Timestamp;
-use amends_sql::{Database, Migration, Options, Schema, SqlError, Tx};
+use amends_sql::{Database, Migration, Schema, SqlError, Tx};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 
-use super::databases::{Sqlite, postgres};
 use crate::{
     ApplyLocal, LocalOutcome, Refusal, SCHEMA, SqlJournal,
     journal::{Journal, JournalError, NewRow},
@@ -15,6 +14,7 @@ use crate::{
         conformance::{self, Backend, Probe},
     },
 };
+use amends_testing::TestDatabase;
 
 #[derive(Debug, Default)]
 struct Memory(Mutex<Vec<String>>);
@@ -120,15 +120,15 @@ async fn notes(journal: &SqlJournal<Probes>) -> Vec<String> {
 }
 
 #[derive(Debug, Default)]
-struct OnSqlite(Mutex<Vec<Sqlite>>);
+struct OnSqlite(Mutex<Vec<TestDatabase>>);
 
 #[async_trait]
 impl Backend for OnSqlite {
     type Journal = SqlJournal<Probes>;
 
     async fn fresh(&self) -> SqlJournal<Probes> {
-        let sqlite = Sqlite::new();
-        let database = sqlite.database.clone();
+        let sqlite = TestDatabase::sqlite();
+        let database = sqlite.open();
         self.0.lock().push(sqlite);
         fresh(database).await
     }
@@ -147,14 +147,14 @@ impl Backend for OnSqlite {
 }
 
 #[derive(Debug)]
-struct OnPostgres(String);
+struct OnPostgres;
 
 #[async_trait]
 impl Backend for OnPostgres {
     type Journal = SqlJournal<Probes>;
 
     async fn fresh(&self) -> SqlJournal<Probes> {
-        fresh(super::databases::fresh_postgres(&self.0, &Options::default()).await).await
+        fresh(TestDatabase::postgres().await.expect("a server").open()).await
     }
 
     async fn start_in_tx(&self, journal: &SqlJournal<Probes>, saga: &NewRow, commit: bool) -> Result<(), JournalError> {
@@ -182,6 +182,7 @@ async fn on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgres() {
-    let Some(url) = postgres() else { return };
-    conformance::run(&OnPostgres(url)).await;
+    if amends_testing::postgres().is_some() {
+        conformance::run(&OnPostgres).await;
+    }
 }

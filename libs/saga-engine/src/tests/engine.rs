@@ -57,7 +57,7 @@ impl Intercept for Script {
     ) -> Conclusion {
         let scripted = {
             let mut script = self.0.lock();
-            let at = script.iter().position(|(step, kind, _)| *step == call.step && *kind == call.kind);
+            let at = script.iter().position(|(step, kind, _)| *step == call.key.step() && *kind == call.kind);
             at.and_then(|at| script.remove(at)).map(|(_, _, what)| what)
         };
         let cause = match scripted {
@@ -354,7 +354,7 @@ async fn a_killed_replicas_sagas_are_taken_over_within_its_lease_and_waiting_cal
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     let Waited::Settled(snapshot) = waits_elsewhere.settled(LONG).await else { panic!("not told") };
     assert_eq!(snapshot.status, Status::Completed);
-    assert_eq!((world.books.in_effect(handle.id()), world.books.mistakes()), (ALL.to_vec(), vec![]));
+    assert_eq!((world.books.in_effect(handle.id()), world.books.mistakes()), (ALL.map(str::to_owned).to_vec(), vec![]));
     assert_eq!(world.journal.row(handle.id()).await.unwrap().unwrap().fence, 2);
 }
 

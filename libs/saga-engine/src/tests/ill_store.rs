@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use amends_sql::{Database, Options, SqlError};
+use amends_testing::TestDatabase;
 
 use super::{
-    databases::{self, Sqlite},
+    databases,
     sample::{ALL, trip},
     sql::{Failed, Trip5, Trips, World, new_trip, place},
 };
@@ -47,8 +48,8 @@ async fn place_once_mended(engine: &Trip5) -> crate::Handle {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_turns_read_only_parks_no_saga() {
-    let sqlite = Sqlite::new();
-    let mut world = World::new(sqlite.database.clone()).await;
+    let sqlite = TestDatabase::sqlite();
+    let mut world = World::new(sqlite.open()).await;
     world.books = Books::with_delay(Duration::from_millis(40));
     let metrics = EngineMetrics::default();
     let engine = engine(&world, &metrics).await;
@@ -77,8 +78,8 @@ async fn a_store_that_turns_read_only_parks_no_saga() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn starts_on_a_full_disk_are_told_so_and_then_succeed() {
-    let sqlite = Sqlite::new();
-    let world = World::new(sqlite.database.clone()).await;
+    let sqlite = TestDatabase::sqlite();
+    let world = World::new(sqlite.open()).await;
     let engine = engine(&world, &EngineMetrics::default()).await;
     for _round in 0..3 {
         world.database.fill_up();
@@ -145,17 +146,15 @@ async fn a_commit_that_fails_costs_nobody_else_anything() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_no_writes_is_not_ready() {
-    let Some(url) = databases::postgres() else { return };
+    let Some(own) = TestDatabase::postgres().await else { return };
     let options = Options { write_shows: Duration::ZERO, ..Options::default() };
-    let database = databases::fresh_postgres(&url, &options).await;
+    let database = own.open_with(&options);
     database.ready().await.unwrap();
     let (name,): (String,) =
         sqlx::query_as("SELECT CAST(current_database() AS TEXT)").fetch_one(database.reader()).await.unwrap();
     let set = |value: &str| format!("ALTER DATABASE {name} SET default_transaction_read_only = {value}");
     sqlx::query(sqlx::AssertSqlSafe(set("on"))).execute(database.writer()).await.unwrap();
-    let server = url.rsplit_once('/').unwrap().0;
-    let query = url.split_once('?').map(|(_, query)| format!("?{query}")).unwrap_or_default();
-    let again = Database::connect_lazy(&format!("{server}/{name}{query}"), &options).unwrap();
+    let again = own.open_with(&options);
     let error = again.ready().await.unwrap_err();
     assert!(amends_sql::in_words(&error).contains("accepts no writes"), "{error:?}");
     let refused = sqlx::query("CREATE TABLE t (id BIGINT)").execute(again.writer()).await.unwrap_err();

@@ -47,6 +47,17 @@ impl LocalStep<Flow> for Mark {
     }
 }
 
+/// A step whose key would be none.
+struct Misnamed;
+
+impl LocalStep<Flow> for Misnamed {
+    const NAME: &'static str = "a/b";
+
+    fn change(&self, _state: &(), _context: &StepContext) -> &'static str {
+        "never"
+    }
+}
+
 struct Pivot;
 
 impl LocalStep<Flow> for Pivot {
@@ -170,4 +181,6 @@ fn mistakes_in_a_definition_are_found_when_it_is_built() {
     assert_eq!(empty, Some(DefinitionError::Empty { saga: "flow" }));
     let twice = Definition::builder().local(Mark).local(Mark).build().err();
     assert_eq!(twice, Some(DefinitionError::DuplicateStep { saga: "flow", step: "mark" }));
+    let misnamed = Definition::builder().local(Misnamed).build().err();
+    assert_eq!(misnamed, Some(DefinitionError::StepName { saga: "flow", step: "a/b" }));
 }

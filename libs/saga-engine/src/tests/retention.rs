@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use amends_primitives::{IdSource, SagaId, SeededIds, Timestamp};
+use amends_primitives::{IdSource, SagaId, SeededIds, StepKey, Timestamp};
 use amends_sql::{Database, Dialect, Schema};
 use serde_json::json;
 use sqlx::Row;
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Config, Engine, EngineMetrics, NewSaga, SCHEMA, TraceContext,
     journal::sql,
-    participant::{self, ActionKey, Barrier, BeginAction, BeginCompensation},
+    participant::{self, Barrier, BeginAction, BeginCompensation},
     testkit::{Books, TokioClock},
 };
 
@@ -107,8 +107,8 @@ async fn what_is_old_is_found_by_an_index_in_its_order() {
     .await;
 }
 
-fn key(step: &str) -> ActionKey {
-    ActionKey::parse("0198c0de-0000-7000-8000-000000000003", step).unwrap()
+fn key(step: &str) -> StepKey {
+    StepKey::parse("0198c0de-0000-7000-8000-000000000003", step).unwrap()
 }
 
 /// A participant: acts, undoes, forgets, in a transaction each.

@@ -51,7 +51,7 @@ macro_rules! step {
             type Output = Value;
 
             async fn act(&self, _state: &TripState, context: &StepContext) -> Outcome<Value> {
-                self.0.act(context.key).await
+                self.0.act(context.key.clone()).await
             }
 
             fn record(state: &mut TripState, output: Value) {
@@ -68,7 +68,7 @@ macro_rules! compensable {
         #[async_trait]
         impl Compensable<Trip> for $name {
             async fn compensate(&self, _state: &TripState, context: &StepContext) -> Undo {
-                self.0.undo(context.key).await
+                self.0.undo(context.key.clone()).await
             }
         }
     };
@@ -83,7 +83,7 @@ step!(SendMail, "send_mail");
 #[async_trait]
 impl Pivot<Trip> for IssueTicket {
     async fn close(&self, _state: &TripState, context: &StepContext) -> Closed<Value> {
-        self.0.close(context.key).await
+        self.0.close(context.key.clone()).await
     }
 }
 
@@ -93,7 +93,7 @@ impl LocalStep<Trip> for Confirm {
     const NAME: &'static str = "confirm";
 
     fn change(&self, _state: &TripState, context: &StepContext) -> Note {
-        Note(context.key.saga_id, "confirmed")
+        Note(context.key.saga_id(), "confirmed")
     }
 }
 

@@ -200,7 +200,11 @@ async fn simulate(seed: u64, metrics: &EngineMetrics) {
         let said: Vec<_> = notes.of(*id).into_iter().filter(|note| *note != "parked").collect();
         match stored.row.status {
             Status::Completed => {
-                assert_eq!((books.in_effect(*id), said), (ALL.to_vec(), vec!["confirmed"]), "seed {seed}");
+                assert_eq!(
+                    (books.in_effect(*id), said),
+                    (ALL.map(str::to_owned).to_vec(), vec!["confirmed"]),
+                    "seed {seed}"
+                );
             }
             _ => assert_eq!((books.in_effect(*id), said), (vec![], vec!["failed"]), "seed {seed}: {stored:#?}"),
         }

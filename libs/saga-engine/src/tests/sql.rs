@@ -2,8 +2,9 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use amends_primitives::{IdSource, RandomIds, SagaId, Timestamp};
+use amends_primitives::{IdSource, RandomIds, SagaId, StepKey, Timestamp};
 use amends_sql::{Database, Dialect, Migration, Options, Schema, SqlError, Tx};
+use amends_testing::TestDatabase;
 use async_trait::async_trait;
 use futures::future::join_all;
 use serde_json::json;
@@ -16,7 +17,7 @@ use crate::{
     ApplyLocal, Engine, LocalOutcome, NewSaga, Refusal, SCHEMA, SqlJournal, StartError, Status, TraceContext, Waited,
     event::{Event, Record},
     journal::{Append, Appended, DefinitionId, Journal, NewRow, ReplicaId},
-    participant::{self, ActionKey, Barrier, BarrierError, BeginAction, BeginClose, BeginCompensation},
+    participant::{self, Barrier, BarrierError, BeginAction, BeginClose, BeginCompensation},
     testkit::Books,
 };
 
@@ -222,8 +223,8 @@ async fn work_that_panics_fails_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_the_database_refuses_is_refused_alone() {
     // SQLite keeps a text with a zero in it; PostgreSQL does not, and its refusal fails the whole statement and the transaction.
-    let Some(url) = databases::postgres() else { return };
-    let world = World::new(databases::fresh_postgres(&url, &Options::default()).await).await;
+    let Some(own) = TestDatabase::postgres().await else { return };
+    let world = World::new(own.open()).await;
     let engine = world.engine().await;
     let trips: Vec<_> = (0..40).map(|_| new_trip()).collect();
     let mut tx = world.database.begin().await.unwrap();
@@ -400,7 +401,10 @@ async fn after_a_crash_the_next_process_goes_on() {
                 matches!(waited, Waited::Settled(ref snapshot) if snapshot.status == Status::Completed),
                 "{waited:?}"
             );
-            assert_eq!((world.books.in_effect(id), world.status(id).await.as_str()), (ALL.to_vec(), "confirmed"));
+            assert_eq!(
+                (world.books.in_effect(id), world.status(id).await.as_str()),
+                (ALL.map(str::to_owned).to_vec(), "confirmed")
+            );
         }
         assert_eq!(world.books.mistakes(), Vec::<String>::new());
     })
@@ -412,7 +416,7 @@ async fn the_barrier_keeps_its_table_in_sql() {
     on_each(async |world| {
         let (database, barrier) = (&world.database, Barrier::new(world.database.dialect()));
         let now = Timestamp::from_millis(1_700_000_000_000);
-        let key = |step: &str| ActionKey::parse("0198c0de-0000-7000-8000-000000000001", step).unwrap();
+        let key = |step: &str| StepKey::parse("0198c0de-0000-7000-8000-000000000001", step).unwrap();
         let begin = async |tx: &mut Tx, step: &str, fingerprint: &str| {
             barrier.begin_action(tx, &key(step), fingerprint, now).await.unwrap()
         };
@@ -475,7 +479,7 @@ async fn twins_and_an_overtaking_compensation_leave_one_effect_or_none() {
         let now = Timestamp::from_millis(1_700_000_000_000);
         let rounds = if database.dialect() == Dialect::Sqlite { 10 } else { 40 };
         for round in 0..rounds {
-            let key = ActionKey::parse("0198c0de-0000-7000-8000-000000000002", &format!("step_{round}")).unwrap();
+            let key = StepKey::parse("0198c0de-0000-7000-8000-000000000002", &format!("step_{round}")).unwrap();
             let act = async || {
                 let mut tx = database.begin().await.unwrap();
                 let begun = barrier.begin_action(&mut tx, &key, "f", now).await.unwrap();
@@ -512,9 +516,9 @@ async fn a_transaction_that_its_process_has_left_lets_go_of_its_rows() {
     let config = crate::Config::default();
     assert!(Options::default().idle_in_transaction_timeout + config.heartbeat <= config.lease);
 
-    let Some(url) = databases::postgres() else { return };
+    let Some(own) = TestDatabase::postgres().await else { return };
     let options = Options { idle_in_transaction_timeout: Duration::from_millis(500), ..Options::default() };
-    let database = databases::fresh_postgres(&url, &options).await;
+    let database = own.open_with(&options);
     database.migrate(&TRIPS).await.unwrap();
     sqlx::query("INSERT INTO trips (id, status) VALUES ('one', 'waiting')").execute(database.writer()).await.unwrap();
     let claim = "UPDATE trips SET status = 'claimed'";

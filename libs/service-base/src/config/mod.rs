@@ -3,14 +3,17 @@
 //! Values from the environment and from flags are text. They become numbers, switches and lists where the field asks for
 //! one, and stay text where it asks for text, so that the password `12345` is not a number.
 //!
-//! Tables are merged key by key. A list replaces the one below it, unless its section calls it a [`NamedList`].
+//! Tables are merged key by key. A list replaces the one below it, unless its section calls it a [`NamedList`]. A key that was renamed is
+//! read under its former name too, in every source.
 //!
 //! The only place that reads the process's environment.
 
 mod lists;
+mod renamed;
 mod secret_url;
 mod telemetry;
 mod text;
+mod tree;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,14 +25,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 pub use lists::NamedList;
+use renamed::Renamed;
 pub use secret_url::SecretUrl;
-use text::{join, segment, spelt, unknown_field};
+use text::{env_key, read_toml};
+use tree::Tree;
 
 /// The environment's prefix: `AMENDS_ORDER__HTTP__LISTEN` is `order.http.listen`.
 pub const ENV_PREFIX: &str = "AMENDS_";
-
-/// Each mistake takes one more reading of the tree; a longer list would not help.
-const MISTAKES_MAX: usize = 100;
 
 /// One section of the configuration: a documented struct with a default for every field that has one.
 pub trait Section: Serialize + DeserializeOwned + Default {
@@ -39,6 +41,10 @@ pub trait Section: Serialize + DeserializeOwned + Default {
     /// Lists that are merged by the names of their entries. All others replace what stands below them: an element of theirs has no
     /// name, or a list of one's own is meant instead of the one there is.
     const NAMED_LISTS: &'static [NamedList] = &[];
+
+    /// Former names of keys, which are still accepted, and their names now, both relative to the section:
+    /// `("token.access_seconds", "token.access_secs")`. A source that gives both is mistaken.
+    const RENAMED: &'static [(&'static str, &'static str)] = &[];
 
     /// Adds what types alone cannot say: ranges, fields that exclude each other. Keys are relative to the section.
     fn validate(&self, errors: &mut Vec<ConfigError>);
@@ -57,6 +63,13 @@ impl ConfigError {
     /// `key` is wrong because of `message`.
     pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
         Self { key: key.into(), message: message.into() }
+    }
+
+    /// Adds what `validate` finds in the table `prefix` of a section: its keys are relative to that table.
+    pub fn within(prefix: &str, errors: &mut Vec<Self>, validate: impl FnOnce(&mut Vec<Self>)) {
+        let mut inner = Vec::new();
+        validate(&mut inner);
+        errors.extend(inner.into_iter().map(|error| Self { key: format!("{prefix}.{}", error.key), ..error }));
     }
 }
 
@@ -146,11 +159,9 @@ pub fn load<T: Section>(
 /// # Errors
 /// With every mistake there is in this section.
 pub fn load_from<T: Section>(section: &str, sources: &Sources) -> Result<T, ConfigErrors> {
-    let mut tree = Tree { lists: T::NAMED_LISTS, ..Tree::default() };
+    let base = sources.base.get(section).and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut tree = Tree::new(base, T::NAMED_LISTS, Renamed(T::RENAMED));
     let mut errors = Vec::new();
-    if let Some(Value::Object(base)) = sources.base.get(section) {
-        tree.root.clone_from(base);
-    }
     tree.add_file(section, sources, &mut errors);
     tree.add_env(section, sources, T::ALIASES, &mut errors);
     tree.add_sets(section, sources, &mut errors);
@@ -206,187 +217,6 @@ pub fn defaults<T: Section>(section: &str) -> String {
     let text = toml::to_string(&root)
         .unwrap_or_else(|error| format!("# [{section}] has a default that TOML cannot say: {error}\n"));
     T::NAMED_LISTS.iter().fold(text, |text, list| text + &list.described(section))
-}
-
-/// `AMENDS_ORDER__HTTP__LISTEN` → `order.http.listen`.
-fn env_key(name: &str) -> Option<String> {
-    let rest = name.strip_prefix(ENV_PREFIX)?;
-    rest.contains("__").then(|| rest.to_lowercase().replace("__", "."))
-}
-
-fn read_toml(file: &Path) -> Result<Value, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))?;
-    let table: toml::Table = text.parse().map_err(|error| format!("is not TOML: {error}"))?;
-    serde_json::to_value(table).map_err(|error| error.to_string())
-}
-
-/// The merged values of one section, and where each came from.
-#[derive(Default)]
-struct Tree {
-    root: Map<String, Value>,
-    /// By full key: the source, for messages; only text sources may be read anew as another type.
-    from: BTreeMap<String, From>,
-    lists: &'static [NamedList],
-}
-
-#[derive(Clone)]
-enum From {
-    File(String),
-    Text(String),
-}
-
-impl Tree {
-    fn add_file(&mut self, section: &str, sources: &Sources, errors: &mut Vec<ConfigError>) {
-        let Some(file) = &sources.file else { return };
-        match read_toml(file) {
-            Ok(Value::Object(mut tables)) => match tables.remove(section) {
-                Some(Value::Object(table)) => {
-                    self.from.insert(section.to_owned(), From::File(file.display().to_string()));
-                    let twice = lists::merge(&mut self.root, table, self.lists);
-                    self.name_repeated(section, twice, errors);
-                }
-                Some(_) => errors.push(ConfigError::new(section, "is not a table")),
-                None => {}
-            },
-            Ok(_) => {}
-            Err(message) => errors.push(ConfigError::new(file.display().to_string(), message)),
-        }
-    }
-
-    fn add_env(&mut self, section: &str, sources: &Sources, aliases: &[(&str, &str)], errors: &mut Vec<ConfigError>) {
-        for (name, value) in &sources.env {
-            let key = env_key(name)
-                .or_else(|| aliases.iter().find(|(alias, _)| alias == name).map(|(_, key)| (*key).to_owned()));
-            if let Some(key) = key
-                && let Some(path) = key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'))
-            {
-                self.put(section, path, value, format!("environment {name}"), errors);
-            }
-        }
-    }
-
-    fn add_sets(&mut self, section: &str, sources: &Sources, errors: &mut Vec<ConfigError>) {
-        for (key, value) in &sources.sets {
-            if key == section {
-                errors.push(ConfigError::new(section, "is a section: name a key in it"));
-            } else if let Some(path) = key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')) {
-                self.put(section, path, value, format!("--set {key}"), errors);
-            }
-        }
-    }
-
-    fn put(&mut self, section: &str, path: &str, text: &str, source: String, errors: &mut Vec<ConfigError>) {
-        self.from.insert(format!("{section}.{path}"), From::Text(source));
-        // A text that is no list goes in as it is, and is refused where it is read.
-        if self.lists.iter().any(|list| list.path == path)
-            && let Some(list @ Value::Array(_)) = spelt(text)
-        {
-            let twice = lists::merge(&mut self.root, lists::nest(path, list), self.lists);
-            self.name_repeated(section, twice, errors);
-            return;
-        }
-        let mut table = &mut self.root;
-        let mut parts = path.split('.').peekable();
-        while let Some(part) = parts.next() {
-            if parts.peek().is_none() {
-                table.insert(part.to_owned(), Value::String(text.to_owned()));
-                return;
-            }
-            let entry = table.entry(part).or_insert_with(|| Value::Object(Map::new()));
-            if !entry.is_object() {
-                *entry = Value::Object(Map::new());
-            }
-            let Value::Object(inner) = entry else { return };
-            table = inner;
-        }
-    }
-
-    fn name_repeated(&self, section: &str, repeated: Vec<lists::Repeated>, errors: &mut Vec<ConfigError>) {
-        errors.extend(repeated.into_iter().map(|lists::Repeated { key, name }| {
-            let key = format!("{section}.{key}");
-            let list = key.split('[').next().unwrap_or_default();
-            ConfigError { message: self.blame(list, &format!("{name:?} is there twice")), key }
-        }));
-    }
-
-    /// Reads the tree as `T`. A key that cannot be read is reported and taken out, and the rest is read again.
-    fn read<T: DeserializeOwned>(&mut self, section: &str, errors: &mut Vec<ConfigError>) -> Option<T> {
-        let mut reread: BTreeSet<String> = BTreeSet::new();
-        for _ in 0..MISTAKES_MAX {
-            let error = match serde_path_to_error::deserialize(Value::Object(self.root.clone())) {
-                Ok(value) => return Some(value),
-                Err(error) => error,
-            };
-            let mut path: Vec<String> = error.path().iter().filter_map(segment).collect();
-            let message = error.inner().to_string();
-            if let Some(field) = unknown_field(&message)
-                && path.last().is_none_or(|last| last != field)
-            {
-                path.push(field.to_owned());
-            }
-            let Some(found) = self.deepest(&path) else {
-                errors.push(ConfigError::new(join(section, &path), message));
-                return None;
-            };
-            let key = join(section, &found);
-            // Text is read as the value it spells where the field is not text, once.
-            if matches!(self.from.get(&key), Some(From::Text(_)))
-                && !reread.contains(&key)
-                && let Some(slot) = self.slot(&found)
-                && let Value::String(text) = slot
-                && let Some(spelt) = spelt(text)
-            {
-                *slot = spelt;
-                reread.insert(key);
-                continue;
-            }
-            errors.push(ConfigError { message: self.blame(&key, &message), key: join(section, &path) });
-            self.remove(&found);
-        }
-        None
-    }
-
-    /// The longest part of `path` that is in the tree: a missing field is reported at its table, an element at its list.
-    fn deepest(&mut self, path: &[String]) -> Option<Vec<String>> {
-        (1..=path.len()).rev().map(|n| path[..n].to_vec()).find(|part| self.slot(part).is_some())
-    }
-
-    fn slot(&mut self, path: &[String]) -> Option<&mut Value> {
-        let (first, rest) = path.split_first()?;
-        rest.iter().try_fold(self.root.get_mut(first)?, |value, part| match value {
-            Value::Object(table) => table.get_mut(part),
-            _ => None, // a list is one value: what is wrong in it is wrong with it
-        })
-    }
-
-    fn remove(&mut self, path: &[String]) {
-        if let [last] = path {
-            self.root.remove(last);
-        } else if let Some((last, parents)) = path.split_last()
-            && let Some(Value::Object(table)) = self.slot(parents)
-        {
-            table.remove(last);
-        }
-    }
-
-    /// The message with its source, and without the value where the key may hold a secret.
-    fn blame(&self, key: &str, message: &str) -> String {
-        let secret = ["password", "secret", "token", "key", "url", "uri"].iter().any(|word| key.contains(word));
-        let message = if secret && message.starts_with("invalid type") {
-            let expected = message.rsplit_once("expected ").map_or("another type", |(_, expected)| expected);
-            format!("expected {expected}")
-        } else {
-            message.to_owned()
-        };
-        let mut prefix = Some(key);
-        while let Some(key) = prefix {
-            match self.from.get(key) {
-                Some(From::File(source) | From::Text(source)) => return format!("{message} ({source})"),
-                None => prefix = key.rsplit_once('.').map(|(parent, _)| parent),
-            }
-        }
-        message
-    }
 }
 
 #[cfg(test)]

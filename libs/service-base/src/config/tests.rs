@@ -32,11 +32,12 @@ struct Person {
 struct Limits {
     lines_max: u16,
     strict: bool,
+    wait_secs: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { lines_max: 500, strict: true }
+        Self { lines_max: 500, strict: true, wait_secs: 0 }
     }
 }
 
@@ -57,6 +58,7 @@ impl Default for Shop {
 impl Section for Shop {
     const ALIASES: &'static [(&'static str, &'static str)] = &[("LINES_MAX", "shop.limits.lines_max")];
     const NAMED_LISTS: &'static [NamedList] = &[NamedList { path: "people", name: "name", one_of: &[] }];
+    const RENAMED: &'static [(&'static str, &'static str)] = &[("limits.wait_seconds", "limits.wait_secs")];
 
     fn validate(&self, errors: &mut Vec<ConfigError>) {
         if self.limits.lines_max == 0 {
@@ -125,7 +127,10 @@ fn every_mistake_is_named_at_once_with_its_key_and_source() {
     ];
     assert_eq!(keys, expected, "{errors:#?}");
     assert!(errors[0].contains("70000") && errors[0].ends_with("(FILE)"), "{}", errors[0]);
-    assert!(errors[1].contains("expected `lines_max` or `strict`") && errors[1].ends_with("(--set shop.limits.nope)"));
+    assert!(
+        errors[1].contains("expected one of `lines_max`, `strict`, `wait_secs`")
+            && errors[1].ends_with("(--set shop.limits.nope)")
+    );
     assert!(errors[5].ends_with("(environment AMENDS_SHOP__NAMES)"), "{}", errors[5]);
     assert!(!errors.iter().any(|e| e.contains("hunter2")));
 }
@@ -213,4 +218,31 @@ fn a_name_given_twice_in_one_source_is_a_mistake() {
     );
     let errors = read(None, &[("AMENDS_SHOP__PEOPLE", "nobody")], &[]).unwrap_err();
     assert!(errors[0].starts_with("shop.people: invalid type"), "{errors:?}");
+}
+
+const OLD: (&str, &str) = ("AMENDS_SHOP__LIMITS__WAIT_SECONDS", "3");
+const NEW: (&str, &str) = ("AMENDS_SHOP__LIMITS__WAIT_SECS", "4");
+
+#[test]
+fn former_name_of_a_key_is_read_in_every_source() {
+    let file = Some("[shop.limits]\nwait_seconds = 2\n");
+    let wait = |file, env: &[_], sets: &[_]| read(file, env, sets).unwrap().limits.wait_secs;
+    assert_eq!(wait(file, &[], &[]), 2);
+    assert_eq!(wait(Some("[shop.limits]\nwait_secs = 2\n"), &[OLD], &[]), 3);
+    assert_eq!(wait(None, &[("AMENDS_SHOP__LIMITS", r#"{"wait_seconds": 6}"#)], &[]), 6);
+    assert_eq!(wait(file, &[OLD], &[("shop.limits.wait_seconds", "5")]), 5);
+    assert_eq!(wait(file, &[NEW], &[]), 4, "the later source wins, whatever name it uses");
+}
+
+#[test]
+fn former_and_present_name_in_one_source_are_refused() {
+    let error = "shop.limits.wait_seconds: is the former name of shop.limits.wait_secs, which is given too";
+    let told = |source: &str| vec![format!("{error} ({source})")];
+    let file = "[shop.limits]\nwait_seconds = 2\nwait_secs = 3\n";
+    assert_eq!(read(Some(file), &[], &[]).unwrap_err(), told("FILE"));
+    assert_eq!(read(None, &[OLD, NEW], &[]).unwrap_err(), told(&format!("environment {}", OLD.0)));
+    let sets = [("shop.limits.wait_secs", "1"), ("shop.limits.wait_seconds", "2")];
+    assert_eq!(read(None, &[], &sets).unwrap_err(), told("--set shop.limits.wait_seconds"));
+    let table = [("AMENDS_SHOP__LIMITS", r#"{"wait_seconds": 6, "wait_secs": 7}"#)];
+    assert_eq!(read(None, &table, &[]).unwrap_err(), told("environment AMENDS_SHOP__LIMITS"));
 }

@@ -1,6 +1,10 @@
-//! Keys as text, and values that text spells.
+//! Keys as text, values that text spells, and files of text.
+
+use std::path::Path;
 
 use serde_json::Value;
+
+use super::ENV_PREFIX;
 
 /// A field's name, or an element's number as `[n]` glued on by [`join`].
 pub(super) fn segment(segment: &serde_path_to_error::Segment) -> Option<String> {
@@ -27,4 +31,16 @@ pub(super) fn spelt(text: &str) -> Option<Value> {
         serde_json::to_value(table.get("value")?).ok()
     })?;
     (!value.is_string()).then_some(value)
+}
+
+/// `AMENDS_ORDER__HTTP__LISTEN` → `order.http.listen`.
+pub(super) fn env_key(name: &str) -> Option<String> {
+    let rest = name.strip_prefix(ENV_PREFIX)?;
+    rest.contains("__").then(|| rest.to_lowercase().replace("__", "."))
+}
+
+pub(super) fn read_toml(file: &Path) -> Result<Value, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))?;
+    let table: toml::Table = text.parse().map_err(|error| format!("is not TOML: {error}"))?;
+    serde_json::to_value(table).map_err(|error| error.to_string())
 }

@@ -358,13 +358,10 @@ async fn the_admin_listener_tells_how_we_are() {
     let runtime = Runtime::for_testing();
     let bad = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let asked = Arc::clone(&bad);
-    runtime.readiness.add(
-        "database",
-        Arc::new(move || {
-            let bad = asked.load(std::sync::atomic::Ordering::SeqCst);
-            Box::pin(async move { if bad { Err("refused".to_owned()) } else { Ok(()) } })
-        }),
-    );
+    runtime.readiness.add("order", "store", move || {
+        let bad = asked.load(std::sync::atomic::Ordering::SeqCst);
+        async move { if bad { Err("refused".to_owned()) } else { Ok(()) } }
+    });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = Shutdown::new();
@@ -379,7 +376,8 @@ async fn the_admin_listener_tells_how_we_are() {
         let (status, body) = ask("/readyz").await;
         (status, serde_json::from_str::<Value>(&body).unwrap())
     };
-    let told = |status: &str, database: &str| serde_json::json!({"status": status, "checks": {"database": database}});
+    let told =
+        |status: &str, database: &str| serde_json::json!({"status": status, "checks": {"order-store": database}});
     assert_eq!(ready().await, (200, told("ready", "ok")));
     assert!(ask("/metrics").await.1.ends_with("# EOF\n"));
     bad.store(true, std::sync::atomic::Ordering::SeqCst);

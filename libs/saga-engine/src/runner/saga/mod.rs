@@ -186,7 +186,7 @@ impl<J: Journal> Saga<J> {
     fn context(&mut self, effect: Effect) -> StepContext {
         let now = self.now();
         StepContext {
-            key: StepKey { saga_id: self.id, step: self.shape.step(effect.step).name },
+            key: StepKey::of_definition(self.id, self.shape.step(effect.step).name),
             attempt: effect.attempt,
             now,
             timeout: plan::timeout(&self.shape, &self.state, effect, now).max(Duration::from_millis(1)),
