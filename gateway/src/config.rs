@@ -26,7 +26,7 @@ pub struct Config {
     /// Whose tokens are accepted, and where that issuer's keys are.
     pub auth: VerifierConfig,
     /// What replicas share: revoked tokens and rate limits. Empty, both live in this process alone. Set and not reachable,
-    /// requests that need it are refused with 503: a limit or a revocation nobody can read is one nobody can trust.
+    /// requests that need it are refused with 503: a limit or a revocation that cannot be read cannot be relied on.
     pub redis_url: SecretUrl,
     /// How much a caller may send.
     pub limits: Limits,

@@ -33,7 +33,7 @@ pub struct Config {
     pub grpc: GrpcConfig,
     /// Where items and reservations are.
     pub database: DatabaseConfig<InventoryStore>,
-    /// `redis://…`, where the token service tells which tokens were revoked. Empty: nobody is asked.
+    /// `redis://…`, where the token service tells which tokens were revoked. Empty: revocations are not checked.
     pub redis_url: SecretUrl,
     /// Whose tokens are accepted.
     pub auth: VerifierConfig,

@@ -244,7 +244,7 @@ impl Config {
     /// As the store takes it.
     pub fn database_options(&self) -> amends_sql::Options {
         let usual = self.database.options();
-        // What a replica that is frozen has locked is free when its lease ends, of which so much is left at the least.
+        // What a replica that is frozen has locked is free when its lease ends, of which at least this much is left.
         let left_of_lease = Duration::from_millis(self.saga.lease_ms.saturating_sub(self.saga.heartbeat_ms));
         amends_sql::Options {
             idle_in_transaction_timeout: usual.idle_in_transaction_timeout.min(left_of_lease),

@@ -138,7 +138,7 @@ pub struct TokenConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RefreshConfig {
-    /// A session nobody refreshed for this long is over.
+    /// A session that was not refreshed for this long is over.
     pub idle_secs: u64,
     /// A session this old is over.
     pub age_secs: u64,

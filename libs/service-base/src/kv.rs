@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use crate::config::{ConfigError, SecretUrl};
 
-/// Longer than any healthy answer, shorter than anybody's patience.
+/// Longer than any healthy answer, shorter than any caller's deadline.
 const CALL_BOUND: Duration = Duration::from_millis(300);
 
 /// Redis did not answer in time, or not sensibly.

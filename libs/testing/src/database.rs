@@ -70,7 +70,7 @@ impl TestDatabase {
         self.dir.is_some()
     }
 
-    /// Removes it from its server, whoever still uses it.
+    /// Removes it from its server, even if a test still uses it.
     pub async fn remove(self) {
         if let Some((admin, name)) = &self.made {
             administer(admin, &[format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")]).await;

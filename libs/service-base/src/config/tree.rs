@@ -12,7 +12,7 @@ use super::{
     text::{env_key, join, read_toml, segment, spelt, unknown_field},
 };
 
-/// Each mistake takes one more reading of the tree; more than this many help nobody.
+/// Each mistake takes one more reading of the tree, and a longer list is not read to its end.
 const MISTAKES_MAX: usize = 100;
 
 /// The merged values of one section, and where each came from.
