@@ -10,6 +10,9 @@ pub mod money;
 pub mod orders;
 pub mod payments;
 
+#[cfg(test)]
+mod order_tests;
+
 use amends_sql::checks::Breach;
 
 macro_rules! laws {
