@@ -17,7 +17,7 @@ use super::{
     results::{self, Mutant, Results},
 };
 use crate::{
-    cargo::{Workspace, cargo},
+    cargo::{Package, Workspace, cargo},
     environment,
     process::{Failure, Result, about, capture, line_of, signal, which},
     setup::{Tools, build_tools},
@@ -39,24 +39,25 @@ pub(super) struct Lab {
     target: PathBuf,
     /// What is built for a mutant differs from what is built otherwise.
     wrapper: PathBuf,
-    /// Only what it touches.
-    change: Option<PathBuf>,
+    /// Only lines that differ from this revision.
+    since: Option<String>,
+    packages: Vec<Package>,
 }
 
 impl Lab {
     /// With a fresh copy of the tree; of a change, only what differs from the revision `since`.
     pub(super) fn new(tool: &Path, since: Option<&str>) -> Result<Self> {
-        let target = Workspace::read()?.target;
+        let Workspace { target, packages } = Workspace::read()?;
         let home = target.join("mutants");
         let wrapper = which("env").ok_or_else(|| Failure::message("`env` is not on the path"))?;
         copy::refresh(&home.join("tree"))?;
-        let change = since.map(|revision| write_change(&home, revision)).transpose()?;
-        Ok(Self { tool: tool.to_path_buf(), tools: build_tools()?, home, target, wrapper, change })
+        let since = since.map(str::to_owned);
+        Ok(Self { tool: tool.to_path_buf(), tools: build_tools()?, home, target, wrapper, since, packages })
     }
 
     /// The part's mutants.
     pub(super) fn list(&self, part: &Part) -> Result<Vec<Mutant>> {
-        let text = capture(self.command(part).args(["--list", "--json"]))?;
+        let text = capture(self.command(part)?.args(["--list", "--json"]))?;
         results::list(&text).map_err(|why| Failure::message(format!("cargo-mutants --list: {why}")))
     }
 
@@ -68,10 +69,16 @@ impl Lab {
             fs::remove_file(&outcomes).map_err(about(outcomes.display()))?;
         }
         fs::create_dir_all(&output).map_err(about(output.display()))?;
-        let mut command = self.command(part);
+        let mut command = self.command(part)?;
         command.args(["--in-place", "--timeout", TEST_SECS_MAX, "--build-timeout", BUILD_SECS_MAX, "--output"]);
-        command.arg(&output).args(["--", "--lib"]).args(part.tests);
-        match run_until(&mut command, deadline)? {
+        // To build nothing else, too: what follows `--` counts only for the run.
+        command.arg(&output).args(["--cargo-arg", "--lib", "--"]).args(part.tests);
+        let whole = self.reduce(part)?;
+        let code = run_until(&mut command, deadline);
+        if let Some((library, content)) = whole {
+            fs::write(&library, content).map_err(about(library.display()))?;
+        }
+        match code? {
             // All noticed; some not; some took too long; out of time. Each is told by its outcome.
             Some(0 | 2 | 3) | None => {}
             Some(code) => {
@@ -84,7 +91,20 @@ impl Lab {
         results::outcomes(&text).map_err(|why| Failure::message(format!("{}: {why}", outcomes.display())))
     }
 
-    fn command(&self, part: &Part) -> Command {
+    /// Makes the library of the copy what the part needs. The library's file, and what was in it.
+    fn reduce(&self, part: &Part) -> Result<Option<(PathBuf, String)>> {
+        if part.library.is_empty() {
+            return Ok(None);
+        }
+        let package = self.packages.iter().find(|package| package.name == part.package);
+        let package = package.ok_or_else(|| Failure::message(format!("there is no package {}", part.package)))?;
+        let library = self.home.join("tree").join(&package.folder).join("src/lib.rs");
+        let content = fs::read_to_string(&library).map_err(about(library.display()))?;
+        fs::write(&library, part.library).map_err(about(library.display()))?;
+        Ok(Some((library, content)))
+    }
+
+    fn command(&self, part: &Part) -> Result<Command> {
         let tree = self.home.join("tree");
         let mut command = Command::new(&self.tool);
         // Of `cargo`, for its environment.
@@ -106,20 +126,23 @@ impl Lab {
         command.env("AMENDS_TEST_BACKENDS", "embedded");
         command.args(["mutants", "--no-config", "--no-shuffle", "--package", part.package]);
         command.args(part.files.iter().flat_map(|glob| ["--file", glob]));
-        if let Some(change) = &self.change {
-            command.arg("--in-diff").arg(change);
+        if let Some(revision) = &self.since {
+            command.arg("--in-diff").arg(write_change(&self.home, revision, part)?);
         }
-        command
+        Ok(command)
     }
 }
 
-/// The change since a revision, committed or not, in a file.
-fn write_change(home: &Path, revision: &str) -> Result<PathBuf> {
-    let git = |arguments: &[&str]| capture(Command::new("git").current_dir(environment::root()).args(arguments));
-    for new in git(&["ls-files", "--others", "--exclude-standard", "*.rs"])?.lines() {
+/// What has changed of the part since a revision, committed or not, in a file.
+fn write_change(home: &Path, revision: &str, part: &Part) -> Result<PathBuf> {
+    let files: Vec<String> = part.files.iter().map(|glob| format!(":(glob){glob}")).collect();
+    let git = |arguments: &[&str]| {
+        capture(Command::new("git").current_dir(environment::root()).args(arguments).arg("--").args(&files))
+    };
+    for new in git(&["ls-files", "--others", "--exclude-standard"])?.lines() {
         println!("*** NOT RUN: mutants of {new}: git does not know it yet ***");
     }
-    let text = git(&["diff", "--no-ext-diff", "--no-color", revision, "--", "*.rs"])?;
+    let text = git(&["diff", "--no-ext-diff", "--no-color", revision])?;
     let file = home.join("change.diff");
     fs::write(&file, text).map_err(about(file.display()))?;
     Ok(file)

@@ -191,6 +191,29 @@ mod tests {
     }
 
     #[test]
+    fn a_finding_names_its_subject_and_its_order() {
+        for law in Law::ALL {
+            assert_eq!(Law::from_code(law.code()), Some(*law));
+        }
+        let found = Finding::of_order("o", Found::new(Law::NotCharged, "why"));
+        assert_eq!((found.about, found.subject.as_str(), found.order.as_deref()), ("order", "o", Some("o")));
+        let breach = |code, order: &str| Breach {
+            code,
+            about: "item",
+            subject: "tea".into(),
+            order: order.into(),
+            detail: "why".into(),
+        };
+        let found = Finding::of_breach(breach("stock_out_of_bounds", "")).unwrap();
+        assert_eq!(
+            (found.law, found.about, found.subject.as_str(), found.order),
+            (Law::StockOutOfBounds, "item", "tea", None)
+        );
+        assert_eq!(Finding::of_breach(breach("goods_kept", "o")).unwrap().order.as_deref(), Some("o"));
+        assert_eq!(Finding::of_breach(breach("lost", "o")), None);
+    }
+
+    #[test]
     fn every_law_has_a_row_in_the_documentation() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/audit.md");
         let page = std::fs::read_to_string(file).unwrap();
