@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_runs_for_ever_is_noticed_and_what_does_not_compile_is_not_counted() {
+    fn a_timeout_is_noticed_and_unviable_is_not_counted() {
         let told = line("order", [8, 1, 1, 5, 1]);
         assert_eq!(told.split_whitespace().collect::<Vec<_>>(), ["order", "15", "8", "1", "1", "5", "1", "90", "%"]);
         assert!(line("none", [0; 5]).trim_end().ends_with('-'));
