@@ -57,11 +57,14 @@ impl Lab {
 
     /// The part's mutants.
     pub(super) fn list(&self, part: &Part) -> Result<Vec<Mutant>> {
-        let text = capture(self.command(part)?.args(["--list", "--json"]))?;
+        if let Some(revision) = &self.since {
+            write_change(&self.change(), revision, part)?;
+        }
+        let text = capture(self.command(part).args(["--list", "--json"]))?;
         results::list(&text).map_err(|why| Failure::message(format!("cargo-mutants --list: {why}")))
     }
 
-    /// Tries them, until the deadline.
+    /// Tries them, as they were listed last, until the deadline.
     pub(super) fn test(&self, part: &Part, deadline: Option<Instant>) -> Result<Results> {
         let output = self.home.join(part.name.replace(' ', "-"));
         let outcomes = output.join("mutants.out/outcomes.json");
@@ -69,7 +72,7 @@ impl Lab {
             fs::remove_file(&outcomes).map_err(about(outcomes.display()))?;
         }
         fs::create_dir_all(&output).map_err(about(output.display()))?;
-        let mut command = self.command(part)?;
+        let mut command = self.command(part);
         command.args(["--in-place", "--timeout", TEST_SECS_MAX, "--build-timeout", BUILD_SECS_MAX, "--output"]);
         // To build nothing else, too: what follows `--` counts only for the run.
         command.arg(&output).args(["--cargo-arg", "--lib", "--"]).args(part.tests);
@@ -104,7 +107,7 @@ impl Lab {
         Ok(Some((library, content)))
     }
 
-    fn command(&self, part: &Part) -> Result<Command> {
+    fn command(&self, part: &Part) -> Command {
         let tree = self.home.join("tree");
         let mut command = Command::new(&self.tool);
         // Of `cargo`, for its environment.
@@ -126,15 +129,19 @@ impl Lab {
         command.env("AMENDS_TEST_BACKENDS", "embedded");
         command.args(["mutants", "--no-config", "--no-shuffle", "--package", part.package]);
         command.args(part.files.iter().flat_map(|glob| ["--file", glob]));
-        if let Some(revision) = &self.since {
-            command.arg("--in-diff").arg(write_change(&self.home, revision, part)?);
+        if self.since.is_some() {
+            command.arg("--in-diff").arg(self.change());
         }
-        Ok(command)
+        command
+    }
+
+    fn change(&self) -> PathBuf {
+        self.home.join("change.diff")
     }
 }
 
-/// What has changed of the part since a revision, committed or not, in a file.
-fn write_change(home: &Path, revision: &str, part: &Part) -> Result<PathBuf> {
+/// Writes what has changed of the part since a revision, committed or not.
+fn write_change(file: &Path, revision: &str, part: &Part) -> Result {
     let files: Vec<String> = part.files.iter().map(|glob| format!(":(glob){glob}")).collect();
     let git = |arguments: &[&str]| {
         capture(Command::new("git").current_dir(environment::root()).args(arguments).arg("--").args(&files))
@@ -143,9 +150,7 @@ fn write_change(home: &Path, revision: &str, part: &Part) -> Result<PathBuf> {
         println!("*** NOT RUN: mutants of {new}: git does not know it yet ***");
     }
     let text = git(&["diff", "--no-ext-diff", "--no-color", revision])?;
-    let file = home.join("change.diff");
-    fs::write(&file, text).map_err(about(file.display()))?;
-    Ok(file)
+    fs::write(file, text).map_err(about(file.display()))
 }
 
 /// The exit code; none where it was interrupted since the time was up.
