@@ -23,7 +23,8 @@ use crate::{
     setup::{Tools, build_tools},
 };
 
-/// The slowest of these tests take seconds; one that takes this long has lost its way.
+/// The slowest of these tests take seconds; one that takes this long has lost its way. Waiting for another build to release the target
+/// folder counts, so none should run meanwhile.
 const TEST_SECS_MAX: &str = "60";
 /// On a cold and busy machine.
 const BUILD_SECS_MAX: &str = "1200";

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use amends_primitives::Timestamp;
+use amends_primitives::{SagaId, Timestamp};
 use serde_json::Value;
 
 use crate::{
-    Cause, Failure, FailureKind, Refusal,
+    Cause, CauseKind, Failure, FailureKind, Outcome, Refusal, Snapshot, Status,
     event::{Event, Record},
     journal::{Operator, OperatorRequest, Resolution, Wish},
     plan::{self, Effect, EffectKind, Next},
@@ -301,6 +301,21 @@ fn what_is_next_follows_from_the_state() {
 }
 
 #[test]
+fn a_retry_is_due_at_its_time_and_not_before() {
+    let shape = shape();
+    for (script, expected) in [
+        ("start a1, lost a1", "act a2"),
+        ("PAID, start z1, again z1", "act z2"),
+        ("IN_DOUBT, close p1, close-later p1", "close p2"),
+        ("CLOSED, undo a1, undo-later a1", "compensate a2"),
+    ] {
+        let (state, due) = after(&shape, script);
+        assert_eq!(plan::next(&shape, &state, due - Duration::from_micros(1)), Next::Wait(Some(due)), "{script}");
+        assert_eq!(decided(&shape, script, Duration::ZERO), expected);
+    }
+}
+
+#[test]
 fn a_step_has_as_many_attempts_as_its_policy_says() {
     let mut shape = shape();
     let script =
@@ -425,4 +440,40 @@ fn only_decisions_are_written_before_a_saga_goes_on() {
     }
     let shape = shape();
     assert_eq!(shape.indices().map(|index| plan::is_pivot(&shape, index)).collect::<Vec<_>>(), [false, true, false]);
+}
+
+#[test]
+fn an_answer_is_told_by_its_code_and_its_sentence() {
+    let refusal = Refusal::new("no", "never");
+    let cause = Cause::environment("gone", "away").retry_after(SECOND);
+    assert_eq!((refusal.to_string(), cause.to_string()), ("no: never".to_owned(), "gone: away".to_owned()));
+    assert_eq!((cause.retry_after, cause.kind), (Some(SECOND), CauseKind::Environment));
+    assert_eq!([false, true].map(|permanent| bool::from(CauseKind::from(permanent))), [false, true]);
+    let stored = serde_json::json!({"code": "gone", "message": "away", "retry_after_ms": 1000});
+    assert_eq!(serde_json::to_value(&cause).unwrap(), stored);
+    assert_eq!(serde_json::from_value::<Cause>(stored).unwrap(), cause);
+    assert_eq!(Outcome::<u8>::refused("no", "never"), Outcome::Refused(refusal));
+    let environment = Cause::environment("gone", "away");
+    assert_eq!(Outcome::<u8>::unknown("gone", "away"), Outcome::Unknown(environment.clone()));
+    assert_eq!(Outcome::<u8>::not_sent("gone", "away").map(|n| n + 1), Outcome::NotSent(environment));
+    assert_eq!(Outcome::Done(1).map(|n| n + 1), Outcome::Done(2));
+}
+
+#[test]
+fn a_status_says_whether_to_wait_for_it() {
+    let table = [
+        (Status::Running, "running", true, false),
+        (Status::Unwinding, "unwinding", true, false),
+        (Status::Completed, "completed", false, true),
+        (Status::Unwound, "unwound", false, true),
+        (Status::Parked, "parked", false, false),
+    ];
+    for (status, word, is_active, is_finished) in table {
+        assert_eq!((status.to_string().as_str(), word.parse()), (word, Ok(status)));
+        assert_eq!((status.is_active(), status.is_finished()), (is_active, is_finished), "{word}");
+        let id = "0198c0de-0000-7000-8000-000000000001".parse::<SagaId>().unwrap();
+        let seen = Snapshot { id, status, failure: None, parked: None, seq: 1 };
+        assert_eq!(seen.is_settled(), !is_active, "{word}");
+    }
+    assert!("lost".parse::<Status>().is_err());
 }
