@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     cargo::cargo,
-    commands,
+    commands, mutants,
     process::{self, Failure, Result},
     servers, setup, tidy,
 };
@@ -52,6 +52,7 @@ pub(crate) fn run() -> Result {
         ("load", || commands::load(&["--smoke".to_owned()])),
         ("drill", || commands::drill(&["--smoke".to_owned()])),
         ("demo", || commands::demo(&[])),
+        ("mutants", mutants::of_change),
     ])
 }
 

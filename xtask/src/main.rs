@@ -5,12 +5,14 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
+mod cache;
 mod cargo;
 mod ci;
 mod commands;
 mod environment;
 mod files;
 mod json;
+mod mutants;
 mod packages;
 mod process;
 mod proof;
@@ -46,7 +48,11 @@ cargo xtask <command>
   bench [args…]             criterion benches, and a store with AMENDS_BENCH_ROWS finished orders, on private servers
   gen                       regenerate what is generated and committed (protobuf code, OpenAPI, pacts)
   tidy                      the rules the compiler cannot check
-  ci                        format, tidy, clippy, build, test, load and drill --smoke, demo:
+  mutants [--in-diff REV] [--package P]
+                            changes the rules, one place at a time, by cargo-mutants, and fails for each change that no test
+                            notices and that xtask/src/mutants/accepted.rs does not list; --in-diff: only lines that differ
+                            from REV. All of it takes hours
+  ci                        format, tidy, clippy, build, test, load and drill --smoke, demo, mutants of the change:
                             what CI runs
 
 Variables: AMENDS_TEST_POSTGRES_URL, AMENDS_TEST_REDIS_URL, AMENDS_TEST_MONGODB_URI (or MONGODB_URI): servers to use instead of
@@ -75,6 +81,7 @@ fn main() -> ExitCode {
         "bench" => commands::bench(rest),
         "gen" => commands::generate(),
         "tidy" => tidy::run(),
+        "mutants" => mutants::mutants(rest),
         "ci" => ci::run(),
         // Not in the help: the process that holds servers for another, and ends them when that one is gone.
         servers::keeper::COMMAND => servers::keeper::run(rest),

@@ -17,6 +17,8 @@
 //! Must not know: where the ledger is kept, how requests travel.
 
 mod answer;
+#[cfg(test)]
+mod edge_tests;
 mod entry;
 mod movement;
 #[cfg(test)]

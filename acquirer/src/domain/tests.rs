@@ -6,34 +6,34 @@ use amends_primitives::{Currency, Money};
 
 use super::*;
 
-const RULES: Rules = Rules { amount_limit_minor: 100_000, hang: Duration::ZERO, flaky_failures: 1 };
+pub(super) const RULES: Rules = Rules { amount_limit_minor: 100_000, hang: Duration::ZERO, flaky_failures: 1 };
 
-fn eur(minor: i64) -> Money {
+pub(super) fn eur(minor: i64) -> Money {
     Money::new(minor, Currency::EUR)
 }
 
-fn key(text: &str) -> Key {
+pub(super) fn key(text: &str) -> Key {
     Key::try_new(text).unwrap()
 }
 
-fn charge(minor: i64, method: &str) -> ChargeAsk {
+pub(super) fn charge(minor: i64, method: &str) -> ChargeAsk {
     ChargeAsk { key: key("c"), hold: false, amount: eur(minor), method: Method::try_new(method).unwrap() }
 }
 
-fn hold(minor: i64, method: &str) -> ChargeAsk {
+pub(super) fn hold(minor: i64, method: &str) -> ChargeAsk {
     ChargeAsk { hold: true, ..charge(minor, method) }
 }
 
-fn refund(name: &str, minor: i64) -> RefundAsk {
+pub(super) fn refund(name: &str, minor: i64) -> RefundAsk {
     RefundAsk { key: key(name), charge: key("c"), amount: eur(minor) }
 }
 
-fn capture(name: &str, minor: i64) -> CaptureAsk {
+pub(super) fn capture(name: &str, minor: i64) -> CaptureAsk {
     CaptureAsk { key: key(name), authorization: key("c"), amount: eur(minor) }
 }
 
 /// The line after `change`, which must be one.
-fn after<T>((_, next): (T, Option<Entry>)) -> Entry {
+pub(super) fn after<T>((_, next): (T, Option<Entry>)) -> Entry {
     next.unwrap()
 }
 

@@ -94,10 +94,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_dropped_has_a_bound() {
+        let extra = "x".repeat(usize::from(CHUNK_EXTRA_BYTES_MAX));
+        let extension = |extra: &str| chunks(format!("0;{extra}\r\n\r\n").as_bytes()).map(|(_, is_done)| is_done);
+        assert_eq!((extension(&extra), extension(&format!("{extra}x"))), (Ok(true), Err(Flaw::ChunkInvalid)));
+        // Of all trailers together.
+        let (half, rest) = extra.split_at(1000);
+        let trailers =
+            |rest: &str| chunks(format!("0\r\n{half}\r\n{rest}\r\n\r\n").as_bytes()).map(|(_, is_done)| is_done);
+        assert_eq!((trailers(rest), trailers(&format!("{rest}x"))), (Ok(true), Err(Flaw::ChunkInvalid)));
+    }
+
+    #[test]
     fn chunked_bodies_end_where_they_say() {
         assert_eq!(chunks(b"3\r\nabc\r\n0\r\n\r\nGET /"), Ok((13, true)));
         assert_eq!(chunks(b"A;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\n"), Ok((30, true)));
         assert_eq!(chunks(b"3\r\nab"), Ok((5, false)));
+        assert_eq!(chunks(b"a\r\n0123456789\r\n0\r\n\r\n"), Ok((20, true)));
+        assert_eq!(chunks(b"1F\r\n0123456789012345678901234567890\r\n0\r\n\r\n"), Ok((42, true)));
+        assert_eq!(chunks(b"000000000000003\r\nabc\r\n0 \r\n\r\n"), Ok((28, true)), "fifteen digits");
+        assert_eq!(chunks(b"0\r\nT: v\r\nU: \xe9\tw\r\n\r\nGET"), Ok((19, true)));
         for bad in [
             "\r\n",
             "x\r\n",
@@ -108,6 +124,12 @@ mod tests {
             "1111111111111111\r\n",
             "3\rabc",
             "0\r\n\n",
+            "0\r\nT: v\r\r",
+            "0\r\nT: v\n",
+            "0\r\nT\u{7f}\r\n",
+            "3;x\u{7f}\r\n",
+            "3\r\nabc\n",
+            "3\r\nabc\rx",
         ] {
             assert_eq!(chunks(bad.as_bytes()), Err(Flaw::ChunkInvalid), "{bad:?}");
         }

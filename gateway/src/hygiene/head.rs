@@ -305,11 +305,88 @@ mod tests {
     }
 
     #[test]
+    fn each_limit_is_reached_and_not_passed() {
+        let start = "GET / HTTP/1.1\r\nHost: a\r\nA: ";
+        let of_bytes = |bytes: usize| format!("{start}{}\r\n\r\n", "x".repeat(bytes - start.len() - 4));
+        assert_eq!(judge(&of_bytes(LIMITS.bytes)), Ok(Framing::Length(0)));
+        assert_eq!(judge(&of_bytes(LIMITS.bytes + 1)), Err(Flaw::HeadTooLarge));
+        let of_headers = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: 1\r\n".repeat(count - 1));
+        assert_eq!(judge(&of_headers(LIMITS.headers)), Ok(Framing::Length(0)));
+        assert_eq!(judge(&of_headers(LIMITS.headers + 1)), Err(Flaw::HeadTooLarge));
+        let of_target = |bytes: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(bytes - 1));
+        assert_eq!(judge(&of_target(LIMITS.target_bytes)), Ok(Framing::Length(0)));
+        assert_eq!(judge(&of_target(LIMITS.target_bytes + 1)), Err(Flaw::TargetTooLong));
+    }
+
+    #[test]
+    fn what_cannot_end_within_its_limit_is_not_waited_for() {
+        let scan = |head: String| HeadScanner::default().advance(head.as_bytes(), &LIMITS);
+        let line = LIMITS.target_bytes + 64;
+        assert_eq!(scan("x".repeat(line)), Ok(None), "method, version and spaces have room too");
+        assert_eq!(scan("x".repeat(line + 1)), Err(Flaw::TargetTooLong));
+        let unended = |bytes: usize| format!("GET / HTTP/1.1\r\n{}", "x".repeat(bytes - 16));
+        assert_eq!(scan(unended(LIMITS.bytes)), Ok(None));
+        assert_eq!(scan(unended(LIMITS.bytes + 1)), Err(Flaw::HeadTooLarge));
+    }
+
+    #[test]
+    fn a_scanner_knows_whether_it_has_seen_anything() {
+        let mut scanner = HeadScanner::default();
+        assert!(scanner.is_new());
+        assert_eq!(scanner.advance(b"G", &LIMITS), Ok(None));
+        assert!(!scanner.is_new());
+    }
+
+    #[test]
+    fn a_request_line_has_three_words_and_a_target() {
+        let line = |line: &str| judge(&format!("{line}\r\nHost: a\r\n\r\n"));
+        for wrong in ["GET  HTTP/1.1", "GET", "GET / HTTP/1.1 "] {
+            assert_eq!(line(wrong), Err(Flaw::RequestLine), "{wrong:?}");
+        }
+        assert_eq!(inspect(b" / HTTP/1.1\r\nHost: a\r\n\r\n", &LIMITS), Err(Flaw::RequestLine));
+        for (target, flaw) in [
+            ("http:///x", Some(Flaw::TargetForm)),
+            ("ftp://a/x", Some(Flaw::TargetForm)),
+            ("/", None),
+            ("http://a", None),
+            ("HTTPS://a/x", None),
+            ("http://a?x", None),
+            ("http://a#x", None),
+            ("http://ab/x", Some(Flaw::TargetMismatch)),
+        ] {
+            assert_eq!(line(&format!("GET {target} HTTP/1.1")).err(), flaw, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_a_name() {
+        let host = |host: &str| judge(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).err();
+        for good in ["a", "a.example:8080", "[::1]"] {
+            assert_eq!(host(good), None, "{good}");
+        }
+        for bad in ["", ":80", "a@b", "@a", "a b", "[::1"] {
+            assert_eq!(host(bad), Some(Flaw::HostInvalid), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_folded_or_empty_is_refused() {
+        let header = |line: &str| judge(&format!("POST / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n"));
+        assert_eq!(header("\tb: c"), Err(Flaw::HeaderFolding));
+        assert_eq!(header("Content-Length:"), Err(Flaw::LengthInvalid));
+        assert_eq!(header("Content-Length:\t 7 "), Ok(Framing::Length(7)));
+        assert_eq!(header("Content-Length: 18446744073709551615"), Ok(Framing::Length(u64::MAX)));
+        assert_eq!(header("Authorization: Bearer a"), Ok(Framing::Length(0)));
+    }
+
+    #[test]
     fn tells_http_2_by_its_preface() {
         assert_eq!(opening(b""), Opening::Undecided);
         assert_eq!(opening(b"P"), Opening::Undecided);
         assert_eq!(opening(b"POST / "), Opening::H1);
         assert_eq!(opening(&H2_PREFACE[..23]), Opening::Undecided);
         assert_eq!(opening(H2_PREFACE), Opening::H2);
+        assert_eq!(opening(&[H2_PREFACE.as_slice(), b"more"].concat()), Opening::H2);
+        assert_eq!(opening(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r"), Opening::H1);
     }
 }

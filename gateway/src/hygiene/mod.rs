@@ -31,3 +31,18 @@ const fn hex(digit: u8) -> Option<u8> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_a_token_character_or_a_digit_as_the_rfc_has_it() {
+        let tokens = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        for byte in 0..=u8::MAX {
+            assert_eq!(is_token(byte), tokens.contains(&byte), "{byte}");
+            let digit = char::from(byte).to_digit(16).map(|digit| u8::try_from(digit).unwrap());
+            assert_eq!(hex(byte), digit, "{byte}");
+        }
+    }
+}

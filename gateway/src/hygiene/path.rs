@@ -60,6 +60,9 @@ mod tests {
             "/v1/items/...",
             "/v1/items/50%25",
             "/x/%20y;a=1",
+            "/x/..y",
+            "/x/%25zz",
+            "/x/100%25",
         ] {
             assert_eq!(check_path(good), Ok(()), "{good}");
         }
@@ -89,6 +92,14 @@ mod tests {
             "/a b",
             "/caf\u{e9}",
             "/x#y",
+            "/x\"y",
+            "/v1/.;x/y",
+            "/v1/%2e%2e;x",
+            "/v1/a%2fb",
+            "/v1/a%5Cb",
+            "/v1/%252f",
+            "/v1/%C3",
+            "/%u0041",
         ] {
             assert_eq!(check_path(bad), Err(Flaw::TargetEncoding), "{bad}");
         }

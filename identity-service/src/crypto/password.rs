@@ -210,6 +210,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_unknown_user_takes_a_hash_at_the_same_cost() {
+        let mut passwords = Passwords::new(LIGHT, limits(1, 1)).unwrap();
+        assert!(passwords.dummy.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", passwords.dummy);
+        // That it is computed shows where it cannot be.
+        passwords.dummy = "damaged".into();
+        let turn = passwords.turn(Place::Own).await.unwrap();
+        assert!(matches!(passwords.check(turn, "p".into(), None).await, Err(PasswordError::Failed)));
+    }
+
+    #[tokio::test]
     async fn a_hash_at_another_cost_is_checked_at_that_cost_and_made_anew() {
         let old = Passwords::new(LIGHT, limits(1, 1)).unwrap();
         let hash = old.hash(old.turn(Place::Own).await.unwrap(), "p".into()).await.unwrap();

@@ -201,6 +201,53 @@ mod tests {
     }
 
     #[test]
+    fn every_boundary_of_the_schedule_is_inclusive() {
+        let micro = Duration::from_micros(1);
+        let (begun, due) = (start(), start() + POLICY.period - POLICY.publish_ahead);
+        let first = KeyTimes { sequence: 1, published_at: begun, active_from: begun, retire_at: None };
+        assert_eq!(plan(&[first], &POLICY, due - micro), None, "not before its successor is due");
+        let new = plan(&[first], &POLICY, due).unwrap();
+        let takes_over = begun + POLICY.period;
+        assert_eq!((new.times.active_from, new.times.published_at, new.times.sequence), (takes_over, due, 2));
+        assert_eq!(new.predecessor_retires_at, Some(takes_over + POLICY.keep_after));
+        let keys = [KeyTimes { retire_at: new.predecessor_retires_at, ..first }, new.times];
+        assert_eq!([signing(&keys, takes_over - micro), signing(&keys, takes_over)], [Some(0), Some(1)]);
+        let withdrawn = takes_over + POLICY.keep_after;
+        assert_eq!(published(&keys, withdrawn - micro), [1, 0]);
+        assert_eq!(published(&keys, withdrawn), [1]);
+    }
+
+    #[test]
+    fn the_key_that_signs_is_published_before_newer_ones() {
+        let key = |sequence, hours| {
+            let at = start() + HOUR * hours;
+            KeyTimes { sequence, published_at: start(), active_from: at, retire_at: None }
+        };
+        // Stored in any order.
+        let keys = [key(3, 48), key(1, 0), key(2, 24)];
+        assert_eq!(
+            (signing(&keys, start() + HOUR * 25), published(&keys, start() + HOUR * 25)),
+            (Some(2), vec![2, 0, 1])
+        );
+        assert_eq!(published(&keys, start() - HOUR), [1, 0, 2], "the oldest signs where none has its time");
+    }
+
+    #[test]
+    fn a_key_of_a_clock_far_ahead_is_replaced_and_kept() {
+        let far = start() + HOUR * 1000;
+        let first = KeyTimes { sequence: 1, published_at: far, active_from: far, retire_at: None };
+        let soonest = start() + POLICY.publish_ahead;
+        let new = plan(&[first], &POLICY, start()).unwrap();
+        assert_eq!((new.times.active_from, new.times.sequence), (soonest, 2));
+        assert_eq!(new.predecessor_retires_at, Some(far + POLICY.period + POLICY.keep_after));
+        // At its beginning it is just the next one.
+        assert_eq!(plan(&[KeyTimes { active_from: soonest, ..first }], &POLICY, start()), None);
+        assert!(
+            plan(&[KeyTimes { active_from: soonest + Duration::from_micros(1), ..first }], &POLICY, start()).is_some()
+        );
+    }
+
+    #[test]
     fn a_clock_set_far_forward_makes_one_key_and_set_back_none() {
         let mut world = World::default();
         world.plan(start());

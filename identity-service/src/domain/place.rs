@@ -64,5 +64,6 @@ mod tests {
             (at("192.0.2.1").to_string().as_str(), Place::of(None).to_string().as_str()),
             ("192.0.2.1", "unknown")
         );
+        assert_eq!(Place::Own.to_string(), "own");
     }
 }

@@ -160,11 +160,25 @@ mod tests {
         let all: GrantSet = Grant::ALL.into_iter().collect();
         assert_eq!(GrantSet::parse(&all.to_string()), Ok(all));
         assert_eq!(GrantSet::parse("implicit"), Err(UnknownGrant));
+        assert_eq!((GrantSet::parse(""), GrantSet::parse(" ")), (Ok(GrantSet::default()), Ok(GrantSet::default())));
+    }
+
+    #[test]
+    fn a_client_may_ask_for_its_own_grants_only() {
+        let grants = GrantSet::parse("refresh_token password").unwrap();
+        assert_eq!(Grant::ALL.map(|grant| grants.allows(grant)), [false, true, true, false]);
+        assert_eq!(grants.to_string(), "refresh_token password");
+    }
+
+    #[test]
+    fn a_label_is_one_word() {
+        let labels = ["client_credentials", "refresh_token", "password", "token_exchange"];
+        assert_eq!(Grant::ALL.map(Grant::label), labels);
     }
 
     #[test]
     fn names_fit_a_header_and_a_log_line() {
-        assert!(is_valid_name("demo") && is_valid_name("a@b.example"));
+        assert!(is_valid_name("demo") && is_valid_name("a@b.example") && is_valid_name(&"x".repeat(128)));
         for bad in ["", "a b", "a:b", "a\n", "ä", &"x".repeat(129)] {
             assert!(!is_valid_name(bad), "{bad:?}");
         }
@@ -186,6 +200,8 @@ mod tests {
             grants: GrantSet::default(),
             disabled: false,
         };
-        assert!(!format!("{user:?}{client:?}").contains("hunter2"));
+        let shown = format!("{user:?} {client:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("ann") && shown.contains("shop"), "{shown}");
     }
 }

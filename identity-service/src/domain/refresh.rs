@@ -236,6 +236,16 @@ mod tests {
     }
 
     #[test]
+    fn a_family_ends_by_idleness_or_by_age() {
+        assert_eq!(POLICY.expires_at(at(0), at(100)), at(200));
+        assert_eq!(POLICY.expires_at(at(0), at(150)), at(250));
+        assert_eq!(POLICY.expires_at(at(0), at(200)), at(250));
+        let last = Family { generation: u32::MAX, ..family() };
+        assert_eq!(decide(&last, u32::MAX, "web", &POLICY, at(101)), Decision::Refused(Refusal::Expired));
+        assert_eq!(family().sid(), "00000000-0000-0000-0000-000000000000");
+    }
+
+    #[test]
     fn no_grace_means_none() {
         let strict = RefreshPolicy { grace: Duration::ZERO, ..POLICY };
         assert_eq!(decide(&family(), 2, "web", &strict, at(100)), Decision::Reused);

@@ -106,10 +106,21 @@ mod tests {
         for bad in [" ", "a  b", " a", "a ", "a\tb", "a\"b", "a\\b", "ä", "a\nb"] {
             assert_eq!(ScopeSet::parse(bad), Err(InvalidScope::Malformed), "{bad:?}");
         }
+        for good in ["!", "#", "[", "]", "~", "orders:read"] {
+            assert_eq!(set(good).to_string(), good);
+        }
+        for bad in ["\u{7f}", "\u{1f}"] {
+            assert_eq!(ScopeSet::parse(bad), Err(InvalidScope::Malformed), "{bad:?}");
+        }
+        let most = (0..SCOPES_MAX).map(|n| format!("s{n}")).collect::<Vec<_>>();
+        assert!(ScopeSet::from_list(&most).is_ok() && ScopeSet::parse(&"x".repeat(SCOPE_LENGTH_MAX)).is_ok());
         let many = (0..=SCOPES_MAX).map(|n| format!("s{n}")).collect::<Vec<_>>();
         assert_eq!(ScopeSet::from_list(&many), Err(InvalidScope::TooMany));
         assert_eq!(ScopeSet::parse(&"x".repeat(SCOPE_LENGTH_MAX + 1)), Err(InvalidScope::TooMany));
-        assert_eq!(ScopeSet::from_list(&["a b"]), Err(InvalidScope::Malformed));
+        assert_eq!(ScopeSet::from_list(&["a", "b"]), Ok(set("a b")));
+        for bad in ["a b", ""] {
+            assert_eq!(ScopeSet::from_list(&["a", bad]), Err(InvalidScope::Malformed), "{bad:?}");
+        }
     }
 
     #[test]
@@ -119,5 +130,6 @@ mod tests {
         assert_eq!(ScopeSet::narrow(&allowed, Some(&set("b"))), Some(set("b")));
         assert_eq!(ScopeSet::narrow(&allowed, Some(&set("b c"))), None);
         assert_eq!(allowed.and(&set("b c")), set("b"));
+        assert!(set("b").is_within(&allowed) && set("").is_within(&allowed) && !set("a c").is_within(&allowed));
     }
 }

@@ -76,6 +76,14 @@ mod tests {
     }
 
     #[test]
+    fn forgotten_failures_end_a_wait_that_is_longer() {
+        let policy = ThrottlePolicy { forget_after: Duration::from_secs(30), ..POLICY };
+        let at = Timestamp::from_millis(1_000_000);
+        let wait = |passed| policy.wait(Some(Failures { count: 200, last_at: at }), at + Duration::from_secs(passed));
+        assert_eq!([wait(29), wait(30), wait(31)], [Some(Duration::from_secs(31)), None, None]);
+    }
+
+    #[test]
     fn a_clock_set_back_makes_no_wait_longer() {
         let at = Timestamp::from_millis(10_000_000);
         let failures = Some(Failures { count: 200, last_at: at });

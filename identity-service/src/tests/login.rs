@@ -1,6 +1,9 @@
 //! `POST /auth/login`.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
@@ -73,6 +76,24 @@ async fn every_bad_credential_is_answered_alike() {
         answers.push(reply.body);
     }
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_refused_as_slowly_as_a_known_one() {
+    // So costly that the rest of a log-in does not count.
+    let world = World::with(|config| (config.password.memory_kib, config.password.passes) = (16 * 1024, 4)).await;
+    let mut quickest = [Duration::MAX; 2];
+    // In turns, so that a busy machine is as hard on both.
+    for n in 0..3 {
+        for (username, quickest) in ["ann", "nobody"].iter().zip(&mut quickest) {
+            let begun = Instant::now();
+            let reply = world.login_from(&format!("192.0.2.{n}"), username, "wrong").await;
+            assert_eq!(reply.error(), "401 invalid_credentials");
+            *quickest = begun.elapsed().min(*quickest);
+        }
+    }
+    let [known, unknown] = quickest;
+    assert!(unknown * 4 > known, "known {known:?}, unknown {unknown:?}");
 }
 
 #[tokio::test]

@@ -128,7 +128,11 @@ mod tests {
     #[test]
     fn stock_never_holds_more_than_there_is() {
         assert_eq!(Stock::try_new(5, 2).unwrap().available(), 3);
-        for (on_hand, reserved) in [(-1, 0), (0, -1), (1, 2)] {
+        for (on_hand, reserved) in [(0, 0), (5, 2), (5, 5)] {
+            let stock = Stock::try_new(on_hand, reserved).unwrap();
+            assert_eq!((stock.on_hand(), stock.reserved(), stock.available()), (on_hand, reserved, on_hand - reserved));
+        }
+        for (on_hand, reserved) in [(-1, 0), (0, -1), (1, 2), (-1, -2)] {
             assert_eq!(Stock::try_new(on_hand, reserved), None);
         }
         let (two, three, four) = (Stock::try_new(5, 2).unwrap(), Quantity::try_new(3), Quantity::try_new(4));
@@ -140,11 +144,16 @@ mod tests {
         let item = |name: &str, minor, on_hand| {
             NewItem::try_new("tea".parse().unwrap(), name.to_owned(), Money::new(minor, Currency::EUR), on_hand)
         };
-        assert!(item("Tea", 1, 0).is_ok());
+        let tea = item("Tea", 350, 9).unwrap();
+        assert_eq!((tea.sku().as_str(), tea.name(), tea.on_hand()), ("tea", "Tea", 9));
+        assert_eq!(tea.unit_price(), Money::new(350, Currency::EUR));
+        for (name, minor, on_hand) in [("T", 1, 0), (&"\u{e9}".repeat(200), i64::MAX, ON_HAND_MAX)] {
+            assert!(item(name, minor, on_hand).is_ok(), "{name}");
+        }
         for name in ["", "  ", "a\nb", &"x".repeat(201)] {
             assert_eq!(item(name, 1, 0), Err(ItemError::Name));
         }
-        assert_eq!(item("Tea", 0, 0), Err(ItemError::UnitPrice));
+        assert_eq!([0, -1].map(|minor| item("Tea", minor, 0)), [Err(ItemError::UnitPrice), Err(ItemError::UnitPrice)]);
         assert_eq!(item("Tea", 1, -1), Err(ItemError::OnHand));
         assert_eq!(item("Tea", 1, ON_HAND_MAX + 1), Err(ItemError::OnHand));
     }

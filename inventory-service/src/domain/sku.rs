@@ -89,7 +89,12 @@ mod tests {
     #[test]
     fn a_sku_is_short_plain_ascii() {
         for good in ["a", "espresso-1kg", "A_1.b:c/d", &"x".repeat(64)] {
-            assert_eq!(good.parse::<Sku>().unwrap().as_str(), good);
+            let sku = good.parse::<Sku>().unwrap();
+            assert_eq!(
+                (sku.as_str(), sku.to_string().as_str(), String::from(sku.clone()).as_str()),
+                (good, good, good)
+            );
+            assert_eq!(Sku::try_from(good.to_owned()), Ok(sku));
         }
         for bad in ["", " ", "a b", "a\0b", "naïve", "a'b", &"x".repeat(65)] {
             assert_eq!(bad.parse::<Sku>(), Err(InvalidSku), "{bad:?}");
@@ -101,5 +106,6 @@ mod tests {
         assert_eq!(Quantity::try_new(0), None);
         assert_eq!(Quantity::try_new(QUANTITY_MAX).map(Quantity::units), Some(QUANTITY_MAX));
         assert_eq!(Quantity::try_new(QUANTITY_MAX + 1), None);
+        assert_eq!(i64::from(Quantity::try_new(7).unwrap()), 7);
     }
 }

@@ -119,6 +119,20 @@ mod tests {
         let scopes = Scopes::parse("orders:read  orders:write");
         assert!(scopes.contains("orders:read") && !scopes.contains("orders") && !scopes.contains(""));
         assert_eq!(scopes.to_string(), "orders:read orders:write");
-        assert!(Scopes::parse("").is_empty());
+        assert!(Scopes::parse("").is_empty() && !scopes.is_empty());
+        assert_eq!(scopes.iter().collect::<Vec<_>>(), ["orders:read", "orders:write"]);
+        assert_eq!(["orders:write", "orders:read"].into_iter().collect::<Scopes>(), scopes);
+    }
+
+    #[test]
+    fn a_subset_asks_for_nothing_that_the_whole_has_not() {
+        let (both, one) = (Scopes::parse("a b"), Scopes::parse("b"));
+        assert!(one.is_subset(&both) && both.is_subset(&both) && !both.is_subset(&one));
+    }
+
+    #[test]
+    fn a_token_is_told_only_to_those_it_is_sent_to() {
+        let token = BearerToken::new("e30.e30.AA");
+        assert_eq!((token.expose(), format!("{token:?}").as_str()), ("e30.e30.AA", "BearerToken(…)"));
     }
 }

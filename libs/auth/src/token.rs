@@ -210,6 +210,7 @@ mod tests {
         assert_eq!(check("typ", json!("at+jwt")), None);
         assert_eq!(check("typ", json!("application/AT+JWT")), None);
         assert_eq!(check("alg", json!("ES256")), None);
+        assert_eq!(check("alg", json!("Ed25519")), None);
         for alg in ["none", "None", "HS256", "RS256", "ES384", "eddsa", ""] {
             assert_eq!(check("alg", json!(alg)), Some(InvalidToken::Algorithm), "{alg}");
         }
@@ -249,6 +250,48 @@ mod tests {
         assert_eq!(check("aud", json!(7)), Some(InvalidToken::Malformed));
         let huge = token(&header(), &with(claims(), "exp", json!(1e300)));
         assert_eq!(parse(&huge).unwrap().claims.exp, NumericDate(i64::MAX));
+    }
+
+    #[test]
+    fn every_length_has_its_bound() {
+        let kid = |length| parse(&token(&with(header(), "kid", json!("k".repeat(length))), &claims())).err();
+        assert_eq!([kid(128), kid(129)], [None, Some(InvalidToken::UnknownKey)]);
+        for key in ["sub", "client_id", "jti", "sid"] {
+            let id = |length| parse(&token(&header(), &with(claims(), key, json!("x".repeat(length))))).err();
+            assert_eq!([id(1), id(256), id(257)], [None, None, Some(InvalidToken::Malformed)], "{key}");
+        }
+        let dots = |length| format!("{}..", "A".repeat(length - 2));
+        assert_eq!(parse(&dots(TOKEN_BYTES_MAX)).err(), Some(InvalidToken::Malformed), "of a length that is looked at");
+        assert_eq!(parse(&dots(TOKEN_BYTES_MAX + 1)).err(), Some(InvalidToken::TooLong));
+    }
+
+    #[test]
+    fn a_date_is_kept_to_the_microsecond() {
+        let exp = |value| parse(&token(&header(), &with(claims(), "exp", value))).unwrap().claims.exp;
+        assert_eq!(
+            [exp(json!(2)), exp(json!(2.5)), exp(json!(-1))].map(|date| date.0),
+            [2_000_000, 2_500_000, -1_000_000]
+        );
+    }
+
+    #[test]
+    fn claims_weigh_what_they_hold() {
+        let weight = |claims: Value| parse(&token(&header(), &claims)).unwrap().claims.weight();
+        let plain = weight(claims());
+        assert_eq!(plain, 400 + 16);
+        for key in ["iss", "sub", "client_id", "scope", "jti", "sid", "aud"] {
+            let long = weight(with(claims(), key, json!("x".repeat(200))));
+            assert!(long.abs_diff(plain + 200) <= 8, "{key}: {plain}, {long}");
+        }
+        // Each of many is an allocation of its own.
+        assert_eq!(weight(with(claims(), "aud", json!(["amends", "b"]))), plain + 1 + 2 * 24);
+    }
+
+    #[test]
+    fn an_audience_is_one_name_or_one_of_many() {
+        let is_for = |aud| parse(&token(&header(), &with(claims(), "aud", aud))).unwrap().claims.is_for("amends");
+        assert!(is_for(json!("amends")) && is_for(json!(["x", "amends"])));
+        assert!(!is_for(json!("x")) && !is_for(json!(["x"])) && !is_for(json!([])));
     }
 
     #[test]

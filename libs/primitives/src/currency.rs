@@ -93,6 +93,11 @@ mod tests {
     }
 
     #[test]
+    fn a_currency_is_written_as_its_code() {
+        assert_eq!((String::from(Currency::USD), format!("{:?}", Currency::EUR)), ("USD".to_owned(), "EUR".to_owned()));
+    }
+
+    #[test]
     fn minor_digits_follow_the_standard() {
         let digits = |code: &str| code.parse::<Currency>().unwrap().minor_digits();
         assert_eq!((digits("EUR"), digits("JPY"), digits("KWD")), (2, 0, 3));

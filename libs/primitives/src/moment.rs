@@ -55,5 +55,6 @@ mod tests {
             (Moment::from_beginning(Duration::from_secs(1)), Moment::from_beginning(Duration::from_secs(3)));
         assert_eq!((late.since(early), early.since(late)), (Duration::from_secs(2), Duration::ZERO));
         assert_eq!((early + Duration::from_secs(2), early - Duration::from_secs(5)), (late, Moment::default()));
+        assert_eq!(late - Duration::from_secs(2), early);
     }
 }

@@ -122,6 +122,14 @@ mod tests {
     }
 
     #[test]
+    fn an_amount_is_told_as_it_was_given() {
+        for amount in [i64::MIN, -2, 0, 37] {
+            assert_eq!((eur(amount).amount_minor(), eur(amount).currency()), (amount, Currency::EUR));
+        }
+        assert_eq!(Money::new(5, Currency::USD).currency(), Currency::USD);
+    }
+
+    #[test]
     fn currencies_do_not_mix() {
         let dollars = Money::new(1, Currency::USD);
         assert_eq!(eur(1).checked_add(dollars), Err(MoneyError::CurrencyMismatch(Currency::EUR, Currency::USD)));
@@ -141,6 +149,7 @@ mod tests {
         let show = |amount, code: &str| Money::new(amount, code.parse().unwrap()).to_string();
         assert_eq!(show(3700, "EUR"), "37.00 EUR");
         assert_eq!(show(-5, "EUR"), "-0.05 EUR");
+        assert_eq!((show(0, "EUR"), format!("{:?}", eur(1850))), ("0.00 EUR".to_owned(), "18.50 EUR".to_owned()));
         assert_eq!(show(1200, "JPY"), "1200 JPY");
         assert_eq!(show(1, "KWD"), "0.001 KWD");
         assert_eq!(show(i64::MIN, "EUR"), "-92233720368547758.08 EUR");

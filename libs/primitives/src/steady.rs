@@ -83,6 +83,29 @@ mod tests {
     }
 
     #[test]
+    fn a_quarter_of_a_second_is_a_step_and_less_is_not() {
+        for (micros, believed) in [(249_999, true), (250_000, false)] {
+            let (clock, mut time) = (ManualClock::default(), SteadyTime::new(HOUR));
+            read(&mut time, &clock);
+            clock.step_forward(Duration::from_micros(micros));
+            assert_eq!(read(&mut time, &clock) == clock.now(), believed, "{micros}");
+        }
+    }
+
+    #[test]
+    fn many_steps_take_no_more_memory_and_are_believed_late() {
+        let (clock, mut time) = (ManualClock::default(), SteadyTime::new(HOUR));
+        let begun = read(&mut time, &clock);
+        for _ in 0..100 {
+            clock.step_forward(HOUR);
+            assert_eq!(read(&mut time, &clock), begun);
+        }
+        assert_eq!(time.offsets.len(), STEPS_MAX);
+        clock.advance(HOUR);
+        assert_eq!(read(&mut time, &clock), clock.now(), "all of them, an hour after the last");
+    }
+
+    #[test]
     fn slewing_is_followed() {
         let (clock, mut time) = (ManualClock::default(), SteadyTime::new(HOUR));
         for _ in 0..1000 {

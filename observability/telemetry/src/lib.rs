@@ -15,6 +15,7 @@ mod console;
 mod fields;
 mod lean;
 mod panics;
+mod sampling;
 mod shipper;
 mod sink;
 pub mod stderr;

@@ -13,7 +13,7 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider},
 };
 
-use crate::{BoxLayer, Config, InitError};
+use crate::{BoxLayer, Config, InitError, sampling};
 
 const EXPORT_MAX: Duration = Duration::from_secs(5);
 /// Spans waiting for export; about 1 KiB each. More are dropped.
@@ -91,7 +91,7 @@ pub(crate) fn start(config: &Config) -> Result<(Traces, BoxLayer), InitError> {
             builder =
                 builder.with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batch).build());
             runtime = Some(stop);
-            Sampler::TraceIdRatioBased(config.sample_percent / 100.0)
+            sampling::of_percent(config.sample_percent)
         }
     };
     let provider = builder.with_sampler(Sampler::ParentBased(Box::new(root))).build();

@@ -219,6 +219,7 @@ mod tests {
             vec![line("a", 1, Some((1, "EUR"))), line("b", 1, None), line("c", 1, Some((1, "USD")))],
             Err(P::MixedCurrencies(2)),
         );
+        check(vec![line("a", 1, Some((0, "EUR")))], Ok(()));
         check(vec![line("a", 1_000_000, Some((i64::MAX / 10, "EUR")))], Err(P::TotalOverflow(0)));
         check(vec![line("a", 1, Some((i64::MAX, "EUR"))), line("b", 1, Some((1, "EUR")))], Err(P::TotalOverflow(1)));
     }
@@ -226,7 +227,9 @@ mod tests {
     #[test]
     fn lines_take_the_price_seen_else_the_catalogues() {
         let prices = catalogue(&[("a", 100, "EUR"), ("b", 7, "EUR")]);
-        let basket = Basket::try_new(vec![line("a", 2, Some((99, "EUR"))), line("b", 3, None)]).unwrap();
+        let asked = vec![line("a", 2, Some((99, "EUR"))), line("b", 3, None)];
+        let basket = Basket::try_new(asked.clone()).unwrap();
+        assert_eq!(basket.lines(), asked);
         let (lines, total) = basket.priced(&prices).unwrap();
         assert_eq!(total, Money::new(2 * 99 + 3 * 7, Currency::EUR));
         assert_eq!(lines[1].unit_price, Money::new(7, Currency::EUR));

@@ -48,8 +48,10 @@ mod tests {
         Receipt { payment: PaymentId::new(Uuid::from_u128(1)), reservation: ReservationId::new(Uuid::from_u128(2)) }
     }
 
+    /// A word with a 2 is the same command about something else.
     fn command(word: &str) -> Command {
-        let by = SagaId::new(Uuid::from_u128(if word.ends_with('2') { 4 } else { 3 }));
+        let is_other = word.ends_with('2');
+        let by = SagaId::new(Uuid::from_u128(if is_other { 4 } else { 3 }));
         match word.trim_end_matches('2') {
             "place" => Command::Place {
                 lines: vec![Line {
@@ -58,9 +60,15 @@ mod tests {
                     unit_price: Money::new(5, Currency::EUR),
                 }],
             },
+            "confirm" if is_other => {
+                Command::Confirm { receipt: Receipt { payment: PaymentId::new(Uuid::from_u128(9)), ..receipt() } }
+            }
             "confirm" => Command::Confirm { receipt: receipt() },
             "fail" => Command::Fail {
-                failure: Failure { code: FailureCode::PaymentDeclined, message: "no".into() },
+                failure: Failure {
+                    code: FailureCode::PaymentDeclined,
+                    message: if is_other { "never" } else { "no" }.into(),
+                },
                 refunded: None,
             },
             "cancelling" => Command::MarkCancelling { by },
@@ -119,8 +127,37 @@ mod tests {
             "place | confirm | cancelling | cancelled2",
             "refused: an order that is cancelling cannot mark as cancelled",
         );
+        check("place | confirm | confirm2", "refused: an order that is confirmed cannot confirm");
+        check("place | fail | fail2", "refused: an order that is failed cannot fail");
+        let cancelled = "place | confirm | cancelling | cancelled";
+        check(&format!("{cancelled} | cancelling2"), "refused: an order that is cancelled cannot cancel");
+        check(&format!("{cancelled} | cancelled2"), "refused: an order that is cancelled cannot mark as cancelled");
         check("place | place", "refused: an order that is pending cannot place");
         check("confirm", "refused: an order that is new cannot confirm");
+    }
+
+    #[test]
+    fn history_that_does_not_fit_names_the_event() {
+        let kinds = ["place", "confirm", "fail", "cancelling", "cancelled", "ship"].map(|word| {
+            let state = match word {
+                "place" => State::New,
+                "confirm" | "fail" => State::Pending,
+                "cancelled" => {
+                    let by = SagaId::new(Uuid::from_u128(3));
+                    State::Cancelling { receipt: receipt(), confirmed_at: Timestamp::default(), by }
+                }
+                _ => State::Confirmed { receipt: receipt(), at: Timestamp::default() },
+            };
+            let Ok(Applied::Now(event)) = decide(&state, &command(word), Timestamp::default()) else {
+                panic!("{word}")
+            };
+            let wrong = if word == "place" { State::Pending } else { State::New };
+            evolve(wrong, &event).unwrap_err().to_string()
+        });
+        let expected = ["confirmed", "failed", "cancellation_begun", "cancelled", "shipped"]
+            .map(|event| format!("the event order_{event} cannot follow the state new"));
+        assert_eq!(kinds[0], "the event order_placed cannot follow the state pending");
+        assert_eq!(kinds[1..], expected);
     }
 
     #[test]

@@ -91,6 +91,19 @@ mod tests {
         for code in FailureCode::ALL {
             assert_eq!(FailureCode::from(code.to_string()), code);
         }
+        let given_back = FailureCode::ALL.map(|code| (code.to_string(), code.gives_key_back()));
+        assert_eq!(
+            given_back.each_ref().map(|(code, given_back)| (code.as_str(), *given_back)),
+            [
+                ("insufficient_stock", false),
+                ("price_mismatch", false),
+                ("unknown_sku", true),
+                ("payment_declined", false),
+                ("reservation_expired", false),
+                ("dependency_unavailable", true),
+                ("internal", true),
+            ]
+        );
         let retired = FailureCode::from("sold_out".to_owned());
         assert_eq!((retired.as_str(), retired.gives_key_back()), ("sold_out", true));
     }

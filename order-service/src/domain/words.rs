@@ -135,6 +135,27 @@ mod tests {
     }
 
     #[test]
+    fn every_word_is_read_back_as_it_was_written() {
+        for (length, customer) in [(1, true), (64, true), (65, true), (255, true), (256, false)] {
+            let text = "x".repeat(length);
+            assert_eq!(Sku::try_new(text.as_str()).is_ok(), length <= 64);
+            assert_eq!(PaymentMethod::try_new(text.as_str()).is_ok(), length <= 64);
+            assert_eq!(CustomerId::try_new(text.as_str()).is_ok(), customer);
+        }
+        for text in ["tea", "A_1-.:/z"] {
+            let sku = Sku::try_new(text).unwrap();
+            assert_eq!((sku.as_str(), sku.to_string(), String::from(sku.clone())), (text, text.into(), text.into()));
+        }
+        for (text, good) in [("pm_ok-1", true), ("pm.ok", false), ("pm/ok", false)] {
+            assert_eq!(PaymentMethod::try_new(text).is_ok_and(|method| method.to_string() == text), good, "{text}");
+        }
+        for (text, good) in [("ann:b|c", true), ("a b", false), ("", false)] {
+            assert_eq!(CustomerId::try_new(text).is_ok_and(|customer| customer.as_str() == text), good, "{text:?}");
+        }
+        assert_eq!((Quantity::try_new(7).unwrap().get(), Quantity::try_from(7)), (7, Quantity::try_new(7)));
+    }
+
+    #[test]
     fn what_is_stored_is_parsed_as_strictly_as_what_is_sent() {
         assert!(serde_json::from_str::<Quantity>("0").is_err());
         assert!(serde_json::from_str::<Sku>("\"a b\"").is_err());

@@ -177,6 +177,10 @@ mod tests {
             (&["x=\"respond-async\""], None),
             (&["x=\"a,respond-async,b\""], None),
             (&["x=\"a\\\",respond-async\""], None),
+            (&["x=\"a\\\"b, respond-async, c\\\"d\""], None),
+            (&["x=\"a\\\\\", respond-async"], Some(0)),
+            // Outside quotes a backslash is no escape.
+            (&["a\\, respond-async"], Some(0)),
             (&["x=\"unclosed, respond-async"], None),
             (&["x=\"closed\"y, respond-async"], Some(0)),
             (&["=respond-async, wait=3"], Some(3)),
@@ -206,6 +210,18 @@ mod tests {
             assert_eq!(prefer(lines).wait(), seconds.map(Duration::from_secs), "{lines:?}");
         }
         assert_eq!(prefer(&["respond-async=false"]).applied(Duration::from_mins(1), true), None);
+    }
+
+    #[test]
+    fn what_is_not_written_as_a_preference_is_left_out() {
+        let read = preferences("a b, =x, y=1 2, (=1, Z = \"3 4\";p=q, v;w");
+        let read: Vec<_> = read.iter().map(|read| (read.name.as_str(), read.value.as_str())).collect();
+        assert_eq!(read, [("z", "3 4"), ("v", "")]);
+        assert_eq!(prefer(&["wait=5 6, wait=7"]).wait(), Some(Duration::from_secs(7)), "not the first of two");
+        for byte in 0..=u8::MAX {
+            let is_separator = b"\"(),/:;<=>?@[\\]{}".contains(&byte);
+            assert_eq!(is_token(byte), byte.is_ascii_graphic() && !is_separator, "{byte}");
+        }
     }
 
     #[test]

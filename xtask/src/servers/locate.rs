@@ -1,13 +1,10 @@
 //! Finds the servers' programs, or installs them. What cannot be had is an error that names it: nothing is skipped silently.
 
-use std::{
-    fs::{self, File},
-    path::PathBuf,
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use super::{MONGODB_URI, POSTGRES_URL, REDIS_URL, spec::Spec};
 use crate::{
+    cache::{self, Crate},
     environment,
     packages::{self, Need},
     process::{Failure, Result, about, capture, run_aside, succeeds, which, which_in},
@@ -113,25 +110,15 @@ fn mongodb() -> Result<Spec> {
 fn mongodb_for_long() -> Result<Spec> {
     match which("mongod") {
         Some(mongod) => Ok(Spec::Mongod(mongod)),
-        None => secantus_rs().map(Spec::SecantusRs),
+        None => SECANTUS_RS.install().map(Spec::SecantusRs),
     }
 }
 
 /// A beta by one author under the GPL: a separate process for tests, never linked, and this version only.
 const SECANTUS: &str = "SecantusDB==0.7.0b3";
 
-/// A folder of the cache, and the right to install into it: two runs that start at once must not install over each other.
-fn cached(name: &str) -> Result<(PathBuf, File)> {
-    let cache = environment::cache_dir();
-    fs::create_dir_all(&cache).map_err(about(cache.display()))?;
-    let lock_path = cache.join(format!("{name}.lock"));
-    let lock = File::create(&lock_path).map_err(about(lock_path.display()))?;
-    lock.lock().map_err(about(lock_path.display()))?;
-    Ok((cache.join(name), lock))
-}
-
 fn secantus() -> Result<PathBuf> {
-    let (home, _lock) = cached(&SECANTUS.replace("==", "-"))?;
+    let (home, _lock) = cache::folder(&SECANTUS.replace("==", "-"))?;
     let (python, complete) = (home.join("bin/python3"), home.join("complete"));
     if complete.is_file() && succeeds(Command::new(&python).args(["-c", "import secantus"])) {
         return Ok(python);
@@ -155,21 +142,5 @@ fn secantus() -> Result<PathBuf> {
 }
 
 /// The same author's server in Rust, under the same terms; again this version only.
-const SECANTUS_RS: (&str, &str) = ("secantus-mdb", "0.5.3-beta.196");
-
-fn secantus_rs() -> Result<PathBuf> {
-    let (name, version) = SECANTUS_RS;
-    let (home, _lock) = cached(&format!("{name}-{version}"))?;
-    let program = home.join("bin/secantusd-rs");
-    // cargo puts a program there when all of it is built.
-    if program.is_file() {
-        return Ok(program);
-    }
-    let tools = crate::setup::build_tools()?;
-    eprintln!("building {name} {version} into {}: some ten minutes, once", home.display());
-    // Its own toolchain would be another download; it builds with ours.
-    let mut install = crate::cargo::cargo(&tools);
-    install.args(["install", name, "--version", version, "--locked", "--ignore-rust-version", "--root"]).arg(&home);
-    run_aside(&mut install)?;
-    Ok(program)
-}
+const SECANTUS_RS: Crate =
+    Crate { name: "secantus-mdb", version: "0.5.3-beta.196", program: "secantusd-rs", takes: "some ten minutes" };

@@ -230,6 +230,63 @@ mod tests {
     }
 
     #[test]
+    fn what_is_found_tells_the_amounts_of_both_sides() {
+        let detail = |payment: Option<&AuditPayment>, account: &Account| {
+            compare(payment, Some(account)).into_iter().map(|found| found.detail).collect::<Vec<_>>().join("; ")
+        };
+        let captured = payment("captured", 500, &[]);
+        assert_eq!(
+            detail(None, &took(500, &[("a", 100), ("b", 200)])),
+            "the bank took 5.00 EUR under key k and gave 3.00 EUR back; ours: nothing"
+        );
+        let tombstone = AuditPayment { tombstone: true, ..AuditPayment::default() };
+        let held = Account { key: "k".into(), held: Some((500, "XXX".into())), ..Account::default() };
+        assert_eq!(detail(Some(&tombstone), &held), "the bank holds 500 XXX under key k; ours: a tombstone");
+        assert_eq!(
+            detail(Some(&captured), &took(501, &[])),
+            "payment p took 5.00 EUR, the bank took 5.01 EUR under key k"
+        );
+        assert_eq!(
+            detail(Some(&captured), &took(500, &[("a", 1)])),
+            "the bank gave 0.01 EUR back by refund a; payment p has no such refund"
+        );
+        assert_eq!(
+            detail(None, &took(500, &[("a", 501)])),
+            "under key k the bank took 500 in 1 captures, and gave back 501 (minor units)"
+        );
+    }
+
+    #[test]
+    fn a_refund_agrees_in_state_amount_currency_and_receipt() {
+        let refunded = payment("refunded", 500, &[("a", 500)]);
+        let mut other = took(500, &[("a", 500)]);
+        other.refunds[0].receipt = "r-x".into();
+        assert_eq!(codes(Some(&refunded), Some(&other)), ["bank_receipt_differs"]);
+        let mut refused = payment("captured", 500, &[("a", 500)]);
+        refused.refunds[0].state = AuditRefundState::Refused;
+        assert!(codes(Some(&refused), Some(&took(500, &[]))).is_empty());
+        assert_eq!(codes(Some(&refused), Some(&took(500, &[("a", 500)]))), ["bank_refund_unknown"]);
+        let mut dollars = took(500, &[]);
+        dollars.captures[0].currency = "USD".into();
+        assert_eq!(codes(Some(&payment("captured", 500, &[])), Some(&dollars)), ["bank_amount_differs"]);
+        let in_dollars = AuditPayment { currency: "USD".into(), ..refunded };
+        assert_eq!(codes(Some(&in_dollars), Some(&took(500, &[("a", 500)]))), ["bank_amount_differs"; 2]);
+        let pending = payment("pending", 0, &[]);
+        assert!(codes(Some(&pending), Some(&took(500, &[("a", 100)]))).is_empty());
+    }
+
+    #[test]
+    fn an_unreadable_payment_is_not_compared() {
+        let unreadable =
+            AuditPayment { key: "k".into(), unreadable: Some("no JSON".into()), ..AuditPayment::default() };
+        assert!(codes(Some(&unreadable), Some(&took(500, &[]))).is_empty());
+        let with_status = AuditPayment { status: "declined".into(), ..unreadable.clone() };
+        assert_eq!(codes(Some(&with_status), Some(&took(500, &[]))), ["bank_capture_unknown"]);
+        let tombstone = AuditPayment { tombstone: true, ..unreadable };
+        assert_eq!(codes(Some(&tombstone), Some(&took(500, &[]))), ["bank_capture_unknown"]);
+    }
+
+    #[test]
     fn a_hold_belongs_to_an_authorization() {
         let held = Account { key: "k".into(), held: Some((500, "EUR".into())), ..Account::default() };
         assert!(codes(Some(&payment("authorized", 0, &[])), Some(&held)).is_empty());
@@ -243,5 +300,10 @@ mod tests {
         let mut twice = took(500, &[]);
         twice.captures.push(movement("k2", 500));
         assert_eq!(codes(Some(&payment("captured", 500, &[])), Some(&twice)), ["bank_statement_malformed"]);
+        let mut mixed = took(500, &[("a", 1)]);
+        mixed.refunds[0].currency = "USD".into();
+        assert_eq!(codes(None, Some(&mixed)), ["bank_statement_malformed"]);
+        let unreadable = Account { key: "k".into(), unreadable: Some("cut off".into()), ..Account::default() };
+        assert_eq!(codes(None, Some(&unreadable)), ["bank_statement_malformed"]);
     }
 }

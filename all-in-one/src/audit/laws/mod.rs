@@ -10,6 +10,9 @@ pub mod money;
 pub mod orders;
 pub mod payments;
 
+#[cfg(test)]
+mod order_tests;
+
 use amends_sql::checks::Breach;
 
 macro_rules! laws {
@@ -185,6 +188,29 @@ mod tests {
     fn every_code_is_there_once() {
         let codes: BTreeSet<&str> = Law::ALL.iter().map(|law| law.code()).collect();
         assert_eq!(codes.len(), Law::ALL.len());
+    }
+
+    #[test]
+    fn a_finding_names_its_subject_and_its_order() {
+        for law in Law::ALL {
+            assert_eq!(Law::from_code(law.code()), Some(*law));
+        }
+        let found = Finding::of_order("o", Found::new(Law::NotCharged, "why"));
+        assert_eq!((found.about, found.subject.as_str(), found.order.as_deref()), ("order", "o", Some("o")));
+        let breach = |code, order: &str| Breach {
+            code,
+            about: "item",
+            subject: "tea".into(),
+            order: order.into(),
+            detail: "why".into(),
+        };
+        let found = Finding::of_breach(breach("stock_out_of_bounds", "")).unwrap();
+        assert_eq!(
+            (found.law, found.about, found.subject.as_str(), found.order),
+            (Law::StockOutOfBounds, "item", "tea", None)
+        );
+        assert_eq!(Finding::of_breach(breach("goods_kept", "o")).unwrap().order.as_deref(), Some("o"));
+        assert_eq!(Finding::of_breach(breach("lost", "o")), None);
     }
 
     #[test]

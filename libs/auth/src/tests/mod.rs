@@ -9,6 +9,7 @@ mod wycheproof;
 use std::{net::IpAddr, sync::atomic::Ordering, time::Duration};
 
 use serde_json::json;
+use service_base::config::Section as _;
 
 use super::*;
 use support::{Issuer, World};
@@ -68,6 +69,41 @@ async fn a_token_that_says_anything_else_is_not() {
     // The key is Ed25519; the header's word does not make it another.
     assert_eq!(header(json!({"alg": "ES256"})).await, "algorithm");
     assert_eq!(header(json!({"kid": "k2"})).await, "unknown_key");
+}
+
+#[test]
+fn every_setting_has_its_bound() {
+    let wrong = |change: &dyn Fn(&mut VerifierConfig)| {
+        let (mut config, mut errors) = (VerifierConfig::default(), Vec::new());
+        change(&mut config);
+        config.validate(&mut errors);
+        errors.into_iter().map(|error| error.key).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(wrong(&|_| {}), "");
+    assert_eq!(wrong(&|config| config.issuer.clear()), "issuer");
+    assert_eq!(wrong(&|config| config.audience.clear()), "audience");
+    for (url, good) in [("http://a/jwks", true), ("https://a/jwks", true), ("ftp://a/jwks", false), ("a", false)] {
+        assert_eq!(wrong(&|config| config.jwks_url = url.into()).is_empty(), good, "{url}");
+    }
+    for (secs, good) in [(0, true), (300, true), (301, false)] {
+        assert_eq!(wrong(&|config| config.leeway_secs = secs).is_empty(), good, "leeway_secs {secs}");
+    }
+    for (secs, good) in [(0, true), (60, true), (61, false)] {
+        assert_eq!(wrong(&|config| config.cache_secs = secs).is_empty(), good, "cache_secs {secs}");
+    }
+    for (secs, good) in [(299, false), (300, true), (301, true)] {
+        assert_eq!(wrong(&|config| config.jwks_stale_max_secs = secs).is_empty(), good, "jwks_stale_max_secs {secs}");
+    }
+    assert_eq!(wrong(&|config| (config.jwks_refetch_min_secs, config.failures_max) = (1, 1)), "");
+    assert_eq!(wrong(&|config| config.jwks_refetch_min_secs = 0), "jwks_refetch_min_secs");
+    assert_eq!(wrong(&|config| config.failures_max = 0), "failures_max");
+}
+
+#[tokio::test]
+async fn a_verifier_tells_whose_tokens_it_takes() {
+    let world = World::with(&Issuer::ed25519("k1"));
+    let told = format!("{:?}", world.verifier);
+    assert!(told.starts_with("Verifier") && told.contains("http://issuer.test"), "{told}");
 }
 
 #[tokio::test]

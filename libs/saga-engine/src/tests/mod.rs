@@ -13,6 +13,7 @@ mod machine;
 mod model;
 mod parking;
 mod retention;
+mod rules;
 mod sample;
 mod simulation;
 mod sql;
