@@ -82,7 +82,7 @@ pub fn files_in(folder: &Path) -> impl Iterator<Item = (Name, PathBuf)> {
 
 /// Where a store is.
 #[derive(Clone)]
-pub struct Place {
+pub struct StoreLocation {
     /// Which store.
     pub name: Name,
     /// As configured. May hold a password.
@@ -96,7 +96,7 @@ pub struct Place {
 ///
 /// # Errors
 /// With every mistake in a section.
-pub fn places(sources: &Sources) -> anyhow::Result<Vec<Place>> {
+pub fn locations(sources: &Sources) -> anyhow::Result<Vec<StoreLocation>> {
     let order: order_service::Config = load_from("order", sources)?;
     let payment: payment_service::Config = load_from("payment", sources)?;
     let inventory: inventory_service::Config = load_from("inventory", sources)?;
@@ -113,17 +113,18 @@ pub fn places_of(
     payment: &payment_service::Config,
     inventory: &inventory_service::Config,
     identity: &identity_service::Config,
-) -> anyhow::Result<Vec<Place>> {
-    let place = |name: Name, url: &SecretUrl| Place { name, file: sqlite_file(url.expose()), url: url.clone() };
-    let acquirer = ledger_of(payment)?.map(|url| place(Name::Acquirer, &url.as_str().into()));
-    let places = [
-        Some(place(Name::Order, &order.database.url)),
-        Some(place(Name::Payment, &payment.database.url)),
+) -> anyhow::Result<Vec<StoreLocation>> {
+    let location =
+        |name: Name, url: &SecretUrl| StoreLocation { name, file: sqlite_file(url.expose()), url: url.clone() };
+    let acquirer = ledger_of(payment)?.map(|url| location(Name::Acquirer, &url.as_str().into()));
+    let locations = [
+        Some(location(Name::Order, &order.database.url)),
+        Some(location(Name::Payment, &payment.database.url)),
         acquirer,
-        Some(place(Name::Inventory, &inventory.database.url)),
-        Some(place(Name::Identity, &identity.database.url)),
+        Some(location(Name::Inventory, &inventory.database.url)),
+        Some(location(Name::Identity, &identity.database.url)),
     ];
-    Ok(places.into_iter().flatten().collect())
+    Ok(locations.into_iter().flatten().collect())
 }
 
 /// Where the books of the simulated acquirer are, if there are any.

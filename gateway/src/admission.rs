@@ -2,7 +2,7 @@
 //!
 //! Four things are shared, each apart from the others, so that what is slow by nature cannot take what others need for a moment:
 //! permits for questions, open streams, bytes of bodies that are still arriving, and bodies too long to be read first. Connections
-//! are shared in [`crate::crowd`]. Must not know: Pingora, routes, tokens.
+//! are shared in [`crate::connection_table`]. Must not know: Pingora, routes, tokens.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
 /// What a request costs us while its body arrives, whatever the body's size: its head and its state.
 const BODY_BYTES_MIN: usize = 4 * 1024;
 /// A caller that is told to come again should find something freed by then.
-const COME_AGAIN: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What a request holds while it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Admission {
     ///
     /// # Errors
     /// 429 where the caller holds its share, 503 where there is no room.
-    pub(crate) fn place(&self, kind: Kind, owner: &Owner) -> Result<Share, Refusal> {
+    pub(crate) fn permit(&self, kind: Kind, owner: &Owner) -> Result<Share, Refusal> {
         let (shares, what) = match kind {
             Kind::Request => (&self.requests, "requests"),
             Kind::Stream => (&self.streams, "open streams"),
@@ -73,7 +73,7 @@ impl Admission {
     /// Room for a body of which `length` bytes have arrived, and more are awaited.
     ///
     /// # Errors
-    /// As [`Admission::place`].
+    /// As [`Admission::permit`].
     pub(crate) fn body(&self, owner: &Owner, received: u64) -> Result<Share, Refusal> {
         let bytes = usize::try_from(received).unwrap_or(usize::MAX).saturating_add(BODY_BYTES_MIN);
         self.bodies.take(owner, bytes).map_err(unfinished)
@@ -98,7 +98,7 @@ fn refusal(denied: Denied, what: &str) -> Refusal {
         }
         Denied::Full => Problem::of(Code::Overloaded, format!("too many {what} at once")),
     };
-    problem.retry_after(COME_AGAIN).into()
+    problem.retry_after(RETRY_AFTER).into()
 }
 
 #[cfg(test)]
@@ -113,11 +113,11 @@ mod tests {
         let runtime = Runtime::new();
         let admission = Admission::new(&limits, &Observer::new(&runtime));
         let (ann, bob) = (Owner::of("ann"), Owner::of("bob"));
-        let _stream = admission.place(Kind::Stream, &ann).unwrap();
-        let refused = admission.place(Kind::Stream, &ann).unwrap_err();
+        let _stream = admission.permit(Kind::Stream, &ann).unwrap();
+        let refused = admission.permit(Kind::Stream, &ann).unwrap_err();
         assert_eq!((refused.status().as_u16(), refused.code()), (429, Code::RateLimited));
-        let _request = admission.place(Kind::Request, &ann).unwrap();
-        let refused = admission.place(Kind::Request, &bob).unwrap_err();
+        let _request = admission.permit(Kind::Request, &ann).unwrap();
+        let refused = admission.permit(Kind::Request, &bob).unwrap_err();
         assert_eq!((refused.status().as_u16(), refused.code()), (503, Code::Overloaded));
         let page = runtime.metrics.encode();
         assert!(page.contains(r#"gateway_held{kind="streams"} 1"#), "{page}");

@@ -37,7 +37,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admission::connections_full,
     config::{Config, millis},
-    crowd::{Crowd, Member},
+    connection_table::{ConnectionTable, Member},
     hygiene::{self, Flaw, Framing, HeadLimits, HeadScanner, Opening},
     observe::{Observer, Summary},
     proxy::Gateway,
@@ -74,7 +74,7 @@ pub(crate) struct Front {
     head: Duration,
     idle: Duration,
     write: Duration,
-    crowd: Arc<Crowd>,
+    table: Arc<ConnectionTable>,
     lobby: Shares,
 }
 
@@ -101,7 +101,7 @@ impl Front {
             head: millis(config.timeouts.head_ms),
             idle: millis(config.timeouts.idle_ms),
             write: millis(config.timeouts.write_ms),
-            crowd: Arc::new(Crowd::new(
+            table: Arc::new(ConnectionTable::new(
                 limits.connections,
                 limits.connections_per_address,
                 config.trusted_proxies.clone(),
@@ -121,14 +121,14 @@ impl Front {
         let tasks = TaskTracker::new();
         let take = |socket: TcpStream, peer: SocketAddr| {
             let front = Arc::clone(&self);
-            if let Some(place) = self.crowd.enter(peer.ip()) {
+            if let Some(permit) = self.table.enter(peer.ip()) {
                 let (shutdown, cut) = (shutdown.clone(), cut.clone());
                 tasks.spawn(async move {
                     tokio::select! {
-                        () = front.connection(socket, peer, shutdown, place.member()) => {}
+                        () = front.connection(socket, peer, shutdown, permit.member()) => {}
                         () = cut.cancelled() => {}
                     }
-                    drop(place);
+                    drop(permit);
                 });
             } else if let Ok(permit) = self.lobby.take(&Owner::from(peer.ip()), 1) {
                 tasks.spawn(async move {

@@ -9,7 +9,7 @@ mod authenticate;
 mod client;
 pub mod config;
 mod connection;
-mod crowd;
+mod connection_table;
 mod headers;
 mod health;
 mod hygiene;
@@ -42,7 +42,7 @@ pub use config::Config;
 
 use crate::{
     admission::Admission, config::millis, connection::Front, health::Health, limits::Limiter, observe::Observer,
-    proxy::Gateway, upstream::Places,
+    proxy::Gateway, upstream::Resolver,
 };
 
 /// Where the gateway listens, ports resolved.
@@ -109,7 +109,7 @@ pub async fn build_with(
     let gateway = Gateway {
         verifier,
         limiter,
-        places: Places::new(&config),
+        resolver: Resolver::new(&config),
         observer: observer.clone(),
         health: Health::new(runtime.readiness.clone(), runtime.shutdown.clone()),
         ids: Arc::clone(&runtime.ids),

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clock_that_is_set_limits_nobody() {
+    async fn setting_the_clock_limits_no_caller() {
         for step in [30, 600, 3600].map(Duration::from_secs) {
             let clock = Arc::new(ManualClock::default());
             let limiter = Limiter::local(rates(10, 3), clock.clone());

@@ -37,7 +37,7 @@ pub(crate) struct Unresolved {
 
 /// One upstream's addresses.
 #[derive(Debug)]
-struct Place {
+struct Target {
     upstream: Upstream,
     address: String,
     /// Set where `address` needs no resolving.
@@ -48,21 +48,21 @@ struct Place {
 
 /// All upstreams.
 #[derive(Debug)]
-pub(crate) struct Places {
-    places: [Place; 3],
+pub(crate) struct Resolver {
+    targets: [Target; 3],
     timeouts: Timeouts,
 }
 
-impl Places {
+impl Resolver {
     /// As configured. Nothing is resolved or connected yet: upstreams may come later than we do.
     pub(crate) fn new(config: &Config) -> Self {
-        let place = |upstream| {
+        let target = |upstream| {
             let address = match upstream {
                 Upstream::Identity => &config.upstreams.identity,
                 Upstream::OrderHttp => &config.upstreams.order_http,
                 Upstream::OrderGrpc => &config.upstreams.order_grpc,
             };
-            Place {
+            Target {
                 upstream,
                 address: address.clone(),
                 fixed: address.parse().ok(),
@@ -70,12 +70,12 @@ impl Places {
                 turn: AtomicUsize::new(0),
             }
         };
-        Self { places: Upstream::ALL.map(place), timeouts: config.timeouts.clone() }
+        Self { targets: Upstream::ALL.map(target), timeouts: config.timeouts.clone() }
     }
 
     /// `host:port` as configured, which upstreams see as their own name.
     pub(crate) fn authority(&self, upstream: Upstream) -> &str {
-        &self.place(upstream).address
+        &self.target(upstream).address
     }
 
     /// The next address of an upstream, if possible none of `tried`; and how many addresses it has.
@@ -84,18 +84,18 @@ impl Places {
         upstream: Upstream,
         tried: &[SocketAddr],
     ) -> Result<(SocketAddr, usize), Unresolved> {
-        let place = self.place(upstream);
-        if let Some(fixed) = place.fixed {
+        let target = self.target(upstream);
+        if let Some(fixed) = target.fixed {
             return Ok((fixed, 1));
         }
-        let addresses = place.resolve().await;
-        let start = place.turn.fetch_add(1, Ordering::Relaxed);
+        let addresses = target.resolve().await;
+        let start = target.turn.fetch_add(1, Ordering::Relaxed);
         let count = addresses.len();
         let in_turn = (0..count).map(|step| addresses[(start + step) % count]);
         let address = in_turn.clone().find(|address| !tried.contains(address)).or_else(|| in_turn.clone().next());
         address
             .map(|address| (address, count))
-            .ok_or_else(|| Unresolved { name: upstream.name(), address: place.address.clone() })
+            .ok_or_else(|| Unresolved { name: upstream.name(), address: target.address.clone() })
     }
 
     /// How to talk to an upstream, for a request that may take another `left`.
@@ -118,12 +118,12 @@ impl Places {
         Box::new(peer)
     }
 
-    fn place(&self, upstream: Upstream) -> &Place {
-        &self.places[upstream as usize]
+    fn target(&self, upstream: Upstream) -> &Target {
+        &self.targets[upstream as usize]
     }
 }
 
-impl Place {
+impl Target {
     async fn resolve(&self) -> Vec<SocketAddr> {
         let now = Instant::now();
         let known = self.resolved.lock().clone();
@@ -166,19 +166,19 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_are_used_in_turn_and_failed_ones_passed_over() {
-        let places = Places::new(&Config::default());
-        let place = places.place(Upstream::OrderHttp);
+        let targets = Resolver::new(&Config::default());
+        let target = targets.target(Upstream::OrderHttp);
         let two: Vec<SocketAddr> = vec!["192.0.2.1:1".parse().unwrap(), "192.0.2.2:1".parse().unwrap()];
-        let named = Place {
+        let named = Target {
             upstream: Upstream::OrderHttp,
             address: "orders.test:1".to_owned(),
             fixed: None,
             resolved: Mutex::new(Some((Instant::now(), two.clone()))),
             turn: AtomicUsize::new(0),
         };
-        assert_eq!(place.fixed, Some("127.0.0.1:8082".parse().unwrap()));
-        let places = Places {
-            places: [Upstream::Identity, Upstream::OrderHttp, Upstream::OrderGrpc].map(|_| Place {
+        assert_eq!(target.fixed, Some("127.0.0.1:8082".parse().unwrap()));
+        let targets = Resolver {
+            targets: [Upstream::Identity, Upstream::OrderHttp, Upstream::OrderGrpc].map(|_| Target {
                 resolved: Mutex::new(named.resolved.lock().clone()),
                 address: named.address.clone(),
                 turn: AtomicUsize::new(0),
@@ -186,9 +186,9 @@ mod tests {
             }),
             timeouts: Timeouts::default(),
         };
-        assert_eq!(places.next(Upstream::OrderHttp, &[]).await.unwrap(), (two[0], 2));
-        assert_eq!(places.next(Upstream::OrderHttp, &[]).await.unwrap(), (two[1], 2));
-        assert_eq!(places.next(Upstream::OrderHttp, &[two[0]]).await.unwrap(), (two[1], 2));
-        assert_eq!(places.next(Upstream::OrderHttp, &two).await.unwrap().1, 2, "better one that failed than none");
+        assert_eq!(targets.next(Upstream::OrderHttp, &[]).await.unwrap(), (two[0], 2));
+        assert_eq!(targets.next(Upstream::OrderHttp, &[]).await.unwrap(), (two[1], 2));
+        assert_eq!(targets.next(Upstream::OrderHttp, &[two[0]]).await.unwrap(), (two[1], 2));
+        assert_eq!(targets.next(Upstream::OrderHttp, &two).await.unwrap().1, 2, "better one that failed than none");
     }
 }

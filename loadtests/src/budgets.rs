@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_never_accepted_and_slowness_only_where_times_count() {
+    fn failures_always_breach_and_slowness_only_where_times_count() {
         let budgets = Budgets::committed().unwrap();
         let of = |figures: &[Figures], times| budgets.verdict(&budgets.smoke, figures, times).len();
         let kinds = budgets.p99_ms.len();

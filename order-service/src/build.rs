@@ -214,7 +214,7 @@ pub(crate) fn core(
             watch_max: Duration::from_secs(limits.watch_secs_max),
             ..Settings::default()
         },
-        places: Arc::new(Semaphore::new(limits.waiting_max)),
+        permits: Arc::new(Semaphore::new(limits.waiting_max)),
         watches: Arc::new(Semaphore::new(limits.watches_max)),
         shutdown: runtime.shutdown.clone(),
     });

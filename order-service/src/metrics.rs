@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_counts_once_however_often_its_transaction_is_repeated() {
+    fn an_order_counts_once_although_its_transaction_is_repeated() {
         let metrics = Metrics::new();
         let meters = Meters::new(&metrics);
         let order = OrderId::new(uuid::Uuid::from_u128(1));

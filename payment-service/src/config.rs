@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acquirer_over_http_needs_a_plain_url_and_a_secret_that_is_not_shown() {
+    fn an_http_acquirer_needs_a_plain_url_and_a_hidden_secret() {
         let sources = Sources::none().set("payment.processor.kind", "http");
         let error = load_from::<Config>("payment", &sources).unwrap_err();
         assert_eq!(

@@ -125,8 +125,8 @@ impl PaymentStore for ObservedStore {
         self.watched("find", self.inner.find(id)).await
     }
 
-    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
-        self.watched("swap", self.inner.swap_and_tell(next, event)).await
+    async fn swap_with_event(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
+        self.watched("swap", self.inner.swap_with_event(next, event)).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {

@@ -255,10 +255,10 @@ impl Stage {
 
     async fn end(&mut self, fault: Fault, victim: &str) -> Result<()> {
         match fault {
-            Fault::Disk(_) => self.shim.as_ref().map_or(Ok(()), Shim::mend),
+            Fault::Disk(_) => self.shim.as_ref().map_or(Ok(()), Shim::repair),
             Fault::Frozen => self.platform.signal(victim, "CONT").await,
             Fault::Cut(server) | Fault::Stalled(server) => {
-                self.platform.proxy(server).mend();
+                self.platform.proxy(server).repair();
                 Ok(())
             }
             Fault::Nothing | Fault::Hangup | Fault::UnreadPipes | Fault::IdleConnections | Fault::Streams => Ok(()),

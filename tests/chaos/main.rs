@@ -80,7 +80,7 @@ async fn machine_faults_distributed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rolling_restart() {
     let _alone = SERVERS.lock().await;
-    rolling::nobody_notices(rounds(1).min(3)).await.unwrap();
+    rolling::no_customer_notices(rounds(1).min(3)).await.unwrap();
 }
 
 /// What the programs complained of, the last of it last.

@@ -38,7 +38,7 @@ struct Customers {
     failed: std::sync::Mutex<Vec<String>>,
 }
 
-pub(crate) async fn nobody_notices(rounds: usize) -> Result<()> {
+pub(crate) async fn no_customer_notices(rounds: usize) -> Result<()> {
     let Some(mut platform) = Platform::doubled(unhurried()).await? else { return Ok(()) };
     for round in 1..=rounds {
         let rolled = roll(&mut platform).await;

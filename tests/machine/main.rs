@@ -57,7 +57,7 @@ rows![
     #[ignore = "needs libfaketime: cargo xtask proof machine"]
     clocks::a_start_before_the_key_was_made_takes_orders,
     // Processes.
-    sinks::pipes_that_nobody_reads_block_nothing,
+    sinks::unread_pipes_block_nothing,
     sinks::proxies_of_the_environment_hear_nothing,
     limits::idle_connections_leave_room_for_orders,
     limits::too_few_descriptors_are_said_at_start,
@@ -66,7 +66,7 @@ rows![
     #[ignore = "measures time: cargo xtask proof machine"]
     draining::a_stop_under_load_ends_within_five_seconds,
     draining::two_instances_need_two_ports_each,
-    starving::a_process_that_gets_no_time_cuts_nobody_off,
+    starving::a_process_without_processor_time_opens_no_breaker,
     #[ignore = "takes all processors: cargo xtask proof machine"]
     starving::orders_are_taken_with_the_processors_taken,
     // Callers.

@@ -18,7 +18,7 @@ use crate::support::{confirmed, on, readyz, sound};
 const ORDERS: usize = 120;
 
 /// Standard output and standard error are pipes that are open and not read, as before `| sleep 1000`.
-pub(crate) async fn pipes_that_nobody_reads_block_nothing() -> Result<()> {
+pub(crate) async fn unread_pipes_block_nothing() -> Result<()> {
     let launch = Launch { output: Output::UnreadPipes, ..Launch::default() };
     let settings = json!({"telemetry": {"log_format": "bunyan", "filter": "debug,hyper=info,h2=info,sqlx=info"}});
     let mut platform = Platform::embedded_as(Setup { settings, launch, ..Setup::default() }).await?;

@@ -18,7 +18,7 @@ const WITH_TIME: Duration = Duration::from_millis(150);
 const CUSTOMERS: usize = 8;
 
 /// The process is stopped and continued, again and again: all its timers run out at once, and no participant has failed.
-pub(crate) async fn a_process_that_gets_no_time_cuts_nobody_off() -> Result<()> {
+pub(crate) async fn a_process_without_processor_time_opens_no_breaker() -> Result<()> {
     on(Platform::embedded().await?, async |platform| {
         let demo = platform.demo().await?;
         confirmed(&demo).await?;

@@ -54,7 +54,7 @@ pub(crate) async fn a_write_that_fails_for_a_moment_ends_nothing() -> Result<()>
             shim.make(writes)?;
             // The moment of the scenario itself: 0.3 s in which every write fails.
             tokio::time::sleep(Duration::from_millis(300)).await;
-            shim.mend()?;
+            shim.repair()?;
             let gone = Instant::now();
             let after = accepted_again(&format!("{TEST} ({name})"), &platform.demo().await?, gone).await?;
             readyz_is(platform, 200, HEALED_MAX).await?;
@@ -122,7 +122,7 @@ pub(crate) async fn a_disk_gone_read_only_parks_no_saga() -> Result<()> {
         readyz_is(platform, 503, NOTICED_MAX).await.context("/readyz does not test writing")?;
         // Longer than three attempts and their pauses take.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        shim.mend()?;
+        shim.repair()?;
         accepted_again(TEST, &demo, Instant::now()).await?;
         for order in orders {
             let status = order.await??.as_u16();
@@ -157,7 +157,7 @@ pub(crate) async fn a_first_start_on_a_full_disk_can_be_repeated() -> Result<()>
         }
         Start::Ready => anyhow::bail!("it is ready on a disk on which nothing can be written"),
     }
-    shim.mend()?;
+    shim.repair()?;
     let gone = Instant::now();
     started(&mut platform).await?;
     accepted_again(TEST, &platform.demo().await?, gone).await?;
@@ -177,7 +177,7 @@ pub(crate) async fn a_first_start_that_is_killed_can_be_repeated() -> Result<()>
             tokio::time::sleep(Duration::from_millis(random.random_range(20..900))).await;
             platform.kill("amends").await?;
         }
-        shim.mend()?;
+        shim.repair()?;
         started(&mut platform).await.with_context(|| format!("round {round}"))?;
         confirmed(&platform.demo().await?).await?;
         ensure!(readyz(&platform).await?.0 == 200, "it takes orders and is not ready");

@@ -64,7 +64,7 @@ async fn trouble(platform: &mut Platform, way: &str) -> Result<()> {
             for _ in 0..5 {
                 platform.proxy("acquirer").cut();
                 a_while().await;
-                platform.proxy("acquirer").mend();
+                platform.proxy("acquirer").repair();
                 a_while().await;
             }
         }

@@ -40,7 +40,7 @@ pub(crate) async fn each_dependency_dies_and_returns(platform: &mut Platform) ->
                 proxy.cut();
             }
             let died = answers_503(&demo).await.with_context(|| format!("{server} is dead, stalled: {stalled}"));
-            platform.proxy(server).mend();
+            platform.proxy(server).repair();
             died?;
             recovers(&demo).await.with_context(|| format!("{server} is back, stalled: {stalled}"))?;
         }

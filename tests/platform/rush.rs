@@ -29,12 +29,12 @@ pub(crate) fn settings() -> Value {
 
 pub(crate) async fn a_thousand_buyers_get_a_hundred_items(platform: &Platform) -> Result<()> {
     let demo = platform.demo().await?;
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
     let buyers: Vec<_> = (0..BUYERS)
         .map(|_| {
-            let (demo, places) = (demo.clone(), Arc::clone(&places));
+            let (demo, permits) = (demo.clone(), Arc::clone(&permits));
             tokio::spawn(async move {
-                let _place = places.acquire().await?;
+                let _permit = permits.acquire().await?;
                 buy(&demo).await
             })
         })

@@ -52,7 +52,7 @@ impl Proxy {
     }
 
     /// Forwards again.
-    pub fn mend(&self) {
+    pub fn repair(&self) {
         self.switch(OPEN);
     }
 

@@ -121,14 +121,14 @@ async fn place_all(
     orders: Vec<(String, Value)>,
     progress: Arc<Progress>,
 ) -> Result<Vec<(u16, String)>> {
-    let places = Arc::new(Semaphore::new(CUSTOMERS));
+    let permits = Arc::new(Semaphore::new(CUSTOMERS));
     let tasks = orders.into_iter().enumerate().map(|(turn, (key, order))| {
-        let (progress, places) = (Arc::clone(&progress), Arc::clone(&places));
+        let (progress, permits) = (Arc::clone(&progress), Arc::clone(&permits));
         let mut ways = ways.clone();
         let first = turn % ways.len();
         ways.rotate_left(first);
         tokio::spawn(async move {
-            let _place = places.acquire().await?;
+            let _permit = permits.acquire().await?;
             let settled = place_until_settled(&ways, &key, &order, &progress.refusals).await;
             progress.answered.fetch_add(1, Ordering::SeqCst);
             progress.confirmed.fetch_add(usize::from(matches!(settled, Ok((201, _)))), Ordering::SeqCst);

@@ -11,7 +11,7 @@ mod look_up;
 mod merchant;
 mod movements;
 mod refund;
-mod to_the_end;
+mod run_detached;
 mod void;
 
 use axum::{
@@ -31,7 +31,7 @@ use crate::{
     store::SqlLedger,
 };
 
-pub(crate) use to_the_end::STOP_MAX;
+pub(crate) use run_detached::STOP_MAX;
 
 /// A request has a few hundred bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -75,7 +75,7 @@ pub(crate) fn router(api: Api, config: &Config, faults: Faults, runtime: &Runtim
         .route("/v1/movements", get(movements::list))
         .with_state(api)
         .layer(from_fn_with_state(faults, service_kit::faults::http::inject))
-        .layer(from_fn_with_state(to_the_end::Work::new(config, runtime), to_the_end::to_the_end))
+        .layer(from_fn_with_state(run_detached::Work::new(config, runtime), run_detached::run_detached))
         .layer(from_fn_with_state(merchant::Merchant::new(&config.secret), merchant::known))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
     service_kit::http::app(router, SERVICE, runtime)

@@ -152,7 +152,7 @@ async fn a_full_disk_costs_the_charges_that_meet_it() {
         assert!(refused.headers().contains_key("retry-after"));
         assert_eq!(refused.json::<Value>().await.unwrap()["code"], "store_unavailable");
         assert!(bank.ledger.ping().await.is_err());
-        bank.ledger.database().mend();
+        bank.ledger.database().repair();
         // The same key again: nothing of the attempt that failed is there.
         charged += 1;
         assert_eq!(bank.charge(&format!("c{charged}"), 500, "pm_ok").await.0, 200);

@@ -64,16 +64,16 @@ pub async fn restore(from: &Path, data_dir: &Path, sources: &Sources, allowed: A
     data_dir::make_private(data_dir)?;
     let _lock = data_dir::take(data_dir)?;
     let sources = embedded::look(&manifest.file(from, SECRETS_FILE).unwrap_or_default(), data_dir, sources.clone())?;
-    let places = stores::places(&sources)?;
-    for place in &places {
-        let key = place.name.url_key();
+    let locations = stores::locations(&sources)?;
+    for location in &locations {
+        let key = location.name.url_key();
         ensure!(
-            place.file.as_deref() == Some(&data_dir.join(place.name.file_name())),
+            location.file.as_deref() == Some(&data_dir.join(location.name.file_name())),
             "{key} puts this store outside {}: restore without that key, and move the file where it belongs",
             data_dir.display()
         );
     }
-    let _held = data_dir::take_files(&data_dir::files(&places))?;
+    let _held = data_dir::take_files(&data_dir::files(&locations))?;
     let there = ours_in(data_dir)?;
     if let (Some(first), false) = (there.first(), allowed.replace) {
         bail!(

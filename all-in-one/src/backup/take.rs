@@ -18,7 +18,7 @@ use super::{check, manifest::Manifest, snapshot::Snapshot};
 use crate::{
     audit::report::Report,
     data_dir::{self, SECRETS_FILE},
-    stores::{self, Name, Place},
+    stores::{self, Name, StoreLocation},
 };
 
 /// What a backup came to.
@@ -41,8 +41,8 @@ pub struct Taken {
 /// When a store is no SQLite file, `to` is not empty, or anything cannot be read or written; then `to` is as it was.
 pub async fn take(data_dir: Option<&Path>, sources: &Sources, to: &Path) -> anyhow::Result<Taken> {
     let begun = Instant::now();
-    let places = stores::places(sources)?;
-    let files = sqlite_files(&places)?;
+    let locations = stores::locations(sources)?;
+    let files = sqlite_files(&locations)?;
     refuse_occupied(to)?;
     let staging = Staging::begin(to)?;
     let secrets = data_dir.map(data_dir::secrets_file).filter(|file| file.exists());
@@ -59,18 +59,18 @@ pub async fn take(data_dir: Option<&Path>, sources: &Sources, to: &Path) -> anyh
 }
 
 /// The stores' files, in the order in which they are locked.
-fn sqlite_files(places: &[Place]) -> anyhow::Result<Vec<(Name, PathBuf)>> {
-    let file = |place: &Place| {
-        let key = place.name.url_key();
-        let file = place.file.clone().with_context(|| {
+fn sqlite_files(locations: &[StoreLocation]) -> anyhow::Result<Vec<(Name, PathBuf)>> {
+    let file = |location: &StoreLocation| {
+        let key = location.name.url_key();
+        let file = location.file.clone().with_context(|| {
             format!(
                 "{key} names a server, which has its own way of being backed up: see docs/operations.md, \
                  \"Stores on servers\""
             )
         })?;
-        Ok((place.name, file))
+        Ok((location.name, file))
     };
-    places.iter().map(file).collect()
+    locations.iter().map(file).collect()
 }
 
 fn refuse_occupied(to: &Path) -> anyhow::Result<()> {

@@ -32,9 +32,9 @@ pub(super) async fn migrate(data: &Data, config: ConfigArgs) -> anyhow::Result<(
     // A server brings its stores up to date itself, when it starts; behind its back nothing is changed.
     let _lock = data_dir::take(&data.data_dir)?;
     embedded::base(&data.data_dir, &mut sources, demo_password())?;
-    let places = stores::places(&sources)?;
-    let _held = data_dir::take_files(&data_dir::files(&places))?;
-    data_dir::check_whole(&data.data_dir, &data_dir::files(&places)).await?;
+    let locations = stores::locations(&sources)?;
+    let _held = data_dir::take_files(&data_dir::files(&locations))?;
+    data_dir::check_whole(&data.data_dir, &data_dir::files(&locations)).await?;
     migrate::migrate(&sources).await
 }
 
@@ -69,10 +69,10 @@ pub(super) async fn accept(data: &Data, config: ConfigArgs) -> anyhow::Result<Ex
         sources = embedded::look(&data_dir::secrets_file(dir), dir, sources)?;
         Some(lock)
     };
-    let places = stores::places(&sources)?;
-    let _held = data_dir::take_files(&data_dir::files(&places))?;
+    let locations = stores::locations(&sources)?;
+    let _held = data_dir::take_files(&data_dir::files(&locations))?;
     let mut accepted = 0;
-    for file in data_dir::files(&places) {
+    for file in data_dir::files(&locations) {
         if claim::find_torn(file).await.with_context(|| format!("cannot read {}", file.display()))?.is_some() {
             claim::accept(file).await.with_context(|| format!("{} cannot be taken as it is", file.display()))?;
             print(&format!("accept: {} is taken as it is; what its -wal held is lost\n", file.display()))?;

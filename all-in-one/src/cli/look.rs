@@ -61,6 +61,6 @@ pub(super) async fn of_existing(data: &Data, config: ConfigArgs) -> anyhow::Resu
     let secrets = data_dir::secrets_file(dir);
     ensure!(Secrets::read(&secrets)?.is_some(), "{} holds no data: name the directory with --data-dir", dir.display());
     let sources = embedded::look(&secrets, dir, sources)?;
-    data_dir::check_whole(dir, &data_dir::files(&stores::places(&sources)?)).await?;
+    data_dir::check_whole(dir, &data_dir::files(&stores::locations(&sources)?)).await?;
     Ok(sources)
 }

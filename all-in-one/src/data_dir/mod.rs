@@ -17,7 +17,7 @@ use amends_sql::{
 use anyhow::Context as _;
 use service_base::files;
 
-use crate::stores::Place;
+use crate::stores::StoreLocation;
 
 pub use instance::Instance;
 pub use whole::{UNFINISHED_FILE, check_whole};
@@ -84,6 +84,6 @@ pub fn take_files(files: &[&Path]) -> anyhow::Result<Vec<Arc<FileLock>>> {
 }
 
 /// The SQLite files among the stores.
-pub fn files(places: &[Place]) -> Vec<&Path> {
-    places.iter().filter_map(|place| place.file.as_deref()).collect()
+pub fn files(locations: &[StoreLocation]) -> Vec<&Path> {
+    locations.iter().filter_map(|location| location.file.as_deref()).collect()
 }

@@ -6,8 +6,8 @@ use amends_primitives::Timestamp;
 use amends_sql::{Database, Options};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Patient, Report};
-use crate::stores::{Name, Place};
+use super::{Inspection, Report};
+use crate::stores::{Name, StoreLocation};
 
 const CHECK: &str = "clock";
 /// Replicas' clocks may differ by this, and a write may be committed after this clock was read.
@@ -17,7 +17,7 @@ const COMPARED: Duration = Duration::from_millis(200);
 /// 2026-01-01: no shop is older.
 const BEGINNING: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
-pub(super) async fn check(patient: &Patient, report: &mut Report) {
+pub(super) async fn check(inspection: &Inspection, report: &mut Report) {
     let (wall, steady) = (SystemTime::now(), Instant::now());
     tokio::time::sleep(COMPARED).await;
     let passed = Timestamp::from(SystemTime::now()).as_micros() - Timestamp::from(wall).as_micros();
@@ -26,9 +26,9 @@ pub(super) async fn check(patient: &Patient, report: &mut Report) {
         report.wrong(CHECK, "the wall clock does not run as the machine's own does", "timedatectl set-ntp true");
     }
     let mut newest = None;
-    for place in &patient.places {
-        if let Some(time) = newest_of(place).await {
-            newest = newest.max(Some((time, place.name)));
+    for location in &inspection.locations {
+        if let Some(time) = newest_of(location).await {
+            newest = newest.max(Some((time, location.name)));
         }
     }
     judge(Timestamp::from(SystemTime::now()), newest, report);
@@ -49,14 +49,14 @@ fn judge(now: Timestamp, newest: Option<(Timestamp, Name)>, report: &mut Report)
         );
         return report.wrong(CHECK, what, remedy);
     }
-    report.well(CHECK, format!("now is {now}"));
+    report.passed(CHECK, format!("now is {now}"));
 }
 
 /// When a store was last changed, as far as a table tells that is small or has an index. `None` where there is nothing yet, or the store
 /// cannot be asked, which another check tells.
-async fn newest_of(place: &Place) -> Option<Timestamp> {
+async fn newest_of(location: &StoreLocation) -> Option<Timestamp> {
     // Ids count up with time, so the newest orders are found by the primary key.
-    let sql = match place.name {
+    let sql = match location.name {
         Name::Order => {
             "SELECT MAX(updated_at) FROM (SELECT updated_at FROM orders ORDER BY id DESC LIMIT 100) AS newest"
         }
@@ -64,7 +64,7 @@ async fn newest_of(place: &Place) -> Option<Timestamp> {
         // Nothing in them is changed without an order, and keys are made ahead of their time.
         Name::Payment | Name::Acquirer | Name::Identity => return None,
     };
-    let micros: Option<i64> = match &place.file {
+    let micros: Option<i64> = match &location.file {
         Some(file) if !file.exists() || matches!(amends_sql::claim::find_torn(file).await, Ok(Some(_))) => None,
         Some(file) => {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -72,7 +72,7 @@ async fn newest_of(place: &Place) -> Option<Timestamp> {
             connection.query_row(sql, [], |row| row.get(0)).ok()?
         }
         None => {
-            let database = Database::connect_lazy(place.url.expose(), &Options::default()).ok()?;
+            let database = Database::connect_lazy(location.url.expose(), &Options::default()).ok()?;
             let newest = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(database.reader()).await.ok();
             database.close().await;
             newest?

@@ -2,25 +2,25 @@
 
 use std::path::Path;
 
-use super::{Patient, Report};
+use super::{Inspection, Report};
 use crate::{data_dir, embedded::secrets::Secrets, stores::Name};
 
 const CHECK: &str = "keys";
 
-pub(super) async fn check(patient: &Patient, report: &mut Report) {
-    if let Some(dir) = &patient.data_dir
+pub(super) async fn check(inspection: &Inspection, report: &mut Report) {
+    if let Some(dir) = &inspection.data_dir
         && !check_secrets(&data_dir::secrets_file(dir), report)
     {
         return;
     }
-    let identity = patient.places.iter().find(|place| place.name == Name::Identity);
-    if let Some(file) = identity.and_then(|place| place.file.as_ref())
+    let identity = inspection.locations.iter().find(|location| location.name == Name::Identity);
+    if let Some(file) = identity.and_then(|location| location.file.as_ref())
         && (!file.exists() || matches!(amends_sql::claim::find_torn(file).await, Ok(Some(_))))
     {
         return;
     }
-    match identity_service::probe_keys(&patient.settings.identity).await {
-        Ok(count) => report.well(CHECK, format!("{count} signing keys can be read")),
+    match identity_service::probe_keys(&inspection.settings.identity).await {
+        Ok(count) => report.passed(CHECK, format!("{count} signing keys can be read")),
         Err(error) => report.wrong(
             CHECK,
             format!("the signing keys cannot be read: {error:#}"),
@@ -63,7 +63,7 @@ fn check_secrets(file: &Path, report: &mut Report) -> bool {
             return true;
         }
     }
-    report.well(CHECK, format!("{shown} is its owner's alone"));
+    report.passed(CHECK, format!("{shown} is its owner's alone"));
     true
 }
 

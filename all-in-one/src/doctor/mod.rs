@@ -23,15 +23,15 @@ use service_base::config::Sources;
 
 pub use report::{Finding, Level, Report};
 
-use crate::{data_dir, embedded, settings::Settings, stores::Place};
+use crate::{data_dir, embedded, settings::Settings, stores::StoreLocation};
 
 /// What is examined.
-pub struct Patient {
+pub struct Inspection {
     /// The data directory, unless the configured stores are meant.
     data_dir: Option<PathBuf>,
     sources: Sources,
     settings: Settings,
-    places: Vec<Place>,
+    locations: Vec<StoreLocation>,
     /// The process that serves the directory.
     server: Option<Holder>,
     /// Whether every page is to be read.
@@ -53,11 +53,11 @@ pub async fn examine(data_dir: Option<&Path>, sources: Sources, full: bool) -> R
     };
     proxies::check(&sources.env, &mut report);
     limits::check(&mut report);
-    let (settings, places) = match (Settings::load(&sources), crate::stores::places(&sources)) {
-        (Ok(settings), Ok(places)) => (settings, places),
-        (settings, places) => {
+    let (settings, locations) = match (Settings::load(&sources), crate::stores::locations(&sources)) {
+        (Ok(settings), Ok(locations)) => (settings, locations),
+        (settings, locations) => {
             let told =
-                settings.err().map(|errors| errors.to_string()).or(places.err().map(|error| format!("{error:#}")));
+                settings.err().map(|errors| errors.to_string()).or(locations.err().map(|error| format!("{error:#}")));
             report.wrong(
                 "configuration",
                 told.unwrap_or_default(),
@@ -66,15 +66,16 @@ pub async fn examine(data_dir: Option<&Path>, sources: Sources, full: bool) -> R
             return report;
         }
     };
-    report.well("configuration", "every section can be read");
+    report.passed("configuration", "every section can be read");
     let server = server::check(data_dir, &mut report);
-    let patient = Patient { data_dir: data_dir.map(Path::to_path_buf), sources, settings, places, server, full };
-    stores::check(&patient, &mut report).await;
-    space::check(&patient, &mut report);
-    clock::check(&patient, &mut report).await;
-    keys::check(&patient, &mut report).await;
-    ports::check(&patient, &mut report);
-    reachable::check(&patient, &mut report).await;
+    let inspection =
+        Inspection { data_dir: data_dir.map(Path::to_path_buf), sources, settings, locations, server, full };
+    stores::check(&inspection, &mut report).await;
+    space::check(&inspection, &mut report);
+    clock::check(&inspection, &mut report).await;
+    keys::check(&inspection, &mut report).await;
+    ports::check(&inspection, &mut report);
+    reachable::check(&inspection, &mut report).await;
     report
 }
 

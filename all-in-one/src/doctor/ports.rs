@@ -5,16 +5,16 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
-use super::{Patient, Report};
+use super::{Inspection, Report};
 
 const CHECK: &str = "ports";
 
-pub(super) fn check(patient: &Patient, report: &mut Report) {
-    if patient.server.is_some() || patient.data_dir.is_none() {
+pub(super) fn check(inspection: &Inspection, report: &mut Report) {
+    if inspection.server.is_some() || inspection.data_dir.is_none() {
         // They are the server's, or on other machines.
         return;
     }
-    let settings = &patient.settings;
+    let settings = &inspection.settings;
     let listeners = [
         ("gateway.listen", settings.gateway.listen),
         ("identity.http.listen", settings.identity.http.listen),
@@ -26,7 +26,7 @@ pub(super) fn check(patient: &Patient, report: &mut Report) {
     ];
     let complaints = listeners.iter().filter(|(key, address)| !is_free(key, *address, report)).count();
     if complaints == 0 {
-        report.well(CHECK, format!("all {} are free", listeners.len()));
+        report.passed(CHECK, format!("all {} are free", listeners.len()));
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn check(env: &BTreeMap<String, String>, report: &mut Report) {
         .map(|(name, _)| name.as_str())
         .collect();
     if set.is_empty() {
-        return report.well(CHECK, "no variable for a proxy is set");
+        return report.passed(CHECK, "no variable for a proxy is set");
     }
     let what = format!("{} set here", set.join(", "));
     report.notice(

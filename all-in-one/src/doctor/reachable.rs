@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use service_base::config::load_from;
 
-use super::{Patient, Report};
+use super::{Inspection, Report};
 
 const CHECK: &str = "reachable";
 /// For one address: across any network, and short enough for a page of them.
@@ -15,14 +15,14 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// A key set, or a list of checks, has a few kilobytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-pub(super) async fn check(patient: &Patient, report: &mut Report) {
-    if patient.data_dir.is_some() {
-        if patient.server.is_some() {
-            check_ready(patient, report).await;
+pub(super) async fn check(inspection: &Inspection, report: &mut Report) {
+    if inspection.data_dir.is_some() {
+        if inspection.server.is_some() {
+            check_ready(inspection, report).await;
         }
         return;
     }
-    let settings = &patient.settings;
+    let settings = &inspection.settings;
     let mut addresses = vec![
         ("gateway.upstreams.identity", settings.gateway.upstreams.identity.clone()),
         ("gateway.upstreams.order_http", settings.gateway.upstreams.order_http.clone()),
@@ -60,7 +60,7 @@ async fn check_address(key: &str, address: &str, report: &mut Report) {
     };
     let connected = tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect((host.as_str(), port))).await;
     let problem = match connected {
-        Ok(Ok(_)) => return report.well(CHECK, format!("{key}: {host}:{port} accepts connections")),
+        Ok(Ok(_)) => return report.passed(CHECK, format!("{key}: {host}:{port} accepts connections")),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
     };
@@ -95,7 +95,7 @@ async fn check_keys(key: &str, url: &str, report: &mut Report) {
     let remedy = format!("start the token service, or correct {key}");
     match fetch(url).await {
         Ok((200, body)) if body["keys"].as_array().is_some_and(|keys| !keys.is_empty()) => {
-            report.well(CHECK, format!("{key}: the key set is there"));
+            report.passed(CHECK, format!("{key}: the key set is there"));
         }
         Ok((200, _)) => report.wrong(CHECK, format!("{key}: {url} holds no key"), remedy),
         Ok((status, _)) => report.wrong(CHECK, format!("{key}: {url} answers {status}"), remedy),
@@ -103,8 +103,8 @@ async fn check_keys(key: &str, url: &str, report: &mut Report) {
     }
 }
 
-async fn check_ready(patient: &Patient, report: &mut Report) {
-    let configured: Result<service_kit::admin::Config, _> = load_from("admin", &patient.sources);
+async fn check_ready(inspection: &Inspection, report: &mut Report) {
+    let configured: Result<service_kit::admin::Config, _> = load_from("admin", &inspection.sources);
     let Ok(admin) = configured else { return };
     if admin.listen.port() == 0 {
         return report.notice(
@@ -115,7 +115,7 @@ async fn check_ready(patient: &Patient, report: &mut Report) {
     }
     let url = format!("http://{}/readyz", admin.listen);
     match fetch(&url).await {
-        Ok((200, _)) => report.well(CHECK, "the server is ready"),
+        Ok((200, _)) => report.passed(CHECK, "the server is ready"),
         Ok((status, body)) => {
             let remedy = "see to each check that is not ok; the server takes orders again by itself";
             report.wrong(CHECK, format!("the server is not ready ({status}): {}", body["checks"]), remedy);

@@ -54,7 +54,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn well(&mut self, check: &'static str, what: impl Into<String>) {
+    pub(super) fn passed(&mut self, check: &'static str, what: impl Into<String>) {
         self.add(check, Level::Well, what.into(), String::new());
     }
 

@@ -22,7 +22,7 @@ pub(super) fn check(data_dir: Option<&Path>, report: &mut Report) -> Option<Hold
     }
     match data_dir::holder(dir) {
         Ok(Some(holder)) => {
-            report.well(CHECK, format!("{} is served by {holder}", dir.display()));
+            report.passed(CHECK, format!("{} is served by {holder}", dir.display()));
             Some(holder)
         }
         Ok(None) => {

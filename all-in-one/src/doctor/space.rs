@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Patient, Report};
+use super::{Inspection, Report};
 
 const CHECK: &str = "space";
 /// Below this a store stops taking orders within minutes under load: a `-wal` and a checkpoint of it need some ten megabytes each.
@@ -10,10 +10,13 @@ const WRONG_BELOW: u64 = 64 << 20;
 /// A day of a small shop.
 const NOTICE_BELOW: u64 = 1 << 30;
 
-pub(super) fn check(patient: &Patient, report: &mut Report) {
-    let mut folders: Vec<PathBuf> =
-        patient.places.iter().filter_map(|place| Some(place.file.as_ref()?.parent()?.to_path_buf())).collect();
-    folders.extend(patient.data_dir.clone());
+pub(super) fn check(inspection: &Inspection, report: &mut Report) {
+    let mut folders: Vec<PathBuf> = inspection
+        .locations
+        .iter()
+        .filter_map(|location| Some(location.file.as_ref()?.parent()?.to_path_buf()))
+        .collect();
+    folders.extend(inspection.data_dir.clone());
     folders.sort();
     folders.dedup();
     for folder in folders {
@@ -44,7 +47,7 @@ fn judge(folder: &Path, free_bytes: u64, free_files: u64, report: &mut Report) {
     } else if free_bytes < NOTICE_BELOW {
         report.notice(CHECK, format!("{shown} has {mib} MiB left"), remedy);
     } else {
-        report.well(CHECK, format!("{shown} has {mib} MiB left"));
+        report.passed(CHECK, format!("{shown} has {mib} MiB left"));
     }
 }
 

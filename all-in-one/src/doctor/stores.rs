@@ -7,29 +7,29 @@ use rusqlite::{Connection, OpenFlags};
 use service_base::config::load_from;
 
 use super::{
-    Patient, Report,
+    Inspection, Report,
     pages::{Pages, check_fully, check_quickly},
 };
 use crate::{
     data_dir,
-    stores::{Name, Place},
+    stores::{Name, StoreLocation},
 };
 
 const CHECK: &str = "stores";
 /// For the pages of one store: some gigabytes.
 const QUICK_MAX: Duration = Duration::from_secs(5);
 
-pub(super) async fn check(patient: &Patient, report: &mut Report) {
-    if let Some(dir) = &patient.data_dir
-        && let Err(error) = data_dir::check_whole(dir, &data_dir::files(&patient.places)).await
+pub(super) async fn check(inspection: &Inspection, report: &mut Report) {
+    if let Some(dir) = &inspection.data_dir
+        && let Err(error) = data_dir::check_whole(dir, &data_dir::files(&inspection.locations)).await
     {
         report.wrong(CHECK, format!("{error:#}"), "do as it says, with every server stopped");
     }
-    for place in &patient.places {
-        match &place.file {
-            Some(file) => check_file(place.name, file, patient.full, report).await,
-            None if place.name == Name::Payment => check_mongo(patient, report).await,
-            None => check_server(place, report).await,
+    for location in &inspection.locations {
+        match &location.file {
+            Some(file) => check_file(location.name, file, inspection.full, report).await,
+            None if location.name == Name::Payment => check_mongo(inspection, report).await,
+            None => check_server(location, report).await,
         }
     }
 }
@@ -71,7 +71,7 @@ async fn check_file(name: Name, file: &Path, full: bool, report: &mut Report) {
             let what = format!("{section}: {shown} was sound as far as {} s went", QUICK_MAX.as_secs());
             report.notice(CHECK, what, "amends doctor --full reads all of it");
         }
-        Ok(Pages::Whole) => report.well(CHECK, format!("{section}: the pages of {shown} are whole")),
+        Ok(Pages::Whole) => report.passed(CHECK, format!("{section}: the pages of {shown} are whole")),
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let found = Connection::open_with_flags(file, flags).and_then(|connection| crate::backup::schemas_of(&connection));
@@ -103,11 +103,11 @@ fn judge(section: &str, schema: &Schema, found: Option<i64>, report: &mut Report
     }
 }
 
-async fn check_server(place: &Place, report: &mut Report) {
-    let section = place.name.section();
-    let key = place.name.url_key();
+async fn check_server(location: &StoreLocation, report: &mut Report) {
+    let section = location.name.section();
+    let key = location.name.url_key();
     let start = format!("start the server, and see that {key} names it with the right password");
-    let database = match Database::connect_lazy(place.url.expose(), &Options::default()) {
+    let database = match Database::connect_lazy(location.url.expose(), &Options::default()) {
         Ok(database) => database,
         Err(error) => {
             return report.wrong(
@@ -120,8 +120,8 @@ async fn check_server(place: &Place, report: &mut Report) {
     if let Err(error) = database.ping().await {
         report.wrong(CHECK, format!("{section}: {}", amends_sql::in_words(&error)), start);
     } else {
-        report.well(CHECK, format!("{section}: the database answers"));
-        for schema in schemas(place.name) {
+        report.passed(CHECK, format!("{section}: the database answers"));
+        for schema in schemas(location.name) {
             let sql = format!("SELECT COALESCE(MAX(version), 0) FROM _{}_migrations", schema.component);
             let found = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(database.reader()).await;
             // Without the table nothing was migrated yet.
@@ -131,9 +131,9 @@ async fn check_server(place: &Place, report: &mut Report) {
     database.close().await;
 }
 
-async fn check_mongo(patient: &Patient, report: &mut Report) {
+async fn check_mongo(inspection: &Inspection, report: &mut Report) {
     let section = Name::Payment.section();
-    let payment: payment_service::Config = match load_from(section, &patient.sources) {
+    let payment: payment_service::Config = match load_from(section, &inspection.sources) {
         Ok(config) => config,
         Err(errors) => return report.wrong(CHECK, errors.to_string(), "correct each key"),
     };
@@ -148,7 +148,7 @@ async fn check_mongo(patient: &Patient, report: &mut Report) {
         }
     };
     match opened.payments.ping().await {
-        Ok(()) => report.well(CHECK, format!("{section}: the database answers")),
+        Ok(()) => report.passed(CHECK, format!("{section}: the database answers")),
         Err(error) => {
             let remedy = "start the server, and see that payment.database.url names it with the right password";
             report.wrong(CHECK, format!("{section}: {}", amends_sql::in_words(&error)), remedy);

@@ -17,7 +17,7 @@ use crate::{
     backup::restore::ours_in,
     data_dir::{self, UNFINISHED_FILE},
     embedded,
-    stores::{self, Place},
+    stores::{self, StoreLocation},
 };
 
 /// Removes all stores, secrets and records of a data directory. What its user keeps there besides stays.
@@ -30,17 +30,18 @@ pub fn data_directory(data_dir: &Path, sources: &Sources) -> anyhow::Result<Stri
     let _lock = data_dir::take(data_dir)?;
     // The secrets may be what is wrong with the directory.
     let sources = embedded::look(&data_dir::secrets_file(data_dir), data_dir, sources.clone())?;
-    let places = stores::places(&sources)?;
-    let _held = data_dir::take_files(&data_dir::files(&places))?;
+    let locations = stores::locations(&sources)?;
+    let _held = data_dir::take_files(&data_dir::files(&locations))?;
     let mut there = ours_in(data_dir)?;
     there.extend([data_dir.join(UNFINISHED_FILE)].into_iter().filter(|file| file.exists()));
     for file in &there {
         fs::remove_file(file).with_context(|| format!("cannot remove {}", file.display()))?;
     }
     files::sync_folder(data_dir)?;
-    let outside = places.iter().filter(|place| place.file.as_ref().is_none_or(|file| file.parent() != Some(data_dir)));
+    let outside =
+        locations.iter().filter(|location| location.file.as_ref().is_none_or(|file| file.parent() != Some(data_dir)));
     let kept: Vec<String> = outside
-        .map(|place| format!("reset: the {} store is not in the directory and was left\n", place.name.section()))
+        .map(|location| format!("reset: the {} store is not in the directory and was left\n", location.name.section()))
         .collect();
     let kept = kept.concat();
     Ok(format!("reset: {} files removed from {}\n{kept}", there.len(), data_dir.display()))
@@ -48,7 +49,7 @@ pub fn data_directory(data_dir: &Path, sources: &Sources) -> anyhow::Result<Stri
 
 /// What a reset of the configured stores would empty, by name, and what is to be typed to confirm it.
 pub struct Plan {
-    places: Vec<Place>,
+    locations: Vec<StoreLocation>,
     sources: Sources,
     /// The stores' names, joined: what has to be typed.
     pub confirmation: String,
@@ -60,9 +61,10 @@ pub struct Plan {
 /// When the shop is in production, or the configuration has a mistake.
 pub fn plan(sources: &Sources) -> anyhow::Result<Plan> {
     refuse_in_production(sources)?;
-    let places = stores::places(sources)?;
-    let names = places.iter().map(|place| servers::name_of(place, sources)).collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(Plan { places, sources: sources.clone(), confirmation: names.join(",") })
+    let locations = stores::locations(sources)?;
+    let names =
+        locations.iter().map(|location| servers::name_of(location, sources)).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Plan { locations, sources: sources.clone(), confirmation: names.join(",") })
 }
 
 impl Plan {
@@ -77,12 +79,13 @@ impl Plan {
             self.confirmation,
             self.confirmation
         );
-        let _held = data_dir::take_files(&data_dir::files(&self.places))?;
+        let _held = data_dir::take_files(&data_dir::files(&self.locations))?;
         let mut done = Vec::new();
-        for place in &self.places {
-            let emptied = servers::empty(place, &self.sources).await;
-            let what = emptied.with_context(|| format!("the {} store could not be emptied", place.name.section()))?;
-            done.push(format!("reset: {} store: {what}\n", place.name.section()));
+        for location in &self.locations {
+            let emptied = servers::empty(location, &self.sources).await;
+            let what =
+                emptied.with_context(|| format!("the {} store could not be emptied", location.name.section()))?;
+            done.push(format!("reset: {} store: {what}\n", location.name.section()));
         }
         Ok(done.concat())
     }

@@ -7,32 +7,32 @@ use anyhow::{Context as _, ensure};
 use service_base::config::{Sources, load_from};
 
 use super::database_of;
-use crate::stores::{Name, Place};
+use crate::stores::{Name, StoreLocation};
 
 /// What a person calls the store: the database's name, or the file's.
-pub(super) fn name_of(place: &Place, sources: &Sources) -> anyhow::Result<String> {
-    if let Some(file) = &place.file {
+pub(super) fn name_of(location: &StoreLocation, sources: &Sources) -> anyhow::Result<String> {
+    if let Some(file) = &location.file {
         return Ok(file.display().to_string());
     }
-    if place.name == Name::Payment {
+    if location.name == Name::Payment {
         let payment: payment_service::Config = load_from("payment", sources)?;
         return Ok(payment.database.name);
     }
-    let section = place.name.section();
-    database_of(&place.url).with_context(|| format!("{section}.database.url names no database"))
+    let section = location.name.section();
+    database_of(&location.url).with_context(|| format!("{section}.database.url names no database"))
 }
 
 /// Empties it, and says what is gone.
-pub(super) async fn empty(place: &Place, sources: &Sources) -> anyhow::Result<String> {
-    if let Some(file) = &place.file {
+pub(super) async fn empty(location: &StoreLocation, sources: &Sources) -> anyhow::Result<String> {
+    if let Some(file) = &location.file {
         return remove(file);
     }
-    if place.name == Name::Payment {
+    if location.name == Name::Payment {
         let payment: payment_service::Config = load_from("payment", sources)?;
         payment_service::erase(&payment.database).await?;
         return Ok(format!("the collections of {} are dropped", payment.database.name));
     }
-    let database = Database::connect_lazy(place.url.expose(), &Options::administration())?;
+    let database = Database::connect_lazy(location.url.expose(), &Options::administration())?;
     let emptied = drop_tables(&database).await;
     database.close().await;
     emptied

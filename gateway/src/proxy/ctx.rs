@@ -12,7 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
 
 use crate::{
-    crowd::Busy,
+    connection_table::Busy,
     observe::Counted,
     refusal::Refusal,
     routes::{Route, Target, Upstream},
@@ -48,7 +48,7 @@ pub(crate) struct Ctx {
     pub(super) pending: Option<Refusal>,
     pub(super) refused: Option<Code>,
     /// Its permit among the requests being answered.
-    pub(super) place: Option<Share>,
+    pub(super) permit: Option<Share>,
     /// Keeps its connection from being closed for another.
     pub(super) busy: Option<Busy>,
     /// Shutdown waits for this request; not set for streams.
@@ -84,7 +84,7 @@ impl Ctx {
             grpc_code: None,
             pending: None,
             refused: None,
-            place: None,
+            permit: None,
             busy: None,
             awaited: None,
             in_doubt: false,

@@ -39,7 +39,7 @@ use crate::{
     limits::Limiter,
     observe::{Observer, Outcome, Summary},
     routes::{Access, Route, Target, Upstream},
-    upstream::Places,
+    upstream::Resolver,
 };
 
 /// Addresses of one upstream that one request tries.
@@ -50,7 +50,7 @@ pub(crate) struct Gateway {
     pub(crate) config: Config,
     pub(crate) verifier: Verifier,
     pub(crate) limiter: Limiter,
-    pub(crate) places: Places,
+    pub(crate) resolver: Resolver,
     pub(crate) observer: Observer,
     pub(crate) health: Health,
     pub(crate) ids: Arc<dyn IdSource>,
@@ -131,7 +131,7 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         let upstream =
             ctx.upstream().ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without upstream"))?;
-        match self.places.next(upstream, &ctx.tried).await {
+        match self.resolver.next(upstream, &ctx.tried).await {
             Ok((address, addresses)) => {
                 ctx.addresses = addresses;
                 ctx.asked = Some(Instant::now());
@@ -147,7 +147,7 @@ impl ProxyHttp for Gateway {
                 if ctx.body_since.is_some() {
                     left = left.min(millis(self.config.timeouts.body_whole_ms));
                 }
-                Ok(self.places.peer(upstream, address, left))
+                Ok(self.resolver.peer(upstream, address, left))
             }
             Err(error) => Err(Error::because(ErrorType::ConnectNoRoute, "no address", error).into_up()),
         }
@@ -181,7 +181,7 @@ impl ProxyHttp for Gateway {
         request.insert_header("x-forwarded-proto", if self.config.tls.is_some() { "https" } else { "http" })?;
         // The caller's Host is the caller's text, and no service behind the gateway serves more than one host.
         if let Some(upstream) = ctx.upstream() {
-            request.insert_header(header::HOST, self.places.authority(upstream))?;
+            request.insert_header(header::HOST, self.resolver.authority(upstream))?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     admission::{Kind, connections_full, unfinished},
     config::millis,
-    crowd::Member,
+    connection_table::Member,
     hygiene::Flaw,
     refusal::Refusal,
     routes::{Patience, Route},
@@ -63,8 +63,8 @@ impl Gateway {
             (false, true) => Kind::Request,
             (false, false) => Kind::LongBody,
         };
-        match self.admission.place(kind, owner) {
-            Ok(place) => ctx.place = Some(place),
+        match self.admission.permit(kind, owner) {
+            Ok(permit) => ctx.permit = Some(permit),
             Err(refusal) => return Ok(Err(refusal)),
         }
         ctx.busy = connection_of(session).map(|member| member.busy());

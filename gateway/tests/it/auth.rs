@@ -86,7 +86,7 @@ async fn each_route_asks_for_its_own_scope() {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_when_the_keys_cannot_be_had() {
+async fn without_the_issuers_keys_every_token_is_refused() {
     let nowhere = crate::support::free_address().await;
     let world = World::with(|config| config.auth.jwks_url = format!("http://{nowhere}/jwks.json")).await;
     let answer =

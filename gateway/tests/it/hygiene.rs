@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use crate::support::{World, parse};
 
 #[tokio::test]
-async fn ambiguous_requests_are_refused_and_reach_nobody() {
+async fn ambiguous_requests_are_refused_and_reach_no_service() {
     let world = World::start().await;
     let token = world.token("orders:read orders:write items:read");
     let authorized = format!("Host: gw\r\nAuthorization: Bearer {token}\r\n");
@@ -205,7 +205,7 @@ async fn a_head_that_dawdles_is_cut_off_as_a_whole() {
 }
 
 #[tokio::test]
-async fn whoever_says_nothing_or_half_a_preface_is_let_go() {
+async fn a_silent_or_half_started_connection_is_closed() {
     let world = World::with(|config| config.timeouts.head_ms = 300).await;
     for opening in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
         let began = Instant::now();

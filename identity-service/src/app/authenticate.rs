@@ -20,7 +20,7 @@ pub(crate) enum Accepts {
     /// Clients with a secret.
     Confidential,
     /// Also public ones, which only give their id; without an id it is the log-in client.
-    Anyone,
+    AnyClient,
 }
 
 impl Core {
@@ -31,14 +31,14 @@ impl Core {
     pub(crate) async fn authenticate(&self, presented: Presented, accepts: Accepts) -> Result<Client, TokenError> {
         let client_id = match (presented.client_id, accepts) {
             (Some(client_id), _) if is_valid_name(&client_id) => client_id,
-            (None, Accepts::Anyone) if presented.client_secret.is_none() => self.settings.login_client_id.clone(),
+            (None, Accepts::AnyClient) if presented.client_secret.is_none() => self.settings.login_client_id.clone(),
             _ => return Err(TokenError::InvalidClient),
         };
         let client = self.store.client(&client_id).await?;
         let stored = client.as_ref().and_then(|client| client.secret_mac.as_deref());
         let authentic = match (&presented.client_secret, accepts) {
             (Some(secret), _) => self.keyring.is_client_secret(&client_id, secret.expose_secret(), stored),
-            (None, Accepts::Anyone) => stored.is_none(),
+            (None, Accepts::AnyClient) => stored.is_none(),
             (None, Accepts::Confidential) => false,
         };
         client.filter(|client| authentic && !client.disabled).ok_or(TokenError::InvalidClient)
@@ -51,7 +51,7 @@ impl Core {
     /// # Errors
     /// When it is disabled, or the store cannot be asked.
     pub(crate) async fn login_client(&self) -> Result<Client, TokenError> {
-        self.authenticate(Presented::default(), Accepts::Anyone).await
+        self.authenticate(Presented::default(), Accepts::AnyClient).await
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     config::{Bootstrap, BootstrapClient, BootstrapUser},
     crypto::password::Checked,
     domain::{
-        place::Place,
+        network::Network,
         principal::{Client, Grant, GrantSet, User},
         scope::ScopeSet,
     },
@@ -119,7 +119,7 @@ impl Core {
         if user.password.is_empty() {
             return Ok(user.password_hash.expose() == existing.password_hash);
         }
-        let turn = self.passwords.turn(Place::Own).await?;
+        let turn = self.passwords.turn(Network::Own).await?;
         let password = user.password.to_secret_string();
         let (checked, _turn) = self.passwords.check(turn, password, Some(&existing.password_hash)).await?;
         Ok(matches!(checked, Checked::Right { .. }))
@@ -129,7 +129,7 @@ impl Core {
         if user.password.is_empty() {
             return Ok(user.password_hash.expose().to_owned());
         }
-        let turn = self.passwords.turn(Place::Own).await?;
+        let turn = self.passwords.turn(Network::Own).await?;
         Ok(self.passwords.hash(turn, user.password.to_secret_string()).await?)
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         refresh_token,
     },
     domain::{
-        place::Place,
+        network::Network,
         principal::{Client, User, is_valid_name},
         refresh::Family,
         scope::ScopeSet,
@@ -40,7 +40,7 @@ pub(crate) struct Login {
     /// Asks for less than all scopes.
     pub requested: Option<ScopeSet>,
     /// Where from: wrong passwords are counted, and turns at hashing are given, by it.
-    pub place: Place,
+    pub network: Network,
 }
 
 impl Core {
@@ -65,12 +65,12 @@ impl Core {
     }
 
     async fn try_login(&self, login: Login, client: &Client) -> Result<Issued, TokenError> {
-        let pair = pair(&login.username, login.place);
+        let pair = pair(&login.username, login.network);
         // Asked twice: here, so that an attempt that must wait takes no position in the queue; and below, after the queue, so that many
         // guesses at once are not all let through by one answer.
         self.throttled(&pair).await?;
         let user = if is_valid_name(&login.username) { self.store.user(&login.username).await? } else { None };
-        let turn = self.passwords.turn(login.place).await?;
+        let turn = self.passwords.turn(login.network).await?;
         let failures = self.throttled(&pair).await?;
         let stored = user.as_ref().map(|user| user.password_hash.as_str());
         let (checked, turn) = self.passwords.check(turn, login.password, stored).await?;
@@ -156,8 +156,8 @@ impl Core {
 }
 
 /// What wrong passwords are counted for: a user name and a network. A hash, because names as typed do not belong in the store.
-fn pair(username: &str, place: Place) -> String {
-    URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("{place}\0{username}").as_bytes()).as_ref())
+fn pair(username: &str, network: Network) -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("{network}\0{username}").as_bytes()).as_ref())
 }
 
 #[cfg(test)]
@@ -165,11 +165,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_is_a_name_at_a_place() {
-        let at = |address: &str| pair("ann", Place::of(Some(address.parse().unwrap())));
+    fn a_pair_is_a_name_and_a_network() {
+        let at = |address: &str| pair("ann", Network::of(Some(address.parse().unwrap())));
         assert_eq!(at("2001:db8:1:2::1"), at("2001:db8:1:2:ffff::9"));
         assert_ne!(at("192.0.2.1"), at("192.0.2.2"));
-        assert_ne!(pair("ann", Place::Unknown), pair("bob", Place::Unknown));
+        assert_ne!(pair("ann", Network::Unknown), pair("bob", Network::Unknown));
         // Stored: another spelling would forget every count.
         assert_eq!(at("192.0.2.1"), URL_SAFE_NO_PAD.encode(digest(&SHA256, b"192.0.2.1\0ann").as_ref()));
     }

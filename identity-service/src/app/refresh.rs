@@ -25,7 +25,7 @@ impl Core {
         token: &str,
         requested: Option<ScopeSet>,
     ) -> Result<Issued, TokenError> {
-        let client = self.authenticate(client, Accepts::Anyone).await?;
+        let client = self.authenticate(client, Accepts::AnyClient).await?;
         require(&client, Grant::RefreshToken)?;
         let presented = refresh_token::read(&self.keyring, token).ok_or(BAD_TOKEN)?;
         let family = self.store.family(presented.family_id).await?.ok_or(BAD_TOKEN)?;
@@ -67,7 +67,7 @@ impl Core {
                 );
                 self.metrics.reused();
                 // The store has it; what fails here, the maintenance makes up for.
-                if let Err(error) = self.spread(revoked, now).await {
+                if let Err(error) = self.publish_revocations(revoked, now).await {
                     tracing::warn!(%error, "the revocation is stored and will be shared");
                 }
                 return Err(BAD_TOKEN);

@@ -21,7 +21,7 @@ impl Core {
     /// [`TokenError::UnauthorizedClient`] for the token of another client. A failure when it cannot be stored and shared: then
     /// the caller asks again; what was stored is shared later anyway.
     pub(crate) async fn revoke(&self, client: Presented, token: &str) -> Result<(), TokenError> {
-        let client = self.authenticate(client, Accepts::Anyone).await?;
+        let client = self.authenticate(client, Accepts::AnyClient).await?;
         let now = self.now();
         let revoked = if refresh_token::looks_like_one(token) {
             let Some(presented) = refresh_token::read(&self.keyring, token) else { return Ok(()) };
@@ -50,14 +50,14 @@ impl Core {
             tracing::info!(sub = claims.sub, jti = claims.jti, "revoked an access token");
             revoked
         };
-        Ok(self.spread(revoked, now).await?)
+        Ok(self.publish_revocations(revoked, now).await?)
     }
 
     /// Makes a stored revocation known in this process and, where configured, to the others.
     ///
     /// # Errors
     /// When the others cannot be told now. They will be, soon: the store remembers what is not shared, and the maintenance is woken.
-    pub(super) async fn spread(&self, revoked: Revocation, now: Timestamp) -> Result<(), ShareError> {
+    pub(super) async fn publish_revocations(&self, revoked: Revocation, now: Timestamp) -> Result<(), ShareError> {
         let revoked = [revoked];
         self.known.add(&revoked);
         self.metrics.revoked();

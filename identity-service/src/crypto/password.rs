@@ -1,6 +1,6 @@
 //! Passwords: Argon2id on the blocking pool, few at a time.
 //!
-//! One hash takes some 20 ms and 19 MiB, so what arrives faster than it can be hashed waits for its turn, by the place it comes
+//! One hash takes some 20 ms and 19 MiB, so what arrives faster than it can be hashed waits for its turn, by the network it comes
 //! from, or is told to come back. The work is the same whether the user exists or not and whatever the password is, the empty one included; else the time
 //! an answer takes would tell which users exist.
 
@@ -13,7 +13,7 @@ use argon2::{
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::turns::{Turn, TurnLimits, Turns};
-use crate::domain::place::Place;
+use crate::domain::network::Network;
 
 /// The allocator maps what is larger than its dynamic threshold, 32 MiB at the most, and gives it back when it is freed; what is
 /// smaller may stay with the thread that freed it, 19 MiB for each of the runtime's many blocking threads. So ask for more than
@@ -84,12 +84,12 @@ impl Passwords {
         Ok(Self { params, dummy: dummy.into(), turns: Turns::new(limits) })
     }
 
-    /// Waits for a turn, in the queue of the place that asks.
+    /// Waits for a turn, in the queue of the network that asks.
     ///
     /// # Errors
     /// [`PasswordError::Overloaded`] when that queue has its share of what may wait, or does not move.
-    pub(crate) async fn turn(&self, place: Place) -> Result<Turn, PasswordError> {
-        self.turns.take(place).await.map_err(|_| PasswordError::Overloaded)
+    pub(crate) async fn turn(&self, network: Network) -> Result<Turn, PasswordError> {
+        self.turns.take(network).await.map_err(|_| PasswordError::Overloaded)
     }
 
     /// How many wait for a turn.
@@ -194,13 +194,13 @@ mod tests {
     }
 
     async fn check(passwords: &Passwords, password: &str, stored: Option<&str>) -> Checked {
-        passwords.check(passwords.turn(Place::Own).await.unwrap(), password.into(), stored).await.unwrap().0
+        passwords.check(passwords.turn(Network::Own).await.unwrap(), password.into(), stored).await.unwrap().0
     }
 
     #[tokio::test]
-    async fn right_and_wrong_and_nobody() {
+    async fn right_wrong_and_unknown_credentials() {
         let passwords = Passwords::new(LIGHT, limits(1, 1)).unwrap();
-        let hash = passwords.hash(passwords.turn(Place::Own).await.unwrap(), "hunter2".into()).await.unwrap();
+        let hash = passwords.hash(passwords.turn(Network::Own).await.unwrap(), "hunter2".into()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{hash}");
         assert_eq!(check(&passwords, "hunter2", Some(&hash)).await, Checked::Right { rehashed: None });
         for wrong in ["hunter3", "", "HUNTER2", "hunter2\0"] {
@@ -215,14 +215,14 @@ mod tests {
         assert!(passwords.dummy.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", passwords.dummy);
         // That it is computed shows where it cannot be.
         passwords.dummy = "damaged".into();
-        let turn = passwords.turn(Place::Own).await.unwrap();
+        let turn = passwords.turn(Network::Own).await.unwrap();
         assert!(matches!(passwords.check(turn, "p".into(), None).await, Err(PasswordError::Failed)));
     }
 
     #[tokio::test]
     async fn a_hash_at_another_cost_is_checked_at_that_cost_and_made_anew() {
         let old = Passwords::new(LIGHT, limits(1, 1)).unwrap();
-        let hash = old.hash(old.turn(Place::Own).await.unwrap(), "p".into()).await.unwrap();
+        let hash = old.hash(old.turn(Network::Own).await.unwrap(), "p".into()).await.unwrap();
         let today = Passwords::new(HashCost { memory_kib: 16, ..LIGHT }, limits(1, 1)).unwrap();
         let Checked::Right { rehashed: Some(new) } = check(&today, "p", Some(&hash)).await else {
             panic!("not rehashed")
@@ -235,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_hash_is_an_error_and_not_a_wrong_password() {
         let passwords = Passwords::new(LIGHT, limits(1, 1)).unwrap();
-        let turn = passwords.turn(Place::Own).await.unwrap();
+        let turn = passwords.turn(Network::Own).await.unwrap();
         assert!(matches!(passwords.check(turn, "p".into(), Some("damaged")).await, Err(PasswordError::Failed)));
     }
 }

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_long_sleep_the_old_key_signs_until_the_new_one_is_known() {
+    fn after_a_long_sleep_the_old_key_signs_until_the_new_is_known() {
         let first = KeyTimes {
             sequence: 1,
             published_at: Timestamp::default(),

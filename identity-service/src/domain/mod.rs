@@ -3,7 +3,7 @@
 //! Must not know: stores, transports, cryptography, the clock.
 
 pub(crate) mod key_schedule;
-pub(crate) mod place;
+pub(crate) mod network;
 pub(crate) mod principal;
 pub(crate) mod refresh;
 pub(crate) mod scope;

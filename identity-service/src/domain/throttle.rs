@@ -1,7 +1,7 @@
 //! How long a user name has to wait at one address after wrong passwords.
 //!
 //! There is no account lock: with it any caller could lock any user out. Failures are counted for the pair of user name and network
-//! address, so that guessing from one place slows down that place only, and the owner logs in from anywhere else. Guessing from
+//! address, so that guessing from one network slows down that network only, and the owner logs in from anywhere else. Guessing from
 //! many addresses is bounded by the cost of Argon2id and by the gateway's limits.
 
 use std::time::Duration;

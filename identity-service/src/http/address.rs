@@ -10,13 +10,13 @@ use axum::{
 use service_base::peer::{FORWARDED_FOR, caller, is_trusted};
 
 use super::HttpState;
-use crate::domain::place::Place;
+use crate::domain::network::Network;
 
 /// Where the caller is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CallerPlace(pub(super) Place);
+pub(super) struct CallerNetwork(pub(super) Network);
 
-impl FromRequestParts<HttpState> for CallerPlace {
+impl FromRequestParts<HttpState> for CallerNetwork {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Infallible> {
@@ -33,6 +33,6 @@ impl FromRequestParts<HttpState> for CallerPlace {
                  callers share one wait and one turn at logging in"
             );
         }
-        Ok(Self(Place::of(address)))
+        Ok(Self(Network::of(address)))
     }
 }

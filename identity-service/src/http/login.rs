@@ -7,7 +7,7 @@ use serde::Deserialize;
 use service_base::problem::{Code, Problem};
 use service_kit::http::JsonBody;
 
-use super::{HttpState, address::CallerPlace, problem, token::TokenResponse};
+use super::{HttpState, address::CallerNetwork, problem, token::TokenResponse};
 use crate::{
     app::{TokenError, login::Login},
     domain::scope::ScopeSet,
@@ -25,7 +25,7 @@ pub(super) struct LoginBody {
 
 pub(super) async fn handle(
     State(state): State<HttpState>,
-    address: CallerPlace,
+    address: CallerNetwork,
     JsonBody(body): JsonBody<LoginBody>,
 ) -> Result<impl IntoResponse, Problem> {
     let requested = match body.scope.as_deref().filter(|scope| !scope.is_empty()).map(ScopeSet::parse).transpose() {
@@ -33,7 +33,7 @@ pub(super) async fn handle(
         Err(error) => return Err(Problem::invalid("scope", error.to_string())),
     };
     let core = &state.core;
-    let login = Login { username: body.username, password: body.password, requested, place: address.0 };
+    let login = Login { username: body.username, password: body.password, requested, network: address.0 };
     let done = match core.login_client().await {
         Ok(client) => core.login(login, &client, "login").await,
         Err(error) => Err(error),

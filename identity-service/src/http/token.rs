@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     HttpState,
-    address::CallerPlace,
+    address::CallerNetwork,
     form::Form,
     problem::{NO_STORE, Refusal},
 };
@@ -58,7 +58,7 @@ impl TokenResponse {
 
 pub(super) async fn handle(
     State(state): State<HttpState>,
-    address: CallerPlace,
+    address: CallerNetwork,
     mut form: Form,
 ) -> Result<impl IntoResponse, Refusal> {
     let core = &state.core;
@@ -73,13 +73,13 @@ pub(super) async fn handle(
             (core.refresh(client, token, requested).await?, None)
         }
         Grant::Password if core.settings.password_grant => {
-            let client = core.authenticate(client, Accepts::Anyone).await?;
+            let client = core.authenticate(client, Accepts::AnyClient).await?;
             require(&client, grant)?;
             let login = Login {
                 username: form.require("username", "username is missing")?.to_owned(),
                 password: form.get("password").unwrap_or_default().into(),
                 requested,
-                place: address.0,
+                network: address.0,
             };
             (core.login(login, &client, grant.label()).await?, None)
         }

@@ -13,7 +13,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::domain::place::Place;
+use crate::domain::network::Network;
 
 use amends_testing::TestDatabase;
 
@@ -50,7 +50,7 @@ async fn more_logins_than_can_be_hashed_are_told_to_come_back() {
         config.password.waiting_max = 0;
     })
     .await;
-    let busy = world.app.core.passwords.turn(Place::Own).await.unwrap();
+    let busy = world.app.core.passwords.turn(Network::Own).await.unwrap();
     // Each of these costs a hash, or the time would tell them apart.
     for (username, password) in [("nobody", ""), ("nobody", PASSWORD), ("", ""), ("ann", ""), ("ann", PASSWORD)] {
         let reply = world.login_from("192.0.2.1", username, password).await;
@@ -66,7 +66,7 @@ async fn more_logins_than_can_be_hashed_are_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn without_redis_a_revocation_is_kept_and_the_caller_told_to_ask_again() {
+async fn without_redis_a_revocation_is_kept_and_answered_503() {
     let nobody_listens = "redis://127.0.0.1:1/0";
     let world = World::with(|config| config.redis_url = nobody_listens.into()).await;
     let login = world.login().await;
@@ -158,7 +158,7 @@ async fn until_ok(ask: impl AsyncFn() -> Reply) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_cut_off_or_hangs_is_a_bounded_503_and_then_over() {
+async fn an_unreachable_database_is_a_bounded_503_until_it_returns() {
     let Some(database) = TestDatabase::postgres().await else { return };
     let (before, after) = database.url.split_once("127.0.0.1:").expect("the test server is on the loopback");
     let (port, path) = after.split_once('/').unwrap();

@@ -47,7 +47,7 @@ async fn the_key_set_verifies_the_tokens() {
 }
 
 #[tokio::test]
-async fn a_key_is_published_before_it_signs_and_kept_until_its_last_token_expired() {
+async fn a_key_is_published_before_it_signs_until_its_tokens_expired() {
     let world = World::with(|config| {
         config.keys.period_secs = 10_000;
         config.keys.publish_ahead_secs = 1000;

@@ -11,7 +11,7 @@ use axum::{
 };
 
 use super::support::{PASSWORD, World, form, from_peer, send};
-use crate::{config::BootstrapUser, domain::place::Place};
+use crate::{config::BootstrapUser, domain::network::Network};
 
 #[tokio::test]
 async fn a_user_gets_tokens() {
@@ -142,7 +142,7 @@ async fn a_flood_from_one_address_stops_no_login_from_another() {
     })
     .await;
     let flooder = "2001:db8:bad::1";
-    let busy = world.app.core.passwords.turn(Place::of(Some(flooder.parse().unwrap()))).await.unwrap();
+    let busy = world.app.core.passwords.turn(Network::of(Some(flooder.parse().unwrap()))).await.unwrap();
     let world = Arc::new(world);
     let mut flood = tokio::task::JoinSet::new();
     for n in 0..100 {

@@ -31,7 +31,7 @@ async fn serve() -> Served {
 }
 
 #[tokio::test]
-async fn the_platforms_verifier_accepts_its_tokens_until_they_are_revoked() {
+async fn tokens_are_accepted_by_verifiers_until_they_are_revoked() {
     let served = serve().await;
     let base = format!("http://{}", served.address);
     let verifier_config =

@@ -409,7 +409,7 @@ async fn a_full_disk_costs_the_log_ins_that_meet_it() {
         };
         assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
         assert!(database.ready().await.is_err());
-        database.mend();
+        database.repair();
         store.begin_family(&family()).await.unwrap();
         database.ready().await.unwrap();
     }

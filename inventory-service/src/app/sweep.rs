@@ -239,14 +239,14 @@ mod tests {
             for answer in futures::future::join_all(together).await {
                 assert!(answer.is_ok() || answer.is_err_and(|error| error.cause().is_transient()));
             }
-            database.mend();
+            database.repair();
             reserved += 1;
             inventory.reserve(request(reserved, Duration::from_mins(1))).await.unwrap().unwrap();
         }
     }
 
     #[tokio::test]
-    async fn step_keys_are_forgotten_when_they_are_older_than_they_are_kept() {
+    async fn step_keys_older_than_their_retention_are_deleted() {
         let clock = Arc::new(ManualClock::default());
         let (_dir, inventory) = shop(&clock).await;
         for saga in 1..=5 {

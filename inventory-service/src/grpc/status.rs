@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Faults are injected to see callers try again.
-const AGAIN_AFTER_FAULT: Duration = Duration::from_millis(100);
+const RETRY_AFTER_FAULT: Duration = Duration::from_millis(100);
 
 fn problem(code: Code, message: &impl ToString) -> Problem {
     Problem::of(code, message.to_string()).domain(Domain::Inventory)
@@ -92,12 +92,12 @@ pub(super) fn failed(error: &StoreError) -> Status {
 
 /// Injected on purpose.
 pub(super) fn injected() -> Status {
-    Problem::from(Code::Injected).domain(Domain::Inventory).retry_after(AGAIN_AFTER_FAULT).into()
+    Problem::from(Code::Injected).domain(Domain::Inventory).retry_after(RETRY_AFTER_FAULT).into()
 }
 
 /// Injected on purpose.
 pub(super) fn rate_limited() -> Status {
-    problem(Code::RateLimited, &"too many calls (injected)").retry_after(AGAIN_AFTER_FAULT).into()
+    problem(Code::RateLimited, &"too many calls (injected)").retry_after(RETRY_AFTER_FAULT).into()
 }
 
 /// A mistake of ours, or one injected on purpose.

@@ -169,7 +169,7 @@ async fn lists_are_paged_and_unknown_skus_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_in_without_the_right_token() {
+async fn without_the_right_token_every_call_is_refused() {
     let mut shop = Service::start(|_| {}).await;
     let anonymous = Request::new(pb::GetItemRequest { sku: "tea".into() });
     assert_eq!(shop.client.get_item(anonymous).await.unwrap_err().code(), Code::Unauthenticated);
@@ -191,7 +191,7 @@ async fn nobody_gets_in_without_the_right_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_and_reflection_are_for_everybody() {
+async fn health_and_reflection_are_public() {
     let shop = Service::start(|_| {}).await;
     let mut health = HealthClient::new(shop.channel.clone());
     let asked = HealthCheckRequest { service: "amends.inventory.v1.InventoryService".into() };

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_not_quite_right_is_refused_before_cryptography() {
+    fn a_malformed_header_is_refused_before_cryptography() {
         let check = |key: &str, value: Value| parse(&token(&with(header(), key, value), &claims())).err();
         assert_eq!(check("typ", json!("at+jwt")), None);
         assert_eq!(check("typ", json!("application/AT+JWT")), None);

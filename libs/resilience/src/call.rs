@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn grpc_is_told_the_attempts_time_and_never_more_than_the_callers() {
+    async fn grpc_timeout_is_the_attempts_and_at_most_the_callers() {
         let sent = |call: Call<()>| call.into_grpc().metadata().get("grpc-timeout").cloned().unwrap();
         let mut call = Call::new("m", Deadline::after(Duration::from_millis(700)), ());
         assert_eq!(sent(call.clone()), "700000u");

@@ -74,13 +74,13 @@ mod tests {
     use super::*;
     use crate::{
         GuardError,
-        testing::{Ill, call_within},
+        testing::{TestFailure, call_within},
     };
 
     #[tokio::test(start_paused = true)]
-    async fn too_late_is_said_at_once_and_no_call_may_take_longer_than_the_longest() {
+    async fn an_expired_deadline_is_refused_at_once_and_a_long_one_capped() {
         let metrics = Metrics::new();
-        let left = |call: Call<()>| ready(Ok::<_, GuardError<Ill>>(call.deadline.remaining()));
+        let left = |call: Call<()>| ready(Ok::<_, GuardError<TestFailure>>(call.deadline.remaining()));
         let service = DeadlineLayer::new("payment-service", Duration::from_secs(5), &metrics).layer(service_fn(left));
         let within = |secs| service.clone().oneshot(call_within(Duration::from_secs(secs)));
         assert_eq!(within(3).await, Ok(Duration::from_secs(3)));

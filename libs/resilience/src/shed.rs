@@ -32,7 +32,7 @@ struct ServiceLabels {
 /// Nothing queues here: the queue would hold requests whose callers have left.
 #[derive(Clone)]
 pub struct ShedLayer {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     shed: Counter,
 }
 
@@ -42,7 +42,7 @@ impl ShedLayer {
         let shed =
             metrics.counter::<ServiceLabels>("requests_shed_total", "Requests refused because of too many others");
         Self {
-            places: Arc::new(Semaphore::new(in_flight_max)),
+            permits: Arc::new(Semaphore::new(in_flight_max)),
             shed: shed.get_or_create_owned(&ServiceLabels { service }),
         }
     }
@@ -50,7 +50,7 @@ impl ShedLayer {
 
 impl std::fmt::Debug for ShedLayer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ShedLayer").field("free", &self.places.available_permits()).finish_non_exhaustive()
+        f.debug_struct("ShedLayer").field("free", &self.permits.available_permits()).finish_non_exhaustive()
     }
 }
 
@@ -83,7 +83,7 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Ok(place) = Arc::clone(&self.layer.places).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.layer.permits).try_acquire_owned() else {
             self.layer.shed.inc();
             let detail = "too many requests are being answered";
             let problem = Problem::of(Code::Overloaded, detail).retry_after(Duration::from_secs(1));
@@ -98,7 +98,7 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
             let response = inner.call(request).await;
-            drop(place);
+            drop(permit);
             response
         })
     }

@@ -19,13 +19,13 @@ use super::{Attempt, Call, Classify, Deadline, GuardError, Verdict};
 
 /// Why the dependency did not do what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ill {
+pub(super) enum TestFailure {
     /// It decided, and refused.
     Refused,
     /// It is down.
     Down,
     /// The connection is refused.
-    NobodyThere,
+    Unreachable,
     /// It gave up when its caller's time was over.
     Late,
     /// It was not called: our own token was missing.
@@ -34,11 +34,11 @@ pub(super) enum Ill {
     Busy(Duration),
 }
 
-impl Classify for Ill {
+impl Classify for TestFailure {
     fn verdict(&self) -> Verdict {
         match self {
             Self::Refused => Verdict::Answered,
-            Self::Down | Self::NobodyThere | Self::Late => Verdict::Transient { retry_after: None },
+            Self::Down | Self::Unreachable | Self::Late => Verdict::Transient { retry_after: None },
             Self::GivenUp => Verdict::NotSent,
             Self::Busy(wait) => Verdict::Limited { retry_after: *wait },
         }
@@ -47,22 +47,22 @@ impl Classify for Ill {
     fn label(&self) -> &'static str {
         match self {
             Self::Refused => "FAILED_PRECONDITION",
-            Self::Down | Self::NobodyThere | Self::GivenUp => "UNAVAILABLE",
+            Self::Down | Self::Unreachable | Self::GivenUp => "UNAVAILABLE",
             Self::Late => "DEADLINE_EXCEEDED",
             Self::Busy(_) => "RESOURCE_EXHAUSTED",
         }
     }
 
     fn nothing_sent(&self) -> bool {
-        matches!(self, Self::NobodyThere | Self::GivenUp)
+        matches!(self, Self::Unreachable | Self::GivenUp)
     }
 
     fn is_slowness(&self) -> bool {
-        matches!(self, Self::Late | Self::NobodyThere)
+        matches!(self, Self::Late | Self::Unreachable)
     }
 }
 
-impl fmt::Display for Ill {
+impl fmt::Display for TestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
     }
@@ -72,12 +72,12 @@ impl fmt::Display for Ill {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Answer {
     Done,
-    Fail(Ill),
+    Fail(TestFailure),
     After(Duration),
     Hang,
 }
 
-pub(super) const DOWN: Answer = Answer::Fail(Ill::Down);
+pub(super) const DOWN: Answer = Answer::Fail(TestFailure::Down);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -113,7 +113,7 @@ impl Dependency {
     }
 
     /// With the error that the layers ask for.
-    pub(super) fn guarded(&self) -> MapErr<Self, fn(Ill) -> GuardError<Ill>> {
+    pub(super) fn guarded(&self) -> MapErr<Self, fn(TestFailure) -> GuardError<TestFailure>> {
         self.clone().map_err(GuardError::Failed)
     }
 
@@ -148,10 +148,10 @@ impl Drop for Live {
 
 impl Service<Call<()>> for Dependency {
     type Response = &'static str;
-    type Error = Ill;
-    type Future = BoxFuture<'static, Result<&'static str, Ill>>;
+    type Error = TestFailure;
+    type Future = BoxFuture<'static, Result<&'static str, TestFailure>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Ill>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TestFailure>> {
         self.ready = true;
         Poll::Ready(Ok(()))
     }

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::{
         GuardError,
-        testing::{Answer, Dependency, Ill, LONG, call, call_within},
+        testing::{Answer, Dependency, LONG, TestFailure, call, call_within},
     };
 
     const HALF: Duration = Duration::from_millis(500);
@@ -129,8 +129,8 @@ mod tests {
 
     impl Service<Call<()>> for NeverReady {
         type Response = ();
-        type Error = GuardError<Ill>;
-        type Future = Ready<Result<(), GuardError<Ill>>>;
+        type Error = GuardError<TestFailure>;
+        type Future = Ready<Result<(), GuardError<TestFailure>>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
             Poll::Pending

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn before_the_pivot_waits_double_from_50_ms_with_30_percent_to_both_sides() {
+    fn waits_before_the_pivot_double_with_30_percent_jitter() {
         let policy = Backoff::default();
         let wait = |attempt, jitter| backoff(&policy, attempt, jitter, None).as_micros();
         assert_eq!([wait(1, 0.5), wait(2, 0.5), wait(3, 0.5)], [50_000, 100_000, 200_000]);

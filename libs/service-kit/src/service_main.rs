@@ -116,7 +116,7 @@ where
     let (config, admin, telemetry) = match read::<C>(section, &args.sources()) {
         Ok(read) => read,
         Err(errors) => {
-            complain(&format!("{name}: {errors}"));
+            print_error(&format!("{name}: {errors}"));
             return ExitCode::from(78); // EX_CONFIG
         }
     };
@@ -132,7 +132,7 @@ where
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("{name}: {error:#}"));
+            print_error(&format!("{name}: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -247,7 +247,7 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-fn complain(text: &str) {
+fn print_error(text: &str) {
     telemetry::stderr::tell(text);
 }
 

@@ -161,7 +161,7 @@ pub(crate) fn ends_connection(error: &Error) -> bool {
 }
 
 /// Whether the store itself said that it cannot do its work: neither a cut connection, nor a statement that took too long.
-pub(crate) fn is_illness(error: &Error) -> bool {
+pub(crate) fn is_store_failure(error: &Error) -> bool {
     match error.as_database_error().map(Code::of) {
         Some(Code::Sqlite(code)) => {
             let passing = matches!(code & 0xff, ABORT | INTERRUPT);

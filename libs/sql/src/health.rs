@@ -53,7 +53,7 @@ impl Health {
             if self.lock().damaged.replace((words, Instant::now())).is_none() {
                 tracing::error!(error = in_words(error), "the store is damaged; `amends doctor` looks at all of it");
             }
-        } else if classes::is_illness(error) && self.lock().ill.replace(in_words(error)).is_none() {
+        } else if classes::is_store_failure(error) && self.lock().ill.replace(in_words(error)).is_none() {
             tracing::error!(error = in_words(error), "the store cannot do its work");
         }
     }

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_components_share_one_database_and_running_twice_changes_nothing() {
+    async fn components_share_a_database_and_migrating_is_idempotent() {
         let (_dir, database) = sqlite();
         for _ in 0..2 {
             database.migrate(&Schema { component: "a", migrations: ONE }).await.unwrap();

@@ -31,7 +31,7 @@ pub struct Pool {
     connections: AnyPool,
     health: Arc<Health>,
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) ailment: Arc<crate::testing::Ailment>,
+    pub(crate) store_fault: Arc<crate::testing::StoreFault>,
 }
 
 impl Pool {
@@ -62,7 +62,7 @@ impl Pool {
             connections: options.connect_lazy_with(connect),
             health,
             #[cfg(any(test, feature = "testing"))]
-            ailment: Arc::default(),
+            store_fault: Arc::default(),
         }
     }
 
@@ -80,7 +80,7 @@ impl Pool {
                 let mut connection = Connection::new(connection, Arc::clone(&self.health));
                 match refused {
                     #[cfg(any(test, feature = "testing"))]
-                    None => self.ailment.befall(connection).await,
+                    None => self.store_fault.apply(connection).await,
                     #[cfg(not(any(test, feature = "testing")))]
                     None => Ok(connection),
                     Some(error) => {

@@ -11,10 +11,10 @@ const READ_ONLY: u8 = 3;
 
 /// What is done to connections as they are taken from their pool.
 #[derive(Debug, Default)]
-pub(crate) struct Ailment(AtomicU8);
+pub(crate) struct StoreFault(AtomicU8);
 
-impl Ailment {
-    pub(crate) async fn befall(&self, mut connection: Connection) -> Result<Connection, sqlx::Error> {
+impl StoreFault {
+    pub(crate) async fn apply(&self, mut connection: Connection) -> Result<Connection, sqlx::Error> {
         let sql = match self.0.load(Ordering::SeqCst) {
             // A file may not shrink below its size: the smallest limit is "no larger than now".
             FULL => "PRAGMA max_page_count = 1; PRAGMA query_only = 0",
@@ -28,8 +28,8 @@ impl Ailment {
 }
 
 impl Database {
-    fn set(&self, ailment: u8) {
-        self.writer().ailment.0.store(ailment, Ordering::SeqCst);
+    fn set(&self, store_fault: u8) {
+        self.writer().store_fault.0.store(store_fault, Ordering::SeqCst);
     }
 
     /// From now on the file does not grow: what needs room fails with SQLite's `SQLITE_FULL`, as on a full disk.
@@ -43,8 +43,8 @@ impl Database {
     }
 
     /// All is well again.
-    pub fn mend(&self) {
-        if self.writer().ailment.0.load(Ordering::SeqCst) != NEVER {
+    pub fn repair(&self) {
+        if self.writer().store_fault.0.load(Ordering::SeqCst) != NEVER {
             self.set(WELL);
         }
     }

@@ -71,7 +71,7 @@ async fn a_full_disk_passes_by_itself() {
     for _ in 0..3 {
         is_unavailable(store.put_two(3).await);
     }
-    store.database.mend();
+    store.database.repair();
     store.put_two(3).await.unwrap();
     assert_eq!(store.things().await, 4);
 }
@@ -85,7 +85,7 @@ async fn a_read_only_file_passes_by_itself() {
     }
     let single = sqlx::query("INSERT INTO thing (id) VALUES (1)").execute(store.database.writer()).await;
     is_unavailable(single.map(|_| ()).map_err(SqlError::from));
-    store.database.mend();
+    store.database.repair();
     store.put_two(1).await.unwrap();
 }
 
@@ -178,7 +178,7 @@ async fn readiness_tests_writing() {
             let error = store.database.ready().await.unwrap_err();
             assert!(in_words(&error).contains("(code: "), "{error:?}");
         }
-        store.database.mend();
+        store.database.repair();
         store.database.ready().await.unwrap();
     }
     store.put_two(1).await.unwrap();
@@ -193,7 +193,7 @@ async fn an_idle_store_that_turned_read_only_is_not_ready() {
     database.ready().await.unwrap();
     database.turn_read_only();
     database.ready().await.unwrap_err();
-    database.mend();
+    database.repair();
     database.ready().await.unwrap();
 }
 

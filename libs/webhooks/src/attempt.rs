@@ -8,7 +8,7 @@ use amends_primitives::Timestamp;
 
 use super::{
     config::WebhooksConfig,
-    delivery::{Delivery, Next, Settlement},
+    delivery::{AttemptOutcome, Delivery, Next},
 };
 
 /// An endpoint may ask for this long a pause at the most, so that a mistake of its own does not silence it for good.
@@ -50,13 +50,13 @@ impl Answer {
 
 /// How often, how fast and how long to retry.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct RetryLimits {
     pub(super) base: Duration,
     pub(super) max: Duration,
     pub(super) give_up_after: Duration,
 }
 
-impl From<&WebhooksConfig> for Patience {
+impl From<&WebhooksConfig> for RetryLimits {
     fn from(config: &WebhooksConfig) -> Self {
         Self {
             base: Duration::from_millis(config.retry_base_ms),
@@ -66,7 +66,7 @@ impl From<&WebhooksConfig> for Patience {
     }
 }
 
-impl Patience {
+impl RetryLimits {
     /// The longest pause after this number of failures: doubled each time, up to a bound.
     pub(super) fn pause_max(&self, tries: i64) -> Duration {
         let doublings = u32::try_from(tries.clamp(1, 31) - 1).unwrap_or(0);
@@ -75,7 +75,7 @@ impl Patience {
 
     /// What follows `answer`. `share` of the longest pause is taken, 0 to 1: full jitter, so that what failed together does not
     /// come back together. The last attempt is made when `give_up_after` has passed, even if the pause would end later.
-    pub(super) fn settle(&self, delivery: &Delivery, answer: Answer, now: Timestamp, share: f64) -> Settlement {
+    pub(super) fn settle(&self, delivery: &Delivery, answer: Answer, now: Timestamp, share: f64) -> AttemptOutcome {
         let ends = delivery.began_at + self.give_up_after;
         let next = match answer {
             Answer::Status { code: 200..300, .. } => Next::Delivered,
@@ -87,7 +87,7 @@ impl Patience {
             }
             Answer::Failed(_) => Next::Retry { at: (now + self.pause(delivery, share)).min(ends) },
         };
-        Settlement { next, at: now, answer: answer.words() }
+        AttemptOutcome { next, at: now, answer: answer.words() }
     }
 
     fn pause(&self, delivery: &Delivery, share: f64) -> Duration {
@@ -105,8 +105,8 @@ mod tests {
 
     const BEGAN: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-    fn patience() -> Patience {
-        Patience::from(&WebhooksConfig::default())
+    fn retry_limits() -> RetryLimits {
+        RetryLimits::from(&WebhooksConfig::default())
     }
 
     fn delivery(tries: i64) -> Delivery {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     fn next(tries: i64, answer: Answer, after: Duration, share: f64) -> Next {
-        patience().settle(&delivery(tries), answer, BEGAN + after, share).next
+        retry_limits().settle(&delivery(tries), answer, BEGAN + after, share).next
     }
 
     #[test]
@@ -152,9 +152,9 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_bound_and_any_part_of_one_may_be_taken() {
-        let seconds: Vec<u64> = (1..=14).map(|tries| patience().pause_max(tries).as_secs()).collect();
+        let seconds: Vec<u64> = (1..=14).map(|tries| retry_limits().pause_max(tries).as_secs()).collect();
         assert_eq!(seconds, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_240, 10_800, 10_800]);
-        assert_eq!(patience().pause_max(i64::MAX), Duration::from_hours(3));
+        assert_eq!(retry_limits().pause_max(i64::MAX), Duration::from_hours(3));
         for (share, pause_ms) in [(0.0, 0), (0.25, 5_000), (1.0, 20_000), (7.0, 20_000)] {
             let wanted = Next::Retry { at: BEGAN + Duration::from_millis(pause_ms) };
             assert_eq!(next(3, status(500), Duration::ZERO, share), wanted);
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn when_patience_ends_there_is_one_last_attempt() {
-        let ends = patience().give_up_after;
+        let ends = retry_limits().give_up_after;
         assert_eq!(next(60, status(500), Duration::from_hours(71), 1.0), Next::Retry { at: BEGAN + ends });
         assert_eq!(next(61, status(500), ends, 1.0), Next::Dead);
         assert_eq!(next(61, Answer::Failed("timeout"), ends, 1.0), Next::Dead);

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn by_default_nobody_is_told() {
+    fn no_endpoint_is_told_by_default() {
         let config = WebhooksConfig::default();
         assert_eq!((mistakes(&config), config.enabled().count()), (Vec::new(), 0));
         let off = EndpointConfig { enabled: false, ..endpoint("shop", "https://shop.example/hook") };
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_stays_on_this_machine_unless_a_switch_says_otherwise() {
+    fn plain_http_is_for_loopback_unless_allowed() {
         for (url, allow_http, good) in [
             ("http://127.0.0.1:9000/hook", false, true),
             ("http://localhost/hook", false, true),

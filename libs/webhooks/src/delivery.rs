@@ -95,7 +95,7 @@ pub fn delivery_id(event_id: &str, endpoint: &str) -> String {
 
 /// How an attempt ended, as it is written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settlement {
+pub struct AttemptOutcome {
     /// What follows.
     pub next: Next,
     /// When it ended.

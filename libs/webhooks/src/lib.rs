@@ -47,7 +47,7 @@ use service_kit::{Runtime, shutdown::Shutdown};
 use tokio::{sync::Notify, task::JoinSet};
 
 use self::{
-    attempt::Patience, config::WebhooksConfig, event::EventKind, metrics::WebhookMetrics, outbox::Outbox,
+    attempt::RetryLimits, config::WebhooksConfig, event::EventKind, metrics::WebhookMetrics, outbox::Outbox,
     sender::Target,
 };
 use crate::store::WebhookStore;
@@ -72,7 +72,7 @@ struct Inner<E> {
     client: Client,
     endpoints: Vec<Arc<Endpoint>>,
     outbox: Outbox,
-    patience: Patience,
+    retry_limits: RetryLimits,
     lease: Duration,
     concurrency: usize,
     sweep: Duration,
@@ -126,7 +126,7 @@ impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
             client: sender::client(config)?,
             endpoints,
             outbox,
-            patience: Patience::from(config),
+            retry_limits: RetryLimits::from(config),
             lease: config.attempt_timeout() + LEASE_MARGIN,
             concurrency: config.concurrency as usize,
             sweep: config.sweep(),
@@ -143,7 +143,7 @@ impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
 
     /// Looks at everything now, instead of at the next sweep.
     pub fn wake(&self) {
-        self.0.outbox.ring();
+        self.0.outbox.notify();
         self.ring_endpoints();
     }
 

@@ -35,14 +35,14 @@ impl Outbox {
     }
 
     /// Something was stored.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         if let Some(inner) = &self.0 {
             inner.committed.notify_one();
         }
     }
 
     /// Waits for the next commit; for ever where there are no endpoints.
-    pub(super) async fn rung(&self) {
+    pub(super) async fn notified(&self) {
         match &self.0 {
             Some(inner) => inner.committed.notified().await,
             None => std::future::pending().await,

@@ -21,7 +21,7 @@ impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
             tokio::select! {
                 biased;
                 () = shutdown.triggered() => return,
-                () = self.0.outbox.rung() => {}
+                () = self.0.outbox.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }

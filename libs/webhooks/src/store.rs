@@ -7,7 +7,7 @@ use amends_primitives::{OrderId, PaymentId, Timestamp};
 use async_trait::async_trait;
 
 use crate::{
-    delivery::{Delivery, DeliveryState, Settlement},
+    delivery::{AttemptOutcome, Delivery, DeliveryState},
     event::Outgoing,
 };
 
@@ -96,7 +96,7 @@ pub trait WebhookStore: Send + Sync + 'static {
 
     /// Writes down how the attempt ended that `claimed` was for. `false` where that does not matter any more: it was delivered by
     /// another, redelivered, or, unless it was accepted, claimed again.
-    async fn settle(&self, claimed: &Delivery, settlement: &Settlement) -> Result<bool, Self::Error>;
+    async fn settle(&self, claimed: &Delivery, settlement: &AttemptOutcome) -> Result<bool, Self::Error>;
 
     /// What is left to do for that endpoint.
     async fn backlog(&self, endpoint: &str) -> Result<Backlog, Self::Error>;

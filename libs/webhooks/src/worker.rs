@@ -147,7 +147,7 @@ impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
         let answer = sender::send(&inner.client, &endpoint.target, &delivery, self.now()).await;
         inner.metrics.attempt(name, answer.result(), begun.elapsed());
         span.record("result", answer.result());
-        let settlement = inner.patience.settle(&delivery, answer, self.now(), rand::random());
+        let settlement = inner.retry_limits.settle(&delivery, answer, self.now(), rand::random());
         if settlement.next != Next::Delivered {
             span.record("otel.status_code", "ERROR");
         }

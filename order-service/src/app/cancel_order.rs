@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amends_primitives::{OrderId, SagaId};
 use service_base::context;
 
-use super::{Caller, Core, Failed, LookupError, NotFound, Patience, current_trace, in_time, settle::Settled};
+use super::{Caller, Core, Failed, LookupError, NotFound, WaitLimits, current_trace, in_time, settle::Settled};
 use crate::{
     domain::{Command, Order, Rejection, State, decide},
     ports::SagaStart,
@@ -59,21 +59,21 @@ impl Core {
         self: &Arc<Self>,
         caller: &Caller,
         id: OrderId,
-        patience: Patience,
+        wait_limits: WaitLimits,
     ) -> Result<Cancelled, CancelError> {
-        let order = self.visible(caller, id, patience.accept_until).await?;
-        let _place = self.places.try_acquire().map_err(|_| Failed::Overloaded)?;
+        let order = self.visible(caller, id, wait_limits.accept_until).await?;
+        let _permit = self.permits.try_acquire().map_err(|_| Failed::Overloaded)?;
         let saga = match &order.state {
-            State::Confirmed { .. } => self.begin_cancelling(&order, patience).await?,
+            State::Confirmed { .. } => self.begin_cancelling(&order, wait_limits).await?,
             State::Cancelling { by, .. } | State::Cancelled { by, .. } => *by,
             State::New | State::Pending | State::Failed { .. } | State::Shipped { .. } => return Err(refusal(&order)),
         };
-        let answer = self.await_cancelled(saga, order, patience).await?;
+        let answer = self.await_cancelled(saga, order, wait_limits).await?;
         match answer.order.state {
             State::Cancelled { .. } | State::Cancelling { .. } if answer.order.latest_saga() == saga => Ok(answer),
             // The pivot was refused because another cancellation was first: that one is the answer.
             State::Cancelled { by, .. } | State::Cancelling { by, .. } => {
-                self.await_cancelled(by, answer.order, patience).await
+                self.await_cancelled(by, answer.order, wait_limits).await
             }
             // Still confirmed and undecided: the time was up before the saga got to its pivot.
             State::Confirmed { .. } if answer.saga.is_active() => Ok(answer),
@@ -83,7 +83,7 @@ impl Core {
         }
     }
 
-    async fn begin_cancelling(self: &Arc<Self>, order: &Order, patience: Patience) -> Result<SagaId, CancelError> {
+    async fn begin_cancelling(self: &Arc<Self>, order: &Order, wait_limits: WaitLimits) -> Result<SagaId, CancelError> {
         let State::Confirmed { receipt, .. } = &order.state else { return Err(refusal(order)) };
         let saga = SagaId::new(self.ids.next_id());
         let input = saga::State {
@@ -100,7 +100,7 @@ impl Core {
             let begun = core.store.begin(Arc::clone(&begin) as Arc<dyn SagaStart>).await;
             begun.inspect(|()| begin.launch())
         });
-        match tokio::time::timeout_at(patience.accept_until, writing).await {
+        match tokio::time::timeout_at(wait_limits.accept_until, writing).await {
             Ok(Ok(begun)) => begun.map_err(Failed::from)?,
             Ok(Err(_)) => {
                 return Err(amends_sql::SqlError::Unexpected { what: "the task that writes the saga stopped" }.into());
@@ -111,18 +111,23 @@ impl Core {
     }
 
     /// Waits for a cancellation, which may or may not have reached its pivot.
-    async fn await_cancelled(&self, saga: SagaId, order: Order, patience: Patience) -> Result<Cancelled, CancelError> {
+    async fn await_cancelled(
+        &self,
+        saga: SagaId,
+        order: Order,
+        wait_limits: WaitLimits,
+    ) -> Result<Cancelled, CancelError> {
         let id = order.head.id;
         if matches!(order.state, State::Cancelled { by, .. } if by == saga) {
             return Ok(Cancelled { order, saga: saga_engine::Status::Completed });
         }
-        match self.settle(saga, order, patience).await? {
+        match self.settle(saga, order, wait_limits).await? {
             Settled::Yes(order) => Ok(Cancelled { order, saga: saga_engine::Status::Completed }),
             // It does not unwind when a service is missing: before its pivot there is nothing to undo, and after it the saga goes
             // forward.
             Settled::Stuck => Err(amends_sql::SqlError::TimedOut.into()),
             Settled::NotYet(order, status) => {
-                let until = patience.accept_until.max(patience.settle_until) + LAST_LOOK;
+                let until = wait_limits.accept_until.max(wait_limits.settle_until) + LAST_LOOK;
                 let order = in_time(until, self.store.order(id)).await?.unwrap_or(order);
                 Ok(Cancelled { order, saga: status })
             }

@@ -50,14 +50,14 @@ impl Caller {
 
 /// How long a caller waits.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct WaitLimits {
     /// Until then for the saga's end; after that the answer is the order as it stands.
     pub settle_until: Instant,
     /// Until then for everything else: past it the answer is "unavailable".
     pub accept_until: Instant,
 }
 
-impl Patience {
+impl WaitLimits {
     /// Waits `wait` for the end. A caller that does not wait for the end still waits for the order to be accepted, `accept` at most.
     pub fn new(now: Instant, wait: Duration, accept: Duration) -> Self {
         let accept = if wait.is_zero() { accept } else { accept.min(wait) };
@@ -119,7 +119,7 @@ pub struct Core {
     /// Limits.
     pub settings: Settings,
     /// Orders being accepted or waited for: more are refused at once, because a queue would only make all of them late.
-    pub places: Arc<Semaphore>,
+    pub permits: Arc<Semaphore>,
     /// Streams of changes being served.
     pub watches: Arc<Semaphore>,
     /// Runs what must not stop when its caller goes away, and waits for it at shutdown.

@@ -7,7 +7,7 @@ use service_base::{code::Code, context};
 use tokio::time::Instant;
 
 use super::{
-    Caller, Core, Failed, Invalid, Patience, current_trace,
+    Caller, Core, Failed, Invalid, WaitLimits, current_trace,
     draft::{self, Draft, FieldProblem},
     in_time,
     settle::Settled,
@@ -87,20 +87,20 @@ impl Core {
         self: &Arc<Self>,
         caller: &Caller,
         ask: PlaceOrder,
-        patience: Patience,
+        wait_limits: WaitLimits,
     ) -> Result<Placed, PlaceOrderError> {
         // Taken by repeats too: a repeat that waits for the first request's saga is one more caller that waits.
-        let _place = self.places.try_acquire().map_err(|_| Failed::Overloaded)?;
+        let _permit = self.permits.try_acquire().map_err(|_| Failed::Overloaded)?;
         let fingerprint = ask.fingerprint();
-        if let Some(claim) = in_time(patience.accept_until, self.store.claim(&caller.customer, &ask.key)).await? {
-            return self.answer_again(&claim, &fingerprint, patience).await;
+        if let Some(claim) = in_time(wait_limits.accept_until, self.store.claim(&caller.customer, &ask.key)).await? {
+            return self.answer_again(&claim, &fingerprint, wait_limits).await;
         }
         self.payments.ready().map_err(Failed::Unavailable)?;
-        let (start, input) = self.prepare(caller, ask, fingerprint.clone(), patience.accept_until).await?;
+        let (start, input) = self.prepare(caller, ask, fingerprint.clone(), wait_limits.accept_until).await?;
         let order = start.order.clone();
-        match self.start(start, input, patience.accept_until).await? {
-            Started::First => self.await_placed(order, false, patience).await,
-            Started::Again(claim) => self.answer_again(&claim, &fingerprint, patience).await,
+        match self.start(start, input, wait_limits.accept_until).await? {
+            Started::First => self.await_placed(order, false, wait_limits).await,
+            Started::Again(claim) => self.answer_again(&claim, &fingerprint, wait_limits).await,
         }
     }
 
@@ -195,21 +195,26 @@ impl Core {
         &self,
         claim: &Claim,
         fingerprint: &Fingerprint,
-        patience: Patience,
+        wait_limits: WaitLimits,
     ) -> Result<Placed, PlaceOrderError> {
         if claim.fingerprint != *fingerprint {
             return Err(PlaceOrderError::KeyReused);
         }
-        let order = in_time(patience.accept_until, self.store.order(claim.order)).await?;
+        let order = in_time(wait_limits.accept_until, self.store.order(claim.order)).await?;
         let order = order.ok_or(amends_sql::SqlError::Corrupt { what: "order of an idempotency key" })?;
-        self.await_placed(order, true, patience).await
+        self.await_placed(order, true, wait_limits).await
     }
 
-    async fn await_placed(&self, order: Order, replayed: bool, patience: Patience) -> Result<Placed, PlaceOrderError> {
+    async fn await_placed(
+        &self,
+        order: Order,
+        replayed: bool,
+        wait_limits: WaitLimits,
+    ) -> Result<Placed, PlaceOrderError> {
         let id = order.head.id;
         let settled = match order.as_settled() {
             Some(order) => Settled::Yes(order),
-            None => self.settle(order.head.saga, order, patience).await?,
+            None => self.settle(order.head.saga, order, wait_limits).await?,
         };
         let (order, saga) = match settled {
             Settled::Yes(order) => {

@@ -4,7 +4,7 @@ use amends_primitives::SagaId;
 use amends_sql::SqlError;
 use tokio::time::Instant;
 
-use super::{Core, Patience, in_time};
+use super::{Core, WaitLimits, in_time};
 use crate::{domain::Order, saga::Waited};
 
 /// What waiting came to.
@@ -20,10 +20,15 @@ pub(super) enum Settled {
 
 impl Core {
     /// Waits until `saga` is done with `order`.
-    pub(super) async fn settle(&self, saga: SagaId, order: Order, patience: Patience) -> Result<Settled, SqlError> {
+    pub(super) async fn settle(
+        &self,
+        saga: SagaId,
+        order: Order,
+        wait_limits: WaitLimits,
+    ) -> Result<Settled, SqlError> {
         let id = order.head.id;
-        let read_until = patience.settle_until.max(patience.accept_until);
-        match self.wait(saga, patience.settle_until).await {
+        let read_until = wait_limits.settle_until.max(wait_limits.accept_until);
+        match self.wait(saga, wait_limits.settle_until).await {
             // The saga's end and the order's change are one commit, so what is read now is the end.
             Waited::Finished(_) => {
                 let order = in_time(read_until, self.store.order(id)).await?;

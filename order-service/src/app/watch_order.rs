@@ -43,7 +43,7 @@ impl Core {
         mut order: Order,
         until: Instant,
         sender: mpsc::Sender<Watched>,
-        _place: OwnedSemaphorePermit,
+        _permit: OwnedSemaphorePermit,
     ) {
         let mut sent = None;
         let mut pause = self.settings.poll_min;

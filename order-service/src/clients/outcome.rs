@@ -46,7 +46,7 @@ pub(super) fn action<T, U>(
 pub(super) fn undo<T>(result: Result<T, GuardError<Status>>) -> Undo {
     match result {
         Ok(_) => Undo::Undone,
-        Err(error) => Undo::NotYet(patient_cause(error)),
+        Err(error) => Undo::NotYet(cause_of_persistent_call(error)),
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) fn close<T>(result: Result<T, GuardError<Status>>, was_done: impl FnO
                 Closed::Closed
             }
         }
-        Err(error) => Closed::NotYet(patient_cause(error)),
+        Err(error) => Closed::NotYet(cause_of_persistent_call(error)),
     }
 }
 
@@ -118,7 +118,7 @@ fn kind(status: &Status) -> CauseKind {
 }
 
 /// For what is tried until it is done: no caller waits for it, so it may wait for the breaker, and for a token.
-fn patient_cause(error: GuardError<Status>) -> Cause {
+fn cause_of_persistent_call(error: GuardError<Status>) -> Cause {
     match error {
         GuardError::Open { retry_after } => cause(GuardError::Open { retry_after }).retry_after(retry_after),
         GuardError::Failed(status) if is_given_up(&status) => cause(GuardError::Failed(status)).retry_after(TOKEN_WAIT),

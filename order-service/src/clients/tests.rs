@@ -328,7 +328,7 @@ fn refuse(code: Code) -> Answer {
 }
 
 #[tokio::test]
-async fn an_action_and_its_compensation_carry_one_key_and_one_fingerprint() {
+async fn action_and_compensation_carry_one_key_and_fingerprint() {
     let world = World::new().await;
     let (customer, method) = (CustomerId::try_new("demo").unwrap(), PaymentMethod::try_new("pm_ok").unwrap());
     let charge = |amount| Charge {
@@ -407,7 +407,7 @@ fn each_refusal_is_explained_to_customers_or_a_disagreement() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_nothing_was_sent_and_what_is_cut_off_may_have_been() {
+async fn a_refused_connection_is_not_sent_and_a_cut_one_unknown() {
     let world = World::new().await;
     let refund = async |payments: &GrpcPayments| payments.refund(ID.parse().unwrap(), &step("refund_payment", 1)).await;
     let payments = world.payments_at(nowhere().await, world.token.clone());
@@ -429,7 +429,7 @@ async fn where_nobody_listens_nothing_was_sent_and_what_is_cut_off_may_have_been
 }
 
 #[tokio::test]
-async fn without_a_token_nothing_is_sent_and_the_participant_is_not_to_blame() {
+async fn without_a_token_nothing_is_sent_and_no_breaker_counts_it() {
     let world = World::new().await;
     let guard = guard("payments", &world.clock);
     let payments = |token| GrpcPayments::new(channels_to(world.address), guard.clone(), token);

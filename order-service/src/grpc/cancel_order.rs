@@ -13,7 +13,7 @@ impl OrdersGrpc {
         message: &CancelOrderRequest,
     ) -> Result<CancelOrderResponse, Problem> {
         let id = order_id(&message.order_id)?;
-        let cancelled = self.api.core.cancel_order(caller, id, self.patience(false)).await?;
+        let cancelled = self.api.core.cancel_order(caller, id, self.wait_limits(false)).await?;
         Ok(CancelOrderResponse { order: Some(convert::order(&cancelled.order, cancelled.saga)) })
     }
 }

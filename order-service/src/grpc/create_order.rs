@@ -29,10 +29,10 @@ impl OrdersGrpc {
         caller: &Caller,
         message: CreateOrderRequest,
     ) -> Result<CreateOrderResponse, Problem> {
-        let patience = self.patience(message.respond_async);
+        let wait_limits = self.wait_limits(message.respond_async);
         let key = idempotency_key(Some(message.idempotency_key.as_str()))?;
         let ask = PlaceOrder::check(message.into(), key)?;
-        let placed = self.api.core.place_order(caller, ask, patience).await?;
+        let placed = self.api.core.place_order(caller, ask, wait_limits).await?;
         match &placed.order.state {
             State::Failed { failure, .. } => Err(refused_order(&placed.order, failure)),
             _ => Ok(CreateOrderResponse {

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    app::{NotFound, Patience},
+    app::{NotFound, WaitLimits},
     http::{self, Api},
 };
 
@@ -40,11 +40,11 @@ impl OrdersGrpc {
     }
 
     /// How long a caller with a `grpc-timeout` waits, or one without.
-    fn patience(&self, respond_async: bool) -> Patience {
+    fn wait_limits(&self, respond_async: bool) -> WaitLimits {
         if respond_async {
-            return self.api.patience(Some(Duration::ZERO));
+            return self.api.wait_limits(Some(Duration::ZERO));
         }
-        self.api.patience(deadline().map(|at| at.saturating_duration_since(Instant::now())))
+        self.api.wait_limits(deadline().map(|at| at.saturating_duration_since(Instant::now())))
     }
 
     fn read_until(&self) -> Instant {

@@ -230,7 +230,7 @@ async fn watching_tells_each_change_and_ends() {
     assert_eq!(pending.status(), OrderStatus::Pending);
     let mut changes = client.watch_order(WatchOrderRequest { order_id: pending.id }).await.unwrap().into_inner();
     assert_eq!(changes.message().await.unwrap().unwrap().order.unwrap().status(), OrderStatus::Pending);
-    platform.books.heal();
+    platform.books.repair();
     assert_eq!(changes.message().await.unwrap().unwrap().order.unwrap().status(), OrderStatus::Confirmed);
     assert_eq!(changes.message().await.unwrap(), None);
     let status = client.watch_order(WatchOrderRequest { order_id: "x".to_owned() }).await.unwrap_err();

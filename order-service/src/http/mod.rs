@@ -23,7 +23,7 @@ use axum::{
 use service_base::problem::Problem;
 
 use crate::{
-    app::{Caller, Core, Patience},
+    app::{Caller, Core, WaitLimits},
     domain::CustomerId,
 };
 
@@ -52,9 +52,9 @@ pub struct Api {
 
 impl Api {
     /// How long a caller waits that asks for `wait`, or for nothing in particular.
-    pub fn patience(&self, wait: Option<Duration>) -> Patience {
+    pub fn wait_limits(&self, wait: Option<Duration>) -> WaitLimits {
         let wait = wait.unwrap_or(self.waits.default).min(self.waits.max);
-        Patience::new(tokio::time::Instant::now(), wait, self.waits.accept)
+        WaitLimits::new(tokio::time::Instant::now(), wait, self.waits.accept)
     }
 
     /// Until when a read may take.

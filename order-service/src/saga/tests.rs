@@ -132,7 +132,7 @@ fn last_message<S: Saga>(ended: &Ended, fault: &Fault) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_goes_wrong_once_an_order_is_paid_for_or_nothing_is_left_of_it() {
+async fn under_any_single_fault_an_order_is_paid_or_fully_undone() {
     for method in ["pm_ok", "pm_declined"] {
         for fault in Fault::every(World::new(method).placing().shape()) {
             let world = World::new(method);

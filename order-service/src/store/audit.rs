@@ -93,7 +93,7 @@ pub async fn orders_of(database: &Database, ids: &[String]) -> Result<Vec<AuditO
         return Ok(Vec::new());
     }
     let work = async {
-        let sql = format!("{SELECT} WHERE o.id IN ({}) ORDER BY o.id", places(ids.len()));
+        let sql = format!("{SELECT} WHERE o.id IN ({}) ORDER BY o.id", placeholders(ids.len()));
         let query = ids.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, id| query.bind(id.clone()));
         read_orders(database, &query.fetch_all(database.reader()).await?).await
     };
@@ -108,14 +108,14 @@ pub async fn known(database: &Database, ids: &[String]) -> Result<Vec<String>, S
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let sql = format!("SELECT id FROM orders WHERE id IN ({})", places(ids.len()));
+    let sql = format!("SELECT id FROM orders WHERE id IN ({})", placeholders(ids.len()));
     let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(sql)), |query, id| query.bind(id.clone()));
     database.bounded(async { query.fetch_all(database.reader()).await.map_err(SqlError::from) }).await
 }
 
-fn places(count: usize) -> String {
-    let places: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
-    places.join(", ")
+fn placeholders(count: usize) -> String {
+    let placeholders: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
+    placeholders.join(", ")
 }
 
 async fn read_orders(database: &Database, rows: &[AnyRow]) -> Result<Vec<AuditOrder>, SqlError> {
@@ -157,7 +157,7 @@ async fn lines_of(database: &Database, orders: &[&str]) -> Result<HashMap<String
     }
     let sql = format!(
         "SELECT order_id, sku, quantity, unit_price_minor FROM order_lines WHERE order_id IN ({}) ORDER BY order_id, line_no",
-        places(orders.len())
+        placeholders(orders.len())
     );
     let query = orders.iter().fold(sqlx::query_as(AssertSqlSafe(sql)), |query, order| query.bind(String::from(*order)));
     let rows: Vec<(String, String, i64, i64)> = query.fetch_all(database.reader()).await?;

@@ -328,7 +328,7 @@ async fn a_full_disk_costs_the_orders_that_meet_it() {
             assert!(matches!(&refused, BeginError::Store(error) if error.is_transient()), "{refused:?}");
         }
         assert!(world.database.ready().await.is_err());
-        world.database.mend();
+        world.database.repair();
         assert_eq!(world.store.start(start(placed + 1, "demo"), Arc::new(Nothing)).await.unwrap(), Started::First);
         world.database.ready().await.unwrap();
         placed += 1;

@@ -118,7 +118,7 @@ impl Books {
     }
 
     /// From now on, every call is well; those that hang go on.
-    pub(crate) fn heal(&self) {
+    pub(crate) fn repair(&self) {
         self.faults.send_modify(HashMap::clear);
         *self.ready.lock() = true;
     }

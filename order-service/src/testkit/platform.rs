@@ -201,7 +201,7 @@ impl Platform {
 
     /// Waits until no saga is at work, then balances the books. The end of every test.
     pub(crate) async fn finish(&self) -> Vec<Order> {
-        self.books.heal();
+        self.books.repair();
         let orders = loop {
             let orders = self.orders().await;
             let Some(order) = orders.iter().find(|order| order.status().is_in_motion()) else { break orders };

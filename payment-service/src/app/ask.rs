@@ -6,7 +6,7 @@ use std::future::Future;
 
 use super::{Failure, Payments};
 use crate::{
-    domain::{Ending, Event, Mode, Payment, Refund, Wanted},
+    domain::{Event, Mode, Payment, Refund, Settlement, Wanted},
     processor::{
         AuthorizeOutcome, CaptureAsk, CaptureOutcome, ChargeAsk, ChargeOutcome, RefundAsk, RefundOutcome, Unknown,
         VoidOutcome,
@@ -45,10 +45,10 @@ impl Payments {
         }
     }
 
-    /// Captures or voids what is held, as `ending` wants.
-    pub(super) async fn ask_ending(&self, payment: &Payment, ending: &Ending) -> Result<Event, Failure> {
-        let Wanted::Capture { amount, .. } = ending.wanted else { return self.ask_void(payment).await };
-        let ask = CaptureAsk { key: ending.key.clone(), authorization: payment.charge.key.clone(), amount };
+    /// Captures or voids what is held, as `settlement` wants.
+    pub(super) async fn ask_settlement(&self, payment: &Payment, settlement: &Settlement) -> Result<Event, Failure> {
+        let Wanted::Capture { amount, .. } = settlement.wanted else { return self.ask_void(payment).await };
+        let ask = CaptureAsk { key: settlement.key.clone(), authorization: payment.charge.key.clone(), amount };
         let outcome = self.in_time(self.processor.capture(&ask)).await;
         let outcome = outcome.unwrap_or(CaptureOutcome::Unknown(Unknown::TimedOut));
         self.attempts.capture(&outcome);

@@ -2,14 +2,14 @@
 //! processor is asked, so that of a capture and a void that meet exactly one is done.
 
 use super::{Error, Payments};
-use crate::domain::{EndingAsked, Payment, decide_ending};
+use crate::domain::{Payment, SettlementAsked, decide_settlement};
 
 impl Payments {
     /// Captures or voids what is held.
     ///
     /// # Errors
     /// [`Error::Rejected`] when it surely had no effect under this key; [`Error::Failed`] when it is in doubt.
-    pub async fn end(&self, asked: &EndingAsked) -> Result<Payment, Error> {
-        self.settle(asked.payment_id, &asked.key, |payment| decide_ending(payment, asked)).await
+    pub async fn end(&self, asked: &SettlementAsked) -> Result<Payment, Error> {
+        self.settle(asked.payment_id, &asked.key, |payment| decide_settlement(payment, asked)).await
     }
 }

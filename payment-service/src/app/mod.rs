@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use amends_primitives::{Clock, IdSource, PaymentId};
 
-use crate::events::to_tell;
+use crate::events::event_to_store;
 use crate::{
     domain::{Event, IllegalTransition, Payment, Record, Rejection, StepKey, evolve},
     metrics::Attempts,
@@ -104,11 +104,11 @@ impl Payments {
     /// call moved it first, what that call made of it. Either way the caller decides again.
     async fn record(&self, payment: &Payment, event: &Event) -> Result<Record, Failure> {
         let next = evolve(payment, event, self.clock.now())?;
-        let told = to_tell(&self.outbox, event, &next);
-        match self.store.swap_and_tell(&next, told.as_ref()).await? {
+        let told = event_to_store(&self.outbox, event, &next);
+        match self.store.swap_with_event(&next, told.as_ref()).await? {
             Swapped::Done => {
                 if told.is_some() {
-                    self.outbox.ring();
+                    self.outbox.notify();
                 }
                 Ok(Record::Payment(next))
             }

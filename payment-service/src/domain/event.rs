@@ -17,8 +17,8 @@ pub enum Event {
         receipt: Receipt,
     },
     /// What is held was asked to be captured or voided. Whether it may be is decided before, by
-    /// [`decide_ending`](super::decide_ending).
-    EndingAsked {
+    /// [`decide_settlement`](super::decide_settlement).
+    SettlementAsked {
         /// Names it.
         key: StepKey,
         /// Of the request.
@@ -76,8 +76,8 @@ impl Event {
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Authorized { .. } => "authorized",
-            Self::EndingAsked { wanted: Wanted::Capture { .. }, .. } => "capturing",
-            Self::EndingAsked { wanted: Wanted::Void, .. } => "voiding",
+            Self::SettlementAsked { wanted: Wanted::Capture { .. }, .. } => "capturing",
+            Self::SettlementAsked { wanted: Wanted::Void, .. } => "voiding",
             Self::CaptureRefused { .. } => "not captured",
             Self::Captured { .. } => "captured",
             Self::Declined { .. } => "declined",

@@ -4,8 +4,8 @@
 use amends_primitives::{PaymentId, Timestamp};
 
 use super::{
-    Barrier, Capture, Ending, EndingState, Event, Hold, Mode, Payment, Refund, RefundKey, RefundState, State, Status,
-    Wanted,
+    Barrier, Capture, Event, Hold, Mode, Payment, Refund, RefundKey, RefundState, Settlement, SettlementState, State,
+    Status, Wanted,
 };
 
 /// A transition that does not exist.
@@ -39,7 +39,7 @@ pub fn evolve(payment: &Payment, event: &Event, now: Timestamp) -> Result<Paymen
         }
         (State::Pending, Event::Authorized { amount, receipt }) if payment.charge.mode == Mode::Authorize => {
             next.state =
-                State::Authorized(Hold { amount: *amount, receipt: receipt.clone(), at: now, endings: Vec::new() });
+                State::Authorized(Hold { amount: *amount, receipt: receipt.clone(), at: now, settlements: Vec::new() });
         }
         (State::Pending, Event::Declined { reason }) => next.state = State::Declined { reason: *reason },
         (State::Pending, Event::Voided) => next.state = State::Voided { hold: None },
@@ -47,8 +47,8 @@ pub fn evolve(payment: &Payment, event: &Event, now: Timestamp) -> Result<Paymen
             Barrier::Open => next.barrier = Barrier::Closed { at: now },
             Barrier::Closed { .. } => return Err(illegal()),
         },
-        (State::Authorized(hold), ending_event) => {
-            next.state = evolve_hold(hold, ending_event, now).ok_or_else(illegal)?;
+        (State::Authorized(hold), settlement_event) => {
+            next.state = evolve_hold(hold, settlement_event, now).ok_or_else(illegal)?;
         }
         (State::Captured(capture) | State::PartiallyRefunded(capture), refund_event) => {
             next.state = evolve_capture(capture, refund_event, now).ok_or_else(illegal)?.into();
@@ -61,17 +61,23 @@ pub fn evolve(payment: &Payment, event: &Event, now: Timestamp) -> Result<Paymen
 /// The state after what happened to the hold; `None` where there is no such transition.
 fn evolve_hold(hold: &Hold, event: &Event, now: Timestamp) -> Option<State> {
     match event {
-        Event::EndingAsked { key, fingerprint, wanted } => {
+        Event::SettlementAsked { key, fingerprint, wanted } => {
             let fits = match wanted {
                 Wanted::Capture { amount, .. } => hold.covers(*amount),
                 Wanted::Void => true,
             };
-            if !fits || hold.pending().is_some() || hold.ending(key).is_some() {
+            if !fits || hold.pending().is_some() || hold.settlement(key).is_some() {
                 return None;
             }
-            let (key, state) = (key.clone(), EndingState::Pending);
+            let (key, state) = (key.clone(), SettlementState::Pending);
             let mut next = hold.clone();
-            next.endings.push(Ending { key, fingerprint: *fingerprint, wanted: wanted.clone(), at: now, state });
+            next.settlements.push(Settlement {
+                key,
+                fingerprint: *fingerprint,
+                wanted: wanted.clone(),
+                at: now,
+                state,
+            });
             Some(State::Authorized(next))
         }
         Event::CaptureRefused { key } => {
@@ -101,9 +107,9 @@ fn evolve_hold(hold: &Hold, event: &Event, now: Timestamp) -> Option<State> {
 /// With nothing pending: what is, was granted or not.
 fn settled(hold: &Hold, now: Timestamp, granted: impl Fn(&Wanted) -> bool) -> Hold {
     let mut next = hold.clone();
-    for ending in next.endings.iter_mut().filter(|ending| ending.state == EndingState::Pending) {
-        let done = granted(&ending.wanted);
-        ending.state = if done { EndingState::Done { at: now } } else { EndingState::Refused { at: now } };
+    for settlement in next.settlements.iter_mut().filter(|settlement| settlement.state == SettlementState::Pending) {
+        let done = granted(&settlement.wanted);
+        settlement.state = if done { SettlementState::Done { at: now } } else { SettlementState::Refused { at: now } };
     }
     next
 }
@@ -135,7 +141,7 @@ fn evolve_capture(capture: &Capture, event: &Event, now: Timestamp) -> Option<Ca
         }
         Event::RefundRefused { key } => pending_mut(&mut next, key)?.state = RefundState::Refused { at: now },
         Event::Authorized { .. }
-        | Event::EndingAsked { .. }
+        | Event::SettlementAsked { .. }
         | Event::CaptureRefused { .. }
         | Event::Captured { .. }
         | Event::Declined { .. }

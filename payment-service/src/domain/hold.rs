@@ -1,13 +1,13 @@
 //! Money that is held, and how the hold ends: captured, once, or voided. What is not captured is released.
 //!
-//! Must not know: whether it may end at the moment; that is decided in `decide::ending`.
+//! Must not know: whether it may end at the moment; that is decided in `decide::settlement`.
 
 use amends_primitives::{Money, Timestamp};
 
 use super::{Fingerprint, Receipt, StepKey};
 
 /// A hold ends at the first request that the processor grants. This number may be refused, which processors hardly ever do.
-pub const ENDINGS_PER_PAYMENT_MAX: usize = 10;
+pub const SETTLEMENTS_PER_PAYMENT_MAX: usize = 10;
 
 /// Money that is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +19,12 @@ pub struct Hold {
     /// When.
     pub at: Timestamp,
     /// In the order in which they were asked for. Only the last may be pending.
-    pub endings: Vec<Ending>,
+    pub settlements: Vec<Settlement>,
 }
 
 /// One request to end the hold: recorded before the processor is asked, so that of a capture and a void that meet one comes first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
+pub struct Settlement {
     /// Names the effect.
     pub key: StepKey,
     /// Of the caller's request.
@@ -34,7 +34,7 @@ pub struct Ending {
     /// When.
     pub at: Timestamp,
     /// What became of it.
-    pub state: EndingState,
+    pub state: SettlementState,
 }
 
 /// How a hold is to end.
@@ -53,7 +53,7 @@ pub enum Wanted {
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndingState {
+pub enum SettlementState {
     /// On record; what the processor did is not known.
     Pending,
     /// It is what ended the hold.
@@ -70,13 +70,13 @@ pub enum EndingState {
 
 impl Hold {
     /// The request of that name.
-    pub fn ending(&self, key: &StepKey) -> Option<&Ending> {
-        self.endings.iter().find(|ending| ending.key == *key)
+    pub fn settlement(&self, key: &StepKey) -> Option<&Settlement> {
+        self.settlements.iter().find(|settlement| settlement.key == *key)
     }
 
     /// The request that the processor must still be asked about.
-    pub fn pending(&self) -> Option<&Ending> {
-        self.endings.iter().find(|ending| ending.state == EndingState::Pending)
+    pub fn pending(&self) -> Option<&Settlement> {
+        self.settlements.iter().find(|settlement| settlement.state == SettlementState::Pending)
     }
 
     /// Whether `amount` can be taken of what is held.

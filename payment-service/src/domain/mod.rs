@@ -35,12 +35,12 @@ mod values;
 pub use amends_primitives::{Fingerprint, StepKey};
 pub use capture::{Capture, REFUNDS_PER_PAYMENT_MAX, Refund, RefundState};
 pub use decide::{
-    ChargeNext, Compensated, CompensationNext, EndingAsked, EndingVerb, Next, RefundAsked, decide_charge,
-    decide_compensation, decide_ending, decide_refund,
+    ChargeNext, Compensated, CompensationNext, Next, RefundAsked, SettlementAsked, SettlementVerb, decide_charge,
+    decide_compensation, decide_refund, decide_settlement,
 };
 pub use event::Event;
 pub use evolve::{IllegalTransition, evolve};
-pub use hold::{ENDINGS_PER_PAYMENT_MAX, Ending, EndingState, Hold, Wanted};
+pub use hold::{Hold, SETTLEMENTS_PER_PAYMENT_MAX, Settlement, SettlementState, Wanted};
 pub use key::RefundKey;
 pub use payment::{Barrier, Charge, Mode, Payment, Record};
 pub use rejection::{DeclineReason, Rejection};

@@ -130,7 +130,7 @@ impl Payment {
     pub fn as_authorized(&self) -> Self {
         match self.state.hold() {
             Some(hold) => {
-                let state = State::Authorized(Hold { endings: Vec::new(), ..hold.clone() });
+                let state = State::Authorized(Hold { settlements: Vec::new(), ..hold.clone() });
                 Self { state, updated_at: hold.at, ..self.clone() }
             }
             None => self.clone(),

@@ -64,7 +64,7 @@ impl EventType {
             Event::RefundDone { .. } => Some(Self::Refunded),
             Event::Declined { .. } => Some(Self::Declined),
             Event::Authorized { .. }
-            | Event::EndingAsked { .. }
+            | Event::SettlementAsked { .. }
             | Event::CaptureRefused { .. }
             | Event::Voided
             | Event::BarrierClosed
@@ -81,7 +81,7 @@ impl fmt::Display for EventType {
 }
 
 /// What must be stored in the same write as `next`, which came about by `event`; `None` where no endpoint is told of such.
-pub fn to_tell(outbox: &Outbox, event: &Event, next: &Payment) -> Option<Outgoing> {
+pub fn event_to_store(outbox: &Outbox, event: &Event, next: &Payment) -> Option<Outgoing> {
     EventType::of(event).filter(|kind| outbox.wants(&kind.kind()))?;
     outgoing(event, next)
 }

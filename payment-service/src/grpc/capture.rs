@@ -8,7 +8,7 @@ use tonic::Status;
 use tracing::Span;
 
 use super::{Api, fields::Fields, message, note};
-use crate::domain::{EndingAsked, EndingVerb, Payment};
+use crate::domain::{Payment, SettlementAsked, SettlementVerb};
 
 pub(super) fn span(request: &CaptureRequest) -> Span {
     super::step_span("capture", request.step_key.as_ref())
@@ -17,7 +17,7 @@ pub(super) fn span(request: &CaptureRequest) -> Span {
 pub(super) async fn answer(api: &Api, request: CaptureRequest) -> Result<CaptureResponse, Status> {
     let mut fields = Fields::default();
     let amount = request.amount.as_ref().and_then(|amount| fields.amount("amount", amount));
-    let verb = EndingVerb::Capture(amount);
+    let verb = SettlementVerb::Capture(amount);
     let payment = end(api, fields, request.step_key.as_ref(), &request.payment_id, verb).await?;
     Ok(CaptureResponse { payment: Some(message::payment(&payment)) })
 }
@@ -28,16 +28,16 @@ pub(super) async fn end(
     mut fields: Fields,
     key: Option<&StepKey>,
     payment_id: &str,
-    verb: EndingVerb,
+    verb: SettlementVerb,
 ) -> Result<Payment, Status> {
     let key = fields.action("step_key", key);
     let payment_id = fields.parsed("payment_id", payment_id);
     let asked = key.zip(payment_id);
     let ((key, fingerprint), payment_id) = fields.finish(asked)?;
-    let asked = EndingAsked { key, fingerprint, payment_id, verb };
+    let asked = SettlementAsked { key, fingerprint, payment_id, verb };
     Span::current().record("payment_id", asked.payment_id.to_string());
     let payments = api.payments.clone();
-    let payment = api.to_the_end(async move { payments.end(&asked).await }).await?;
+    let payment = api.run_detached(async move { payments.end(&asked).await }).await?;
     note(&payment);
     Ok(payment)
 }

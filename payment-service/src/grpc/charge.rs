@@ -21,7 +21,7 @@ pub(super) async fn make(api: &Api, request: &ChargeRequest, mode: Mode) -> Resu
     let charge = read(request, mode)?;
     Span::current().record("order_id", charge.order_id.to_string());
     let payments = api.payments.clone();
-    let payment = api.to_the_end(async move { payments.charge(&charge).await }).await?;
+    let payment = api.run_detached(async move { payments.charge(&charge).await }).await?;
     note(&payment);
     Ok(payment)
 }

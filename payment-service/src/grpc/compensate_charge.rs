@@ -15,7 +15,7 @@ pub(super) async fn answer(api: &Api, request: CompensateChargeRequest) -> Resul
     let key = fields.step_key("charge_step_key", request.charge_step_key.as_ref());
     let key = fields.finish(key)?;
     let payments = api.payments.clone();
-    let undone = api.to_the_end(async move { payments.compensate_charge(&key).await }).await?;
+    let undone = api.run_detached(async move { payments.compensate_charge(&key).await }).await?;
     if let Some(payment) = &undone.payment {
         note(payment);
     }

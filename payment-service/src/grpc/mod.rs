@@ -66,7 +66,7 @@ impl Api {
 
     /// Does `work` to its end, also when the caller hangs up half-way: it is safe to stop anywhere, but each stop needlessly
     /// leaves a payment in doubt. Shutdown waits for it.
-    async fn to_the_end<T>(&self, work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Status>
+    async fn run_detached<T>(&self, work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Status>
     where
         T: Send + 'static,
     {

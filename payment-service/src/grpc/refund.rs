@@ -15,7 +15,7 @@ pub(super) async fn answer(api: &Api, request: RefundRequest) -> Result<RefundRe
     let refund = read(&request)?;
     Span::current().record("payment_id", refund.payment_id.to_string());
     let payments = api.payments.clone();
-    let payment = api.to_the_end(async move { payments.refund(&refund).await }).await?;
+    let payment = api.run_detached(async move { payments.refund(&refund).await }).await?;
     note(&payment);
     Ok(RefundResponse { payment: Some(message::payment(&payment)) })
 }

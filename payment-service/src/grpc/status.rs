@@ -16,13 +16,13 @@ use crate::{
 };
 
 /// A store that is away is found again within a heartbeat of its driver.
-const AGAIN_AFTER_STORE: Duration = Duration::from_secs(1);
+const RETRY_AFTER_STORE: Duration = Duration::from_secs(1);
 /// A processor that did not answer once may well answer the next time.
-const AGAIN_AFTER_PROCESSOR: Duration = Duration::from_millis(100);
+const RETRY_AFTER_PROCESSOR: Duration = Duration::from_millis(100);
 /// The competing call has ended by then.
-const AGAIN_AFTER_CONTENTION: Duration = Duration::from_millis(50);
+const RETRY_AFTER_CONTENTION: Duration = Duration::from_millis(50);
 /// A person must look; asking more often only fills logs.
-const AGAIN_AFTER_A_PERSON: Duration = Duration::from_secs(30);
+const RETRY_AFTER_OPERATOR: Duration = Duration::from_secs(30);
 const STORE_AWAY: &str = "the payment store cannot be reached at the moment";
 
 fn problem(code: Code, message: &impl ToString) -> Problem {
@@ -33,7 +33,7 @@ fn plain(code: Code) -> Problem {
     Problem::from(code).domain(Domain::Payments)
 }
 
-fn again_after(code: Code, message: &impl ToString, after: Duration) -> Status {
+fn retry_after_status(code: Code, message: &impl ToString, after: Duration) -> Status {
     problem(code, message).retry_after(after).into()
 }
 
@@ -102,22 +102,22 @@ fn failed(failure: &Failure) -> Status {
         Failure::Processor(why) => {
             tracing::info!(reason = why.sentence(), "nobody knows what the processor did");
             let (code, after) = match why {
-                Unknown::TimedOut => (Code::ProcessorTimedOut, AGAIN_AFTER_PROCESSOR),
-                Unknown::Failed => (Code::ProcessorUnavailable, AGAIN_AFTER_PROCESSOR),
+                Unknown::TimedOut => (Code::ProcessorTimedOut, RETRY_AFTER_PROCESSOR),
+                Unknown::Failed => (Code::ProcessorUnavailable, RETRY_AFTER_PROCESSOR),
                 Unknown::Busy { retry_after } => (Code::ProcessorBusy, *retry_after),
             };
-            again_after(code, &why.sentence(), after)
+            retry_after_status(code, &why.sentence(), after)
         }
-        Failure::UndoRefused => again_after(Code::UndoRefused, failure, AGAIN_AFTER_A_PERSON),
-        Failure::Store(StoreError::Contended) => plain(Code::Contended).retry_after(AGAIN_AFTER_CONTENTION).into(),
+        Failure::UndoRefused => retry_after_status(Code::UndoRefused, failure, RETRY_AFTER_OPERATOR),
+        Failure::Store(StoreError::Contended) => plain(Code::Contended).retry_after(RETRY_AFTER_CONTENTION).into(),
         Failure::Store(error) if error.is_transient() => {
             tracing::warn!(error = amends_sql::in_words(error), "the store cannot be asked");
-            again_after(Code::StoreUnavailable, &STORE_AWAY, AGAIN_AFTER_STORE)
+            retry_after_status(Code::StoreUnavailable, &STORE_AWAY, RETRY_AFTER_STORE)
         }
         // Its password or its rights have been changed: for an operator to correct; neither the request nor this program is wrong.
         Failure::Store(error @ StoreError::Misconfigured(_)) => {
             tracing::error!(error = amends_sql::in_words(error), "the store refuses this service");
-            again_after(Code::StoreUnavailable, &STORE_AWAY, AGAIN_AFTER_A_PERSON)
+            retry_after_status(Code::StoreUnavailable, &STORE_AWAY, RETRY_AFTER_OPERATOR)
         }
         Failure::Store(_) | Failure::Illegal(_) => {
             tracing::error!(error = amends_sql::in_words(failure), "a bug, or a hand in the database");
@@ -128,12 +128,12 @@ fn failed(failure: &Failure) -> Status {
 
 /// More calls at once than are allowed.
 pub(super) fn overloaded() -> Status {
-    again_after(Code::Overloaded, &"too many payments are being made at once", AGAIN_AFTER_PROCESSOR)
+    retry_after_status(Code::Overloaded, &"too many payments are being made at once", RETRY_AFTER_PROCESSOR)
 }
 
 /// Took longer than all its parts may take together.
 pub(super) fn out_of_time() -> Status {
-    plain(Code::OutOfTime).retry_after(AGAIN_AFTER_STORE).into()
+    plain(Code::OutOfTime).retry_after(RETRY_AFTER_STORE).into()
 }
 
 /// Our fault.
@@ -144,12 +144,12 @@ pub(super) fn panicked(error: &tokio::task::JoinError) -> Status {
 
 /// Injected on purpose.
 pub(super) fn injected() -> Status {
-    plain(Code::Injected).retry_after(AGAIN_AFTER_PROCESSOR).into()
+    plain(Code::Injected).retry_after(RETRY_AFTER_PROCESSOR).into()
 }
 
 /// Injected on purpose.
 pub(super) fn rate_limited() -> Status {
-    again_after(Code::RateLimited, &"too many calls (injected)", AGAIN_AFTER_PROCESSOR)
+    retry_after_status(Code::RateLimited, &"too many calls (injected)", RETRY_AFTER_PROCESSOR)
 }
 
 /// A mistake of ours, or one injected on purpose.
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_may_be_asked_again_and_keeps_its_details_to_itself() {
+    fn an_unknown_outcome_is_retriable_and_hides_its_details() {
         for (failure, reason) in [
             (Failure::Processor(Unknown::TimedOut), "PROCESSOR_TIMED_OUT"),
             (Failure::Processor(Unknown::Failed), "PROCESSOR_UNAVAILABLE"),

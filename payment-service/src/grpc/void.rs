@@ -5,7 +5,7 @@ use tonic::Status;
 use tracing::Span;
 
 use super::{Api, capture, fields::Fields, message};
-use crate::domain::EndingVerb;
+use crate::domain::SettlementVerb;
 
 pub(super) fn span(request: &VoidRequest) -> Span {
     super::step_span("void", request.step_key.as_ref())
@@ -13,6 +13,6 @@ pub(super) fn span(request: &VoidRequest) -> Span {
 
 pub(super) async fn answer(api: &Api, request: VoidRequest) -> Result<VoidResponse, Status> {
     let (key, payment_id) = (request.step_key.as_ref(), &request.payment_id);
-    let payment = capture::end(api, Fields::default(), key, payment_id, EndingVerb::Void).await?;
+    let payment = capture::end(api, Fields::default(), key, payment_id, SettlementVerb::Void).await?;
     Ok(VoidResponse { payment: Some(message::payment(&payment)) })
 }

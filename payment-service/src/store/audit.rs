@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::{
     StoreError,
-    document::{Document, EndingStateDocument, RefundDocument, RefundStateDocument, TOMBSTONE},
+    document::{Document, RefundDocument, RefundStateDocument, SettlementStateDocument, TOMBSTONE},
 };
 use crate::domain::Record;
 
@@ -45,7 +45,7 @@ pub struct AuditPayment {
     /// What is or was held.
     pub held_minor: Option<i64>,
     /// Whether a capture or a void of what is held is in doubt.
-    pub ending_in_doubt: bool,
+    pub settlement_in_doubt: bool,
     /// Whether the charge's step was compensated.
     pub closed: bool,
     /// Its last change.
@@ -110,7 +110,7 @@ impl From<Document> for AuditPayment {
             audited.refunds = state.refunds.iter().map(AuditRefund::from).collect();
             audited.held_minor = state.hold.as_ref().map(|hold| hold.amount_minor);
             let mut endings = state.hold.iter().flat_map(|hold| &hold.endings);
-            audited.ending_in_doubt = endings.any(|ending| ending.state == EndingStateDocument::Pending);
+            audited.settlement_in_doubt = endings.any(|ending| ending.state == SettlementStateDocument::Pending);
         }
         audited.unreadable = Record::try_from(document).err().map(|error| error.to_string());
         audited

@@ -128,7 +128,7 @@ pub trait PaymentStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::StepKeyTaken`] when `next` has a refund, or an ending of its hold, whose key another payment has for one.
     async fn swap(&self, next: &Payment) -> Result<Swapped, StoreError> {
-        self.swap_and_tell(next, None).await
+        self.swap_with_event(next, None).await
     }
 
     /// As [`PaymentStore::swap`], and puts `event` into the outbox: both or neither, in one atomic write. Without an event it is
@@ -136,7 +136,7 @@ pub trait PaymentStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`PaymentStore::swap`].
-    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError>;
+    async fn swap_with_event(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError>;
 
     /// Lists payments in the order of ids, or of times where a span of time is asked for. Each page costs what it holds, whatever
     /// is stored; with a span of time and another filter besides, what the span holds.

@@ -151,7 +151,7 @@ faults! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_acquirer_that_crashes_and_comes_back_charges_nothing_twice_and_loses_nothing() {
+async fn an_acquirer_that_crashes_charges_once_and_loses_nothing() {
     let mut bank = Bank::open().await;
     let (service, _dir) = service_at(&bank, 600, 200).await;
     let (paid, crashed) = tokio::join!(pay_all(&service), async {
@@ -225,7 +225,7 @@ async fn an_authorization_is_captured_over_the_network_under_faults() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_charge_that_arrives_after_its_compensation_is_refused_by_the_acquirer() {
+async fn a_charge_after_its_compensation_is_refused_by_the_acquirer() {
     let bank = Bank::open().await;
     let (service, _dir) = service_at(&bank, 200, 200).await;
     let delay = Duration::from_secs(2);

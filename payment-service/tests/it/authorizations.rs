@@ -7,7 +7,7 @@ use futures::future::join_all;
 use payment_service::{
     app::{Error, Failure},
     domain::{
-        Charge, Compensated, DeclineReason, EndingVerb, Event, Mode, Payment, Receipt, Record, Rejection, Status,
+        Charge, Compensated, DeclineReason, Event, Mode, Payment, Receipt, Record, Rejection, SettlementVerb, Status,
         Wanted, evolve,
     },
     processor::Unknown,
@@ -24,11 +24,11 @@ on_every_backend![
     what_is_held_is_released_and_never_taken,
     an_authorization_that_is_undone_is_voided,
     a_capture_that_is_undone_is_refunded,
-    concurrent_repeats_of_an_authorization_a_capture_and_a_void_have_one_effect_and_one_answer,
+    concurrent_repeats_of_authorize_capture_and_void_act_once,
     a_capture_racing_a_void_has_one_winner,
     captures_racing_never_take_more_than_is_held,
-    a_compensation_racing_a_capture_leaves_nothing_taken_and_nothing_held,
-    an_ending_key_belongs_to_one_payment,
+    a_compensation_racing_a_capture_leaves_nothing_taken_or_held,
+    a_settlement_key_belongs_to_one_payment,
     a_hold_is_read_as_it_was_written,
     each_payment_method_does_what_it_says,
     authorizations_are_listed_by_their_state,
@@ -134,7 +134,7 @@ async fn a_capture_that_is_undone_is_refunded(place: &Place) {
     world.assert_books_balance().await;
 }
 
-async fn concurrent_repeats_of_an_authorization_a_capture_and_a_void_have_one_effect_and_one_answer(place: &Place) {
+async fn concurrent_repeats_of_authorize_capture_and_void_act_once(place: &Place) {
     let world = place.world().await;
     for round in 0..rounds() {
         let asked = authorization_of(3700, "pm_ok");
@@ -182,10 +182,10 @@ async fn a_capture_racing_a_void_has_one_winner(place: &Place) {
         for call in join_all(calls).await {
             match call.unwrap() {
                 (verb, Ok(ended)) => assert!(winner.replace((verb, ended)).is_none(), "round {round}: two winners"),
-                (EndingVerb::Void, Err(Error::Rejected(rejection))) => {
+                (SettlementVerb::Void, Err(Error::Rejected(rejection))) => {
                     assert_eq!(rejection, illegal(&payment, Status::Captured, Status::Voided), "round {round}");
                 }
-                (EndingVerb::Capture(_), Err(Error::Rejected(rejection))) => {
+                (SettlementVerb::Capture(_), Err(Error::Rejected(rejection))) => {
                     assert_eq!(rejection, illegal(&payment, Status::Voided, Status::Captured), "round {round}");
                 }
                 other => panic!("round {round}: {other:?}"),
@@ -193,8 +193,8 @@ async fn a_capture_racing_a_void_has_one_winner(place: &Place) {
         }
         let (verb, ended) = winner.unwrap_or_else(|| panic!("round {round}: no winner"));
         let (status, taken, count) = match verb {
-            EndingVerb::Capture(_) => (Status::Captured, 300, &mut captures),
-            EndingVerb::Void => (Status::Voided, 0, &mut voids),
+            SettlementVerb::Capture(_) => (Status::Captured, 300, &mut captures),
+            SettlementVerb::Void => (Status::Voided, 0, &mut voids),
         };
         *count += 1;
         assert_eq!((ended.status(), ended.captured()), (status, eur(taken)), "round {round}");
@@ -229,7 +229,7 @@ async fn captures_racing_never_take_more_than_is_held(place: &Place) {
     world.assert_books_balance().await;
 }
 
-async fn a_compensation_racing_a_capture_leaves_nothing_taken_and_nothing_held(place: &Place) {
+async fn a_compensation_racing_a_capture_leaves_nothing_taken_or_held(place: &Place) {
     let world = place.world().await;
     for round in 0..rounds() * 2 {
         let (asked, payment) = authorized(&world, 500).await;
@@ -251,7 +251,7 @@ async fn a_compensation_racing_a_capture_leaves_nothing_taken_and_nothing_held(p
     world.assert_books_balance().await;
 }
 
-async fn an_ending_key_belongs_to_one_payment(place: &Place) {
+async fn a_settlement_key_belongs_to_one_payment(place: &Place) {
     let world = place.world().await;
     let (_, one) = authorized(&world, 500).await;
     let (other_asked, other) = authorized(&world, 500).await;
@@ -260,12 +260,12 @@ async fn an_ending_key_belongs_to_one_payment(place: &Place) {
     let mut elsewhere = capture.clone();
     elsewhere.payment_id = other.id;
     assert_eq!(rejection(world.payments.end(&elsewhere).await), Rejection::StepKeyReused(capture.key.clone()));
-    elsewhere.verb = EndingVerb::Void;
+    elsewhere.verb = SettlementVerb::Void;
     assert_eq!(rejection(world.payments.end(&elsewhere).await), Rejection::StepKeyReused(capture.key.clone()));
     assert_eq!(world.held_of(&other_asked.key).await, 500);
 
     let (key, fingerprint) = (capture.key, fingerprint(3));
-    let taken = evolve(&other, &Event::EndingAsked { key, fingerprint, wanted: Wanted::Void }, now()).unwrap();
+    let taken = evolve(&other, &Event::SettlementAsked { key, fingerprint, wanted: Wanted::Void }, now()).unwrap();
     let refused = world.opened.store.swap(&taken).await;
     assert!(matches!(refused, Err(StoreError::StepKeyTaken)), "{refused:?}");
     world.assert_books_balance().await;
@@ -275,7 +275,7 @@ async fn a_hold_is_read_as_it_was_written(place: &Place) {
     let store = place.open().await.store;
     let later = now() + Duration::from_micros(1_234_567);
     let asked =
-        |name: &str, wanted| Event::EndingAsked { key: step(saga(), name), fingerprint: fingerprint(9), wanted };
+        |name: &str, wanted| Event::SettlementAsked { key: step(saga(), name), fingerprint: fingerprint(9), wanted };
     let capture = Wanted::Capture { asked: Some(eur(7)), amount: eur(7) };
     let captured = Event::Captured { amount: eur(7), receipt: Receipt::new("capture") };
     for end in [
@@ -288,7 +288,7 @@ async fn a_hold_is_read_as_it_was_written(place: &Place) {
         let refused = step(saga(), "refused");
         let beginning = [
             Event::Authorized { amount: eur(i64::MAX), receipt: Receipt::new("hold") },
-            Event::EndingAsked {
+            Event::SettlementAsked {
                 key: refused.clone(),
                 fingerprint: fingerprint(8),
                 wanted: Wanted::Capture { asked: None, amount: eur(i64::MAX) },

@@ -27,8 +27,8 @@ on_every_backend![
     a_swap_needs_the_version_it_read,
     a_refund_key_belongs_to_one_payment,
     what_is_written_is_what_is_read,
-    concurrent_repeats_of_a_charge_have_one_effect_and_one_answer,
-    concurrent_repeats_of_a_refund_have_one_effect_and_one_answer,
+    concurrent_repeats_of_a_charge_have_one_effect_and_answer,
+    concurrent_repeats_of_a_refund_have_one_effect_and_answer,
     concurrent_repeats_of_a_compensation_have_one_effect,
     each_payment_method_does_what_it_says,
     a_declined_charge_stays_declined,
@@ -182,7 +182,7 @@ async fn what_is_written_is_what_is_read(place: &Place) {
     }
 }
 
-async fn concurrent_repeats_of_a_charge_have_one_effect_and_one_answer(place: &Place) {
+async fn concurrent_repeats_of_a_charge_have_one_effect_and_answer(place: &Place) {
     let world = place.world().await;
     for _ in 0..rounds() {
         let charge = charge_of(3700, "pm_ok");
@@ -199,7 +199,7 @@ async fn concurrent_repeats_of_a_charge_have_one_effect_and_one_answer(place: &P
     }
 }
 
-async fn concurrent_repeats_of_a_refund_have_one_effect_and_one_answer(place: &Place) {
+async fn concurrent_repeats_of_a_refund_have_one_effect_and_answer(place: &Place) {
     let world = place.world().await;
     for _ in 0..rounds() {
         let charge = charge_of(3700, "pm_ok");

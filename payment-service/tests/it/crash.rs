@@ -13,7 +13,7 @@ use amends_webhooks::event::Outgoing;
 use async_trait::async_trait;
 use payment_service::{
     app::{Error, Failure, Payments},
-    domain::{Charge, EndingAsked, Mode, Payment, Record, RefundAsked, Rejection, Status, StepKey},
+    domain::{Charge, Mode, Payment, Record, RefundAsked, Rejection, SettlementAsked, Status, StepKey},
     processor::{
         AuthorizeOutcome, CaptureAsk, CaptureOutcome, ChargeAsk, ChargeOutcome, PaymentProcessor, RefundAsk,
         RefundOutcome, VoidOutcome,
@@ -64,8 +64,8 @@ impl PaymentStore for StoppingStore {
     async fn find(&self, id: PaymentId) -> Result<Option<Payment>, StoreError> {
         self.1.around(self.0.find(id)).await
     }
-    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
-        self.1.around(self.0.swap_and_tell(next, event)).await
+    async fn swap_with_event(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
+        self.1.around(self.0.swap_with_event(next, event)).await
     }
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
         self.0.list(query).await
@@ -316,7 +316,7 @@ async fn a_compensation_that_crashed_refuses_the_late_charge(place: &Place) {
 async fn a_capture_or_a_void_that_crashed_is_finished_by_its_repeat(place: &Place) {
     let world = place.world().await;
     for (make, status, taken) in [
-        ((|payment| capture_of(payment, Some(300))) as fn(&Payment) -> EndingAsked, Status::Captured, 300),
+        ((|payment| capture_of(payment, Some(300))) as fn(&Payment) -> SettlementAsked, Status::Captured, 300),
         (void_of, Status::Voided, 0),
     ] {
         for crash in 0.. {

@@ -177,7 +177,7 @@ async fn pages_follow_one_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_gets_in_without_the_right_token() {
+async fn without_the_right_token_every_call_is_refused() {
     let place = sqlite().await.unwrap();
     let service = Service::start(config_at(&place)).await;
     let mut client = service.client.clone();
@@ -204,7 +204,7 @@ async fn nobody_gets_in_without_the_right_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_and_reflection_are_for_everybody() {
+async fn health_and_reflection_are_public() {
     let place = sqlite().await.unwrap();
     let service = Service::start(config_at(&place)).await;
     let asked = HealthCheckRequest { service: "amends.payments.v1.PaymentService".into() };
@@ -228,7 +228,7 @@ async fn health_and_reflection_are_for_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_processor_that_does_not_answer_is_unavailable_and_may_be_asked_again() {
+async fn a_silent_processor_is_unavailable_and_may_be_asked_again() {
     let place = sqlite().await.unwrap();
     let mut config = config_at(&place);
     config.processor.timeout_ms = 300;
@@ -339,7 +339,7 @@ async fn two_replicas_make_one_payment() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_mongodb_is_unavailable_with_a_time_to_come_back_and_then_found_again() {
+async fn a_dead_mongodb_is_unavailable_and_found_again() {
     let Some(place) = mongo().await else { return };
     let proxy = Proxy::to_the_server().await;
     let mut config = config_at(&place);

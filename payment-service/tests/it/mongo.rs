@@ -129,7 +129,7 @@ impl Proxy {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_goes_away_is_unavailable_and_found_again_when_it_returns() {
+async fn a_lost_server_is_unavailable_and_found_when_it_returns() {
     let Some(place) = mongo().await else { return };
     let Place::Mongo { database, .. } = &place else { unreachable!() };
     let proxy = Proxy::to_the_server().await;

@@ -13,7 +13,7 @@ use payment_service::{
 use crate::support::{charge_of, place_in, refund_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_of_the_first_version_is_brought_up_to_date_with_everything_in_it() {
+async fn a_file_of_the_first_version_is_migrated_with_all_rows() {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", dir.path().join("payment.db").display());
     let old = Database::connect_lazy(&url, &Options::default()).unwrap();
@@ -84,7 +84,7 @@ async fn a_full_disk_costs_the_payments_that_meet_it() {
         for answer in futures::future::join_all(together).await {
             assert!(answer.as_ref().is_ok() || matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
         }
-        store.database().mend();
+        store.database().repair();
         claimed += 1;
         assert!(matches!(store.claim(&record(claimed)).await.unwrap(), Claimed::First));
         store.ping().await.unwrap();

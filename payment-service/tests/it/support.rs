@@ -15,8 +15,8 @@ use futures::future::join_all;
 use payment_service::{
     app::{Error, Payments},
     domain::{
-        Charge, CustomerId, EndingAsked, EndingVerb, Fingerprint, Mode, Payment, PaymentMethod, RefundAsked, Rejection,
-        StepKey,
+        Charge, CustomerId, Fingerprint, Mode, Payment, PaymentMethod, RefundAsked, Rejection, SettlementAsked,
+        SettlementVerb, StepKey,
     },
     metrics::Attempts,
     processor::{
@@ -307,14 +307,14 @@ pub(crate) fn refund_of(payment: &Payment, minor: Option<i64>) -> RefundAsked {
 }
 
 /// A capture of an authorization by a step of a new saga; `None` is all that is held.
-pub(crate) fn capture_of(payment: &Payment, minor: Option<i64>) -> EndingAsked {
-    let verb = EndingVerb::Capture(minor.map(eur));
-    EndingAsked { key: step(saga(), "capture_payment"), fingerprint: fingerprint(3), payment_id: payment.id, verb }
+pub(crate) fn capture_of(payment: &Payment, minor: Option<i64>) -> SettlementAsked {
+    let verb = SettlementVerb::Capture(minor.map(eur));
+    SettlementAsked { key: step(saga(), "capture_payment"), fingerprint: fingerprint(3), payment_id: payment.id, verb }
 }
 
 /// A void of an authorization by a step of a new saga.
-pub(crate) fn void_of(payment: &Payment) -> EndingAsked {
-    EndingAsked { key: step(saga(), "void_payment"), verb: EndingVerb::Void, ..capture_of(payment, None) }
+pub(crate) fn void_of(payment: &Payment) -> SettlementAsked {
+    SettlementAsked { key: step(saga(), "void_payment"), verb: SettlementVerb::Void, ..capture_of(payment, None) }
 }
 
 /// The rejection a call ended in.

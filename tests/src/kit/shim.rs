@@ -59,7 +59,7 @@ impl Shim {
             .env("AMENDS_SHIM_CUE", self.cue.display().to_string())
     }
 
-    /// From now on, until [`Shim::mend`].
+    /// From now on, until [`Shim::repair`].
     ///
     /// # Errors
     /// When the cue cannot be given.
@@ -79,7 +79,7 @@ impl Shim {
     ///
     /// # Errors
     /// When the cue cannot be taken back.
-    pub fn mend(&self) -> Result<()> {
+    pub fn repair(&self) -> Result<()> {
         match std::fs::remove_file(&self.cue) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),

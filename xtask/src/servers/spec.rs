@@ -130,7 +130,7 @@ impl Spec {
         let port_text = port.to_string();
         match self {
             Self::Postgres(bin) => {
-                let mut command = as_nobody(detached(bin.join("postgres")))?;
+                let mut command = as_unprivileged_user(detached(bin.join("postgres")))?;
                 command.current_dir(home).arg("-D").arg(home.join("data"));
                 // Durability stays on: it is what we test. Each test has a database and pools of its own, hence the connections.
                 for setting in [
@@ -240,14 +240,14 @@ fn init_postgres(bin: &Path, home: &Path, data: &Path) -> Result {
         let (user, group) = unprivileged()?;
         chown(home, Some(user), Some(group)).map_err(about(home.display()))?;
     }
-    let mut command = as_nobody(Command::new(bin.join("initdb")))?;
+    let mut command = as_unprivileged_user(Command::new(bin.join("initdb")))?;
     command.current_dir(home).arg("-D").arg(data);
     command.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-instructions"]);
     capture(&mut command).map(|_| ())
 }
 
 /// PostgreSQL refuses to run as root.
-fn as_nobody(mut command: Command) -> Result<Command> {
+fn as_unprivileged_user(mut command: Command) -> Result<Command> {
     if is_root() {
         let (user, group) = unprivileged()?;
         command.uid(user).gid(group).env("HOME", "/");

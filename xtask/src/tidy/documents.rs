@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_that_nobody_finds_is_found() {
+    fn an_unlisted_decision_is_found() {
         let files = [("docs/adr/README.md", "[1](0001-a.md)"), ("docs/adr/0001-a.md", ""), ("docs/adr/0002-b.md", "")];
         check(decisions_are_listed, &files, &["error: docs/adr/0002-b.md: is not in"]);
     }

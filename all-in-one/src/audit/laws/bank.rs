@@ -28,7 +28,7 @@ pub fn compare(payment: Option<&AuditPayment>, account: Option<&Account>) -> Vec
     match payment.status.as_str() {
         // In doubt: whatever the bank has done of it is all right, and the order's own law says whether it may still be.
         "pending" => {}
-        "authorized" if payment.ending_in_doubt => {}
+        "authorized" if payment.settlement_in_doubt => {}
         "declined" | "voided" | "authorized" => {
             let ours = format!("payment {} is {}", payment.id, payment.status);
             let held = Account { held: None, ..account.clone() };
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn what_is_in_doubt_may_be_anything_at_the_bank() {
         assert!(codes(Some(&payment("pending", 0, &[])), Some(&took(500, &[]))).is_empty());
-        let capturing = AuditPayment { ending_in_doubt: true, ..payment("authorized", 0, &[]) };
+        let capturing = AuditPayment { settlement_in_doubt: true, ..payment("authorized", 0, &[]) };
         assert!(codes(Some(&capturing), Some(&took(500, &[]))).is_empty());
         let mut refunding = payment("captured", 500, &[("a", 500)]);
         refunding.refunds[0].state = AuditRefundState::Pending;

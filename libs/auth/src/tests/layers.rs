@@ -40,7 +40,7 @@ async fn http_callers_without_a_good_token_do_not_reach_the_handler() {
 }
 
 #[tokio::test]
-async fn grpc_callers_are_refused_in_grpc_and_health_is_for_everybody() {
+async fn grpc_callers_are_refused_in_grpc_and_health_is_public() {
     let issuer = Issuer::ed25519("k1");
     let world = World::with(&issuer);
     let runtime = Runtime::for_testing();

@@ -304,7 +304,7 @@ async fn old_keys_are_refreshed_beside_the_requests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_keeps_failing_is_refused_before_anything_is_looked_at() {
+async fn a_failing_address_is_refused_before_verification() {
     let issuer = Issuer::ed25519("k1");
     let world = World::with(&issuer);
     let (bad, good): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());

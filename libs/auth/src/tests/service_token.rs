@@ -96,7 +96,7 @@ async fn a_crowd_asks_once_and_the_token_is_kept() {
 }
 
 #[tokio::test]
-async fn what_was_asked_is_there_for_the_next_though_nobody_waited_for_it() {
+async fn an_abandoned_token_request_serves_the_next_caller() {
     let world = World::new().await;
     let held = world.sts.hold.lock().await;
     for _ in 0..3 {

@@ -32,7 +32,7 @@ enum State {
 
 /// A permit for one call. Its outcome counts only for the state it was given in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Leave {
+pub(super) struct Permit {
     epoch: u64,
 }
 
@@ -44,7 +44,7 @@ pub(super) enum Outcome {
     /// Met with a limit: the dependency protects itself, and says when to come back.
     Limited,
     /// Given up by the caller: it says nothing about the dependency.
-    Unsaid,
+    Abandoned,
 }
 
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Breaker {
     }
 
     /// A permit, or the time to wait before asking again.
-    pub(super) fn ask(&mut self, now: Moment) -> Result<Leave, Duration> {
+    pub(super) fn ask(&mut self, now: Moment) -> Result<Permit, Duration> {
         if let State::Open { until } = self.state {
             if now < until {
                 return Err(until.since(now));
@@ -91,7 +91,7 @@ impl Breaker {
             }
             *probing += 1;
         }
-        Ok(Leave { epoch: self.epoch })
+        Ok(Permit { epoch: self.epoch })
     }
 
     /// How long calls will still be refused; `None` when the next one would be let through. Changes nothing, takes up no probe.
@@ -106,14 +106,14 @@ impl Breaker {
     }
 
     /// Takes note of what a call came to.
-    pub(super) fn note(&mut self, leave: Leave, outcome: Outcome, now: Moment) {
-        if leave.epoch != self.epoch {
+    pub(super) fn note(&mut self, permit: Permit, outcome: Outcome, now: Moment) {
+        if permit.epoch != self.epoch {
             return;
         }
         let opens = match &mut self.state {
             State::Open { .. } => false,
             State::Closed { slices, in_a_row } => match outcome {
-                Outcome::Unsaid => false,
+                Outcome::Abandoned => false,
                 Outcome::Good => {
                     *in_a_row = 0;
                     count(slices, &self.config, now, outcome);
@@ -137,7 +137,7 @@ impl Breaker {
             State::HalfOpen { probing, good, limited } => {
                 *probing = probing.saturating_sub(1);
                 match outcome {
-                    Outcome::Unsaid => false,
+                    Outcome::Abandoned => false,
                     Outcome::Bad => true,
                     // A place for another probe; until as many have come back with nothing but that.
                     Outcome::Limited => {
@@ -204,14 +204,14 @@ mod tests {
                 "g" => Some(Outcome::Good),
                 "b" => Some(Outcome::Bad),
                 "l" => Some(Outcome::Limited),
-                "u" => Some(Outcome::Unsaid),
+                "u" => Some(Outcome::Abandoned),
                 _ => None,
             };
             match breaker.ask(now) {
                 Err(_) => seen.push("refused"),
-                Ok(leave) => {
+                Ok(permit) => {
                     if let Some(outcome) = outcome {
-                        breaker.note(leave, outcome, now);
+                        breaker.note(permit, outcome, now);
                     }
                     seen.push(breaker.state().as_str());
                 }
@@ -259,8 +259,8 @@ mod tests {
         let now = Moment::default();
         let late = breaker.ask(now).unwrap();
         for _ in 0..5 {
-            let leave = breaker.ask(now).unwrap();
-            breaker.note(leave, Outcome::Bad, now);
+            let permit = breaker.ask(now).unwrap();
+            breaker.note(permit, Outcome::Bad, now);
         }
         let later = now + Duration::from_secs(30);
         breaker.ask(later).unwrap();
@@ -273,8 +273,8 @@ mod tests {
         let mut breaker = Breaker::new(BreakerConfig::default());
         let now = Moment::default();
         for _ in 0..5 {
-            let leave = breaker.ask(now).unwrap();
-            breaker.note(leave, Outcome::Bad, now);
+            let permit = breaker.ask(now).unwrap();
+            breaker.note(permit, Outcome::Bad, now);
         }
         assert_eq!(breaker.ask(now + Duration::from_secs(10)), Err(Duration::from_secs(20)));
     }

@@ -106,7 +106,7 @@ async fn the_dependency_may_ask_for_patience() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_breaker_answers_at_once_and_lets_probes_through_later() {
+async fn an_open_breaker_refuses_at_once_and_probes_later() {
     let world = World::new(&Resilience { attempts: 1, ..Resilience::default() });
     for _ in 0..5 {
         world.call(LONG, &[down()]).await.unwrap_err();
@@ -126,7 +126,7 @@ async fn an_open_breaker_answers_at_once_and_lets_probes_through_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_breaker_that_opens_between_attempts_does_not_hide_that_something_was_sent() {
+async fn a_breaker_opening_between_attempts_hides_no_sent_attempt() {
     let world = World::new(&Resilience::default());
     world.call(LONG, &[down()]).await.unwrap_err();
     // Two more failures make five in a row; the third attempt is refused by the breaker, but the second may have had an effect.
@@ -136,7 +136,7 @@ async fn a_breaker_that_opens_between_attempts_does_not_hide_that_something_was_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_given_up_call_frees_its_place_and_blames_nobody() {
+async fn an_abandoned_call_frees_its_permit_and_counts_as_no_failure() {
     let bulkhead = BulkheadConfig { concurrent_max: 1, queued_max: 0 };
     let world = Arc::new(World::new(&Resilience { bulkhead, timeout_ms: 400, ..Resilience::default() }));
     for _ in 0..10 {

@@ -6,10 +6,10 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     GuardError,
-    testing::{Answer, DOWN, Dependency, Ill, call, call_within},
+    testing::{Answer, DOWN, Dependency, TestFailure, call, call_within},
 };
 
-fn layer(config: &Resilience) -> (RetryLayer<GuardError<Ill>>, Metrics) {
+fn layer(config: &Resilience) -> (RetryLayer<GuardError<TestFailure>>, Metrics) {
     let metrics = Metrics::new();
     (RetryLayer::new("payment-service", config, &metrics), metrics)
 }
@@ -41,34 +41,34 @@ async fn each_attempt_is_numbered_and_comes_after_a_pause() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_never_asked_for_again() {
     let (layer, _) = layer(&Resilience::default());
-    let dependency = Dependency::that([Answer::Fail(Ill::Refused)]);
+    let dependency = Dependency::that([Answer::Fail(TestFailure::Refused)]);
     let refused = layer.layer(dependency.guarded()).oneshot(call()).await;
-    assert_eq!((refused, dependency.calls()), (Err(GuardError::Failed(Ill::Refused)), 1));
+    assert_eq!((refused, dependency.calls()), (Err(GuardError::Failed(TestFailure::Refused)), 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn attempts_end_with_their_number() {
     let (layer, _) = layer(&Resilience::default());
     let dependency = Dependency::that([DOWN]);
-    let down = Err(GuardError::Failed(Ill::Down));
+    let down = Err(GuardError::Failed(TestFailure::Down));
     assert_eq!((layer.layer(dependency.guarded()).oneshot(call()).await, dependency.calls()), (down.clone(), 3));
     let once = layer.attempts(1).layer(dependency.guarded()).oneshot(call()).await;
     assert_eq!((once, dependency.calls()), (down, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pause_is_as_long_as_the_dependency_asks_and_not_begun_when_it_would_outlive_the_deadline() {
+async fn a_requested_pause_is_kept_unless_it_outlives_the_deadline() {
     let (layer, _) = layer(&Resilience::default());
     let two = Duration::from_secs(2);
-    let dependency = Dependency::that([Answer::Fail(Ill::Busy(two)), Answer::Done]);
+    let dependency = Dependency::that([Answer::Fail(TestFailure::Busy(two)), Answer::Done]);
     let service = layer.layer(dependency.guarded());
     let began = Instant::now();
     assert_eq!((service.clone().oneshot(call()).await, began.elapsed()), (Ok("done"), two));
-    dependency.will([Answer::Fail(Ill::Busy(two)), Answer::Done]);
+    dependency.will([Answer::Fail(TestFailure::Busy(two)), Answer::Done]);
     dependency.calls();
     let began = Instant::now();
     let busy = service.oneshot(call_within(two)).await;
-    assert_eq!((busy, began.elapsed()), (Err(GuardError::Failed(Ill::Busy(two))), Duration::ZERO));
+    assert_eq!((busy, began.elapsed()), (Err(GuardError::Failed(TestFailure::Busy(two))), Duration::ZERO));
     assert_eq!(dependency.calls(), 1);
 }
 
@@ -88,12 +88,12 @@ async fn the_budget_is_one_for_all_clones_and_is_earned_by_calls() {
 
 /// What becomes of each attempt, from the first on.
 #[derive(Clone)]
-struct Attempts(Vec<GuardError<Ill>>);
+struct Attempts(Vec<GuardError<TestFailure>>);
 
 impl tower::Service<Call<()>> for Attempts {
     type Response = &'static str;
-    type Error = GuardError<Ill>;
-    type Future = std::future::Ready<Result<&'static str, GuardError<Ill>>>;
+    type Error = GuardError<TestFailure>;
+    type Future = std::future::Ready<Result<&'static str, GuardError<TestFailure>>>;
 
     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
         std::task::Poll::Ready(Ok(()))
@@ -106,22 +106,27 @@ impl tower::Service<Call<()>> for Attempts {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_not_sent_does_not_hide_that_an_earlier_attempt_was() {
-    let ends_in = async |attempts: &[&GuardError<Ill>]| {
+    let ends_in = async |attempts: &[&GuardError<TestFailure>]| {
         let attempts = Attempts(attempts.iter().copied().cloned().collect());
         layer(&Resilience::default()).0.layer(attempts).oneshot(call()).await.unwrap_err()
     };
     let open = &GuardError::Open { retry_after: Duration::from_secs(30) };
-    let nobody = &GuardError::Failed(Ill::NobodyThere);
+    let unreachable = &GuardError::Failed(TestFailure::Unreachable);
     let sent = &GuardError::TimedOut;
     // Stopped at the first attempt, or no connection each time: nothing was sent, and the error says so.
     assert_eq!(ends_in(&[open]).await, *open);
-    for never in [[nobody, nobody, nobody], [nobody, nobody, open]] {
-        assert_eq!(ends_in(&never).await, *nobody);
-        assert!(nobody.nothing_sent());
+    for never in [[unreachable, unreachable, unreachable], [unreachable, unreachable, open]] {
+        assert_eq!(ends_in(&never).await, *unreachable);
+        assert!(unreachable.nothing_sent());
     }
     // Sent once, at whichever attempt.
     assert_eq!(ends_in(&[sent, open]).await, *sent);
-    for once in [[sent, nobody, nobody], [sent, nobody, open], [nobody, sent, nobody], [nobody, nobody, sent]] {
+    for once in [
+        [sent, unreachable, unreachable],
+        [sent, unreachable, open],
+        [unreachable, sent, unreachable],
+        [unreachable, unreachable, sent],
+    ] {
         assert_eq!(ends_in(&once).await, *sent);
     }
 }

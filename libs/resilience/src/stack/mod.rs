@@ -11,7 +11,7 @@ use super::{
 };
 use service_base::metrics::Metrics;
 
-/// The layers around one dependency: what they know of it (breaker, places, retry budget) is shared by every service they are put around.
+/// The layers around one dependency: what they know of it (breaker, permits, retry budget) is shared by every service they are put around.
 ///
 /// From the outside in: **deadline** (what is too late is not begun) → **retry** (its pauses hold no permit, and each attempt is let in
 /// anew) → **bulkhead** (with its queue) → **breaker** (asked when the call is about to be made, not when it began to wait) →
@@ -32,7 +32,7 @@ pub struct Stack {
 pub fn stack(dependency: &'static str, config: &Resilience, clock: Arc<dyn Clock>, metrics: &Metrics) -> Stack {
     let bulkhead = BulkheadLayer::new(dependency, &config.bulkhead, metrics);
     let breaker = BreakerLayer::new(dependency, &config.breaker, clock, metrics);
-    let breaker = if config.in_process { breaker.deaf_to_slowness() } else { breaker };
+    let breaker = if config.in_process { breaker.ignoring_slowness() } else { breaker };
     Stack {
         name: dependency,
         deadline: DeadlineLayer::new(dependency, Duration::from_millis(config.deadline_ms_max), metrics),

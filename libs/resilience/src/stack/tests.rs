@@ -7,7 +7,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     BreakerConfig, BreakerState, BulkheadConfig,
-    testing::{Answer, DOWN, Dependency, Ill, LONG, call, call_within},
+    testing::{Answer, DOWN, Dependency, LONG, TestFailure, call, call_within},
 };
 
 struct World {
@@ -24,11 +24,11 @@ impl World {
         Self { stack, clock, dependency: Dependency::that([answer]), metrics }
     }
 
-    fn service(&self) -> Stacked<Dependency, Ill> {
+    fn service(&self) -> Stacked<Dependency, TestFailure> {
         self.stack.layer().layer(self.dependency.clone())
     }
 
-    async fn call(&self, wait: Duration) -> Result<&'static str, GuardError<Ill>> {
+    async fn call(&self, wait: Duration) -> Result<&'static str, GuardError<TestFailure>> {
         self.service().oneshot(call_within(wait)).await
     }
 }
@@ -44,7 +44,7 @@ async fn a_storm_of_retries_is_bounded_by_the_budget() {
     let world = World::new(&Resilience { breaker: never_opens(), ..Resilience::default() }, DOWN);
     let storm: Vec<_> = (0..1000).map(|_| tokio::spawn(world.service().oneshot(call()))).collect();
     for call in storm {
-        assert_eq!(call.await.unwrap(), Err(GuardError::Failed(Ill::Down)));
+        assert_eq!(call.await.unwrap(), Err(GuardError::Failed(TestFailure::Down)));
     }
     // A burst of 20, and a fifth of a thousand; without a budget it would be three thousand.
     let calls = world.dependency.calls();
@@ -104,7 +104,7 @@ async fn a_hung_call_frees_its_place_when_its_time_is_over() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_holds_no_place() {
     let bulkhead = BulkheadConfig { concurrent_max: 1, queued_max: 0 };
-    let busy = Answer::Fail(Ill::Busy(Duration::from_secs(5)));
+    let busy = Answer::Fail(TestFailure::Busy(Duration::from_secs(5)));
     let world = World::new(&Resilience { bulkhead, ..Resilience::default() }, busy);
     world.dependency.will([busy, Answer::Done]);
     let pausing = tokio::spawn(world.service().oneshot(call()));
@@ -131,7 +131,7 @@ async fn the_deadline_wins_over_attempts_and_pauses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_cut_off_by_the_deadline_is_held_against_the_dependency() {
+async fn an_attempt_cut_off_by_the_deadline_counts_as_failure() {
     let world = World::new(&Resilience { attempts: 1, ..Resilience::default() }, Answer::Hang);
     for _ in 0..5 {
         assert_eq!(world.call(Duration::from_millis(20)).await, Err(GuardError::TimedOut));
@@ -150,13 +150,13 @@ async fn services_of_one_stack_share_what_it_knows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_attempt_is_measured_and_what_was_not_made_is_counted_apart() {
+async fn attempts_are_measured_and_refused_calls_counted_apart() {
     let world = World::new(&Resilience::default(), Answer::Done);
     world.dependency.will([DOWN, Answer::Hang, Answer::Done]);
     world.call(LONG).await.unwrap();
-    world.dependency.will([Answer::Fail(Ill::Refused)]);
+    world.dependency.will([Answer::Fail(TestFailure::Refused)]);
     world.call(LONG).await.unwrap_err();
-    world.dependency.will([Answer::Fail(Ill::GivenUp)]);
+    world.dependency.will([Answer::Fail(TestFailure::GivenUp)]);
     world.call(LONG).await.unwrap_err();
     world.call(Duration::ZERO).await.unwrap_err();
     let page = world.metrics.encode();
@@ -175,7 +175,7 @@ async fn every_attempt_is_measured_and_what_was_not_made_is_counted_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_passes_at_the_last_moment_is_not_taken_for_a_missing_token() {
+async fn a_late_deadline_is_not_taken_for_a_missing_token() {
     let (config, metrics, clock) = (Resilience::default(), Metrics::new(), Arc::new(ManualClock::default()));
     let breaker = BreakerLayer::new("payment-service", &config.breaker, clock, &metrics);
     let bulkhead = BulkheadLayer::new("payment-service", &config.bulkhead, &metrics);
@@ -226,7 +226,7 @@ async fn a_slow_dependency_in_this_process_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_out_of_time_does_not_cut_off_its_own_process() {
-    for slow in [Answer::Hang, Answer::Fail(Ill::Late), Answer::Fail(Ill::NobodyThere)] {
+    for slow in [Answer::Hang, Answer::Fail(TestFailure::Late), Answer::Fail(TestFailure::Unreachable)] {
         let world = World::new(&in_this_process(), slow);
         for _ in 0..20 {
             world.call(HALF).await.unwrap_err();

@@ -172,11 +172,11 @@ impl Barrier {
         let existing = self.existing(tx, key).await?;
         Ok(match decide::compensation(Some(&existing)) {
             decide::Compensation::Undo(answer) => {
-                self.bury(tx, key, false, now).await?;
+                self.leave_tombstone(tx, key, false, now).await?;
                 BeginCompensation::WasDone(answer)
             }
             decide::Compensation::Bury => {
-                self.bury(tx, key, true, now).await?;
+                self.leave_tombstone(tx, key, true, now).await?;
                 BeginCompensation::NeverSeen
             }
             decide::Compensation::Already(answer) => BeginCompensation::Already(answer),
@@ -195,7 +195,7 @@ impl Barrier {
         Ok(match decide::close(Some(&existing)) {
             decide::Close::WasDone(answer) => BeginClose::WasDone(answer),
             decide::Close::Bury => {
-                self.bury(tx, key, true, now).await?;
+                self.leave_tombstone(tx, key, true, now).await?;
                 BeginClose::Closed
             }
             decide::Close::Already => BeginClose::Closed,
@@ -290,7 +290,13 @@ impl Barrier {
     }
 
     /// A refusal's answer is not kept: a tombstone with an answer means that the action once took effect.
-    async fn bury(&self, tx: &mut Tx, key: &StepKey, drop_answer: bool, now: Timestamp) -> Result<(), BarrierError> {
+    async fn leave_tombstone(
+        &self,
+        tx: &mut Tx,
+        key: &StepKey,
+        drop_answer: bool,
+        now: Timestamp,
+    ) -> Result<(), BarrierError> {
         let sql = if drop_answer {
             "UPDATE saga_barrier SET state = 'tombstone', answer = NULL, updated_at = $2 WHERE step_key = $1"
         } else {

@@ -77,7 +77,7 @@ impl<J: Journal> Core<J> {
         let (journal, lease) = (&self.journal, self.config.lease);
         let lease = if exclusive { lease * EXCLUSIVE_FACTOR } else { lease };
         let mut heartbeat = journal.heartbeat(&self.replica, lease, &self.known).await?;
-        store_clock.hear(Instant::now(), heartbeat.store_now, lease);
+        store_clock.observe(Instant::now(), heartbeat.store_now, lease);
         if first && exclusive {
             journal.evict_others(&self.replica).await?;
             heartbeat.claimable = true;

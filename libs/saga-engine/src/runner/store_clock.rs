@@ -22,7 +22,7 @@ pub(super) struct StoreClock {
 
 impl StoreClock {
     /// The store said this no later than `at`.
-    pub(super) fn hear(&mut self, at: Instant, said: Timestamp, lease: Duration) {
+    pub(super) fn observe(&mut self, at: Instant, said: Timestamp, lease: Duration) {
         self.heard.push_back((at, said));
         // One goes when what was said after it has been known for a lease.
         while self.heard.get(1).is_some_and(|(next, _)| *next + lease <= at) {
@@ -49,15 +49,15 @@ mod tests {
     fn a_step_forward_is_believed_after_a_lease() {
         let (begun, store) = (Instant::now(), Timestamp::from_millis(1_700_000_000_000));
         let mut clock = StoreClock::default();
-        clock.hear(begun, store, LEASE);
+        clock.observe(begun, store, LEASE);
         assert_eq!(clock.believed(begun + SECOND), store + SECOND + SLACK);
         for second in 1..=3 {
             let at = begun + SECOND * second;
-            clock.hear(at, store + HOUR + SECOND * second, LEASE);
+            clock.observe(at, store + HOUR + SECOND * second, LEASE);
             assert_eq!(clock.believed(at), store + SECOND * second + SLACK, "after {second} s");
         }
         let at = begun + SECOND * 4;
-        clock.hear(at, store + HOUR + SECOND * 4, LEASE);
+        clock.observe(at, store + HOUR + SECOND * 4, LEASE);
         assert_eq!(clock.believed(at), store + HOUR + SECOND * 4 + SLACK);
     }
 
@@ -65,8 +65,8 @@ mod tests {
     fn a_step_back_is_believed_at_once() {
         let (begun, store) = (Instant::now(), Timestamp::from_millis(1_700_000_000_000));
         let mut clock = StoreClock::default();
-        clock.hear(begun, store, LEASE);
-        clock.hear(begun + SECOND, store - HOUR, LEASE);
+        clock.observe(begun, store, LEASE);
+        clock.observe(begun + SECOND, store - HOUR, LEASE);
         assert_eq!(clock.believed(begun + SECOND * 2), store - HOUR + SECOND + SLACK);
     }
 
@@ -74,8 +74,8 @@ mod tests {
     fn what_was_heard_before_an_outage_still_tells_the_time() {
         let (begun, store) = (Instant::now(), Timestamp::from_millis(1_700_000_000_000));
         let mut clock = StoreClock::default();
-        clock.hear(begun, store, LEASE);
-        clock.hear(begun + HOUR, store + HOUR + HOUR, LEASE);
+        clock.observe(begun, store, LEASE);
+        clock.observe(begun + HOUR, store + HOUR + HOUR, LEASE);
         assert_eq!(clock.believed(begun + HOUR), store + HOUR + SLACK, "it was set forward meanwhile");
     }
 }

@@ -213,7 +213,7 @@ impl Fault {
 
 /// Makes a fault happen. One for a whole run, over all crashes, so that each crash happens once.
 #[derive(Debug)]
-pub struct Mischief {
+pub struct FaultInjector {
     fault: Fault,
     appends: AtomicU64,
     /// Each of these crashes happens once.
@@ -224,7 +224,7 @@ pub struct Mischief {
     crash: Notify,
 }
 
-impl Mischief {
+impl FaultInjector {
     /// For one run.
     pub fn new(fault: Fault) -> Arc<Self> {
         Arc::new(Self {
@@ -255,7 +255,7 @@ impl Mischief {
 }
 
 #[async_trait]
-impl Intercept for Mischief {
+impl Intercept for FaultInjector {
     async fn attempt(
         &self,
         call: &Call,
@@ -316,13 +316,13 @@ fn unknown(kind: EffectKind) -> Conclusion {
 /// A journal with injected faults.
 pub struct FaultyJournal<J> {
     inner: J,
-    mischief: Arc<Mischief>,
+    injector: Arc<FaultInjector>,
 }
 
 impl<J> FaultyJournal<J> {
     /// Puts a fault injector before a journal.
-    pub const fn new(inner: J, mischief: Arc<Mischief>) -> Self {
-        Self { inner, mischief }
+    pub const fn new(inner: J, injector: Arc<FaultInjector>) -> Self {
+        Self { inner, injector }
     }
 }
 
@@ -332,13 +332,13 @@ impl<J: Journal> Journal for FaultyJournal<J> {
     type Tx = J::Tx;
 
     async fn append(&self, entry: Arc<Append<J::Local>>) -> Result<Appended, JournalError> {
-        let number = self.mischief.appends.fetch_add(1, Ordering::SeqCst) + 1;
+        let number = self.injector.appends.fetch_add(1, Ordering::SeqCst) + 1;
         let unavailable = || JournalError::Unavailable("a fault was injected".into());
-        match self.mischief.fault.append(number) {
-            Some(Fault::CrashBeforeAppend(_)) => self.mischief.die().await,
+        match self.injector.fault.append(number) {
+            Some(Fault::CrashBeforeAppend(_)) => self.injector.die().await,
             Some(Fault::CrashAfterAppend(_)) => {
                 let _written = self.inner.append(entry).await;
-                self.mischief.die().await
+                self.injector.die().await
             }
             Some(Fault::AppendFails(_)) => Err(unavailable()),
             Some(Fault::AppendAnswerLost(_)) => {

@@ -21,6 +21,6 @@ mod run;
 
 pub use books::Books;
 pub use clock::TokioClock;
-pub use faults::{CallFault, Fault, FaultyJournal, Mischief};
+pub use faults::{CallFault, Fault, FaultInjector, FaultyJournal};
 pub use memory::{ApplyInMemory, MemoryJournal, MemoryTx};
 pub use run::{Ended, run_with};

@@ -7,7 +7,7 @@ use amends_primitives::{IdSource, SagaId, SeededIds};
 
 use super::{
     MemoryJournal, TokioClock,
-    faults::{Fault, FaultyJournal, Mischief},
+    faults::{Fault, FaultInjector, FaultyJournal},
 };
 use crate::{
     Definition, Engine, NewSaga, Saga, Snapshot, Status, TraceContext, Waited,
@@ -48,17 +48,17 @@ pub async fn run_with<S: Saga>(
     id: SagaId,
     state: S::State,
 ) -> Ended {
-    let mischief = Mischief::new(fault.clone());
+    let injector = FaultInjector::new(fault.clone());
     let clock = Arc::new(TokioClock::default());
     let ids = Arc::new(SeededIds::new(0xfa17));
     let engine = || {
-        let journal = Arc::new(FaultyJournal::new(journal.clone(), Arc::clone(&mischief)));
+        let journal = Arc::new(FaultyJournal::new(journal.clone(), Arc::clone(&injector)));
         let ids: Arc<dyn IdSource> = Arc::<SeededIds>::clone(&ids);
         Engine::builder(journal)
             .clock(Arc::<TokioClock>::clone(&clock))
             .ids(ids)
             .jitter(|| 0.5)
-            .intercept(Arc::<Mischief>::clone(&mischief))
+            .intercept(Arc::<FaultInjector>::clone(&injector))
             .register(definition.clone())
             .start()
     };
@@ -75,7 +75,7 @@ pub async fn run_with<S: Saga>(
         let handle = running.handle(id);
         let settled = tokio::select! {
             biased;
-            () = mischief.crashes() => None,
+            () = injector.crashes() => None,
             waited = handle.settled(patience) => Some(waited),
         };
         match settled {
@@ -87,11 +87,11 @@ pub async fn run_with<S: Saga>(
             }
             Some(Waited::Running(_)) if patience == OUTAGE => {
                 patience = PATIENCE;
-                mischief.fix();
+                injector.fix();
             }
             Some(Waited::Settled(Snapshot { status: Status::Parked, .. })) if !was_parked => {
                 was_parked = true;
-                mischief.fix();
+                injector.fix();
                 let by = Operator { who: "the test".into(), why: "the fault is fixed".into() };
                 let asked = running.retry(id, by).await;
                 assert!(asked.is_ok(), "{fault}: {asked:?}");

@@ -225,7 +225,7 @@ async fn a_refusal_unwinds_what_was_done_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_outcome_is_asked_again_under_the_same_key_and_then_compensated_too() {
+async fn an_unknown_outcome_is_retried_under_its_key_then_compensated() {
     let world = World::new();
     let script = Script::default().then("charge_card", EffectKind::Act, 2, &Scripted::Unknown);
     let engine = world.engine(script).await;
@@ -269,7 +269,7 @@ async fn the_pivot_is_closed_before_anything_is_compensated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancellation_is_honoured_before_the_pivot_and_refused_after_it() {
+async fn cancellation_is_honoured_before_the_pivot_and_refused_after() {
     let world = World::new();
     let slow = Scripted::Slow(Duration::from_millis(300));
     let engine = world.engine(Script::default().then("charge_card", EffectKind::Act, 1, &slow)).await;
@@ -340,7 +340,7 @@ async fn what_cannot_be_undone_is_parked_until_a_human_helps() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_killed_replicas_sagas_are_taken_over_within_its_lease_and_waiting_callers_are_told() {
+async fn a_killed_replicas_sagas_are_taken_over_and_callers_told() {
     let world = World::new();
     let slow = Scripted::Slow(Duration::from_millis(400));
     let one = world.engine(Script::default().then("charge_card", EffectKind::Act, 1, &slow)).await;
@@ -592,7 +592,7 @@ async fn an_idle_replica_asks_less_than_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sagas_whose_claim_got_no_answer_do_not_wait_for_the_next_sweep() {
+async fn sagas_of_an_unanswered_claim_do_not_wait_for_a_sweep() {
     let world = World::new();
     let slow = Scripted::Slow(Duration::from_millis(200));
     let first = world.engine(Script::default().then("charge_card", EffectKind::Act, 1, &slow)).await;
@@ -624,7 +624,7 @@ async fn a_saga_outlives_its_database_being_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_was_cut_off_does_nothing_more_for_sagas_that_others_took() {
+async fn a_cut_off_replica_stops_driving_sagas_that_others_took() {
     let world = World::new();
     // In the zombie every charge takes long, so that it is cut off in the middle.
     let slow = Scripted::Slow(Duration::from_millis(400));

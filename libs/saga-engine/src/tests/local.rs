@@ -168,7 +168,7 @@ async fn an_end_that_the_host_refuses_parks_the_saga() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn going_forward_only_is_a_decision_of_its_own_after_other_steps() {
+async fn going_forward_only_is_journaled_after_other_steps() {
     let at_once = Definition::builder().forward_only().retriable(Work, Policy::default()).local(End).build().unwrap();
     assert_eq!(run(at_once, |_, _| false).await, (Status::Completed, vec!["end"], 2));
     let later = Definition::builder().local(Mark).forward_only().retriable(Work, Policy::default()).local(End);

@@ -310,7 +310,7 @@ fn one_step(policy: Policy) -> Shape {
 
 /// Found by the model: as many attempts of an action as may be made of a compensation must not count as compensations.
 #[test]
-fn a_step_that_gave_up_acting_is_undone_before_anybody_is_called() {
+fn a_step_that_gave_up_is_undone_before_any_call() {
     let mut policy = Policy::default().attempts(2);
     policy.persistence.attempts_before_parking = 2;
     let shape = one_step(policy);
@@ -332,7 +332,7 @@ fn a_step_that_gave_up_acting_is_undone_before_anybody_is_called() {
 
 /// In a rolling deployment, a replica of the version before may take over in the middle of unwinding. It cannot read that nothing was sent.
 #[test]
-fn what_an_earlier_version_compensates_although_nothing_was_sent_can_be_read() {
+fn a_needless_compensation_of_an_earlier_version_is_readable() {
     let shape = one_step(Policy::default().attempts(1));
     let now = Timestamp::from_millis(0);
     let mut state = State::started(&shape, now);

@@ -138,7 +138,7 @@ async fn on_each<F: AsyncFn(World)>(case: F) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_happy_saga_costs_two_commits_alone_and_far_less_than_one_in_company() {
+async fn a_happy_saga_costs_two_commits_alone_and_few_in_company() {
     on_each(async |world| {
         let engine = world.engine().await;
         let commits = || engine.journal().metrics().commits.get();
@@ -250,7 +250,7 @@ async fn a_start_that_the_database_refuses_is_refused_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_entry_whose_writer_is_told_of_an_error_is_not_written_and_one_that_comes_twice_is_written_once() {
+async fn failed_entry_is_not_written_and_a_repeated_one_once() {
     on_each(async |world| {
         let journal = SqlJournal::new(world.database.clone(), Trips);
         let (owner, at) = (ReplicaId::new("a"), Timestamp::from_millis(1_700_000_000_000));
@@ -304,7 +304,7 @@ async fn an_entry_whose_writer_is_told_of_an_error_is_not_written_and_one_that_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_saga_that_cannot_be_read_keeps_nobody_from_the_others() {
+async fn an_unreadable_saga_does_not_block_others() {
     on_each(async |world| {
         let journal = SqlJournal::new(world.database.clone(), Trips);
         let at = Timestamp::from_millis(1_700_000_000_000);
@@ -335,7 +335,7 @@ async fn a_saga_that_cannot_be_read_keeps_nobody_from_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn parked_sagas_that_cannot_be_read_and_are_asked_for_stop_nobody() {
+async fn unreadable_parked_saga_does_not_block_others() {
     on_each(async |world| {
         let engine = world.engine().await;
         let mut ids = Vec::new();
@@ -473,7 +473,7 @@ async fn the_barrier_keeps_its_table_in_sql() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twins_and_an_overtaking_compensation_leave_one_effect_or_none() {
+async fn racing_twins_and_compensation_leave_at_most_one_effect() {
     on_each(async |world| {
         let (database, barrier) = (&world.database, Barrier::new(world.database.dialect()));
         let now = Timestamp::from_millis(1_700_000_000_000);

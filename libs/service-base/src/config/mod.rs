@@ -173,7 +173,7 @@ pub fn load_from<T: Section>(section: &str, sources: &Sources) -> Result<T, Conf
         errors.extend(wrong.into_iter().filter_map(|ConfigError { key, message }| {
             let key = if key.is_empty() { section.to_owned() } else { format!("{section}.{key}") };
             // A key that could not be read was put back to its default; what that default lacks is no news.
-            (!seen.contains(&key)).then(|| ConfigError { message: tree.blame(&key, &message), key })
+            (!seen.contains(&key)).then(|| ConfigError { message: tree.with_source(&key, &message), key })
         }));
     }
     errors.sort();

@@ -171,7 +171,7 @@ fn defaults_are_shown_without_secrets() {
 }
 
 #[test]
-fn a_composition_decides_less_than_anybody_else_and_tables_are_merged() {
+fn a_composition_has_lowest_priority_and_tables_are_merged() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"[shop.limits]\nstrict = false\n").unwrap();
     let mut sources = Sources { file: Some(file.path().to_owned()), ..Sources::none() };

@@ -97,7 +97,7 @@ impl Tree {
     /// `old` and `new` name the same key; the source of the key `at` gave both.
     fn given_twice(&self, section: &str, old: &str, new: &str, at: &str) -> ConfigError {
         let message = format!("is the former name of {section}.{new}, which is given too");
-        ConfigError { message: self.blame(&format!("{section}.{at}"), &message), key: format!("{section}.{old}") }
+        ConfigError { message: self.with_source(&format!("{section}.{at}"), &message), key: format!("{section}.{old}") }
     }
 
     fn put(&mut self, section: &str, path: &str, text: &str, source: String, errors: &mut Vec<ConfigError>) {
@@ -130,7 +130,7 @@ impl Tree {
         errors.extend(repeated.into_iter().map(|lists::Repeated { key, name }| {
             let key = format!("{section}.{key}");
             let list = key.split('[').next().unwrap_or_default();
-            ConfigError { message: self.blame(list, &format!("{name:?} is there twice")), key }
+            ConfigError { message: self.with_source(list, &format!("{name:?} is there twice")), key }
         }));
     }
 
@@ -168,7 +168,7 @@ impl Tree {
                 reread.insert(key);
                 continue;
             }
-            errors.push(ConfigError { message: self.blame(&key, &message), key: join(section, &path) });
+            errors.push(ConfigError { message: self.with_source(&key, &message), key: join(section, &path) });
             self.remove(&found);
         }
         None
@@ -198,7 +198,7 @@ impl Tree {
     }
 
     /// The message with its source, and without the value where the key may hold a secret.
-    pub(super) fn blame(&self, key: &str, message: &str) -> String {
+    pub(super) fn with_source(&self, key: &str, message: &str) -> String {
         let secret = ["password", "secret", "token", "key", "url", "uri"].iter().any(|word| key.contains(word));
         let message = if secret && message.starts_with("invalid type") {
             let expected = message.rsplit_once("expected ").map_or("another type", |(_, expected)| expected);

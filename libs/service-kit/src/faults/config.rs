@@ -73,7 +73,7 @@ impl FaultsConfig {
     }
 
     /// Without the faults of calls; refusals stay.
-    pub(super) fn calls_are_well(&self) -> Self {
+    pub(super) fn without_call_faults(&self) -> Self {
         Self {
             refuse: self.refuse.clone(),
             refuse_commit_skus: self.refuse_commit_skus.clone(),

@@ -14,7 +14,7 @@ use super::{Faults, Hangup, Injected};
 use service_base::problem::{Code, Problem};
 
 /// `Retry-After` has whole seconds.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Lets a request in, or not, and its answer out, or not: 429 with `Retry-After`, 503, 500, a connection that is cut.
 ///
@@ -25,7 +25,7 @@ pub async fn inject(State(faults): State<Faults>, request: Request, next: Next) 
         Ok(exit) => exit.leave(Ok(next.run(request).await), unavailable),
         Err(Injected::RateLimited) => {
             let problem = Problem::of(Code::RateLimited, "too many requests (injected)");
-            Err(problem.retry_after(AGAIN_AFTER))
+            Err(problem.retry_after(RETRY_AFTER))
         }
         Err(Injected::Unavailable) => Err(unavailable()),
         Err(Injected::Internal) => Err(Problem::of(Code::Internal, "something went wrong on our side (injected)")),

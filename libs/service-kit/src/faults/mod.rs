@@ -190,7 +190,7 @@ impl Faults {
                 state.left = state.left.saturating_sub(1);
                 if state.left == 0 {
                     tracing::warn!(calls = config.next_calls, "faults have gone wrong as often as asked, and stop");
-                    state.config = Arc::new(config.calls_are_well());
+                    state.config = Arc::new(config.without_call_faults());
                 }
             }
             config

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn with_nobody_there_nothing_is_sent_and_whoever_comes_later_is_found() {
+    async fn without_a_server_nothing_is_sent_and_a_later_one_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);

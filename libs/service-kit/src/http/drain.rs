@@ -30,7 +30,7 @@ use service_base::{
 };
 
 /// Another replica, or this one's next start, serves by then.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Around everything that a listener serves.
 #[derive(Debug, Clone)]
@@ -168,7 +168,7 @@ impl HttpBody for Answer {
 /// What a stream's caller is told: it may open another one, elsewhere.
 fn ended_early() -> HeaderMap {
     let problem = Problem::of(Code::Overloaded, "the service is stopping");
-    let status = tonic::Status::from(problem.retry_after(AGAIN_AFTER));
+    let status = tonic::Status::from(problem.retry_after(RETRY_AFTER));
     let mut trailers = status.into_http::<tonic::body::Body>().into_parts().0.headers;
     trailers.remove(header::CONTENT_TYPE);
     trailers

@@ -70,7 +70,7 @@ async fn one_port_speaks_both_versions() {
 }
 
 #[tokio::test]
-async fn what_nobody_serves_is_a_problem_and_one_series() {
+async fn unknown_routes_are_a_problem_and_one_series() {
     let served = Served::with(routes(), Limits::default()).await;
     for (path, status, code) in [("/nowhere", 404, "not_found"), ("/orders", 405, "method_not_allowed")] {
         let answer = served.get(path).await;

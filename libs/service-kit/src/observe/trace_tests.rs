@@ -29,7 +29,7 @@ fn recorded_to(file: PathBuf) -> (tracing::Dispatch, amends_telemetry::Guard) {
 }
 
 #[tokio::test]
-async fn the_callers_trace_and_correlation_are_in_every_line_answer_and_call() {
+async fn the_callers_trace_is_in_every_line_answer_and_call() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("log");
     let (dispatch, telemetry) = recorded_to(file.clone());
@@ -107,10 +107,10 @@ async fn work_taken_up_again_continues_its_trace() {
 }
 
 #[tokio::test]
-async fn without_a_caller_the_sampler_decides_and_with_one_the_caller_does() {
+async fn the_caller_decides_on_sampling_or_else_the_sampler() {
     // Without a listener nothing arrives, but what is to be sent is decided all the same.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let config = Config { log: LogTo::Off, otlp_endpoint: Some(format!("http://{nobody}")), ..Config::default() };
+    let unreachable = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = Config { log: LogTo::Off, otlp_endpoint: Some(format!("http://{unreachable}")), ..Config::default() };
     let (dispatch, telemetry) = amends_telemetry::build(&config).unwrap();
     let recording = tracing::dispatcher::set_default(&dispatch);
     let runtime = Runtime::for_testing();

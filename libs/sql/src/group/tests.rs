@@ -220,7 +220,7 @@ async fn an_ill_database_fails_all_that_wait_and_passes() {
     assert!(answers.iter().all(|answer| matches!(answer, Err(SqlError::Unavailable(_)))), "{answers:?}");
     // The first batch found out for all.
     assert_eq!(store.batches(), [(64, false)]);
-    store.database.mend();
+    store.database.repair();
     assert_eq!(store.ask(Write::Number(1)).await.unwrap(), 1);
     assert_eq!(store.numbers().await, [1]);
 }

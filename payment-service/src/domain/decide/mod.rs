@@ -4,15 +4,15 @@
 
 mod charge;
 mod compensate;
-mod ending;
 mod refund;
+mod settlement;
 
-use super::{Ending, Event, Payment, Refund};
+use super::{Event, Payment, Refund, Settlement};
 
 pub use charge::{ChargeNext, decide_charge};
 pub use compensate::{Compensated, CompensationNext, decide_compensation};
-pub use ending::{EndingAsked, EndingVerb, decide_ending};
 pub use refund::{RefundAsked, decide_refund};
+pub use settlement::{SettlementAsked, SettlementVerb, decide_settlement};
 
 /// What a call that names a payment must do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Next {
     /// Record the intent, then decide again.
     Record(Event),
     /// Ask the processor about this capture or void, which may be another's that is in doubt; then decide again.
-    AskEnding(Ending),
+    AskEnding(Settlement),
     /// Ask the processor for this refund, under its key.
     AskRefund(Refund),
     /// It is done: answer with the payment as it was then.

@@ -29,7 +29,8 @@ pub struct RefundAsked {
 pub fn decide_refund(payment: &Payment, asked: &RefundAsked) -> Result<Next, Rejection> {
     let key = RefundKey::Step(asked.key.clone());
     let reused = || Rejection::StepKeyReused(asked.key.clone());
-    if asked.key == payment.charge.key || payment.state.hold().is_some_and(|hold| hold.ending(&asked.key).is_some()) {
+    if asked.key == payment.charge.key || payment.state.hold().is_some_and(|hold| hold.settlement(&asked.key).is_some())
+    {
         return Err(reused()); // names the charge, or how what was held ended
     }
     if let Some(refund) = payment.state.capture().and_then(|capture| capture.refund(&key)) {

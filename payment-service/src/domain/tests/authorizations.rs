@@ -8,11 +8,11 @@ pub(super) fn authorized_event(minor: i64) -> Event {
 
 pub(super) fn capturing(name: &str, minor: i64) -> Event {
     let wanted = Wanted::Capture { asked: Some(eur(minor)), amount: eur(minor) };
-    Event::EndingAsked { key: step(name), fingerprint: Fingerprint::new([2; 32]), wanted }
+    Event::SettlementAsked { key: step(name), fingerprint: Fingerprint::new([2; 32]), wanted }
 }
 
 pub(super) fn voiding(name: &str) -> Event {
-    Event::EndingAsked { key: step(name), fingerprint: Fingerprint::new([2; 32]), wanted: Wanted::Void }
+    Event::SettlementAsked { key: step(name), fingerprint: Fingerprint::new([2; 32]), wanted: Wanted::Void }
 }
 
 fn authorizing(minor: i64) -> Charge {
@@ -27,8 +27,8 @@ pub(super) fn authorized(minor: i64) -> Payment {
     evolve(&in_doubt(minor), &authorized_event(minor), NOW).unwrap()
 }
 
-fn ending(name: &str, verb: EndingVerb) -> EndingAsked {
-    EndingAsked {
+fn settlement(name: &str, verb: SettlementVerb) -> SettlementAsked {
+    SettlementAsked {
         key: step(name),
         fingerprint: Fingerprint::new([2; 32]),
         payment_id: PaymentId::new(Uuid::from_u128(3)),
@@ -41,7 +41,7 @@ fn after(payment: &Payment, events: &[Event]) -> Payment {
 }
 
 #[test]
-fn an_authorization_is_never_captured_unasked_and_a_charge_never_held() {
+fn authorizations_are_not_captured_unasked_nor_charges_held() {
     assert!(evolve(&in_doubt(100), &captured_event(100), NOW).is_err());
     assert!(evolve(&pending(100), &authorized_event(100), NOW).is_err());
     for (event, status) in [
@@ -59,18 +59,18 @@ fn no_more_is_captured_than_is_held() {
     assert_eq!((held.captured(), held.capturable()), (eur(0), eur(100)));
     for minor in [0, -1, 101, i64::MAX, i64::MIN] {
         assert!(evolve(&held, &capturing("capture", minor), NOW).is_err(), "{minor}");
-        let asked = ending("capture", EndingVerb::Capture(Some(eur(minor))));
+        let asked = settlement("capture", SettlementVerb::Capture(Some(eur(minor))));
         let exceeds = Rejection::CaptureExceedsAuthorized { asked: eur(minor), authorized: eur(100) };
-        assert_eq!(decide_ending(&held, &asked), Err(exceeds), "{minor}");
+        assert_eq!(decide_settlement(&held, &asked), Err(exceeds), "{minor}");
     }
     let dollars = Money::new(1, Currency::USD);
-    let asked = ending("capture", EndingVerb::Capture(Some(dollars)));
+    let asked = settlement("capture", SettlementVerb::Capture(Some(dollars)));
     let refused = Err(Rejection::OtherCurrency { asked: dollars, payment: eur(100) });
-    assert_eq!(decide_ending(&held, &asked), refused);
+    assert_eq!(decide_settlement(&held, &asked), refused);
 
     let part = after(&held, &[capturing("capture", 60), captured_event(60)]);
     assert_eq!((part.status(), part.captured(), part.capturable()), (Status::Captured, eur(60), eur(0)));
-    let more = decide_ending(&part, &ending("more", EndingVerb::Capture(Some(eur(40)))));
+    let more = decide_settlement(&part, &settlement("more", SettlementVerb::Capture(Some(eur(40)))));
     let (id, from, to) = (part.id, Status::Captured, Status::Captured);
     assert_eq!(more, Err(Rejection::IllegalState { id, from, to }), "captured once: the rest was released");
     let refund = after(&part, &[asked_event("refund", 60), done_event("refund")]);
@@ -81,16 +81,16 @@ fn no_more_is_captured_than_is_held() {
 #[test]
 fn what_cannot_follow_is_refused_with_both_states_named() {
     for (from, verb, to) in [
-        (Status::Pending, EndingVerb::Void, Status::Voided),
-        (Status::Captured, EndingVerb::Void, Status::Voided),
-        (Status::Captured, EndingVerb::Capture(None), Status::Captured),
-        (Status::Refunded, EndingVerb::Capture(None), Status::Captured),
-        (Status::Declined, EndingVerb::Capture(None), Status::Captured),
-        (Status::Voided, EndingVerb::Capture(None), Status::Captured),
-        (Status::Voided, EndingVerb::Void, Status::Voided),
+        (Status::Pending, SettlementVerb::Void, Status::Voided),
+        (Status::Captured, SettlementVerb::Void, Status::Voided),
+        (Status::Captured, SettlementVerb::Capture(None), Status::Captured),
+        (Status::Refunded, SettlementVerb::Capture(None), Status::Captured),
+        (Status::Declined, SettlementVerb::Capture(None), Status::Captured),
+        (Status::Voided, SettlementVerb::Capture(None), Status::Captured),
+        (Status::Voided, SettlementVerb::Void, Status::Voided),
     ] {
         let payment = payment_in(from);
-        let refused = decide_ending(&payment, &ending("end", verb)).unwrap_err();
+        let refused = decide_settlement(&payment, &settlement("end", verb)).unwrap_err();
         assert_eq!(refused, Rejection::IllegalState { id: payment.id, from, to });
         assert!(refused.to_string().ends_with(&format!("is {}: it cannot become {}", from.name(), to.name())));
     }
@@ -109,20 +109,20 @@ fn a_key_names_one_effect() {
     let held = authorized(100);
     let captured = after(&held, &[capturing("capture", 60), captured_event(60)]);
     let reused = |name: &str| Err(Rejection::StepKeyReused(step(name)));
-    let all = EndingVerb::Capture(Some(eur(60)));
-    assert_eq!(decide_ending(&captured, &ending("capture", EndingVerb::Void)), reused("capture"));
-    assert_eq!(decide_ending(&captured, &ending("capture", EndingVerb::Capture(None))), reused("capture"));
-    let mut other = ending("capture", all);
+    let all = SettlementVerb::Capture(Some(eur(60)));
+    assert_eq!(decide_settlement(&captured, &settlement("capture", SettlementVerb::Void)), reused("capture"));
+    assert_eq!(decide_settlement(&captured, &settlement("capture", SettlementVerb::Capture(None))), reused("capture"));
+    let mut other = settlement("capture", all);
     other.fingerprint = Fingerprint::new([3; 32]);
-    assert_eq!(decide_ending(&captured, &other), reused("capture"));
-    assert_eq!(decide_ending(&held, &ending("charge", EndingVerb::Void)), reused("charge"));
+    assert_eq!(decide_settlement(&captured, &other), reused("capture"));
+    assert_eq!(decide_settlement(&held, &settlement("charge", SettlementVerb::Void)), reused("charge"));
     let refunded = after(&captured, &[asked_event("refund", 10), done_event("refund")]);
-    assert_eq!(decide_ending(&refunded, &ending("refund", all)), reused("refund"));
+    assert_eq!(decide_settlement(&refunded, &settlement("refund", all)), reused("refund"));
     let Next::Record(_) = decide_refund(&captured, &refund_of("refund")).unwrap() else { panic!() };
     assert_eq!(decide_refund(&captured, &refund_of("capture")), Err(Rejection::StepKeyReused(step("capture"))));
 
     // A repeat is answered with what was true then.
-    let Ok(Next::Answer(answer)) = decide_ending(&refunded, &ending("capture", all)) else { panic!() };
+    let Ok(Next::Answer(answer)) = decide_settlement(&refunded, &settlement("capture", all)) else { panic!() };
     assert_eq!((answer.status(), answer.refunded()), (Status::Captured, eur(0)));
     let Ok(ChargeNext::Answer(answer)) = decide_charge(&Record::Payment(refunded), &authorizing(100)) else { panic!() };
     assert_eq!((answer.status(), answer.captured(), answer.capturable()), (Status::Authorized, eur(0), eur(100)));
@@ -142,31 +142,34 @@ fn refund_of(name: &str) -> RefundAsked {
 #[test]
 fn of_a_capture_and_a_void_the_first_on_record_is_settled_first() {
     let capture_first = evolve(&authorized(100), &capturing("capture", 60), NOW).unwrap();
-    let Ok(Next::AskEnding(asked)) = decide_ending(&capture_first, &ending("void", EndingVerb::Void)) else {
+    let Ok(Next::AskEnding(asked)) = decide_settlement(&capture_first, &settlement("void", SettlementVerb::Void))
+    else {
         panic!("the capture in doubt is asked about")
     };
     assert_eq!(asked.key, step("capture"));
     // Refused by the processor: then the void may be.
     let refused = evolve(&capture_first, &Event::CaptureRefused { key: step("capture") }, NOW).unwrap();
-    let again = decide_ending(&refused, &ending("capture", EndingVerb::Capture(Some(eur(60)))));
+    let again = decide_settlement(&refused, &settlement("capture", SettlementVerb::Capture(Some(eur(60)))));
     assert_eq!(again, Err(Rejection::CaptureRefused(refused.id)));
-    let next = decide_ending(&refused, &ending("void", EndingVerb::Void));
+    let next = decide_settlement(&refused, &settlement("void", SettlementVerb::Void));
     assert_eq!(next, Ok(Next::Record(voiding("void"))));
     let voided = after(&refused, &[voiding("void"), Event::Voided]);
-    let Ok(Next::Answer(answer)) = decide_ending(&voided, &ending("void", EndingVerb::Void)) else { panic!() };
+    let Ok(Next::Answer(answer)) = decide_settlement(&voided, &settlement("void", SettlementVerb::Void)) else {
+        panic!()
+    };
     assert_eq!(answer.status(), Status::Voided);
 }
 
 #[test]
 fn a_hold_can_be_voided_however_many_captures_were_refused() {
     let mut held = authorized(100);
-    for number in 0..ENDINGS_PER_PAYMENT_MAX {
+    for number in 0..SETTLEMENTS_PER_PAYMENT_MAX {
         let name = format!("capture-{number}");
         held = after(&held, &[capturing(&name, 1), Event::CaptureRefused { key: step(&name) }]);
     }
-    let next = decide_ending(&held, &ending("capture", EndingVerb::Capture(None)));
+    let next = decide_settlement(&held, &settlement("capture", SettlementVerb::Capture(None)));
     assert_eq!(next, Err(Rejection::TooManyCaptures(held.id)));
-    assert!(matches!(decide_ending(&held, &ending("void", EndingVerb::Void)), Ok(Next::Record(_))));
+    assert!(matches!(decide_settlement(&held, &settlement("void", SettlementVerb::Void)), Ok(Next::Record(_))));
 }
 
 /// What the processor has under the authorization's key.
@@ -220,8 +223,8 @@ impl Life {
         self.happens(&event, lost);
     }
 
-    fn end(&mut self, ending: &Ending, lost: bool) {
-        let Wanted::Capture { amount, .. } = ending.wanted else { return self.void(lost) };
+    fn end(&mut self, settlement: &Settlement, lost: bool) {
+        let Wanted::Capture { amount, .. } = settlement.wanted else { return self.void(lost) };
         match self.line {
             Line::Held => self.line = Line::Taken(amount.amount_minor()),
             Line::Released => return self.happens(&Event::Voided, lost),
@@ -246,7 +249,7 @@ impl Life {
 
 proptest! {
     #[test]
-    fn whatever_happens_to_an_authorization_it_ends_once_and_the_books_agree(calls in calls()) {
+    fn an_authorization_ends_once_and_the_books_agree(calls in calls()) {
         let mut life = Life { payment: in_doubt(100), line: Line::Nothing };
         for call in calls {
             let before = life.payment.clone();
@@ -265,9 +268,9 @@ proptest! {
                     }
                 }
                 Call::End { key, minor, void, lost, late } => {
-                    let verb = if void { EndingVerb::Void } else { EndingVerb::Capture(minor.map(eur)) };
-                    let asked = ending(&format!("end-{key}"), verb);
-                    match decide_ending(&life.payment, &asked) {
+                    let verb = if void { SettlementVerb::Void } else { SettlementVerb::Capture(minor.map(eur)) };
+                    let asked = settlement(&format!("end-{key}"), verb);
+                    match decide_settlement(&life.payment, &asked) {
                         Ok(Next::Record(event)) => life.happens(&event, false),
                         // A question on its way while the compensation closes the barrier.
                         Ok(Next::AskEnding(pending)) => {
@@ -309,7 +312,7 @@ proptest! {
         prop_assert_eq!(life.payment.captured(), life.payment.refunded());
         prop_assert_ne!(life.line, Line::Held);
         prop_assert!(decide_charge(&Record::Payment(life.payment.clone()), &authorizing(100)).is_err());
-        prop_assert!(decide_ending(&life.payment, &ending("late", EndingVerb::Capture(None))).is_err());
+        prop_assert!(decide_settlement(&life.payment, &settlement("late", SettlementVerb::Capture(None))).is_err());
     }
 }
 
@@ -318,7 +321,7 @@ fn assert_sound_until(payment: &Payment, before: &Payment) {
     assert!((1..=2).contains(&(payment.version - before.version)));
     let predecessor = Payment { version: payment.version - 1, ..before.clone() };
     assert_sound(payment, &predecessor);
-    let endings = payment.state.hold().map_or(&[][..], |hold| &hold.endings);
-    let done = endings.iter().filter(|ending| matches!(ending.state, EndingState::Done { .. })).count();
+    let settlements = payment.state.hold().map_or(&[][..], |hold| &hold.settlements);
+    let done = settlements.iter().filter(|settlement| matches!(settlement.state, SettlementState::Done { .. })).count();
     assert!(done <= 1, "a hold ends once: {payment:?}");
 }

@@ -212,7 +212,7 @@ async fn a_void_learns_what_became_of_the_key() {
 }
 
 #[tokio::test]
-async fn whoever_asks_to_come_back_later_is_left_alone_until_then() {
+async fn a_requested_retry_after_is_respected() {
     let busy = |status: u16| format!("HTTP/1.1 {status} X\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n");
     for status in [429, 503] {
         let script = Script::of(&[&busy(status), &good()], 5_000).await;
@@ -239,13 +239,13 @@ async fn silence_ends_at_the_deadline_and_is_not_a_no() {
         secret: SECRET.into(),
         ..HttpProcessorConfig::default()
     };
-    let nobody = HttpProcessor::new(&config, Duration::from_secs(5)).unwrap();
-    assert_eq!(nobody.charge(&ask()).await, ChargeOutcome::Unknown(Unknown::Failed));
-    assert!(!format!("{nobody:?} {config:?}").contains("hunter2"));
+    let unreachable = HttpProcessor::new(&config, Duration::from_secs(5)).unwrap();
+    assert_eq!(unreachable.charge(&ask()).await, ChargeOutcome::Unknown(Unknown::Failed));
+    assert!(!format!("{unreachable:?} {config:?}").contains("hunter2"));
 }
 
 #[tokio::test]
-async fn correlation_and_trace_go_along_and_the_callers_deadline_counts() {
+async fn correlation_trace_and_deadline_reach_the_acquirer() {
     let context = RequestContext::fresh(&SeededIds::new(1));
     let script = Script::of(&[&good()], 5_000).await;
     assert_eq!(context.clone().scope(script.processor.charge(&ask())).await, done());

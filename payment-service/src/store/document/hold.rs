@@ -6,7 +6,7 @@ use amends_primitives::{Currency, Money, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{StoreError, corrupt};
-use crate::domain::{Ending, EndingState, Hold, Receipt, Wanted};
+use crate::domain::{Hold, Receipt, Settlement, SettlementState, Wanted};
 
 /// What is or was held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,19 +14,19 @@ pub(crate) struct HoldDocument {
     pub(crate) amount_minor: i64,
     pub(crate) receipt: String,
     pub(crate) at: i64,
-    pub(crate) endings: Vec<EndingDocument>,
+    pub(crate) endings: Vec<SettlementDocument>,
 }
 
 /// A capture or a void that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct EndingDocument {
+pub(crate) struct SettlementDocument {
     pub(crate) key: String,
     pub(crate) fingerprint: String,
     pub(crate) at: i64,
     #[serde(flatten)]
     pub(crate) wanted: WantedDocument,
     #[serde(flatten)]
-    pub(crate) state: EndingStateDocument,
+    pub(crate) state: SettlementStateDocument,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub(crate) enum WantedDocument {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
-pub(crate) enum EndingStateDocument {
+pub(crate) enum SettlementStateDocument {
     Pending,
     Done { done_at: i64 },
     Refused { done_at: i64 },
@@ -54,28 +54,28 @@ impl From<&Hold> for HoldDocument {
             amount_minor: hold.amount.amount_minor(),
             receipt: hold.receipt.as_str().to_owned(),
             at: hold.at.as_micros(),
-            endings: hold.endings.iter().map(Into::into).collect(),
+            endings: hold.settlements.iter().map(Into::into).collect(),
         }
     }
 }
 
-impl From<&Ending> for EndingDocument {
-    fn from(ending: &Ending) -> Self {
+impl From<&Settlement> for SettlementDocument {
+    fn from(settlement: &Settlement) -> Self {
         Self {
-            key: ending.key.to_string(),
-            fingerprint: ending.fingerprint.to_string(),
-            at: ending.at.as_micros(),
-            wanted: match ending.wanted {
+            key: settlement.key.to_string(),
+            fingerprint: settlement.fingerprint.to_string(),
+            at: settlement.at.as_micros(),
+            wanted: match settlement.wanted {
                 Wanted::Void => WantedDocument::Void,
                 Wanted::Capture { asked, amount } => WantedDocument::Capture {
                     asked_minor: asked.map(|asked| asked.amount_minor()),
                     amount_minor: amount.amount_minor(),
                 },
             },
-            state: match ending.state {
-                EndingState::Pending => EndingStateDocument::Pending,
-                EndingState::Done { at } => EndingStateDocument::Done { done_at: at.as_micros() },
-                EndingState::Refused { at } => EndingStateDocument::Refused { done_at: at.as_micros() },
+            state: match settlement.state {
+                SettlementState::Pending => SettlementStateDocument::Pending,
+                SettlementState::Done { at } => SettlementStateDocument::Done { done_at: at.as_micros() },
+                SettlementState::Refused { at } => SettlementStateDocument::Refused { done_at: at.as_micros() },
             },
         }
     }
@@ -88,15 +88,15 @@ impl HoldDocument {
             amount: Money::new(self.amount_minor, currency),
             receipt: Receipt::new(self.receipt),
             at: Timestamp::from_micros(self.at),
-            endings: endings.collect::<Result<_, _>>()?,
+            settlements: endings.collect::<Result<_, _>>()?,
         })
     }
 }
 
-impl EndingDocument {
-    fn read(self, currency: Currency) -> Result<Ending, StoreError> {
+impl SettlementDocument {
+    fn read(self, currency: Currency) -> Result<Settlement, StoreError> {
         let money = |minor| Money::new(minor, currency);
-        Ok(Ending {
+        Ok(Settlement {
             key: self.key.parse().map_err(corrupt("hold.endings.key"))?,
             fingerprint: self.fingerprint.parse().map_err(corrupt("hold.endings.fingerprint"))?,
             wanted: match self.wanted {
@@ -107,10 +107,12 @@ impl EndingDocument {
             },
             at: Timestamp::from_micros(self.at),
             state: match self.state {
-                EndingStateDocument::Pending => EndingState::Pending,
-                EndingStateDocument::Done { done_at } => EndingState::Done { at: Timestamp::from_micros(done_at) },
-                EndingStateDocument::Refused { done_at } => {
-                    EndingState::Refused { at: Timestamp::from_micros(done_at) }
+                SettlementStateDocument::Pending => SettlementState::Pending,
+                SettlementStateDocument::Done { done_at } => {
+                    SettlementState::Done { at: Timestamp::from_micros(done_at) }
+                }
+                SettlementStateDocument::Refused { done_at } => {
+                    SettlementState::Refused { at: Timestamp::from_micros(done_at) }
                 }
             },
         })

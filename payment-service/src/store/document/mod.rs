@@ -11,7 +11,7 @@ use crate::domain::{
     Barrier, Capture, Charge, CustomerId, DeclineReason, Mode, Payment, PaymentMethod, Receipt, Record, Refund,
     RefundState, State, Status,
 };
-pub(crate) use hold::{EndingStateDocument, HoldDocument};
+pub(crate) use hold::{HoldDocument, SettlementStateDocument};
 
 mod hold;
 pub(crate) mod webhook;

@@ -63,7 +63,7 @@ fn a_payment_with_everything_is_written_as_ever() {
 fn an_authorized_payment_is_written_as_ever() {
     let (refused, part) = (step("capture_all"), step("capture_payment"));
     let (fingerprint, amount) = (Fingerprint::new([1; 32]), |minor| Money::new(minor, Currency::EUR));
-    let asked = |key, wanted| Event::EndingAsked { key, fingerprint, wanted };
+    let asked = |key, wanted| Event::SettlementAsked { key, fingerprint, wanted };
     let mut authorizing = pending(3700);
     authorizing.charge.mode = Mode::Authorize;
     let held = life(

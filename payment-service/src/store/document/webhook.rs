@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{StoreError, corrupt};
 use crate::events::EventType;
 use amends_webhooks::{
-    delivery::{Delivery, DeliveryState, Next, Settlement, delivery_id},
+    delivery::{AttemptOutcome, Delivery, DeliveryState, Next, delivery_id},
     event::Outgoing,
     store::NewDelivery,
 };
@@ -143,8 +143,8 @@ pub(crate) struct SettledFields {
     pub(crate) newest_only: bool,
 }
 
-impl From<&Settlement> for SettledFields {
-    fn from(settlement: &Settlement) -> Self {
+impl From<&AttemptOutcome> for SettledFields {
+    fn from(settlement: &AttemptOutcome) -> Self {
         let at = settlement.at.as_micros();
         let (state, due_at, done_at) = match settlement.next {
             Next::Delivered => (DeliveryState::Delivered, None, Some(at)),

@@ -174,7 +174,7 @@ impl PaymentStore for MongoStore {
         }
     }
 
-    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
+    async fn swap_with_event(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
         let document = Document::from(next);
         let mut fields = bson::to_document(&document.state).map_err(|error| StoreError::Bug(Box::new(error)))?;
         fields.insert("version", document.version);

@@ -20,7 +20,7 @@ use crate::store::{
     document::webhook::{DeliveryDocument, OutgoingDocument, SettledFields, ids_of_event, ids_of_payment, payment_of},
 };
 use amends_webhooks::{
-    delivery::{Delivery, DeliveryState, Settlement, delivery_id},
+    delivery::{AttemptOutcome, Delivery, DeliveryState, delivery_id},
     event::Outgoing,
     store::{Backlog, DELIVERIES_PAGE_MAX, DeliveryQuery, NewDelivery, Redeliver, WebhookStore},
 };
@@ -145,7 +145,7 @@ impl WebhookStore for MongoStore {
         self.bounded(claim.into_future()).await?.map(TryInto::try_into).transpose()
     }
 
-    async fn settle(&self, claimed: &Delivery, settlement: &Settlement) -> Result<bool, StoreError> {
+    async fn settle(&self, claimed: &Delivery, settlement: &AttemptOutcome) -> Result<bool, StoreError> {
         let fields = SettledFields::from(settlement);
         let mut filter = doc! { "_id": claimed.id(), "state": DeliveryState::Pending.name() };
         if fields.newest_only {

@@ -98,7 +98,7 @@ impl PaymentStore for SqliteStore {
         })
     }
 
-    async fn swap_and_tell(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
+    async fn swap_with_event(&self, next: &Payment, event: Option<&Outgoing>) -> Result<Swapped, StoreError> {
         let (next, event) = (Box::new(next.into()), event.cloned().map(Box::new));
         Ok(self.writer.write(Write::Swap { next, event }).await?.into())
     }

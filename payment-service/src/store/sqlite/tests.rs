@@ -54,7 +54,7 @@ fn lives() -> Vec<Record> {
     let done = |name| Event::RefundDone { key: refund(name), receipt: receipt() };
     let authorized = || Event::Authorized { amount: eur(3700), receipt: receipt() };
     let ending =
-        |name, wanted| Event::EndingAsked { key: step(78, name), fingerprint: Fingerprint::new([2; 32]), wanted };
+        |name, wanted| Event::SettlementAsked { key: step(78, name), fingerprint: Fingerprint::new([2; 32]), wanted };
     let part = || Wanted::Capture { asked: Some(eur(700)), amount: eur(700) };
     let undo = |number, minor| Event::RefundAsked {
         key: RefundKey::Undo(step(number, "charge_payment")),

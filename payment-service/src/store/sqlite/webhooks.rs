@@ -16,7 +16,7 @@ use crate::store::{
     document::webhook::{DeliveryDocument, OutgoingDocument, SettledFields, ids_of_event, ids_of_payment, payment_of},
 };
 use amends_webhooks::{
-    delivery::{Delivery, Settlement, delivery_id},
+    delivery::{AttemptOutcome, Delivery, delivery_id},
     event::Outgoing,
     store::{Backlog, DELIVERIES_PAGE_MAX, DeliveryQuery, NewDelivery, Redeliver, WebhookStore},
 };
@@ -172,7 +172,7 @@ impl WebhookStore for SqliteStore {
         row.as_ref().map(read_delivery).transpose()
     }
 
-    async fn settle(&self, claimed: &Delivery, settlement: &Settlement) -> Result<bool, StoreError> {
+    async fn settle(&self, claimed: &Delivery, settlement: &AttemptOutcome) -> Result<bool, StoreError> {
         let fields = SettledFields::from(settlement);
         let sql = "UPDATE webhook_deliveries SET state = $2, leased = 0, answer = $3, due_at = COALESCE($4, due_at), \
                    done_at = $5 WHERE delivery_id = $1 AND state = 'pending' AND (attempts = $6 OR $7 = 0)";

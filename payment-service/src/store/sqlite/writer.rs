@@ -10,7 +10,7 @@ use amends_sql::{
 use super::{failed::Failed, rows, webhooks::put_in_tx};
 use crate::store::{
     StoreError,
-    document::{Document, EndingStateDocument, RefundStateDocument, StateFields},
+    document::{Document, RefundStateDocument, SettlementStateDocument, StateFields},
 };
 use amends_webhooks::event::Outgoing;
 
@@ -90,7 +90,7 @@ async fn swap_in_tx(tx: &mut Tx, document: &Document, state: &StateFields) -> Re
     // A key is new only while what it names is pending: later swaps find their own.
     let refunds = state.refunds.iter().filter(|refund| refund.state == RefundStateDocument::Pending);
     let endings = state.hold.iter().flat_map(|hold| &hold.endings);
-    let endings = endings.filter(|ending| ending.state == EndingStateDocument::Pending);
+    let endings = endings.filter(|ending| ending.state == SettlementStateDocument::Pending);
     let keys = refunds.map(|refund| ("refund", &refund.key)).chain(endings.map(|ending| ("ending", &ending.key)));
     for (kind, key) in keys {
         let sql = "INSERT INTO payment_effect_keys (kind, effect_key, step_key) VALUES ($1, $2, $3) \

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use amends_primitives::{Clock as _, ManualClock};
 use amends_webhooks::{
-    delivery::{DeliveryState, Next, Settlement},
+    delivery::{AttemptOutcome, DeliveryState, Next},
     store::NewDelivery,
 };
 use payment_service::domain::{Record, Status};
@@ -128,7 +128,7 @@ pub(super) async fn a_late_answer_changes_nothing(place: &Place) {
     let slow = store.claim_due("shop", clock.now(), clock.now() + lease).await.unwrap().unwrap();
     clock.advance(lease);
     let quick = store.claim_due("shop", clock.now(), clock.now() + lease).await.unwrap().unwrap();
-    let settled = |next| Settlement { next, at: clock.now(), answer: "test".into() };
+    let settled = |next| AttemptOutcome { next, at: clock.now(), answer: "test".into() };
     // The slow one's failure is not the quick one's.
     for next in [Next::Dead, Next::Retry { at: clock.now() }] {
         assert!(!store.settle(&slow, &settled(next)).await.unwrap());

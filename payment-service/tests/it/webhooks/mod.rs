@@ -10,7 +10,7 @@ pub(crate) mod support;
 use crate::support::{Place, on_every_backend};
 
 on_every_backend![
-    nothing_is_stored_where_nobody_is_told,
+    nothing_is_stored_without_endpoints,
     an_event_and_its_change_are_stored_together_or_not_at_all,
     a_crash_anywhere_leaves_event_and_change_together,
     each_endpoint_is_told_what_it_wants_in_signed_calls,
@@ -29,7 +29,7 @@ on_every_backend![
     deliveries_are_filtered_and_paged,
     old_deliveries_are_forgotten,
     a_commit_is_told_at_once,
-    a_slow_endpoint_holds_up_nobody,
+    a_slow_endpoint_does_not_delay_others,
     the_service_tells_what_it_is_asked_to_do,
 ];
 
@@ -43,7 +43,7 @@ macro_rules! cases {
 
 cases! {
     outbox:
-        nothing_is_stored_where_nobody_is_told,
+        nothing_is_stored_without_endpoints,
         an_event_and_its_change_are_stored_together_or_not_at_all;
     crash:
         a_crash_anywhere_leaves_event_and_change_together,
@@ -65,6 +65,6 @@ cases! {
         old_deliveries_are_forgotten;
     run:
         a_commit_is_told_at_once,
-        a_slow_endpoint_holds_up_nobody,
+        a_slow_endpoint_does_not_delay_others,
         the_service_tells_what_it_is_asked_to_do;
 }

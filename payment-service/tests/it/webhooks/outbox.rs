@@ -13,7 +13,7 @@ use payment_service::{
 use super::support::{Process, endpoint, only};
 use crate::support::{Place, charge_of, now, refund_of, rejection, saga};
 
-pub(super) async fn nothing_is_stored_where_nobody_is_told(place: &Place) {
+pub(super) async fn nothing_is_stored_without_endpoints(place: &Place) {
     let world = place.world().await;
     let payment = world.payments.charge(&charge_of(500, "pm_ok")).await.unwrap();
     world.payments.refund(&refund_of(&payment, Some(100))).await.unwrap();
@@ -44,19 +44,19 @@ pub(super) async fn an_event_and_its_change_are_stored_together_or_not_at_all(pl
     let told = payment_service::events::outgoing(&captured, &second).unwrap();
 
     // No payment to change.
-    assert_eq!(store.swap_and_tell(&second, Some(&told)).await.unwrap(), Swapped::Lost);
+    assert_eq!(store.swap_with_event(&second, Some(&told)).await.unwrap(), Swapped::Lost);
     assert_eq!(outbox.outbox(10).await.unwrap(), []);
 
     // An event that cannot be stored takes its change with it.
     assert_eq!(store.claim(&Record::Payment(first.clone())).await.unwrap(), Claimed::First);
     let unreadable = Outgoing { body: String::new(), ..told.clone() };
-    let refused = store.swap_and_tell(&second, Some(&unreadable)).await;
+    let refused = store.swap_with_event(&second, Some(&unreadable)).await;
     assert!(matches!(refused, Err(StoreError::Bug(_))), "{refused:?}");
     assert_eq!(store.find(first.id).await.unwrap(), Some(first));
     assert_eq!(outbox.outbox(10).await.unwrap(), []);
 
-    assert_eq!(store.swap_and_tell(&second, Some(&told)).await.unwrap(), Swapped::Done);
-    assert_eq!(store.swap_and_tell(&second, Some(&told)).await.unwrap(), Swapped::Lost, "somebody else was first");
+    assert_eq!(store.swap_with_event(&second, Some(&told)).await.unwrap(), Swapped::Done);
+    assert_eq!(store.swap_with_event(&second, Some(&told)).await.unwrap(), Swapped::Lost, "somebody else was first");
     assert_eq!(outbox.outbox(10).await.unwrap(), std::slice::from_ref(&told));
 
     // A swap that read the payment before does not bring back what was told since, and keeps what was not.

@@ -31,7 +31,7 @@ pub(super) async fn a_commit_is_told_at_once(place: &Place) {
 const AT_ONCE: usize = 4;
 const EVENTS: usize = 6;
 
-pub(super) async fn a_slow_endpoint_holds_up_nobody(place: &Place) {
+pub(super) async fn a_slow_endpoint_does_not_delay_others(place: &Place) {
     let clock = Arc::new(ManualClock::default());
     let (slow, quick) = (Receiver::start(&clock).await, Receiver::start(&clock).await);
     slow.answers(Answers::Hangs);

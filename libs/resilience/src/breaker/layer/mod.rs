@@ -17,7 +17,7 @@ use tower::{Layer, Service};
 
 use super::{
     super::meters::{Refused, Transitions},
-    Breaker, BreakerState, Leave, Outcome,
+    Breaker, BreakerState, Outcome, Permit,
 };
 use crate::{BreakerConfig, Classify, Stopped, Verdict};
 use service_base::metrics::Metrics;
@@ -55,7 +55,7 @@ impl Shared {
 #[derive(Clone)]
 pub struct BreakerLayer {
     shared: Arc<Shared>,
-    hears_slowness: bool,
+    counts_slowness: bool,
 }
 
 impl BreakerLayer {
@@ -67,13 +67,13 @@ impl BreakerLayer {
             transitions: Transitions::new(dependency, metrics),
             refused: Refused::new(dependency, metrics),
         };
-        Self { shared: Arc::new(shared), hears_slowness: true }
+        Self { shared: Arc::new(shared), counts_slowness: true }
     }
 
     /// The same, but what [says nothing but slowness](Classify::is_slowness) counts for nothing: for a dependency in this process.
     #[must_use]
-    pub fn deaf_to_slowness(self) -> Self {
-        Self { hears_slowness: false, ..self }
+    pub fn ignoring_slowness(self) -> Self {
+        Self { counts_slowness: false, ..self }
     }
 
     /// Whether calls are let through at the moment.
@@ -126,10 +126,10 @@ where
     fn call(&mut self, message: M) -> Self::Future {
         let shared = &self.layer.shared;
         match shared.with_rules(Breaker::ask) {
-            Ok(leave) => {
-                let leave = LeaveHeld { shared: Arc::clone(shared), leave, outcome: Outcome::Unsaid };
-                let hears_slowness = self.layer.hears_slowness;
-                let state = State::Running { inner: self.inner.call(message), leave, hears_slowness };
+            Ok(permit) => {
+                let permit = HeldPermit { shared: Arc::clone(shared), permit, outcome: Outcome::Abandoned };
+                let counts_slowness = self.layer.counts_slowness;
+                let state = State::Running { inner: self.inner.call(message), permit, counts_slowness };
                 Either::Right(BreakerFuture { state })
             }
             Err(retry_after) => {
@@ -141,15 +141,15 @@ where
 }
 
 /// A permit for a call, which tells the rules its outcome, also when the call is given up half-way.
-struct LeaveHeld {
+struct HeldPermit {
     shared: Arc<Shared>,
-    leave: Leave,
+    permit: Permit,
     outcome: Outcome,
 }
 
-impl Drop for LeaveHeld {
+impl Drop for HeldPermit {
     fn drop(&mut self) {
-        self.shared.with_rules(|rules, now| rules.note(self.leave, self.outcome, now));
+        self.shared.with_rules(|rules, now| rules.note(self.permit, self.outcome, now));
     }
 }
 
@@ -164,7 +164,7 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<F> {
-        Running { #[pin] inner: F, leave: LeaveHeld, hears_slowness: bool },
+        Running { #[pin] inner: F, permit: HeldPermit, counts_slowness: bool },
         Done,
     }
 }
@@ -178,18 +178,18 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut this = self.project();
-        let StateProjection::Running { inner, leave, hears_slowness } = this.state.as_mut().project() else {
+        let StateProjection::Running { inner, permit, counts_slowness } = this.state.as_mut().project() else {
             // Polled after it was ready, which callers must not do.
             return Poll::Pending;
         };
         let result = task::ready!(inner.poll(context));
-        let says_only_slow = !*hears_slowness && result.as_ref().err().is_some_and(Classify::is_slowness);
-        leave.outcome = match result.as_ref().err().map(Classify::verdict) {
+        let says_only_slow = !*counts_slowness && result.as_ref().err().is_some_and(Classify::is_slowness);
+        permit.outcome = match result.as_ref().err().map(Classify::verdict) {
             None | Some(Verdict::Answered) => Outcome::Good,
-            Some(Verdict::Transient { .. }) if says_only_slow => Outcome::Unsaid,
+            Some(Verdict::Transient { .. }) if says_only_slow => Outcome::Abandoned,
             Some(Verdict::Transient { .. }) => Outcome::Bad,
             Some(Verdict::Limited { .. }) => Outcome::Limited,
-            Some(Verdict::NotSent) => Outcome::Unsaid,
+            Some(Verdict::NotSent) => Outcome::Abandoned,
         };
         // Told now, not when the caller drops this future.
         this.state.set(State::Done);

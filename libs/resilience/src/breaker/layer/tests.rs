@@ -7,7 +7,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     GuardError,
-    testing::{Answer, DOWN, Dependency, Ill, call},
+    testing::{Answer, DOWN, Dependency, TestFailure, call},
 };
 
 struct World {
@@ -28,19 +28,21 @@ impl World {
     fn service(
         &self,
     ) -> BreakerService<
-        impl tower::Service<crate::Call<()>, Response = &'static str, Error = GuardError<Ill>, Future: Send> + Clone + use<>,
+        impl tower::Service<crate::Call<()>, Response = &'static str, Error = GuardError<TestFailure>, Future: Send>
+        + Clone
+        + use<>,
     > {
         self.layer.layer(self.dependency.guarded())
     }
 
-    async fn call(&self) -> Result<&'static str, GuardError<Ill>> {
+    async fn call(&self) -> Result<&'static str, GuardError<TestFailure>> {
         self.service().oneshot(call()).await
     }
 
     async fn opened() -> Self {
         let world = Self::new();
         for _ in 0..5 {
-            assert_eq!(world.call().await, Err(GuardError::Failed(Ill::Down)));
+            assert_eq!(world.call().await, Err(GuardError::Failed(TestFailure::Down)));
         }
         assert_eq!((world.layer.state(), world.dependency.calls()), (BreakerState::Open, 5));
         world
@@ -109,14 +111,14 @@ async fn a_probe_that_is_given_up_makes_room_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_close_it_whatever_they_say_and_what_was_not_sent_counts_for_nothing() {
+async fn refusals_close_the_breaker_and_unsent_calls_do_not_count() {
     let world = World::new();
-    world.dependency.will([Answer::Fail(Ill::Refused)]);
+    world.dependency.will([Answer::Fail(TestFailure::Refused)]);
     for _ in 0..50 {
         world.call().await.unwrap_err();
     }
     assert_eq!(world.layer.state(), BreakerState::Closed);
-    let stopped = tower::service_fn(|()| ready(Err::<(), _>(GuardError::<Ill>::Full)));
+    let stopped = tower::service_fn(|()| ready(Err::<(), _>(GuardError::<TestFailure>::Full)));
     for _ in 0..50 {
         world.layer.layer(stopped).oneshot(()).await.unwrap_err();
     }
@@ -126,7 +128,7 @@ async fn answers_close_it_whatever_they_say_and_what_was_not_sent_counts_for_not
 #[tokio::test(start_paused = true)]
 async fn a_limit_is_no_illness_and_no_recovery() {
     let world = World::new();
-    let limited = Answer::Fail(Ill::Busy(Duration::from_secs(1)));
+    let limited = Answer::Fail(TestFailure::Busy(Duration::from_secs(1)));
     for _ in 0..20 {
         world.dependency.will([Answer::Done, limited, limited, limited, limited]);
         for _ in 0..5 {
@@ -158,7 +160,7 @@ async fn a_limit_is_no_illness_and_no_recovery() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_told_when_the_call_ends_whoever_keeps_the_future() {
+async fn it_is_told_when_the_call_ends_although_the_future_is_kept() {
     let world = World::new();
     let mut kept = Vec::new();
     for _ in 0..5 {

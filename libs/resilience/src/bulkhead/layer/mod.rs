@@ -22,10 +22,10 @@ use service_base::metrics::Metrics;
 /// Bounds the calls in flight and the calls waiting, each until its deadline; refuses the next with [`Stopped::Full`].
 ///
 /// A waiting call that is given up leaves the queue. A call gives its place back once its future is gone, and not before, so that a call
-/// that hangs and is cut off still counts while it lasts. Clones, and the services made by them, share one set of places.
+/// that hangs and is cut off still counts while it lasts. Clones, and the services made by them, share one set of permits.
 #[derive(Clone)]
 pub struct BulkheadLayer {
-    places: Arc<Bulkhead>,
+    permits: Arc<Bulkhead>,
     refused: Refused,
 }
 
@@ -33,17 +33,17 @@ impl BulkheadLayer {
     /// An empty one.
     pub fn new(dependency: &'static str, config: &BulkheadConfig, metrics: &Metrics) -> Self {
         let in_flight = meters::in_flight(dependency, metrics);
-        Self { places: Arc::new(Bulkhead::new(config, in_flight)), refused: Refused::new(dependency, metrics) }
+        Self { permits: Arc::new(Bulkhead::new(config, in_flight)), refused: Refused::new(dependency, metrics) }
     }
 
     /// Calls in flight.
     pub fn in_flight(&self) -> i64 {
-        self.places.in_flight.get()
+        self.permits.in_flight.get()
     }
 
     /// Calls that wait for a permit.
     pub fn queued(&self) -> u32 {
-        self.places.queued.load(Ordering::Acquire)
+        self.permits.queued.load(Ordering::Acquire)
     }
 }
 
@@ -86,10 +86,10 @@ where
     }
 
     fn call(&mut self, call: Call<M>) -> Self::Future {
-        let places = &self.layer.places;
-        let state = if let Some(slot) = places.try_enter() {
+        let permits = &self.layer.permits;
+        let state = if let Some(slot) = permits.try_enter() {
             State::Running { inner: self.inner.call(call), slot }
-        } else if let Some(queued) = places.queue() {
+        } else if let Some(queued) = permits.queue() {
             // The one that is ready goes along and waits; a clone of it must be asked anew.
             let clone = self.inner.clone();
             let ready = std::mem::replace(&mut self.inner, clone);

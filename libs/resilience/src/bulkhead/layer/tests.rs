@@ -9,10 +9,10 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     GuardError,
-    testing::{Answer, Dependency, Ill, call, call_within},
+    testing::{Answer, Dependency, TestFailure, call, call_within},
 };
 
-type Answered = Result<&'static str, GuardError<Ill>>;
+type Answered = Result<&'static str, GuardError<TestFailure>>;
 
 struct World {
     layer: BulkheadLayer,
@@ -123,7 +123,7 @@ async fn a_place_is_free_once_the_call_is_gone_and_not_before() {
         async move {
             tokio::time::sleep(call.deadline.remaining() / 2).await;
             drop(looks);
-            Ok::<_, GuardError<Ill>>(())
+            Ok::<_, GuardError<TestFailure>>(())
         }
     };
     let mut service = layer.layer(tower::service_fn(looking));

@@ -10,7 +10,7 @@ use amends_sql::{Dialect, SqlError, Tx};
 
 use super::{
     ApplyLocal,
-    rows::{placeholders, places, signed, tuples},
+    rows::{padded, placeholders, signed, tuples},
 };
 use crate::{
     LocalOutcome,
@@ -92,10 +92,10 @@ async fn move_rows<L>(
     dialect: Dialect,
     entries: &[&Append<L>],
 ) -> Result<HashMap<String, Option<String>>, SqlError> {
-    let places = places(entries.len());
+    let padded = padded(entries.len());
     let (sql, with_events) = match dialect {
         Dialect::Sqlite => {
-            (format!("WITH {} {MOVE} RETURNING sagas.id, sagas.request", listed(places, COLUMNS)), false)
+            (format!("WITH {} {MOVE} RETURNING sagas.id, sagas.request", listed(padded, COLUMNS)), false)
         }
         Dialect::Postgres => {
             let columns = format!("{COLUMNS}, events");
@@ -104,13 +104,13 @@ async fn move_rows<L>(
                 kept AS (INSERT INTO saga_events (saga_id, seq, events)
                     SELECT id, expected + 1, events FROM moved WHERE events IS NOT NULL)
                 SELECT id, request FROM moved",
-                listed(places, &columns)
+                listed(padded, &columns)
             );
             (sql, true)
         }
     };
     let mut query = sqlx::query_as::<_, (String, Option<String>)>(sqlx::AssertSqlSafe(sql));
-    for at in 0..places {
+    for at in 0..padded {
         let entry = entries.get(at).copied();
         query = query
             .bind(entry.map(|entry| entry.saga_id.to_string()))
@@ -145,19 +145,19 @@ const MOVE: &str =
         AND sagas.owner = entry.writer";
 
 /// The entries as a table, one row each.
-fn listed(places: usize, columns: &str) -> String {
-    format!("entry ({columns}) AS (VALUES {})", tuples(places, columns.split(',').count()))
+fn listed(padded: usize, columns: &str) -> String {
+    format!("entry ({columns}) AS (VALUES {})", tuples(padded, columns.split(',').count()))
 }
 
 async fn insert_events<L>(tx: &mut Tx, entries: &[&Append<L>]) -> Result<(), SqlError> {
-    let places = places(entries.len());
+    let padded = padded(entries.len());
     let sql = format!(
         "INSERT INTO saga_events (saga_id, seq, events)
         SELECT column1, column2, column3 FROM (VALUES {}) AS new WHERE column3 IS NOT NULL",
-        tuples(places, 3)
+        tuples(padded, 3)
     );
     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-    for at in 0..places {
+    for at in 0..padded {
         let entry = entries.get(at).copied();
         query = query
             .bind(entry.map(|entry| entry.saga_id.to_string()))
@@ -198,10 +198,10 @@ impl Row {
 async fn read(tx: &mut Tx, ids: &[String]) -> Result<HashMap<String, Row>, SqlError> {
     let sql = format!(
         "SELECT id, seq, fence, owner, request FROM sagas WHERE id IN ({})",
-        placeholders(1, places(ids.len()))
+        placeholders(1, padded(ids.len()))
     );
     let mut query = sqlx::query_as::<_, (String, i64, i64, Option<String>, Option<String>)>(sqlx::AssertSqlSafe(sql));
-    for at in 0..places(ids.len()) {
+    for at in 0..padded(ids.len()) {
         query = query.bind(ids.get(at).cloned());
     }
     let found = query.fetch_all(&mut **tx).await?;

@@ -97,7 +97,7 @@ pub(super) fn placeholders(first: usize, count: usize) -> String {
 
 /// How many rows a statement has room for that writes or reads `rows` of them: a power of two, the rest filled up with NULL. A statement
 /// for every number there is would push the others out of the connections' caches, and each would be parsed and planned anew.
-pub(super) const fn places(rows: usize) -> usize {
+pub(super) const fn padded(rows: usize) -> usize {
     rows.next_power_of_two()
 }
 

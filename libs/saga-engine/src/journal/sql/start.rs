@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use amends_sql::{Connection, SqlError, Tx};
 
-use super::rows::{places, tuples};
+use super::rows::{padded, tuples};
 use crate::journal::{JournalError, NewRow};
 
 /// Of [`all`]'s list of values.
@@ -19,15 +19,15 @@ pub(super) async fn one(tx: &mut Tx, saga: &NewRow) -> Result<Started, SqlError>
 
 /// Writes many by one statement. Fails if the database refuses one of them for another reason than that its id is taken.
 pub(super) async fn all(connection: &mut Connection, sagas: &[&NewRow]) -> Result<Vec<Started>, SqlError> {
-    let places = places(sagas.len());
+    let padded = padded(sagas.len());
     let sql = format!(
         "INSERT INTO sagas (id, definition, version, subject, status, input, traceparent, seq, fence, owner, created_at, updated_at)
         SELECT column1, column2, column3, column4, 'running', column5, column6, 0, 1, column7, column8, column8
         FROM (VALUES {}) AS new WHERE column1 IS NOT NULL ON CONFLICT (id) DO NOTHING RETURNING id",
-        tuples(places, COLUMNS)
+        tuples(padded, COLUMNS)
     );
     let mut query = sqlx::query_as::<_, (String,)>(sqlx::AssertSqlSafe(sql));
-    for at in 0..places {
+    for at in 0..padded {
         let saga = sagas.get(at);
         query = query
             .bind(saga.map(|saga| saga.id.to_string()))

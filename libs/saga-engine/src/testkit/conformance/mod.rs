@@ -50,7 +50,7 @@ cases! {
     ownership::what_is_not_known_is_left_alone
     ownership::released_and_retired_sagas_can_be_claimed_at_once
     ownership::evicted_replicas_lose_their_sagas
-    ownership::finished_sagas_belong_to_nobody
+    ownership::finished_sagas_have_no_owner
     requests::requests_reach_the_owner_and_are_cleared_with_an_entry
     requests::requests_are_refused_where_they_make_no_sense
     requests::a_parked_saga_waits_for_a_request

@@ -140,7 +140,7 @@ pub(super) async fn evicted_replicas_lose_their_sagas<B: Backend>(world: World<'
     assert!(!world.beat("b", LONG).await.lapsed);
 }
 
-pub(super) async fn finished_sagas_belong_to_nobody<B: Backend>(world: World<'_, B>) {
+pub(super) async fn finished_sagas_have_no_owner<B: Backend>(world: World<'_, B>) {
     world.alive("b").await;
     for status in [Status::Completed, Status::Unwound, Status::Parked] {
         let id = world.started("gone").await;

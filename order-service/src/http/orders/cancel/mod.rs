@@ -45,7 +45,7 @@ pub(crate) async fn handle(
 ) -> Result<Response, Problem> {
     let caller = writer(&claims)?;
     let prefer = prefer::Prefer::of(&headers);
-    let cancelled = api.core.cancel_order(&caller, order_id(&id)?, api.patience(prefer.wait())).await?;
+    let cancelled = api.core.cancel_order(&caller, order_id(&id)?, api.wait_limits(prefer.wait())).await?;
     let done = matches!(cancelled.order.state, OrderState::Cancelled { .. });
     let status = if done { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = (status, Json(OrderView::of(&cancelled.order, cancelled.saga))).into_response();

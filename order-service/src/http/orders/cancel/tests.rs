@@ -83,7 +83,7 @@ async fn what_cannot_be_cancelled_says_why() {
 }
 
 #[tokio::test]
-async fn somebody_elses_order_is_not_there() {
+async fn another_customers_order_is_not_found() {
     let platform = Platform::new().await;
     let order = placed(&platform, "k").await;
     let request = || Request::post(format!("{order}/cancel")).body(Body::empty()).unwrap();
@@ -121,7 +121,7 @@ async fn a_store_that_cannot_write_is_503_and_passes_by_itself() {
         }
         assert_eq!(platform.get(&order).await.json()["status"], "confirmed");
     }
-    platform.database.mend();
+    platform.database.repair();
     assert_eq!(cancel(&platform, &order).await.json()["status"], "cancelled");
     assert_eq!(platform.place("k2", BEANS, &[]).await.status, 201);
     platform.finish().await;

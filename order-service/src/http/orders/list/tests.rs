@@ -34,7 +34,7 @@ async fn pages_are_newest_first_and_end() {
 }
 
 #[tokio::test]
-async fn everybody_sees_their_own_and_administrators_see_all() {
+async fn customers_see_their_own_and_administrators_all() {
     let platform = Platform::new().await;
     let order = platform.place("k", BEANS, &[]).await.order_id();
     let ask = async |sub: &str, scope: &str, path: &str| {

@@ -116,10 +116,10 @@ pub(crate) async fn handle(
     let caller = writer(&claims)?;
     let prefer = prefer::Prefer::of(request.headers());
     let key = idempotency_key(key_of(request.headers())?)?;
-    let patience = api.patience(prefer.wait());
+    let wait_limits = api.wait_limits(prefer.wait());
     let JsonBody(body) = <JsonBody<NewOrder> as axum::extract::FromRequest<_>>::from_request(request, &()).await?;
     let ask = PlaceOrder::check(body.into(), key)?;
-    let placed = api.core.place_order(&caller, ask, patience).await?;
+    let placed = api.core.place_order(&caller, ask, wait_limits).await?;
     let mut response = answer(&placed);
     let accepted_only = response.status() == StatusCode::ACCEPTED;
     if let Some(Ok(applied)) = prefer.applied(api.waits.max, accepted_only).map(HeaderValue::try_from) {

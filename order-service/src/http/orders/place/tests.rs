@@ -69,7 +69,7 @@ async fn an_order_refused_at_the_pivot_is_refunded_and_released() {
     platform.books.fault("commit", Fault::Refused("reservation_expired"));
     let reply = platform.place("k", BEANS, &[]).await;
     assert_eq!(reply.refusal(), "409 reservation_expired");
-    platform.books.heal();
+    platform.books.repair();
     let order = platform.get(reply.header("location").unwrap()).await.json();
     assert_eq!(order["payment"]["status"], "refunded");
     assert_eq!(order["saga"]["status"], "unwound");
@@ -103,7 +103,7 @@ async fn one_key_is_one_order() {
 }
 
 #[tokio::test]
-async fn a_repeat_is_answered_as_it_was_even_after_the_order_was_cancelled() {
+async fn a_repeat_gets_its_first_answer_even_after_cancellation() {
     let platform = Platform::new().await;
     let first = platform.place("k", BEANS, &[]).await;
     let cancelled = platform.post(&format!("/v1/orders/{}/cancel", first.order_id())).await;
@@ -119,7 +119,7 @@ async fn a_twin_in_flight_waits_for_the_first() {
     platform.books.fault("charge", Fault::Hangs);
     let (first, second, ()) = tokio::join!(platform.place("k", BEANS, &[]), platform.place("k", BEANS, &[]), async {
         platform.books.called("charge", 1).await;
-        platform.books.heal();
+        platform.books.repair();
     });
     assert_eq!((first.status, second.status), (201.try_into().unwrap(), 201.try_into().unwrap()));
     assert_eq!(first.text, second.text);
@@ -151,7 +151,7 @@ async fn a_twin_at_another_replica_waits_too() {
         },
         async {
             platform.books.called("charge", 1).await;
-            platform.books.heal();
+            platform.books.repair();
         }
     );
     assert_eq!((first.status.as_u16(), &first.text), (201, &second.text));
@@ -187,7 +187,7 @@ async fn another_replica_finishes_what_a_killed_one_began() {
     let reply = platform.place("k", BEANS, &[("prefer", "respond-async")]).await;
     platform.books.called("charge", 1).await;
     platform.kill();
-    platform.books.heal();
+    platform.books.repair();
     let end = other.place("k", BEANS, &[("prefer", "wait=30")]).await;
     assert_eq!((end.status.as_u16(), end.order_id()), (201, reply.order_id()), "{end:?}");
     assert_eq!(other.books.payments(), 1);
@@ -306,7 +306,7 @@ async fn scopes_are_asked_for() {
 }
 
 #[tokio::test]
-async fn somebody_who_does_not_wait_is_told_where_to_look() {
+async fn a_caller_that_does_not_wait_gets_202_and_a_location() {
     let platform = Platform::new().await;
     platform.books.fault("charge", Fault::Hangs);
     let reply = platform.place("k", BEANS, &[("prefer", "respond-async")]).await;
@@ -315,7 +315,7 @@ async fn somebody_who_does_not_wait_is_told_where_to_look() {
     assert_eq!(reply.json()["saga"]["status"], "running");
     assert_eq!(reply.header("location"), Some(format!("/v1/orders/{}", reply.order_id()).as_str()));
     // A repeat that waits gets the end, and is told that it is a repeat.
-    platform.books.heal();
+    platform.books.repair();
     let end = platform.place("k", BEANS, &[("prefer", "wait=20")]).await;
     assert_eq!((end.status.as_u16(), end.header("preference-applied")), (201, Some("wait=20")));
     assert_eq!(end.header("idempotency-replayed"), Some("true"));
@@ -334,17 +334,17 @@ async fn at_the_deadline_the_answer_is_202_and_the_order_goes_on() {
 }
 
 #[tokio::test]
-async fn a_participant_that_is_down_is_503_and_the_key_may_be_used_anew() {
+async fn a_participant_that_is_down_is_503_and_frees_the_key() {
     let platform = Platform::new().await;
     // Before anything is written.
     platform.books.fault("items", Fault::Down);
     let reply = platform.place("k", BEANS, &[]).await;
     assert_eq!(reply.refusal(), "503 dependency_unavailable");
     assert!(reply.header("retry-after").is_some());
-    platform.books.heal();
+    platform.books.repair();
     platform.books.not_ready();
     assert_eq!(platform.place("k", BEANS, &[]).await.refusal(), "503 dependency_unavailable");
-    platform.books.heal();
+    platform.books.repair();
     assert_eq!(platform.orders().await.len(), 0);
     // The charge fails, its compensation works: everything is undone at once, and the key given back with it.
     platform.books.fault("charge", Fault::Down);
@@ -352,7 +352,7 @@ async fn a_participant_that_is_down_is_503_and_the_key_may_be_used_anew() {
     assert_eq!(reply.refusal(), "503 dependency_unavailable", "{reply:?}");
     assert!(reply.header("retry-after").is_some() && reply.header("location").is_some());
     assert_eq!(platform.books.available("beans"), 100);
-    platform.books.heal();
+    platform.books.repair();
     let reply = platform.place("k", BEANS, &[]).await;
     assert_eq!((reply.status.as_u16(), reply.header("idempotency-replayed")), (201, None));
     let orders = platform.finish().await;
@@ -360,7 +360,7 @@ async fn a_participant_that_is_down_is_503_and_the_key_may_be_used_anew() {
 }
 
 #[tokio::test]
-async fn while_it_cannot_be_undone_the_answer_is_503_and_then_it_is_undone() {
+async fn an_order_that_cannot_be_undone_yet_is_503_and_undone_later() {
     let platform = Platform::new().await;
     for call in ["charge", "compensate"] {
         platform.books.fault(call, Fault::Down);
@@ -398,7 +398,7 @@ async fn what_was_never_sent_need_not_be_undone() {
         (&"not_sent".into(), &3.into())
     );
     // So the key is free at once, and the next order under it is not held up by the one before.
-    platform.books.heal();
+    platform.books.repair();
     assert_eq!(platform.place("k", BEANS, &[]).await.status, 201);
     platform.finish().await;
 }
@@ -433,7 +433,7 @@ async fn more_than_fits_is_refused_at_once() {
     let (first, second) = tokio::join!(platform.place("k1", BEANS, &[]), async {
         platform.books.called("charge", 1).await;
         let second = platform.place("k2", BEANS, &[]).await;
-        platform.books.heal();
+        platform.books.repair();
         second
     });
     assert_eq!((first.status.as_u16(), second.refusal().as_str()), (201, "503 overloaded"));
@@ -449,7 +449,7 @@ async fn an_order_survives_a_restart() {
     assert_eq!(reply.status, 202);
     platform.books.called("charge", 1).await;
     let platform = platform.restart().await;
-    platform.books.heal();
+    platform.books.repair();
     let again = platform.place("k", BEANS, &[("prefer", "wait=30")]).await;
     assert_eq!((again.status.as_u16(), again.order_id()), (201, reply.order_id()));
     assert_eq!(platform.books.payments(), 1);

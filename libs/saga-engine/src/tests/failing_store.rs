@@ -64,7 +64,7 @@ async fn a_store_that_turns_read_only_parks_no_saga() {
         assert!(is_unavailable(&error), "{error:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    world.database.mend();
+    world.database.repair();
     handles.push(place_once_mended(&engine).await);
     for handle in handles {
         let waited = handle.settled(Duration::from_secs(30)).await;
@@ -97,7 +97,7 @@ async fn starts_on_a_full_disk_are_told_so_and_then_succeed() {
         }
         assert!(refused > 0, "the disk never filled up");
         assert!(matches!(write_much(&world.database).await, Err(SqlError::Unavailable(_))));
-        world.database.mend();
+        world.database.repair();
         let handle = place_once_mended(&engine).await;
         assert!(matches!(handle.settled(Duration::from_secs(30)).await, Waited::Settled(_)));
     }
@@ -117,7 +117,7 @@ async fn write_much(database: &Database) -> Result<(), SqlError> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_fails_costs_nobody_else_anything() {
+async fn a_failed_commit_does_not_affect_other_callers() {
     databases::on_each(async |database| {
         let sql = "CREATE TABLE parts (id BIGINT PRIMARY KEY, whole BIGINT REFERENCES parts (id) DEFERRABLE INITIALLY DEFERRED)";
         sqlx::raw_sql(sql).execute(database.writer()).await.unwrap();

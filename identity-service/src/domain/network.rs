@@ -7,7 +7,7 @@ use std::{
 
 /// One subscriber's network: an IPv4 address, or the /64 of an IPv6 address, which one subscriber has whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum Network {
     /// An IPv4 address, however it was written.
     V4(Ipv4Addr),
     /// The first four groups of an IPv6 address.
@@ -18,7 +18,7 @@ pub(crate) enum Place {
     Own,
 }
 
-impl Place {
+impl Network {
     /// Of a caller.
     pub(crate) fn of(address: Option<IpAddr>) -> Self {
         match address.map(|address| address.to_canonical()) {
@@ -33,7 +33,7 @@ impl Place {
 }
 
 /// Part of what wrong passwords are counted under, in the store: not to be changed.
-impl fmt::Display for Place {
+impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::V4(address) => address.fmt(f),
@@ -54,16 +54,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv6_network_is_one_place() {
-        let at = |address: &str| Place::of(Some(address.parse().unwrap()));
+    fn an_ipv6_64_is_one_network() {
+        let at = |address: &str| Network::of(Some(address.parse().unwrap()));
         assert_eq!(at("2001:db8:1:2::1"), at("2001:db8:1:2:ffff::9"));
         assert_ne!(at("2001:db8:1:2::1"), at("2001:db8:1:3::1"));
         assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
         assert_eq!(at("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
         assert_eq!(
-            (at("192.0.2.1").to_string().as_str(), Place::of(None).to_string().as_str()),
+            (at("192.0.2.1").to_string().as_str(), Network::of(None).to_string().as_str()),
             ("192.0.2.1", "unknown")
         );
-        assert_eq!(Place::Own.to_string(), "own");
+        assert_eq!(Network::Own.to_string(), "own");
     }
 }

@@ -23,7 +23,7 @@ use crate::config::Config;
 /// How long work may go on once the process is told to stop. Cutting it is safe: its repeat finds what it has done.
 pub(crate) const STOP_MAX: Duration = Duration::from_secs(2);
 /// A caller that comes back after this finds room.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// All the work there is.
 #[derive(Clone)]
@@ -39,11 +39,11 @@ impl Work {
     }
 }
 
-pub(super) async fn to_the_end(State(work): State<Work>, request: Request, next: Next) -> Result<Response, Problem> {
+pub(super) async fn run_detached(State(work): State<Work>, request: Request, next: Next) -> Result<Response, Problem> {
     let Work { in_flight, shutdown } = work;
     let permit = in_flight.try_acquire_owned().map_err(|_| {
         let problem = Problem::of(Code::Overloaded, "too many requests are at work at once");
-        problem.retry_after(AGAIN_AFTER)
+        problem.retry_after(RETRY_AFTER)
     })?;
     let stopping = shutdown.clone();
     let work = async move {

@@ -9,13 +9,13 @@ use amends_primitives::{Money, PaymentId};
 
 use super::Next;
 use crate::domain::{
-    Barrier, ENDINGS_PER_PAYMENT_MAX, EndingState, Event, Fingerprint, Hold, Payment, RefundKey, Rejection, State,
-    Status, StepKey, Wanted,
+    Barrier, Event, Fingerprint, Hold, Payment, RefundKey, Rejection, SETTLEMENTS_PER_PAYMENT_MAX, SettlementState,
+    State, Status, StepKey, Wanted,
 };
 
 /// What a capture or a void asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndingAsked {
+pub struct SettlementAsked {
     /// Names the effect.
     pub key: StepKey,
     /// Of the caller's request.
@@ -23,19 +23,19 @@ pub struct EndingAsked {
     /// Of what.
     pub payment_id: PaymentId,
     /// Which of the two.
-    pub verb: EndingVerb,
+    pub verb: SettlementVerb,
 }
 
 /// How a hold can end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndingVerb {
+pub enum SettlementVerb {
     /// So much is taken; `None` is all that is held. The rest is released.
     Capture(Option<Money>),
     /// All is released.
     Void,
 }
 
-impl EndingVerb {
+impl SettlementVerb {
     const fn leads_to(self) -> Status {
         match self {
             Self::Capture(_) => Status::Captured,
@@ -56,24 +56,24 @@ impl EndingVerb {
 ///
 /// # Errors
 /// When it is refused. It then surely has no effect, or none that the compensation under way will not undo.
-pub fn decide_ending(payment: &Payment, asked: &EndingAsked) -> Result<Next, Rejection> {
+pub fn decide_settlement(payment: &Payment, asked: &SettlementAsked) -> Result<Next, Rejection> {
     let reused = || Rejection::StepKeyReused(asked.key.clone());
     let illegal = || Rejection::IllegalState { id: payment.id, from: payment.status(), to: asked.verb.leads_to() };
     let refund = RefundKey::Step(asked.key.clone());
     if asked.key == payment.charge.key || payment.state.capture().is_some_and(|c| c.refund(&refund).is_some()) {
         return Err(reused()); // names the charge, or a refund
     }
-    if let Some(ending) = payment.state.hold().and_then(|hold| hold.ending(&asked.key)) {
-        if ending.fingerprint != asked.fingerprint || !asked.verb.is(&ending.wanted) {
+    if let Some(settlement) = payment.state.hold().and_then(|hold| hold.settlement(&asked.key)) {
+        if settlement.fingerprint != asked.fingerprint || !asked.verb.is(&settlement.wanted) {
             return Err(reused());
         }
-        match ending.state {
-            EndingState::Done { .. } => return Ok(Next::Answer(as_ended(payment))),
-            EndingState::Refused { .. } if payment.status() == Status::Authorized => {
+        match settlement.state {
+            SettlementState::Done { .. } => return Ok(Next::Answer(as_ended(payment))),
+            SettlementState::Refused { .. } if payment.status() == Status::Authorized => {
                 return Err(Rejection::CaptureRefused(payment.id));
             }
-            EndingState::Refused { .. } => return Err(illegal()),
-            EndingState::Pending => {}
+            SettlementState::Refused { .. } => return Err(illegal()),
+            SettlementState::Pending => {}
         }
     }
     let State::Authorized(hold) = &payment.state else { return Err(illegal()) };
@@ -86,10 +86,10 @@ pub fn decide_ending(payment: &Payment, asked: &EndingAsked) -> Result<Next, Rej
     }
 }
 
-fn begin(id: PaymentId, hold: &Hold, asked: &EndingAsked) -> Result<Next, Rejection> {
+fn begin(id: PaymentId, hold: &Hold, asked: &SettlementAsked) -> Result<Next, Rejection> {
     let wanted = match asked.verb {
-        EndingVerb::Void => Wanted::Void,
-        EndingVerb::Capture(asked) => {
+        SettlementVerb::Void => Wanted::Void,
+        SettlementVerb::Capture(asked) => {
             let amount = asked.unwrap_or(hold.amount);
             if amount.currency() != hold.amount.currency() {
                 return Err(Rejection::OtherCurrency { asked: amount, payment: hold.amount });
@@ -98,21 +98,21 @@ fn begin(id: PaymentId, hold: &Hold, asked: &EndingAsked) -> Result<Next, Reject
                 return Err(Rejection::CaptureExceedsAuthorized { asked: amount, authorized: hold.amount });
             }
             // A void is let through all the same: a hold must be able to end.
-            if hold.endings.len() >= ENDINGS_PER_PAYMENT_MAX {
+            if hold.settlements.len() >= SETTLEMENTS_PER_PAYMENT_MAX {
                 return Err(Rejection::TooManyCaptures(id));
             }
             Wanted::Capture { asked, amount }
         }
     };
     let (key, fingerprint) = (asked.key.clone(), asked.fingerprint);
-    Ok(Next::Record(Event::EndingAsked { key, fingerprint, wanted }))
+    Ok(Next::Record(Event::SettlementAsked { key, fingerprint, wanted }))
 }
 
 /// As it was when the hold ended: what a repeat of the capture or the void is answered with.
 fn as_ended(payment: &Payment) -> Payment {
     let ended = payment.state.hold().and_then(|hold| {
-        hold.endings.iter().find_map(|ending| match (&ending.wanted, ending.state) {
-            (Wanted::Void, EndingState::Done { at }) => Some(at),
+        hold.settlements.iter().find_map(|settlement| match (&settlement.wanted, settlement.state) {
+            (Wanted::Void, SettlementState::Done { at }) => Some(at),
             _ => None,
         })
     });

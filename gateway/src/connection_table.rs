@@ -28,7 +28,7 @@ const TURN: Duration = Duration::from_secs(2);
 
 /// All connections.
 #[derive(Debug)]
-pub(crate) struct Crowd {
+pub(crate) struct ConnectionTable {
     connections_max: usize,
     per_address: usize,
     trusted: Vec<Network>,
@@ -51,8 +51,8 @@ pub(crate) struct Member {
 
 /// A connection's place, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    crowd: Arc<Crowd>,
+pub(crate) struct ConnectionPermit {
+    table: Arc<ConnectionTable>,
     network: IpAddr,
     member: Arc<Member>,
 }
@@ -61,13 +61,13 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Busy(Arc<Member>);
 
-impl Crowd {
+impl ConnectionTable {
     pub(crate) fn new(connections_max: usize, per_address: usize, trusted: Vec<Network>) -> Self {
         Self { connections_max, per_address, trusted, inside: Mutex::default() }
     }
 
     /// A place for a connection from there, if there is one.
-    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionPermit> {
         let (is_trusted, network) = (self.trusted.iter().any(|trusted| trusted.contains(peer)), network(peer));
         let mut inside = self.inside.lock();
         let held = inside.by_address.get(&network).map_or(0, Vec::len);
@@ -87,7 +87,7 @@ impl Crowd {
         inside.count += 1;
         inside.by_address.entry(network).or_default().push(Arc::clone(&member));
         drop(inside);
-        Some(Place { crowd: Arc::clone(self), network, member })
+        Some(ConnectionPermit { table: Arc::clone(self), network, member })
     }
 }
 
@@ -136,15 +136,15 @@ impl Member {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     pub(crate) fn member(&self) -> &Arc<Member> {
         &self.member
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.crowd.inside.lock().remove(self.network, &self.member);
+        self.table.inside.lock().remove(self.network, &self.member);
     }
 }
 
@@ -159,78 +159,78 @@ impl Drop for Busy {
 mod tests {
     use super::*;
 
-    fn crowd(connections_max: usize, per_address: usize) -> Arc<Crowd> {
+    fn table(connections_max: usize, per_address: usize) -> Arc<ConnectionTable> {
         let trusted = vec!["10.0.0.0/8".parse().unwrap()];
-        Arc::new(Crowd::new(connections_max, per_address, trusted))
+        Arc::new(ConnectionTable::new(connections_max, per_address, trusted))
     }
 
-    fn enter(crowd: &Arc<Crowd>, address: &str) -> Option<Place> {
-        crowd.enter(address.parse().unwrap())
+    fn enter(table: &Arc<ConnectionTable>, address: &str) -> Option<ConnectionPermit> {
+        table.enter(address.parse().unwrap())
     }
 
-    fn gives_way(place: &Place) -> bool {
-        place.member.gives_way.is_cancelled()
+    fn gives_way(permit: &ConnectionPermit) -> bool {
+        permit.member.gives_way.is_cancelled()
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_idle_connection_of_an_address_gives_way() {
-        let crowd = crowd(10, 3);
-        let mut places = Vec::new();
+        let table = table(10, 3);
+        let mut permits = Vec::new();
         for _ in 0..3 {
-            places.push(enter(&crowd, "192.0.2.1").unwrap());
+            permits.push(enter(&table, "192.0.2.1").unwrap());
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         // The first was busy until now, so the second has been idle longest.
-        drop(places[0].member.busy());
-        let newcomer = enter(&crowd, "192.0.2.1").unwrap();
-        assert_eq!(places.iter().map(gives_way).collect::<Vec<_>>(), [false, true, false]);
+        drop(permits[0].member.busy());
+        let newcomer = enter(&table, "192.0.2.1").unwrap();
+        assert_eq!(permits.iter().map(gives_way).collect::<Vec<_>>(), [false, true, false]);
         assert!(!gives_way(&newcomer));
-        assert_eq!(crowd.inside.lock().count, 3);
-        drop((places, newcomer));
-        assert_eq!(crowd.inside.lock().by_address.len(), 0, "addresses without connections are forgotten");
+        assert_eq!(table.inside.lock().count, 3);
+        drop((permits, newcomer));
+        assert_eq!(table.inside.lock().by_address.len(), 0, "addresses without connections are forgotten");
     }
 
     #[tokio::test]
     async fn busy_connections_do_not_give_way() {
-        let crowd = crowd(10, 2);
-        let places = [enter(&crowd, "2001:db8::1").unwrap(), enter(&crowd, "2001:db8::2").unwrap()];
-        let busy: Vec<Busy> = places.iter().map(|place| place.member.busy()).collect();
-        assert!(enter(&crowd, "2001:db8::3").is_none(), "a /64 is one address");
-        assert!(enter(&crowd, "2001:db8:0:1::1").is_some());
+        let table = table(10, 2);
+        let permits = [enter(&table, "2001:db8::1").unwrap(), enter(&table, "2001:db8::2").unwrap()];
+        let busy: Vec<Busy> = permits.iter().map(|permit| permit.member.busy()).collect();
+        assert!(enter(&table, "2001:db8::3").is_none(), "a /64 is one address");
+        assert!(enter(&table, "2001:db8:0:1::1").is_some());
         drop(busy);
-        assert!(enter(&crowd, "2001:db8::3").is_some());
+        assert!(enter(&table, "2001:db8::3").is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_house_takes_from_the_address_that_has_most() {
-        let crowd = crowd(4, 3);
-        let many: Vec<Place> = (0..3).map(|_| enter(&crowd, "192.0.2.1").unwrap()).collect();
-        let one = enter(&crowd, "192.0.2.2").unwrap();
-        let other = enter(&crowd, "192.0.2.3").unwrap();
-        assert_eq!(many.iter().filter(|place| gives_way(place)).count(), 1);
+        let table = table(4, 3);
+        let many: Vec<ConnectionPermit> = (0..3).map(|_| enter(&table, "192.0.2.1").unwrap()).collect();
+        let one = enter(&table, "192.0.2.2").unwrap();
+        let other = enter(&table, "192.0.2.3").unwrap();
+        assert_eq!(many.iter().filter(|permit| gives_way(permit)).count(), 1);
         assert!(!gives_way(&one));
-        assert!(enter(&crowd, "192.0.2.2").is_none(), "of equals, the one who came first stays");
+        assert!(enter(&table, "192.0.2.2").is_none(), "of equals, the one who came first stays");
         assert!(!gives_way(&other));
     }
 
     #[tokio::test(start_paused = true)]
     async fn in_a_full_house_equals_take_turns() {
-        let crowd = crowd(2, 9);
-        let places = [enter(&crowd, "192.0.2.1").unwrap(), enter(&crowd, "192.0.2.1").unwrap()];
-        assert!(enter(&crowd, "192.0.2.1").is_none());
+        let table = table(2, 9);
+        let permits = [enter(&table, "192.0.2.1").unwrap(), enter(&table, "192.0.2.1").unwrap()];
+        assert!(enter(&table, "192.0.2.1").is_none());
         tokio::time::advance(TURN).await;
-        let _busy = places[0].member.busy();
-        let newcomer = enter(&crowd, "192.0.2.1").unwrap();
-        assert_eq!(places.iter().map(gives_way).collect::<Vec<_>>(), [false, true]);
-        assert!(enter(&crowd, "192.0.2.1").is_none(), "the newcomer has its turn first");
+        let _busy = permits[0].member.busy();
+        let newcomer = enter(&table, "192.0.2.1").unwrap();
+        assert_eq!(permits.iter().map(gives_way).collect::<Vec<_>>(), [false, true]);
+        assert!(enter(&table, "192.0.2.1").is_none(), "the newcomer has its turn first");
         drop(newcomer);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_trusted_balancer_has_no_share_of_its_own() {
-        let crowd = crowd(4, 1);
-        let _places: Vec<Place> = (0..4).map(|_| enter(&crowd, "10.0.0.1").unwrap()).collect();
-        assert!(enter(&crowd, "10.0.0.1").is_none());
-        assert!(enter(&crowd, "192.0.2.1").is_some());
+        let table = table(4, 1);
+        let _permits: Vec<ConnectionPermit> = (0..4).map(|_| enter(&table, "10.0.0.1").unwrap()).collect();
+        assert!(enter(&table, "10.0.0.1").is_none());
+        assert!(enter(&table, "192.0.2.1").is_some());
     }
 }
