@@ -129,7 +129,7 @@ fn paths(root: &Path) -> Result<Vec<String>> {
 
 pub(crate) fn run() -> Result {
     let tree = Tree::read()?;
-    let rules: [fn(&Tree) -> Vec<Finding>; 16] = [
+    let rules: [fn(&Tree) -> Vec<Finding>; 17] = [
         edges::allowed,
         circles::none,
         manifests::shared,
@@ -146,6 +146,7 @@ pub(crate) fn run() -> Result {
         documents::decisions_are_listed,
         documents::decisions_have_three_parts,
         wording::subjects_are_named,
+        wording::names_are_short,
     ];
     let findings: Vec<Finding> = rules.iter().flat_map(|rule| rule(&tree)).collect();
     for finding in &findings {

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_deviation_is_where_it_says_and_goes_when_it_is_solved() {
+    fn a_deviation_is_where_it_says_and_goes_when_solved() {
         let known = [("s", "src/ports.rs", "src/needs.rs")];
         assert_eq!(missing("s/src/ports.rs", "s/src/needs.rs", &known), [""; 0]);
         assert!(missing("s/src/ports.rs", "s/src/x.rs", &known)[0].contains("has no `src/ports.rs`"));

@@ -23,6 +23,24 @@ pub(super) fn subjects_are_named(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// A test's name says state and expectation, in a line of a report.
+pub(super) fn names_are_short(tree: &Tree) -> Vec<Finding> {
+    const NAME_LEN_MAX: usize = 60;
+    let mut findings = Vec::new();
+    for (path, text) in tree.rust() {
+        for (index, line) in code::only(text).lines().enumerate() {
+            let Some((_, rest)) = line.split_once("fn ") else { continue };
+            let name = rest.split(|next: char| !next.is_alphanumeric() && next != '_').next().unwrap_or_default();
+            if name.len() > NAME_LEN_MAX {
+                let what =
+                    format!("`{name}` has {} characters: say state and expectation in {NAME_LEN_MAX}", name.len());
+                findings.push(Finding::error(path, what).at(index + 1));
+            }
+        }
+    }
+    findings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +62,13 @@ mod tests {
             "error: docs/a.md:2: `whoever`",
         ];
         check(subjects_are_named, &files, &expected);
+    }
+
+    #[test]
+    fn a_name_that_does_not_fit_a_line_is_found() {
+        let (fits, long) = ("a".repeat(60), "b".repeat(61));
+        let text = format!("//! fn {long}\nfn {fits}() {{}}\n#[test]\nasync fn {long}() {{}}\n\"fn {long}\"\n");
+        let expected = format!("error: a/src/lib.rs:4: `{long}` has 61");
+        check(names_are_short, &[("a/src/lib.rs", &text)], &[&expected]);
     }
 }
