@@ -36,7 +36,7 @@ fn line(name: &str, [caught, survived, accepted, unviable, timeouts]: [usize; 5]
     let noticed = caught + timeouts;
     // Of those that compile; the accepted ones count against it.
     let viable = noticed + survived;
-    let score = if viable == 0 { "-".to_owned() } else { format!("{} %", noticed * 100 / viable) };
+    let score = (noticed * 100).checked_div(viable).map_or_else(|| "-".to_owned(), |percent| format!("{percent} %"));
     let mutants = viable + unviable;
     format!("{name:<20}{mutants:>8}{caught:>8}{survived:>10}{accepted:>10}{unviable:>10}{timeouts:>10}{score:>8}\n")
 }

@@ -334,8 +334,8 @@ fn a_step_has_as_many_attempts_as_its_policy_says() {
 #[test]
 fn before_the_pivot_the_deadline_ends_a_saga_to_the_microsecond() {
     let (mut shape, micro) = (shape(), Duration::from_micros(1));
-    let deadline = SECOND * 30;
-    assert_eq!(decided(&shape, "", deadline - micro), "act a1");
+    let (deadline, just_before) = (SECOND * 30, Duration::from_micros(29_999_999));
+    assert_eq!(decided(&shape, "", just_before), "act a1");
     assert_eq!(decided(&shape, "", deadline), "unwind: DeadlineExceeded deadline_exceeded");
     assert_eq!(decided(&shape, "PAID", deadline * 2), "act z1", "past it nothing but forward");
     // A wait until the deadline would only find it passed.
@@ -357,15 +357,12 @@ fn an_attempt_takes_no_longer_than_what_is_left() {
         plan::timeout(&shape, &state, effect, START + later)
     };
     let (bound, short) = (Duration::from_millis(500), Duration::from_millis(100));
-    let deadline = SECOND * 30;
+    // The deadline is after 30 seconds.
+    let late = Duration::from_millis(29_900);
     assert_eq!(left("", effect(EffectKind::Act, 0), SECOND), bound);
-    assert_eq!(left("", effect(EffectKind::Act, 0), deadline - short), short);
-    assert_eq!(
-        left("PAID", effect(EffectKind::Act, 2), deadline - short),
-        bound,
-        "past the pivot there is no deadline"
-    );
-    assert_eq!(left("CLOSED", effect(EffectKind::Compensate, 0), deadline - short), bound, "nor on the way back");
+    assert_eq!(left("", effect(EffectKind::Act, 0), late), short);
+    assert_eq!(left("PAID", effect(EffectKind::Act, 2), late), bound, "past the pivot there is no deadline");
+    assert_eq!(left("CLOSED", effect(EffectKind::Compensate, 0), late), bound, "nor on the way back");
 }
 
 #[test]
