@@ -19,6 +19,10 @@ pub(crate) const ACCEPTED: &[Accepted] = &[
         mutant: "gateway/src/hygiene/chunks.rs: replace | with ^ in ChunkScanner::step",
         reason: "the digit meets four bits that were just shifted in as zeros: or, exclusive or and plus are one",
     },
+    Accepted {
+        mutant: "gateway/src/hygiene/path.rs: replace | with ^ in decode",
+        reason: "the low digit meets four bits that were just shifted in as zeros",
+    },
     Accepted { mutant: "identity-service/src/crypto/password.rs: replace * with +", reason: RESERVED },
     Accepted { mutant: "identity-service/src/crypto/password.rs: replace * with /", reason: RESERVED },
     Accepted { mutant: "identity-service/src/crypto/password.rs: replace > with == in compute", reason: RESERVED },

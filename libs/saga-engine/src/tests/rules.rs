@@ -7,10 +7,10 @@ use amends_primitives::{SagaId, Timestamp};
 use serde_json::Value;
 
 use crate::{
-    Cause, CauseKind, Failure, FailureKind, Outcome, Refusal, Snapshot, Status,
+    Cause, CauseKind, Closed, Failure, FailureKind, Outcome, Refusal, Snapshot, Status, Undo,
     event::{Event, Record},
     journal::{Operator, OperatorRequest, Resolution, Wish},
-    plan::{self, Effect, EffectKind, Next},
+    plan::{self, Conclusion, Effect, EffectKind, Next},
     shape::{Outline, Role, Shape},
     state::{Phase, State, StepState},
     transition::apply,
@@ -473,4 +473,29 @@ fn a_status_says_whether_to_wait_for_it() {
         assert_eq!(seen.is_settled(), !is_active, "{word}");
     }
     assert!("lost".parse::<Status>().is_err());
+}
+
+#[test]
+fn a_failed_attempt_is_asked_again_later() {
+    let shape = shape();
+    assert_eq!((shape.commit_stage, shape.stages.len()), (Some(2), 3));
+    let refused = Outcome::refused("no", "never");
+    for (script, kind, position, conclusion) in [
+        ("start a1", EffectKind::Act, 0, Conclusion::Acted(Outcome::unknown("gone", "away"))),
+        ("PAID, start z1", EffectKind::Act, 2, Conclusion::Acted(Outcome::unknown("gone", "away"))),
+        ("PAID, start z1", EffectKind::Act, 2, Conclusion::Acted(refused)),
+        ("IN_DOUBT, close p1", EffectKind::Close, 1, Conclusion::Closed(Closed::NotYet(cause()))),
+        ("CLOSED, undo a1", EffectKind::Compensate, 0, Conclusion::Compensated(Undo::NotYet(cause()))),
+    ] {
+        let (state, now) = after(&shape, script);
+        let effect = Effect { kind, step: shape.indices().nth(position).unwrap(), attempt: 1 };
+        let at = match plan::concluded(&shape, &state, effect, conclusion, now, 1.0) {
+            Event::StepUnknown { retry_at, .. }
+            | Event::CompensationNotYet { retry_at, .. }
+            | Event::CloseNotYet { retry_at, .. }
+            | Event::StepRefused { retry_at: Some(retry_at), .. } => retry_at,
+            other => panic!("{other:?}"),
+        };
+        assert!(at > now && at.since(now) <= SECOND, "{script}: after {:?}", at.since(now));
+    }
 }
