@@ -102,3 +102,19 @@ impl fmt::Display for Flaw {
         f.write_str(self.sentence())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flaw_has_a_status_a_code_and_a_sentence() {
+        for (flaw, status, code, sentence) in [
+            (Flaw::HostMissing, 400, Code::BadRequest, "the Host header is missing"),
+            (Flaw::Expectation, 417, Code::BadRequest, "the only expectation met here is 100-continue"),
+        ] {
+            assert_eq!((flaw.status(), flaw.code(), flaw.to_string().as_str()), (status, code, sentence));
+        }
+        assert_eq!(Flaw::MethodNotAllowed.code(), Code::MethodNotAllowed);
+    }
+}
