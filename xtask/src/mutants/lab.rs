@@ -1,5 +1,5 @@
-//! Runs cargo-mutants on one part at a time: in a copy of the tree, with the crates of others as the tests have them, so that a mutant
-//! costs the compilation of one crate.
+//! Runs cargo-mutants on one part at a time, in a copy of the tree. The crates of others are built once for each package, with the
+//! features that it asks for by itself; a mutant then costs the compilation of one crate.
 //!
 //! Must not know: which survivors are accepted.
 
@@ -121,12 +121,6 @@ impl Lab {
         command.current_dir(&tree).env("CARGO", environment::cargo()).env("CARGO_TARGET_DIR", &self.target);
         // Our own crates get names of their own by it, so that no mutant is ever taken for what `cargo test` built. Nothing else changes.
         command.env("RUSTC_WORKSPACE_WRAPPER", &self.wrapper).env("CARGO_PROFILE_DEV_DEBUG", "none");
-        // The features of the whole workspace, as `cargo test --workspace` has them, for one package: else the crates of others would be
-        // built once more for each. Cargo knows it, but not yet for everyone; the toolchain is pinned.
-        command.env("__CARGO_TEST_CHANNEL_OVERRIDE_DO_NOT_USE_THIS", "nightly");
-        command
-            .env("CARGO_UNSTABLE_FEATURE_UNIFICATION", "true")
-            .env("CARGO_RESOLVER_FEATURE_UNIFICATION", "workspace");
         command.env("AMENDS_TEST_BACKENDS", "embedded");
         command.args(["mutants", "--no-config", "--no-shuffle", "--package", part.package]);
         command.args(part.files.iter().flat_map(|glob| ["--file", glob]));
