@@ -180,4 +180,21 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn every_module_of_a_part_has_a_file() {
+        let files = capture(Command::new("git").current_dir(environment::root()).args(["ls-files", "*.rs"])).unwrap();
+        for part in PARTS {
+            let (package, _) = part.files[0].split_once("/src/").unwrap();
+            // `mod a;` is a file, `mod a { … }` is here.
+            for name in part.library.split(';').filter_map(|text| Some(text.rsplit_once("mod ")?.1)) {
+                let is_it = |file: &str| {
+                    let below = file.strip_prefix(package).and_then(|file| file.strip_prefix("/src/"));
+                    let stem = below.and_then(|file| file.strip_suffix("/mod.rs").or_else(|| file.strip_suffix(".rs")));
+                    stem.is_some_and(|stem| stem.rsplit('/').next() == Some(name))
+                };
+                assert!(name.contains('{') || files.lines().any(is_it), "{}: mod {name}", part.name);
+            }
+        }
+    }
 }

@@ -56,7 +56,7 @@ pub(crate) const PARTS: &[Part] = &[
         name: "passwords",
         package: "identity-service",
         files: &["identity-service/src/crypto/password.rs"],
-        library: "mod crypto { mod password; mod turns; } mod domain { pub(crate) mod place; }",
+        library: "mod crypto { mod password; mod turns; } mod domain { pub(crate) mod network; }",
         tests: &["password::"],
     },
     Part {
