@@ -101,14 +101,14 @@ pub fn locations(sources: &Sources) -> anyhow::Result<Vec<StoreLocation>> {
     let payment: payment_service::Config = load_from("payment", sources)?;
     let inventory: inventory_service::Config = load_from("inventory", sources)?;
     let identity: identity_service::Config = load_from("identity", sources)?;
-    places_of(&order, &payment, &inventory, &identity)
+    locations_of(&order, &payment, &inventory, &identity)
 }
 
 /// The same, of configurations that have been read.
 ///
 /// # Errors
 /// When the path of a file is not UTF-8.
-pub fn places_of(
+pub fn locations_of(
     order: &order_service::Config,
     payment: &payment_service::Config,
     inventory: &inventory_service::Config,

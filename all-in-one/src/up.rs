@@ -34,8 +34,8 @@ pub async fn up(
     let runtime = Runtime::new();
     let (settings, secrets, origin) = Embedded::settings(data_dir, sources, demo_password)?;
     let Settings { order, payment, inventory, identity, .. } = &settings;
-    let places = stores::places_of(order, payment, inventory, identity)?;
-    let paths = data_dir::files(&places);
+    let locations = stores::locations_of(order, payment, inventory, identity)?;
+    let paths = data_dir::files(&locations);
     // Also those outside the directory, and those of a service that runs by itself.
     let _held = data_dir::take_files(&paths)?;
     data_dir::check_whole(data_dir, &paths).await?;

@@ -51,7 +51,7 @@ pub struct Listen {
     pub listen: SocketAddr,
 }
 
-/// Orders wait for less than callers do: 4 s in all, of which a call may wait for a connection and for two statements.
+/// The database's defaults: shorter than usual, since a caller waits for each statement of its order.
 #[derive(Debug, Clone)]
 pub enum OrderStore {}
 

@@ -76,7 +76,7 @@ impl Descriptors {
         Self::limited_to(limit())
     }
 
-    /// This number.
+    /// As many as `limit`.
     pub fn limited_to(limit: usize) -> Self {
         let given = Mutex::new(Given { reserved: BASE + OPERATORS_MAX, parts: 0 });
         Self(Arc::new(Inner { limit, given }))

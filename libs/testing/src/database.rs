@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 /// `sqlite://…` of a file in that folder, which is made when it is missing.
 pub fn sqlite_url(dir: &TempDir, file: impl AsRef<Path>) -> String {
-    format!("sqlite://{}?mode=rwc", dir.path().join(file).display())
+    amends_sql::sqlite_url(&dir.path().join(file)).unwrap()
 }
 
 /// An empty database. A file goes with it; one on a server is removed by [`TestDatabase::remove`].
@@ -45,8 +45,9 @@ impl TestDatabase {
         let statements = [format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")];
         administer(&admin, &statements).await;
         let (base, parameters) = admin.split_at(admin.find('?').unwrap_or(admin.len()));
-        let (server, _) = base.rsplit_once('/').unwrap();
-        let url = format!("{server}/{name}{parameters}");
+        // `postgres://host`, with or without a database.
+        let server: Vec<&str> = base.split('/').take(3).collect();
+        let url = format!("{}/{name}{parameters}", server.join("/"));
         Some(Self { url, dir: None, made: Some((admin, name)) })
     }
 

@@ -4,7 +4,7 @@
 
 use opentelemetry_sdk::trace::Sampler;
 
-/// Records so many of a hundred traces, chosen by their ids, so that every service chooses the same.
+/// Records this percentage of traces, chosen by their ids, so that every service chooses the same.
 pub(crate) fn of_percent(percent: f64) -> Sampler {
     Sampler::TraceIdRatioBased(percent / 100.0)
 }

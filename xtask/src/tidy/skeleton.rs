@@ -1,4 +1,4 @@
-//! One skeleton for every service, so that who knows one finds everything in the next.
+//! One skeleton for every service, so that a reader of one finds everything in the next.
 //!
 //! The gateway is none of them: it passes requests on, and has neither rules nor a store.
 
