@@ -5,7 +5,6 @@
 
 mod claims;
 mod error;
-
 mod jwks;
 mod layer;
 mod revocation;

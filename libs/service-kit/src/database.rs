@@ -2,7 +2,7 @@
 //!
 //! Must not know: what is in it.
 
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::{marker::PhantomData, time::Duration};
 
 use amends_sql::{Database, Options, Schema};
 use anyhow::Context as _;
@@ -29,7 +29,7 @@ pub trait Usual {
 }
 
 /// A database.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, bound(serialize = "", deserialize = "U: Usual"))]
 pub struct DatabaseConfig<U> {
     /// `sqlite://FILE?mode=rwc` or `postgres://…`.
@@ -43,7 +43,7 @@ pub struct DatabaseConfig<U> {
     /// How long to wait at start for a database that is not up yet, in seconds.
     pub start_patience_secs: u64,
     #[serde(skip)]
-    usual: PhantomData<fn() -> U>,
+    usual: PhantomData<U>,
 }
 
 impl<U: Usual> Default for DatabaseConfig<U> {
@@ -120,24 +120,6 @@ pub fn watch(readiness: &Readiness, service: &str, database: &Database) {
         let database = database.clone();
         async move { database.ready().await.map_err(|error| amends_sql::in_words(&error)) }
     });
-}
-
-impl<U> Clone for DatabaseConfig<U> {
-    fn clone(&self) -> Self {
-        Self { url: self.url.clone(), usual: PhantomData, ..*self }
-    }
-}
-
-impl<U> fmt::Debug for DatabaseConfig<U> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DatabaseConfig")
-            .field("url", &self.url)
-            .field("connections_max", &self.connections_max)
-            .field("acquire_timeout_ms", &self.acquire_timeout_ms)
-            .field("statement_timeout_ms", &self.statement_timeout_ms)
-            .field("start_patience_secs", &self.start_patience_secs)
-            .finish()
-    }
 }
 
 #[cfg(test)]
