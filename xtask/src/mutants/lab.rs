@@ -144,7 +144,7 @@ fn write_change(file: &Path, revision: &str, part: &Part) -> Result {
     for new in git(&["ls-files", "--others", "--exclude-standard"])?.lines() {
         println!("*** NOT RUN: mutants of {new}: git does not know it yet ***");
     }
-    let text = git(&["diff", "--no-ext-diff", "--no-color", revision])?;
+    let text = git(&["diff", "--no-ext-diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/", revision])?;
     fs::write(file, text).map_err(about(file.display()))
 }
 

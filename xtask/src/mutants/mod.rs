@@ -112,7 +112,12 @@ fn run(request: &Request, tool: &Path) -> Result {
         }
         println!("\n--> {}: {} mutants", part.name, listed.len());
         let is_late = request.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let results = if is_late { Results::default() } else { lab.test(part, request.deadline)? };
+        let tested = if is_late { Ok(Results::default()) } else { lab.test(part, request.deadline) };
+        // A part that cannot be built fails, and the others are still measured.
+        let results = tested.unwrap_or_else(|failure| {
+            failures.push(format!("{}: {failure}", part.name));
+            Results::default()
+        });
         for mutant in listed.iter().filter(|mutant| !results.has(mutant)) {
             *not_run.entry(mutant.file.clone()).or_default() += 1;
         }
