@@ -18,7 +18,7 @@ use crate::{
 const PAGE: u32 = 200;
 /// Names the file.
 const KEY: &str = "payment.processor.ledger_url";
-/// Names the file.
+
 /// Opens the books for this process alone, and brings them up to date. None where the processor is another party, unless there are old
 /// lines, which are kept all the same.
 pub(crate) async fn open(
