@@ -108,6 +108,18 @@ async fn a_promise_is_made_again_after_a_checkpoint_kept_it() {
 }
 
 #[tokio::test]
+async fn a_promise_outlasts_a_probe_of_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, copy) = (dir.path().join("a.db"), dir.path().join("copy.db"));
+    let database = served(&file).await.unwrap();
+    database.write_a_page().await.unwrap();
+    database.claimed().promise().await;
+    std::fs::copy(&file, &copy).unwrap();
+    assert!(find_torn(&copy).await.unwrap().is_some());
+    database.close().await;
+}
+
+#[tokio::test]
 async fn a_promise_whose_caller_has_gone_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.db");
