@@ -56,7 +56,7 @@ impl Slot {
     pub(crate) async fn promise(&self) {
         let promises = self.get().as_ref().map(|claim| Arc::clone(&claim.promises));
         if let Some(promises) = promises {
-            promises.lock().await.make().await;
+            make(promises, true).await;
         }
     }
 
@@ -80,12 +80,22 @@ async fn promise_again(promises: Arc<tokio::sync::Mutex<Promises>>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let mut promises = promises.lock().await;
         // The first one is made by the migration, which makes the file.
-        if promises.open.is_some() {
+        make(Arc::clone(&promises), false).await;
+    }
+}
+
+/// In a task of its own. Cut off between a promise and its keeping, because its caller has gone or the claim is given back, it would leave
+/// a file that is whole and is refused.
+async fn make(promises: Arc<tokio::sync::Mutex<Promises>>, first: bool) {
+    let making = async move {
+        let mut promises = promises.lock().await;
+        if first || promises.open.is_some() {
             promises.make().await;
         }
-    }
+    };
+    // Fails only with the runtime.
+    let _ended = tokio::spawn(making).await;
 }
 
 #[derive(Debug)]

@@ -112,7 +112,7 @@ impl Database {
 
     /// Nothing reads this number; writing it, even as it is, is a page and a flush like any other. SQLite only.
     pub(crate) async fn write_a_page(&self) -> Result<(), SqlError> {
-        sqlx::query("PRAGMA user_version = 0").execute(self.writer()).await?;
+        sqlx::query("PRAGMA application_id = 0").execute(self.writer()).await?;
         Ok(())
     }
 

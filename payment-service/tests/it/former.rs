@@ -29,6 +29,7 @@ on_every_backend![
     old_books_are_taken_over_with_their_statement,
     a_cut_at_any_point_forgets_nothing,
     old_books_taken_over_and_not_removed_are_not_posted_twice,
+    lines_that_changed_after_a_cut_are_taken_over_as_they_are,
     old_books_are_kept_where_the_acquirer_is_another_party,
     an_unreadable_line_is_taken_over_as_it_is,
 ];
@@ -216,6 +217,29 @@ async fn old_books_taken_over_and_not_removed_are_not_posted_twice(place: &Place
     ledger.close().await;
     started(&config_at(place)).await;
     assert_taken_over(place, &entries).await;
+}
+
+async fn lines_that_changed_after_a_cut_are_taken_over_as_they_are(place: &Place) {
+    let before = life();
+    let ledger = place.ledger().await;
+    ledger.take_over(&lines_of(&before)).await.unwrap();
+    ledger.close().await;
+    let mut now = before;
+    // An earlier version, started again after the cut, gave money back, took what was held, and released what was failing.
+    let refund = |of: &Entry, minor| RefundAsk {
+        key: their_key(&step(saga(), "refund")),
+        charge: of.key.clone(),
+        amount: eur(minor),
+    };
+    for index in [0, 1] {
+        now[index] = after(now[index].refund(&refund(&now[index], 50)));
+    }
+    let key = their_key(&step(saga(), "capture"));
+    now[2] = after(now[2].capture(&CaptureAsk { key, authorization: now[2].key.clone(), amount: eur(300) }));
+    now[6] = after(now[6].void());
+    keep_as_before(place, &lines_of(&now)).await;
+    started(&config_at(place)).await;
+    assert_taken_over(place, &now).await;
 }
 
 async fn old_books_are_kept_where_the_acquirer_is_another_party(place: &Place) {

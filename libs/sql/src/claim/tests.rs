@@ -1,5 +1,7 @@
 //! Copies, crashes and closings of a claimed file.
 
+use std::{future::poll_fn, task::Poll};
+
 use super::*;
 use crate::{Migration, Options, Schema};
 
@@ -103,6 +105,40 @@ async fn a_promise_is_made_again_after_a_checkpoint_kept_it() {
     std::fs::copy(&file, &promised).unwrap();
     assert!(find_torn(&promised).await.unwrap().is_some());
     database.close().await;
+}
+
+#[tokio::test]
+async fn a_promise_outlasts_a_probe_of_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, copy) = (dir.path().join("a.db"), dir.path().join("copy.db"));
+    let database = served(&file).await.unwrap();
+    database.write_a_page().await.unwrap();
+    database.claimed().promise().await;
+    std::fs::copy(&file, &copy).unwrap();
+    assert!(find_torn(&copy).await.unwrap().is_some());
+    database.close().await;
+}
+
+#[tokio::test]
+async fn a_promise_whose_caller_has_gone_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.db");
+    for polls in 1.. {
+        let database = served(&file).await.unwrap_or_else(|error| panic!("before poll {polls}: {error}"));
+        insert(&database, polls).await;
+        let (slot, mut left) = (database.claimed().clone(), polls);
+        let mut promise = Box::pin(slot.promise());
+        let made = poll_fn(|context| {
+            left -= 1;
+            if left == 0 { Poll::Ready(false) } else { promise.as_mut().poll(context).map(|()| true) }
+        });
+        let made = made.await;
+        drop(promise);
+        database.close().await;
+        if made {
+            break;
+        }
+    }
 }
 
 #[tokio::test]

@@ -35,14 +35,13 @@ impl<T, E: From<SqlError>> Reply<T, E> {
         self.outcome = Some(outcome);
     }
 
-    /// Tells the caller: the job's own error in any case, its success only of a transaction that was committed.
+    /// Tells the caller the outcome, or how the transaction failed: what a job found in a transaction that was not committed need not be
+    /// true, neither its success nor its refusal.
     pub fn settle(self, ended: Result<(), SqlError>) {
         const MISSING: SqlError = SqlError::Unexpected { what: "a job of a committed batch has no outcome" };
-        let outcome = match (self.outcome, ended) {
-            (Some(Err(error)), _) => Err(error),
-            (_, Err(error)) => Err(error.into()),
-            (Some(done), Ok(())) => done,
-            (None, Ok(())) => Err(MISSING.into()),
+        let outcome = match ended {
+            Ok(()) => self.outcome.unwrap_or_else(|| Err(MISSING.into())),
+            Err(error) => Err(error.into()),
         };
         // A caller whose bound has passed does not listen any more; the job is done all the same.
         let _ = self.caller.send(outcome);

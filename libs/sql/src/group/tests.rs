@@ -26,6 +26,8 @@ enum Write {
     Number(i64),
     /// Written, and then undone.
     Refused(i64),
+    /// Fails if there is that number, be it one of its own batch.
+    Unless(i64),
     Panics,
     /// Waits for the test, inside the transaction.
     Waits,
@@ -58,6 +60,12 @@ impl BatchWriter for Numbers {
         let (id, keep) = match job.what {
             Write::Number(id) => (id, true),
             Write::Refused(id) => (id, false),
+            Write::Unless(id) => {
+                let sql = "SELECT COUNT(*) FROM number WHERE id = $1";
+                let found: i64 = sqlx::query_scalar(sql).bind(id).fetch_one(&mut **tx).await?;
+                job.reply.keep(if found > 0 { Err(SqlError::Unexpected { what: "it is there" }) } else { Ok(id) });
+                return Ok(found == 0);
+            }
             Write::Panics => panic!("on purpose"),
             Write::Waits => {
                 self.gate.entered.add_permits(1);
@@ -178,6 +186,19 @@ async fn a_write_that_is_undone_leaves_its_neighbours() {
     let answers = store.in_one_batch(&writes, nothing).await;
     assert!(matches!(&answers[..], [Ok(1), Ok(2), Ok(3), Ok(4)]), "{answers:?}");
     assert_eq!(store.numbers().await, [1, 4]);
+}
+
+#[tokio::test]
+async fn a_refusal_by_what_was_not_committed_is_not_told() {
+    let bound = Duration::from_millis(500);
+    let store = Store::with(&Options { acquire_timeout: bound, statement_timeout: bound, ..Options::default() }).await;
+    let writes = [Write::Number(1), Write::Unless(1)];
+    let answers = store.in_one_batch(&writes, nothing).await;
+    assert!(matches!(&answers[..], [Ok(1), Err(SqlError::Unexpected { .. })]), "{answers:?}");
+    let writes = [Write::Number(2), Write::Unless(2), Write::Waits];
+    let answers = store.in_one_batch(&writes, nothing).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Err(SqlError::Unavailable(_)))), "{answers:?}");
+    assert_eq!(store.numbers().await, [1]);
 }
 
 #[tokio::test]
