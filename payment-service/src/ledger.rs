@@ -15,19 +15,24 @@ use crate::{
 };
 
 /// Lines taken over by one commit: far below the bound of a call.
-const PAGE: u32 = 200;
+const PAGE: u32 = 50;
 /// Names the file.
 const KEY: &str = "payment.processor.ledger_url";
 
-/// Opens the books for this process alone, and brings them up to date. None where the processor is another party, unless there are old
-/// lines, which are kept all the same.
+/// Opens the books for this process alone, and brings them up to date. None where the processor is another party; old lines are then
+/// taken over all the same, but for those in MongoDB, which several replicas share, and none of them may take away from the others.
 pub(crate) async fn open(
     config: &Config,
     former: &dyn FormerLedger,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Option<SqlLedger>> {
     let mut page = former.former_lines("", PAGE).await.context("the old books of the simulated acquirer")?;
-    if config.processor.kind == ProcessorKind::Http && page.is_empty() {
+    if config.processor.kind == ProcessorKind::Http && (page.is_empty() || config.database.is_mongo()) {
+        if !page.is_empty() {
+            tracing::warn!(
+                "the old books of the simulated acquirer stay in MongoDB: a start as `simulated` takes them over"
+            );
+        }
         return Ok(None);
     }
     let url = config.ledger_url()?;

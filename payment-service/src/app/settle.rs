@@ -38,7 +38,7 @@ impl Payments {
             let event = match next {
                 Next::Answer(payment) => return Ok(payment),
                 Next::Record(event) => event,
-                Next::AskEnding(settlement) => self.ask_settlement(&payment, &settlement).await?,
+                Next::AskSettlement(settlement) => self.ask_settlement(&payment, &settlement).await?,
                 Next::AskRefund(refund) => self.ask_refund(&payment, &refund).await?,
             };
             newest = true;

@@ -251,6 +251,12 @@ async fn old_books_are_kept_where_the_acquirer_is_another_party(place: &Place) {
     let entries = life();
     keep_as_before(place, &lines_of(&entries)).await;
     started(&config).await;
+    if let Place::Mongo { .. } = place {
+        assert!(!file.exists(), "replicas share what is in MongoDB: none of them takes it to its own disk");
+        assert_ne!(left_as_before(place).await, 0);
+        config.processor.kind = ProcessorKind::Simulated;
+        started(&config).await;
+    }
     assert_taken_over(place, &entries).await;
 }
 

@@ -20,7 +20,7 @@ pub enum Next {
     /// Record the intent, then decide again.
     Record(Event),
     /// Ask the processor about this capture or void, which may be another's that is in doubt; then decide again.
-    AskEnding(Settlement),
+    AskSettlement(Settlement),
     /// Ask the processor for this refund, under its key.
     AskRefund(Refund),
     /// It is done: answer with the payment as it was then.

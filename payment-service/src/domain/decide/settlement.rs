@@ -68,7 +68,7 @@ pub fn decide_settlement(payment: &Payment, asked: &SettlementAsked) -> Result<N
             return Err(reused());
         }
         match settlement.state {
-            SettlementState::Done { .. } => return Ok(Next::Answer(as_ended(payment))),
+            SettlementState::Done { .. } => return Ok(Next::Answer(as_settled(payment))),
             SettlementState::Refused { .. } if payment.status() == Status::Authorized => {
                 return Err(Rejection::CaptureRefused(payment.id));
             }
@@ -81,7 +81,7 @@ pub fn decide_settlement(payment: &Payment, asked: &SettlementAsked) -> Result<N
         return Err(Rejection::StepCompensated(payment.charge.key.clone()));
     }
     match hold.pending() {
-        Some(pending) => Ok(Next::AskEnding(pending.clone())),
+        Some(pending) => Ok(Next::AskSettlement(pending.clone())),
         None => begin(payment.id, hold, asked),
     }
 }
@@ -109,7 +109,7 @@ fn begin(id: PaymentId, hold: &Hold, asked: &SettlementAsked) -> Result<Next, Re
 }
 
 /// As it was when the hold ended: what a repeat of the capture or the void is answered with.
-fn as_ended(payment: &Payment) -> Payment {
+fn as_settled(payment: &Payment) -> Payment {
     let ended = payment.state.hold().and_then(|hold| {
         hold.settlements.iter().find_map(|settlement| match (&settlement.wanted, settlement.state) {
             (Wanted::Void, SettlementState::Done { at }) => Some(at),

@@ -142,7 +142,7 @@ fn refund_of(name: &str) -> RefundAsked {
 #[test]
 fn of_a_capture_and_a_void_the_first_on_record_is_settled_first() {
     let capture_first = evolve(&authorized(100), &capturing("capture", 60), NOW).unwrap();
-    let Ok(Next::AskEnding(asked)) = decide_settlement(&capture_first, &settlement("void", SettlementVerb::Void))
+    let Ok(Next::AskSettlement(asked)) = decide_settlement(&capture_first, &settlement("void", SettlementVerb::Void))
     else {
         panic!("the capture in doubt is asked about")
     };
@@ -273,7 +273,7 @@ proptest! {
                     match decide_settlement(&life.payment, &asked) {
                         Ok(Next::Record(event)) => life.happens(&event, false),
                         // A question on its way while the compensation closes the barrier.
-                        Ok(Next::AskEnding(pending)) => {
+                        Ok(Next::AskSettlement(pending)) => {
                             if late && life.payment.barrier == Barrier::Open {
                                 life.happens(&Event::BarrierClosed, false);
                             }

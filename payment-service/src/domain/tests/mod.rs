@@ -242,7 +242,7 @@ proptest! {
                             prop_assert!(answer.refunded().amount_minor() > 0);
                             None
                         }
-                        Ok(Next::AskEnding(settlement)) => panic!("{settlement:?}"),
+                        Ok(Next::AskSettlement(settlement)) => panic!("{settlement:?}"),
                         Err(_) => None,
                     }
                 }
