@@ -125,6 +125,18 @@ mod tests {
     }
 
     #[test]
+    fn a_scope_that_the_token_lacks_is_refused() {
+        let text = || "x".to_owned();
+        let (now, token) = (Timestamp::from_millis(0), BearerToken::new("e30.e30.AA"));
+        let scope = Scopes::parse("orders:read");
+        let claims =
+            Claims { sub: text(), client_id: text(), scope, jti: text(), sid: None, iat: now, exp: now, token };
+        assert_eq!(claims.require("orders:read"), Ok(()));
+        let required = "orders:write";
+        assert_eq!(claims.require(required), Err(AuthError::InsufficientScope { required }));
+    }
+
+    #[test]
     fn a_subset_asks_for_nothing_that_the_whole_has_not() {
         let (both, one) = (Scopes::parse("a b"), Scopes::parse("b"));
         assert!(one.is_subset(&both) && both.is_subset(&both) && !both.is_subset(&one));

@@ -116,8 +116,8 @@ impl<'de> Deserialize<'de> for NumericDate {
                 clippy::cast_possible_truncation,
                 reason = "a float cast saturates, and either end is refused or expired"
             )]
-            Some(seconds) if seconds.is_finite() => Ok(Self((seconds * 1e6) as i64)),
-            _ => Err(D::Error::custom("not a date")),
+            Some(seconds) => Ok(Self((seconds * 1e6) as i64)),
+            None => Err(D::Error::custom("not a date")),
         }
     }
 }

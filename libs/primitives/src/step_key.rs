@@ -197,6 +197,13 @@ mod tests {
     }
 
     #[test]
+    fn logs_show_keys_and_fingerprints_as_text() {
+        let key: StepKey = format!("{SAGA}/charge").parse().unwrap();
+        let digest = Fingerprint::new([0x0a; 32]);
+        assert_eq!(format!("{key:?} {digest:?}"), format!("{SAGA}/charge {}", "0a".repeat(32)));
+    }
+
+    #[test]
     fn what_is_no_sha_256_is_no_fingerprint() {
         for bad in ["", "00", &"é".repeat(32), &"+f".repeat(32), &"0".repeat(65)] {
             assert_eq!(bad.parse::<Fingerprint>(), Err(InvalidFingerprint), "{bad}");

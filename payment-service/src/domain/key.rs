@@ -50,7 +50,8 @@ mod tests {
     fn key_survives_being_written_down() {
         let text = "0198c0de-0000-7000-8000-000000000001/charge_payment";
         for key in [text.to_owned(), format!("undo:{text}")] {
-            assert_eq!(key.parse::<RefundKey>().unwrap().to_string(), key);
+            let read: RefundKey = key.parse().unwrap();
+            assert_eq!([read.to_string(), format!("{read:?}")], [key.clone(), key]);
         }
         assert_eq!("undo:".parse::<RefundKey>(), Err(InvalidStepKey::Shape));
     }

@@ -76,7 +76,10 @@ fn a_confirmed_order_is_paid_once_and_in_full() {
     assert_eq!(of_money(&confirmed, &[paid(), payment("declined", 0, 0)]), [], "what moved nothing is nothing");
     assert_eq!(of_money(&confirmed, &[]), [Law::NotCharged]);
     assert_eq!(of_money(&confirmed, &[payment("refunded", 700, 700)]), [Law::NotCharged]);
-    assert_eq!(of_money(&confirmed, &[paid(), AuditPayment { id: "q".into(), ..paid() }]), [Law::ChargedTwice]);
+    let twice = [paid(), AuditPayment { id: "q".into(), ..paid() }];
+    assert_eq!(of_money(&confirmed, &twice), [Law::ChargedTwice]);
+    let found = money::check(&confirmed, Standing::Confirmed, &twice);
+    assert_eq!(found.into_iter().map(|found| found.detail).collect::<Vec<_>>(), ["paid more than once: payments p, q"]);
     for (captured, refunded) in [(699, 0), (701, 0), (700, 1)] {
         assert_eq!(of_money(&confirmed, &[payment("captured", captured, refunded)]), [Law::WrongAmount]);
     }

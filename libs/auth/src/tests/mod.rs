@@ -2,6 +2,7 @@
 
 mod clocks;
 mod layers;
+mod memory;
 mod service_token;
 mod support;
 mod wycheproof;

@@ -161,6 +161,69 @@ fn of_a_capture_and_a_void_the_first_on_record_is_settled_first() {
 }
 
 #[test]
+fn a_repeat_is_answered_as_of_the_time_it_ended() {
+    let at = |seconds| NOW + std::time::Duration::from_secs(seconds);
+    let life = |events: &[Event]| {
+        (1..).zip(events).fold(in_doubt(100), |payment, (now, event)| evolve(&payment, event, at(now)).unwrap())
+    };
+    let repeated = |payment: &Payment, name, verb| {
+        let Ok(Next::Answer(answer)) = decide_settlement(payment, &settlement(name, verb)) else { panic!("{name}") };
+        (answer.status(), answer.updated_at)
+    };
+    let authorized = |payment: &Payment| (payment.as_authorized().status(), payment.as_authorized().updated_at);
+    let part = SettlementVerb::Capture(Some(eur(60)));
+    let captured = life(&[authorized_event(100), capturing("end", 60), captured_event(60), asked_event("refund", 1)]);
+    assert_eq!(repeated(&captured, "end", part), (Status::Captured, at(3)));
+    assert_eq!(authorized(&captured), (Status::Authorized, at(1)));
+    assert!(captured.as_authorized().state.hold().unwrap().settlements.is_empty(), "nothing was asked for then");
+    let voided = life(&[authorized_event(100), voiding("end"), Event::Voided, Event::BarrierClosed]);
+    assert_eq!(repeated(&voided, "end", SettlementVerb::Void), (Status::Voided, at(3)));
+    assert_eq!(authorized(&voided), (Status::Authorized, at(1)));
+}
+
+#[test]
+fn the_processors_word_settles_what_was_asked() {
+    let state = |events: &[Event], name: &str| {
+        let payment = after(&authorized(100), events);
+        payment.state.hold().and_then(|hold| hold.settlement(&step(name))).map(|settlement| settlement.state)
+    };
+    let (done, refused) = (Some(SettlementState::Done { at: NOW }), Some(SettlementState::Refused { at: NOW }));
+    assert_eq!(state(&[capturing("end", 60), captured_event(60)], "end"), done);
+    assert_eq!(state(&[capturing("end", 60), Event::Voided], "end"), refused, "the hold ended the other way");
+    assert_eq!(state(&[voiding("end"), Event::Voided], "end"), done);
+    assert_eq!(state(&[voiding("end"), captured_event(60)], "end"), refused, "the money was taken before");
+    let first_refused = [capturing("a", 1), Event::CaptureRefused { key: step("a") }];
+    assert_eq!(state(&[&first_refused[..], &[capturing("b", 60), captured_event(60)]].concat(), "a"), refused);
+
+    // One at a time, and each under a key of its own.
+    let capturing_a = after(&authorized(100), &[capturing("a", 1)]);
+    let void_asked = after(&authorized(100), &[voiding("a")]);
+    for (payment, event) in [
+        (&capturing_a, capturing("b", 1)),
+        (&capturing_a, Event::CaptureRefused { key: step("b") }),
+        (&void_asked, Event::CaptureRefused { key: step("a") }),
+        (&after(&authorized(100), &first_refused), capturing("a", 1)),
+        (&authorized(100), captured_event(101)),
+        (&authorized(100), captured_event(0)),
+    ] {
+        assert!(evolve(payment, &event, NOW).is_err(), "{event:?}");
+    }
+}
+
+#[test]
+fn a_refused_capture_is_told_so_only_while_the_money_is_held() {
+    let refused = after(&authorized(100), &[capturing("a", 60), Event::CaptureRefused { key: step("a") }]);
+    let again = settlement("a", SettlementVerb::Capture(Some(eur(60))));
+    assert_eq!(decide_settlement(&refused, &again), Err(Rejection::CaptureRefused(refused.id)));
+    let voided = evolve(&refused, &Event::Voided, NOW).unwrap();
+    let (id, from, to) = (voided.id, Status::Voided, Status::Captured);
+    assert_eq!(decide_settlement(&voided, &again), Err(Rejection::IllegalState { id, from, to }));
+    let closed = evolve(&authorized(100), &Event::BarrierClosed, NOW).unwrap();
+    let compensated = Rejection::StepCompensated(step("charge"));
+    assert_eq!(decide_settlement(&closed, &settlement("void", SettlementVerb::Void)), Err(compensated));
+}
+
+#[test]
 fn a_hold_can_be_voided_however_many_captures_were_refused() {
     let mut held = authorized(100);
     for number in 0..SETTLEMENTS_PER_PAYMENT_MAX {

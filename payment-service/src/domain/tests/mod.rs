@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::*;
 
 mod authorizations;
+mod refunds;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
