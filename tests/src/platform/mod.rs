@@ -315,12 +315,16 @@ impl Platform {
     }
 
     async fn start_all(&mut self) -> Result<()> {
-        for program in &mut self.programs {
-            program.start(self.dir.path())?;
-        }
-        for program in &self.programs {
-            if let Err(error) = program.ready().await {
-                return Err(error.context(self.logs()));
+        // The token service first: the order service answers 503 until it has a token of its own, and is ready meanwhile.
+        let is_first = |program: &Program| program.name.starts_with("identity");
+        for turn in [true, false] {
+            for program in self.programs.iter_mut().filter(|program| is_first(program) == turn) {
+                program.start(self.dir.path())?;
+            }
+            for program in self.programs.iter().filter(|program| is_first(program) == turn) {
+                if let Err(error) = program.ready().await {
+                    return Err(error.context(self.logs()));
+                }
             }
         }
         Ok(())
