@@ -57,6 +57,9 @@ pub(crate) struct Passwords {
     dummy: Arc<str>,
     /// Each needs a core and the memory of [`HashCost`].
     turns: Turns,
+    /// How many were compared with what was computed of them.
+    #[cfg(test)]
+    compared: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 /// The answer about a password.
@@ -81,7 +84,13 @@ impl Passwords {
         let mut random = [0_u8; 32];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| argon2::Error::OutOfMemory)?;
         let dummy = hash_now(&params, &random).ok_or(argon2::Error::OutOfMemory)?;
-        Ok(Self { params, dummy: dummy.into(), turns: Turns::new(limits) })
+        Ok(Self {
+            params,
+            dummy: dummy.into(),
+            turns: Turns::new(limits),
+            #[cfg(test)]
+            compared: Arc::default(),
+        })
     }
 
     /// Waits for a turn, in the queue of the network that asks.
@@ -98,6 +107,12 @@ impl Passwords {
         self.turns.waiting()
     }
 
+    /// How many passwords were hashed to be compared.
+    #[cfg(test)]
+    pub(crate) fn compared(&self) -> usize {
+        self.compared.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
     /// Checks `password` against `stored`, or against nothing at the same cost. The turn comes back, so that what follows from
     /// the answer (a failure to be counted) happens before the next one's turn.
     ///
@@ -112,9 +127,13 @@ impl Passwords {
         let exists = stored.is_some();
         let stored = stored.unwrap_or(&self.dummy).to_owned();
         let today = self.params.clone();
+        #[cfg(test)]
+        let compared = Arc::clone(&self.compared);
         run(turn, move || {
             let password = password.expose_secret().as_bytes();
             let (right, params) = is_password(password, &stored).ok_or(PasswordError::Failed)?;
+            #[cfg(test)]
+            compared.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             if !(right && exists) {
                 return Ok(Checked::Wrong);
             }

@@ -156,8 +156,8 @@ const BY_TIME: Migration = Migration {
     sql: "CREATE INDEX payments_by_time ON payments (created_at, payment_id);",
 };
 
-/// The document as JSON instead of a column for each of its fields: as it is written in MongoDB, absent fields absent. What was spoilt by
-/// hand stays as it is.
+/// The document as JSON instead of a column for each of its fields: as it is written in MongoDB, absent fields absent. A value that was
+/// spoilt by hand stays as it is; a row that makes no document (a BLOB in it, no list of refunds) stops the migration, and nothing is changed.
 const DOCUMENTS: Migration = Migration {
     version: 5,
     description: "payments as documents",

@@ -56,7 +56,7 @@ pub(super) async fn an_event_and_its_change_are_stored_together_or_not_at_all(pl
     assert_eq!(outbox.outbox(10).await.unwrap(), []);
 
     assert_eq!(store.swap_with_event(&second, Some(&told)).await.unwrap(), Swapped::Done);
-    assert_eq!(store.swap_with_event(&second, Some(&told)).await.unwrap(), Swapped::Lost, "somebody else was first");
+    assert_eq!(store.swap_with_event(&second, Some(&told)).await.unwrap(), Swapped::Lost, "another write was first");
     assert_eq!(outbox.outbox(10).await.unwrap(), std::slice::from_ref(&told));
 
     // A swap that read the payment before does not bring back what was told since, and keeps what was not.
