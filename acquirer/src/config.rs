@@ -105,11 +105,7 @@ impl Section for Config {
         &[("database.operation_timeout_ms", "database.statement_timeout_ms")];
 
     fn validate(&self, errors: &mut Vec<ConfigError>) {
-        let mut check = |good: bool, key: &str, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
+        let mut check = |good: bool, key: &str, message: &str| ConfigError::unless(good, key, message, errors);
         let Self { http, database, rules, .. } = self;
         check((1..=65_536).contains(&http.in_flight_max), "http.in_flight_max", "must be 1 to 65536");
         check(database.url.expose().starts_with("sqlite:"), "database.url", "must begin with sqlite:");

@@ -159,11 +159,7 @@ impl Section for Config {
     fn validate(&self, errors: &mut Vec<ConfigError>) {
         Redis::check(&self.redis_url, errors);
         self.database.validate(errors);
-        let mut check = |good: bool, key: &str, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
+        let mut check = |good: bool, key: &str, message: &str| ConfigError::unless(good, key, message, errors);
         check((1..=HOLD_SECS_MAX).contains(&self.holds.max_secs), "holds.max_secs", "must be 1 to 86400");
         let default = self.holds.default_secs;
         check(1 <= default && default <= self.holds.max_secs, "holds.default_secs", "must be 1 to holds.max_secs");

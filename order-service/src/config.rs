@@ -208,11 +208,7 @@ impl Section for Config {
         ConfigError::within("inventory.resilience", errors, |errors| self.inventory.resilience.validate(errors));
         Redis::check(&self.redis_url, errors);
         self.database.validate(errors);
-        let mut check = |good: bool, key: &str, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
+        let mut check = |good: bool, key: &str, message: &str| ConfigError::unless(good, key, message, errors);
         for (participant, key) in [
             (&self.payment, "payment.channel.connect_timeout_ms"),
             (&self.inventory, "inventory.channel.connect_timeout_ms"),

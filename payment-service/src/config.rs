@@ -259,11 +259,7 @@ impl Section for Config {
     ];
 
     fn validate(&self, errors: &mut Vec<ConfigError>) {
-        let mut check = |good: bool, key: &str, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
+        let mut check = |good: bool, key: &str, message: &str| ConfigError::unless(good, key, message, errors);
         let Self { grpc, database, processor, .. } = self;
         check((1..=65_536).contains(&grpc.in_flight_max), "grpc.in_flight_max", "must be 1 to 65536");
         let known = database.is_mongo() || database.url.expose().starts_with("sqlite:");

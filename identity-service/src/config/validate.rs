@@ -44,11 +44,7 @@ impl Section for Config {
     fn validate(&self, errors: &mut Vec<ConfigError>) {
         Redis::check(&self.redis_url, errors);
         self.database.validate(errors);
-        let mut check = |good: bool, key: &str, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
+        let mut check = |good: bool, key: &str, message: &str| ConfigError::unless(good, key, message, errors);
         let issuer_is_url = self.issuer.starts_with("http://") || self.issuer.starts_with("https://");
         check(
             issuer_is_url && !self.issuer.ends_with('/') && !self.issuer.contains(['?', '#']),
@@ -122,11 +118,7 @@ const NAME_FORM: &str = "must be 1 to 128 visible ASCII characters without a col
 impl Bootstrap {
     fn validate(&self, errors: &mut Vec<ConfigError>) {
         let mut names = std::collections::BTreeSet::new();
-        let mut check = |good: bool, key: String, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
+        let mut check = |good: bool, key: String, message: &str| ConfigError::unless(good, key, message, errors);
         check(
             self.users.len() + self.clients.len() <= BOOTSTRAP_MAX,
             "bootstrap".to_owned(),

@@ -80,11 +80,7 @@ impl Default for VerifierConfig {
 
 impl Section for VerifierConfig {
     fn validate(&self, errors: &mut Vec<ConfigError>) {
-        let mut check = |good: bool, key: &str, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
+        let mut check = |good: bool, key: &str, message: &str| ConfigError::unless(good, key, message, errors);
         check(!self.issuer.is_empty(), "issuer", "must not be empty");
         check(!self.audience.is_empty(), "audience", "must not be empty");
         let is_url = reqwest::Url::parse(&self.jwks_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));

@@ -103,11 +103,7 @@ impl Resilience {
 
 impl Section for Resilience {
     fn validate(&self, errors: &mut Vec<ConfigError>) {
-        let mut check = |good: bool, key: &str, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
+        let mut check = |good: bool, key: &str, message: &str| ConfigError::unless(good, key, message, errors);
         check(self.timeout_ms > 0, "timeout_ms", "must be at least 1");
         check(self.deadline_ms_max >= self.timeout_ms, "deadline_ms_max", "must not be below timeout_ms");
         check((1..=10).contains(&self.attempts), "attempts", "must be from 1 to 10");

@@ -63,9 +63,7 @@ impl<U: Usual> DatabaseConfig<U> {
     /// Adds what is wrong with it. Keys are relative to the service's section.
     pub fn validate(&self, errors: &mut Vec<ConfigError>) {
         let mut check = |good: bool, key: &str, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(format!("database.{key}"), message));
-            }
+            ConfigError::unless(good, format!("database.{key}"), message, errors);
         };
         let is = |kind: &str| self.url.expose().starts_with(kind);
         if U::MAY_BE_POSTGRES {

@@ -215,11 +215,7 @@ impl WebhooksConfig {
 
 impl Section for WebhooksConfig {
     fn validate(&self, errors: &mut Vec<ConfigError>) {
-        let mut check = |good: bool, key: &str, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
+        let mut check = |good: bool, key: &str, message: &str| ConfigError::unless(good, key, message, errors);
         check(self.endpoints.len() <= ENDPOINTS_MAX, "endpoints", "must be 32 at the most");
         let mut names = BTreeSet::new();
         for (index, endpoint) in self.endpoints.iter().enumerate() {

@@ -65,6 +65,13 @@ impl ConfigError {
         Self { key: key.into(), message: message.into() }
     }
 
+    /// Adds that `key` is wrong because of `message`, unless it is `good`.
+    pub fn unless(good: bool, key: impl Into<String>, message: &str, errors: &mut Vec<Self>) {
+        if !good {
+            errors.push(Self::new(key, message));
+        }
+    }
+
     /// Adds what `validate` finds in the table `prefix` of a section: its keys are relative to that table.
     pub fn within(prefix: &str, errors: &mut Vec<Self>, validate: impl FnOnce(&mut Vec<Self>)) {
         let mut inner = Vec::new();

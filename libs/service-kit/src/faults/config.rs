@@ -84,11 +84,7 @@ impl FaultsConfig {
 
     /// Adds what is wrong with it. What may stand in `refuse` is the service's to say.
     pub fn validate(&self, errors: &mut Vec<ConfigError>) {
-        let mut check = |good: bool, key: &str, message: &str| {
-            if !good {
-                errors.push(ConfigError::new(key, message));
-            }
-        };
+        let mut check = |good: bool, key: &str, message: &str| ConfigError::unless(good, key, message, errors);
         check(self.delay_ms <= DELAY_MS_MAX, "delay_ms", "must be at most 60000");
         for (key, share) in [
             ("delay_pct", self.delay_pct),
