@@ -13,7 +13,7 @@ use service_base::{
     metrics::{DurationFamily, TraceLabel},
     wire::{code_name, is_server_fault, known_method},
 };
-use service_kit::{Runtime, observe::ServerLayer};
+use service_kit::{Runtime, observe::Observer as ServerObserver};
 
 /// How the gateway calls itself.
 pub(crate) const SERVICE: &str = "gateway";
@@ -52,7 +52,7 @@ struct RetryLabels {
 /// The gateway's metrics.
 #[derive(Debug, Clone)]
 pub(crate) struct Observer {
-    served: ServerLayer,
+    served: ServerObserver,
     upstreams: DurationFamily<UpstreamLabels>,
     refusals: Family<RefusalLabels, Counter>,
     retries: Family<RetryLabels, Counter>,
@@ -103,7 +103,7 @@ impl Observer {
         let metrics = &runtime.metrics;
         Self {
             // The same families as the services behind, so that one dashboard shows them all.
-            served: ServerLayer::http(SERVICE, runtime),
+            served: ServerObserver::http(SERVICE, runtime),
             upstreams: metrics
                 .durations("http_client_request_duration_seconds", "How long services behind took, each attempt"),
             refusals: metrics.counter("gateway_refusals_total", "Requests the gateway refused itself, by code"),

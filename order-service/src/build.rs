@@ -2,11 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use amends_auth::{Revocations, ServiceToken, Verifier};
+use amends_auth::{Gate, Revocations, ServiceToken, Verifier, authenticate};
 use amends_protos::{FILE_DESCRIPTOR_SET, orders::v1::order_service_server::OrderServiceServer};
 use amends_resilience::Guard;
 use amends_sql::{Database, Schema};
 use anyhow::Context as _;
+use axum::middleware::from_fn_with_state;
 use saga_engine::{Engine, EngineBuilder, journal::Journal as _};
 use service_base::{
     descriptors::{OTHERS, Share},
@@ -258,7 +259,8 @@ impl App {
             .share(self.shares.grpc)
             .add_service(orders)
             .serve(self.grpc);
-        let router = http::routes(self.api).layer(amends_auth::AuthLayer::http(self.verifier));
+        let gate = from_fn_with_state(Gate::http(self.verifier), authenticate);
+        let router = http::routes(self.api).layer(gate);
         let router = service_kit::http::app(router, SERVICE, &self.runtime);
         let rest = service_kit::http::serve_with(
             self.http,

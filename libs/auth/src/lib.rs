@@ -16,7 +16,7 @@ mod verifier;
 pub use claims::{BearerToken, Claims, Scopes};
 pub use error::{AuthError, InvalidToken};
 pub use jwks::{FetchError, HttpKeys, Jwk, Jwks, KeySource};
-pub use layer::{AuthLayer, AuthService, claims_of};
+pub use layer::{Gate, authenticate, claims_of};
 pub use revocation::{
     NoRevocations, REVOKED_KEY_PREFIX, RedisRevocations, Revocable, Revocations, RevocationsUnavailable, revocations,
     session_name,

@@ -32,7 +32,7 @@ pub use error::{Classify, GuardError, Stopped, Verdict};
 pub use guard::Guard;
 pub use observe::{ObserveFuture, ObserveLayer, ObserveService};
 pub use retry::{RetryLayer, RetryPolicy};
-pub use shed::{ShedLayer, ShedService};
+pub use shed::{InFlight, shed};
 pub use stack::{Stack, StackLayer, Stacked, stack};
 pub use state::BreakerState;
 pub use timeout::{TimeoutFuture, TimeoutLayer, TimeoutService};

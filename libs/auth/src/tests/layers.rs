@@ -1,6 +1,6 @@
 //! Asking for a token around HTTP routes and gRPC methods.
 
-use axum::{Extension, Router, body::Body, http::Request, routing::get};
+use axum::{Extension, Router, body::Body, http::Request, middleware::from_fn_with_state, routing::get};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::ServiceExt as _;
 
@@ -19,7 +19,7 @@ async fn http_callers_without_a_good_token_do_not_reach_the_handler() {
     let world = World::with(&issuer);
     let app = Router::new()
         .route("/me", get(|Extension(claims): Extension<Claims>| async move { claims.sub }))
-        .layer(AuthLayer::http(world.verifier.clone()));
+        .layer(from_fn_with_state(Gate::http(world.verifier.clone()), authenticate));
     let ask = async |headers: &[&str]| {
         let request =
             headers.iter().fold(Request::get("/me"), |request, value| request.header("authorization", *value));
@@ -47,7 +47,8 @@ async fn grpc_callers_are_refused_in_grpc_and_health_is_public() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = service_kit::grpc::Server::new("test", &runtime).reflection(tonic_health::pb::FILE_DESCRIPTOR_SET);
-    let router = server.router().await.unwrap().layer(AuthLayer::grpc(world.verifier.clone()));
+    let gate = from_fn_with_state(Gate::grpc(world.verifier.clone()), authenticate);
+    let router = server.router().await.unwrap().layer(gate);
     let limits = Limits { http2_only: true, ..Limits::default() };
     let serving = tokio::spawn(serve_with(listener, router, limits, runtime.shutdown.clone()));
     let channel =

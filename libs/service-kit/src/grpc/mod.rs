@@ -3,7 +3,10 @@
 mod channel;
 mod explain;
 
-use axum::Router;
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+};
 use tokio::net::TcpListener;
 use tonic::{
     body::Body,
@@ -15,11 +18,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     Runtime,
     http::{self, Limits},
-    observe::ServerLayer,
+    observe::{Observer, observe},
     shutdown::Shutdown,
 };
-use amends_auth::{AuthLayer, Verifier};
-use amends_resilience::ShedLayer;
+use amends_auth::{Gate, Verifier, authenticate};
+use amends_resilience::{InFlight, shed};
 use service_base::descriptors::Share;
 
 pub use channel::{ChannelConfig, Channels, bearer, channels};
@@ -138,13 +141,14 @@ impl Server {
         }
         let router = self.routes.routes().prepare().into_axum_router();
         let router = router.layer(CatchPanicLayer::custom(|panic| http::panicked_grpc(&panic)));
-        let router = router.layer(axum::middleware::from_fn(explain::explain));
+        let router = router.layer(from_fn(explain::explain));
         let router = match self.verifier {
-            Some(verifier) => router.layer(AuthLayer::grpc(verifier)),
+            Some(verifier) => router.layer(from_fn_with_state(Gate::grpc(verifier), authenticate)),
             None => router,
         };
-        let router = router.layer(ShedLayer::new(self.service, http::IN_FLIGHT_MAX, &self.runtime.metrics));
-        Ok(router.layer(ServerLayer::grpc(self.service, &self.runtime)))
+        let in_flight = InFlight::new(self.service, http::IN_FLIGHT_MAX, &self.runtime.metrics);
+        let router = router.layer(from_fn_with_state(in_flight, shed));
+        Ok(router.layer(from_fn_with_state(Observer::grpc(self.service, &self.runtime), observe)))
     }
 
     /// Serves until shutdown, then drains within the limits.

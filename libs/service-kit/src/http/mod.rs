@@ -10,12 +10,16 @@ use std::{any::Any, time::Duration};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
 use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 
-use crate::{Runtime, observe::ServerLayer};
-use amends_resilience::ShedLayer;
+use crate::{
+    Runtime,
+    observe::{Observer, observe},
+};
+use amends_resilience::{InFlight, shed};
 use service_base::problem::{Code, Problem};
 
 pub use json::{JsonBody, read_json};
@@ -35,11 +39,11 @@ pub fn app(router: Router, service: &'static str, runtime: &Runtime) -> Router {
         .fallback(|| async { Problem::from(Code::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::from(Code::MethodNotAllowed) })
         .layer(CatchPanicLayer::custom(|panic| panicked(&panic).into_response()))
-        .layer(axum::middleware::from_fn(strict::refuse_coded))
+        .layer(from_fn(strict::refuse_coded))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE_MAX))
-        .layer(ShedLayer::new(service, IN_FLIGHT_MAX, &runtime.metrics))
-        .layer(ServerLayer::http(service, runtime))
+        .layer(from_fn_with_state(InFlight::new(service, IN_FLIGHT_MAX, &runtime.metrics), shed))
+        .layer(from_fn_with_state(Observer::http(service, runtime), observe))
 }
 
 /// What a panic becomes. The panic hook has logged it already.

@@ -1,8 +1,6 @@
 //! What happens around every request a service answers: context in, a span, RED metrics, one log line, the correlation id out.
 
 use std::{
-    convert::Infallible,
-    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -12,8 +10,9 @@ use std::{
 use amends_primitives::IdSource;
 use axum::{
     body::{Body, Bytes},
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue},
+    middleware::Next,
     response::Response,
 };
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -22,7 +21,6 @@ use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
 };
 use tokio::time::Instant;
-use tower::{Layer, Service};
 use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::Runtime;
@@ -55,7 +53,6 @@ struct ActiveLabels {
     protocol: &'static str,
 }
 
-#[derive(Clone)]
 struct Recorder {
     service: &'static str,
     http: DurationFamily<HttpLabels>,
@@ -65,11 +62,11 @@ struct Recorder {
     grpc: bool,
 }
 
-/// Wraps a router: see the module. For axum routers and for tonic's, which are axum routers too.
+/// Where [`observe`] records, and which protocol it sees.
 #[derive(Clone)]
-pub struct ServerLayer(Arc<Recorder>);
+pub struct Observer(Arc<Recorder>);
 
-impl ServerLayer {
+impl Observer {
     /// Around HTTP routes. Use with `Router::layer`, so that the route that matched is known.
     pub fn http(service: &'static str, runtime: &Runtime) -> Self {
         Self::new(service, runtime, false)
@@ -93,8 +90,8 @@ impl ServerLayer {
     }
 }
 
-/// For servers without a router, such as a proxy: the same metrics, recorded by hand.
-impl ServerLayer {
+/// Also for servers without a router, such as a proxy: the same metrics, recorded by hand.
+impl Observer {
     /// An HTTP request was answered.
     pub fn answered_http(&self, method: &'static str, route: &str, status: u16, took: Duration, trace_id: &str) {
         let labels = HttpLabels {
@@ -120,57 +117,16 @@ impl ServerLayer {
     }
 }
 
-impl std::fmt::Debug for ServerLayer {
+impl std::fmt::Debug for Observer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerLayer").field("service", &self.0.service).field("grpc", &self.0.grpc).finish()
+        f.debug_struct("Observer").field("service", &self.0.service).field("grpc", &self.0.grpc).finish()
     }
 }
 
-impl<S> Layer<S> for ServerLayer {
-    type Service = ServerService<S>;
-
-    fn layer(&self, inner: S) -> ServerService<S> {
-        ServerService { inner, recorder: Arc::clone(&self.0) }
-    }
-}
-
-/// See [`ServerLayer`].
-#[derive(Clone)]
-pub struct ServerService<S> {
-    inner: S,
-    recorder: Arc<Recorder>,
-}
-
-impl<S> std::fmt::Debug for ServerService<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerService").field("service", &self.recorder.service).finish_non_exhaustive()
-    }
-}
-
-impl<S> Service<Request> for ServerService<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        // The clone may not be ready; the one that was polled is the one to call.
-        let clone = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, clone);
-        let recorder = Arc::clone(&self.recorder);
-        if recorder.grpc {
-            Box::pin(answer_rpc(inner, request, recorder))
-        } else {
-            Box::pin(answer_http(inner, request, recorder))
-        }
-    }
+/// Middleware, as `from_fn_with_state(Observer::http(…), observe)`: see the module. For axum routers and for tonic's, which are axum
+/// routers too.
+pub async fn observe(State(observer): State<Observer>, request: Request, next: Next) -> Response {
+    if observer.0.grpc { answer_rpc(observer, request, next).await } else { answer_http(observer, request, next).await }
 }
 
 /// Counts a request as active while it lives.
@@ -194,12 +150,10 @@ fn exemplar(trace_id: &str) -> TraceLabel {
     TraceLabel { trace_id: trace_id.to_owned() }
 }
 
-async fn answer_http<S>(mut inner: S, request: Request, recorder: Arc<Recorder>) -> Result<Response, Infallible>
-where
-    S: Service<Request, Response = Response, Error = Infallible>,
-{
+async fn answer_http(observer: Observer, request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let _active = Active::begin(&recorder, "http");
+    let recorder = &*observer.0;
+    let _active = Active::begin(recorder, "http");
     let context = RequestContext::extract(request.headers(), &*recorder.ids);
     // The path itself is unbounded; all unknown paths are one route.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
@@ -219,36 +173,26 @@ where
     let context = context.in_span(&span);
     let (trace_id, correlation) = (context.trace_id(), context.correlation.clone());
 
-    let mut response = context.scope(inner.call(request).instrument(span.clone())).await?;
+    let mut response = context.scope(next.run(request).instrument(span.clone())).await;
 
     let status = response.status();
-    let error_type = if status.is_server_error() { status.as_str().to_owned() } else { String::new() };
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
-        span.record("otel.status_code", "ERROR").record("error.type", error_type.as_str());
+        span.record("otel.status_code", "ERROR").record("error.type", status.as_str());
     }
     let took = began.elapsed();
     span.in_scope(|| tracing::info!(duration_ms = millis(took), "answered"));
-    let labels = HttpLabels {
-        service: recorder.service,
-        http_request_method: method.to_owned(),
-        http_route: route,
-        http_response_status_code: status.as_u16(),
-        error_type,
-    };
-    recorder.http.get_or_create(&labels).observe(took.as_secs_f64(), Some(exemplar(&trace_id)), None);
+    observer.answered_http(method, &route, status.as_u16(), took, &trace_id);
     if let Ok(value) = HeaderValue::from_str(correlation.as_str()) {
         response.headers_mut().insert(CORRELATION_HEADER, value);
     }
-    Ok(response)
+    response
 }
 
-async fn answer_rpc<S>(mut inner: S, request: Request, recorder: Arc<Recorder>) -> Result<Response, Infallible>
-where
-    S: Service<Request, Response = Response, Error = Infallible>,
-{
+async fn answer_rpc(observer: Observer, request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let active = Active::begin(&recorder, "grpc");
+    let recorder = &*observer.0;
+    let active = Active::begin(recorder, "grpc");
     let mut context = RequestContext::extract(request.headers(), &*recorder.ids);
     context.deadline = grpc_timeout(request.headers()).map(|timeout| began + timeout);
     let deadline = context.deadline;
@@ -266,16 +210,15 @@ where
         correlation_id = %context.correlation,
     );
     let context = context.in_span(&span);
-    let call = RpcCall { began, method, trace_id: context.trace_id(), span: span.clone(), recorder, _active: active };
+    let call = RpcCall { began, method, trace_id: context.trace_id(), span: span.clone(), observer, _active: active };
     let correlation = HeaderValue::from_str(context.correlation.as_str());
 
-    let work = context.scope(inner.call(request).instrument(span));
+    let work = context.scope(next.run(request).instrument(span));
     let mut response = match deadline {
-        None => work.await?,
-        Some(deadline) => match tokio::time::timeout_at(deadline, work).await {
-            Ok(response) => response?,
-            Err(_) => tonic::Status::deadline_exceeded("the caller's deadline has passed").into_http(),
-        },
+        None => work.await,
+        Some(deadline) => tokio::time::timeout_at(deadline, work)
+            .await
+            .unwrap_or_else(|_| tonic::Status::deadline_exceeded("the caller's deadline has passed").into_http()),
     };
     if let Ok(value) = correlation {
         response.headers_mut().insert(CORRELATION_HEADER, value);
@@ -283,10 +226,9 @@ where
     // A refusal has its status in the headers; everything else in the trailers.
     if let Some(code) = grpc_status(response.headers()) {
         call.end(code);
-        return Ok(response);
+        return response;
     }
-    let (parts, body) = response.into_parts();
-    Ok(Response::from_parts(parts, Body::new(Watched { body, call: Some(call) })))
+    response.map(|body| Body::new(Watched { body, call: Some(call) }))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people and for a log; a millisecond count is small")]
@@ -306,14 +248,13 @@ struct RpcCall {
     method: String,
     trace_id: String,
     span: Span,
-    recorder: Arc<Recorder>,
+    observer: Observer,
     _active: Active,
 }
 
 impl RpcCall {
     fn end(self, code: tonic::Code) {
         let (name, took) = (code_name(code), self.began.elapsed());
-        let error_type = if is_server_fault(code) { name } else { "" };
         self.span.record("rpc.response.status_code", name);
         if is_server_fault(code) {
             self.span.record("otel.status_code", "ERROR").record("error.type", name);
@@ -326,10 +267,8 @@ impl RpcCall {
             }
         });
         // All unknown methods are one method: its name is the caller's text.
-        let rpc_method = if code == tonic::Code::Unimplemented { "unmatched".to_owned() } else { self.method };
-        let service = self.recorder.service;
-        let labels = RpcLabels { service, rpc_method, rpc_response_status_code: name, error_type };
-        self.recorder.rpc.get_or_create(&labels).observe(took.as_secs_f64(), Some(exemplar(&self.trace_id)), None);
+        let method = if code == tonic::Code::Unimplemented { "unmatched" } else { &self.method };
+        self.observer.answered_rpc(method, code, took, &self.trace_id);
     }
 }
 
@@ -390,9 +329,9 @@ mod trace_tests;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{convert::Infallible, sync::Arc};
 
-    use axum::{Router, http::Request, routing::post};
+    use axum::{Router, http::Request, middleware::from_fn_with_state, routing::post};
     use http_body_util::{BodyExt as _, StreamBody};
     use parking_lot::Mutex;
     use tower::ServiceExt as _;
@@ -400,7 +339,7 @@ mod tests {
     use super::*;
 
     fn served(runtime: &Runtime, router: Router) -> Router {
-        router.layer(ServerLayer::grpc("payment-service", runtime))
+        router.layer(from_fn_with_state(Observer::grpc("payment-service", runtime), observe))
     }
 
     fn call(path: &str, timeout: Option<&str>) -> Request<Body> {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use amends_telemetry::{Config, LogFormat, LogTo};
-use axum::{Router, body::Body, http::Request, routing::get};
+use axum::{Router, body::Body, http::Request, middleware::from_fn_with_state, routing::get};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -53,7 +53,9 @@ async fn the_callers_trace_is_in_every_line_answer_and_call() {
         call.await.unwrap();
         Problem::of(Code::InsufficientStock, "none left")
     };
-    let app = Router::new().route("/", get(handler)).layer(ServerLayer::http("order-service", &runtime));
+    let app = Router::new()
+        .route("/", get(handler))
+        .layer(from_fn_with_state(Observer::http("order-service", &runtime), observe));
     let request = Request::get("/")
         .header("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01"))
         .header("x-correlation-id", "c-1")
@@ -116,7 +118,7 @@ async fn the_caller_decides_on_sampling_or_else_the_sampler() {
     let runtime = Runtime::for_testing();
     let app = Router::new()
         .route("/", get(|| async { current_traceparent().unwrap() }))
-        .layer(ServerLayer::http("order-service", &runtime));
+        .layer(from_fn_with_state(Observer::http("order-service", &runtime), observe));
     let ask = async |parent: Option<&str>| {
         let request = parent.iter().fold(Request::get("/"), |request, parent| request.header("traceparent", *parent));
         let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
