@@ -154,7 +154,7 @@ pub fn decode(key: &str, version: i64, json: &str) -> Result<Entry, LedgerError>
             Fate::Captured { asked: asked(capture.is_some(), amount, &method)?, capture, refunds }
         }
         Line::Declined { amount, method, reason, hold } => {
-            let reason = Decline::from_code(&reason).ok_or(CORRUPT)?;
+            let reason = Decline::from_name(&reason).ok_or(CORRUPT)?;
             Fate::Declined { asked: asked(hold, amount, &method)?, reason }
         }
         Line::Voided {} => Fate::Voided,

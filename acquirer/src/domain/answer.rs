@@ -52,24 +52,15 @@ pub enum Decline {
     AmountLimitExceeded,
 }
 
-impl Decline {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Declined, Self::InsufficientFunds, Self::AmountLimitExceeded];
-
+amends_primitives::words!(
+    Decline,
     /// The code that is stored and told.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Declined => "declined",
-            Self::InsufficientFunds => "insufficient_funds",
-            Self::AmountLimitExceeded => "amount_limit_exceeded",
-        }
+    code {
+        Declined => "declined",
+        InsufficientFunds => "insufficient_funds",
+        AmountLimitExceeded => "amount_limit_exceeded",
     }
-
-    /// By its code.
-    pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|decline| decline.code() == code)
-    }
-}
+);
 
 /// The answer to a charge or an authorization.
 #[derive(Debug, Clone, PartialEq, Eq)]

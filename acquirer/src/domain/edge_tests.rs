@@ -110,11 +110,11 @@ fn a_statement_line_has_every_movement_in_order() {
 fn codes_and_names_are_read_back() {
     let codes = ["declined", "insufficient_funds", "amount_limit_exceeded"];
     assert_eq!(Decline::ALL.map(Decline::code), codes);
-    assert_eq!(codes.map(Decline::from_code), Decline::ALL.map(Some));
+    assert_eq!(codes.map(Decline::from_name), Decline::ALL.map(Some));
     let kinds = [MovementKind::Capture, MovementKind::Refund];
     assert_eq!(kinds.map(MovementKind::name), ["capture", "refund"]);
     assert_eq!(kinds.map(|kind| MovementKind::from_name(kind.name())), kinds.map(Some));
-    assert_eq!((Decline::from_code("lost"), MovementKind::from_name("lost")), (None, None));
+    assert_eq!((Decline::from_name("lost"), MovementKind::from_name("lost")), (None, None));
 }
 
 #[test]

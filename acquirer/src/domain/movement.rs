@@ -15,20 +15,14 @@ pub enum MovementKind {
     Refund,
 }
 
-impl MovementKind {
+amends_primitives::words!(
+    MovementKind,
     /// The name that is stored and told.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Capture => "capture",
-            Self::Refund => "refund",
-        }
+    name {
+        Capture => "capture",
+        Refund => "refund",
     }
-
-    /// By its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Capture, Self::Refund].into_iter().find(|kind| kind.name() == name)
-    }
-}
+);
 
 /// Money that moved.
 #[derive(Debug, Clone, PartialEq, Eq)]

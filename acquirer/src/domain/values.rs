@@ -2,8 +2,6 @@
 //!
 //! Must not know: how they travel.
 
-use std::fmt;
-
 /// Longer keys would only bloat the ledger and its index.
 pub const KEY_LEN_MAX: usize = 255;
 /// A token for a payment method, never card data.
@@ -51,20 +49,4 @@ impl Method {
     }
 }
 
-macro_rules! as_text {
-    ($($name:ident),+) => {
-        $(impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        })+
-    };
-}
-as_text!(Key, Method);
+amends_primitives::as_text!(Key, Method);

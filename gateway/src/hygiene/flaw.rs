@@ -1,7 +1,5 @@
 //! Why a request is refused, and how it is told.
 
-use std::fmt;
-
 use service_base::code::Code;
 
 /// Why a request is refused before its method and path are considered.
@@ -97,11 +95,7 @@ impl Flaw {
     }
 }
 
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.sentence())
-    }
-}
+amends_primitives::display_as!(Flaw => sentence);
 
 #[cfg(test)]
 mod tests {

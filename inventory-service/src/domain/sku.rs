@@ -1,6 +1,6 @@
 //! The words of a line: which goods, and how many.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,13 +19,6 @@ pub struct Sku(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a SKU has 1 to 64 characters: ASCII letters, digits and -_.:/")]
 pub struct InvalidSku;
-
-impl Sku {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 impl FromStr for Sku {
     type Err = InvalidSku;
@@ -54,11 +47,7 @@ impl From<Sku> for String {
     }
 }
 
-impl fmt::Display for Sku {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+amends_primitives::as_text!(Sku);
 
 /// How many units: 1 to 1,000,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,26 +18,17 @@ pub enum State {
     Restocked,
 }
 
-impl State {
-    /// Every state, for tests and constraints.
-    pub const ALL: [Self; 5] = [Self::Held, Self::Released, Self::Expired, Self::Committed, Self::Restocked];
-
+amends_primitives::words!(
+    State,
     /// As stored and as people read it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Held => "held",
-            Self::Released => "released",
-            Self::Expired => "expired",
-            Self::Committed => "committed",
-            Self::Restocked => "restocked",
-        }
+    name {
+        Held => "held",
+        Released => "released",
+        Expired => "expired",
+        Committed => "committed",
+        Restocked => "restocked",
     }
-
-    /// The state of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.name() == name)
-    }
-}
+);
 
 #[cfg(test)]
 mod tests {

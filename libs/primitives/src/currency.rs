@@ -1,6 +1,6 @@
 //! ISO 4217 currency codes.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -66,17 +66,8 @@ impl From<Currency> for String {
     }
 }
 
-impl fmt::Display for Currency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-impl fmt::Debug for Currency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
+crate::display_as!(Currency => code);
+crate::debug_as_displayed!(Currency);
 
 #[cfg(test)]
 mod tests {

@@ -49,11 +49,7 @@ macro_rules! typed_id {
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
-            }
-        }
+        crate::debug_as_displayed!($name);
     };
 }
 

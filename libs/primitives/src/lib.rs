@@ -10,6 +10,7 @@ mod moment;
 mod money;
 mod steady;
 mod step_key;
+mod text;
 mod timestamp;
 
 pub use clock::{Clock, IdSource, ManualClock, RandomIds, SeededIds, SystemClock};

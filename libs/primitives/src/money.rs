@@ -97,11 +97,7 @@ impl fmt::Display for Money {
     }
 }
 
-impl fmt::Debug for Money {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+crate::debug_as_displayed!(Money);
 
 #[cfg(test)]
 mod tests {

@@ -77,11 +77,7 @@ impl fmt::Display for StepKey {
     }
 }
 
-impl fmt::Debug for StepKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+crate::debug_as_displayed!(StepKey);
 
 impl FromStr for StepKey {
     type Err = InvalidStepKey;
@@ -122,11 +118,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+crate::debug_as_displayed!(Fingerprint);
 
 impl FromStr for Fingerprint {
     type Err = InvalidFingerprint;

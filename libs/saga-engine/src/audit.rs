@@ -33,9 +33,10 @@ pub struct StoredJournal {
 }
 
 /// How a journal does not add up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
     /// An entry that is no list of events.
+    #[error("the entry at event {seq} cannot be read: {why}")]
     Unreadable {
         /// The number of its first event.
         seq: i64,
@@ -43,6 +44,7 @@ pub enum Flaw {
         why: String,
     },
     /// Events are missing, there twice, or not counted.
+    #[error("event {expected} should come next, the journal goes on at {found}")]
     Gap {
         /// The number that the next entry, or the end, should have.
         expected: i64,
@@ -50,6 +52,7 @@ pub enum Flaw {
         found: i64,
     },
     /// An event that cannot follow those before it.
+    #[error("event {seq} cannot have happened: {why}")]
     Illegal {
         /// Its number.
         seq: i64,
@@ -57,6 +60,7 @@ pub enum Flaw {
         why: String,
     },
     /// The row says one thing, the events another.
+    #[error("the row's {column} is {row}, the events add up to {events}")]
     Differs {
         /// Which column.
         column: &'static str,
@@ -65,21 +69,6 @@ pub enum Flaw {
         /// What the events add up to.
         events: String,
     },
-}
-
-impl std::fmt::Display for Flaw {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unreadable { seq, why } => write!(f, "the entry at event {seq} cannot be read: {why}"),
-            Self::Gap { expected, found } => {
-                write!(f, "event {expected} should come next, the journal goes on at {found}")
-            }
-            Self::Illegal { seq, why } => write!(f, "event {seq} cannot have happened: {why}"),
-            Self::Differs { column, row, events } => {
-                write!(f, "the row's {column} is {row}, the events add up to {events}")
-            }
-        }
-    }
 }
 
 /// The first flaw of a journal, if it has one. A saga of a definition that is not among `shapes` is only counted.

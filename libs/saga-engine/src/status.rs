@@ -1,6 +1,6 @@
 //! What the world may know of a saga: its status, and a snapshot for those who wait for it.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use amends_primitives::SagaId;
 use serde::{Deserialize, Serialize};
@@ -23,21 +23,19 @@ pub enum Status {
     Parked,
 }
 
-impl Status {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Running, Self::Unwinding, Self::Completed, Self::Unwound, Self::Parked];
-
+amends_primitives::words!(
+    Status,
     /// The stored and displayed word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Unwinding => "unwinding",
-            Self::Completed => "completed",
-            Self::Unwound => "unwound",
-            Self::Parked => "parked",
-        }
+    as_str {
+        Running => "running",
+        Unwinding => "unwinding",
+        Completed => "completed",
+        Unwound => "unwound",
+        Parked => "parked",
     }
+);
 
+impl Status {
     /// Whether some replica is working on it, or will be.
     pub const fn is_active(self) -> bool {
         matches!(self, Self::Running | Self::Unwinding)
@@ -49,11 +47,7 @@ impl Status {
     }
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+amends_primitives::display_as!(Status => as_str);
 
 /// The text is not the word for a status.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +58,7 @@ impl FromStr for Status {
     type Err = InvalidStatus;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(InvalidStatus)
+        Self::from_name(text).ok_or(InvalidStatus)
     }
 }
 

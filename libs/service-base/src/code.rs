@@ -6,8 +6,6 @@
 //!
 //! Must not know: which service sends which code, and when.
 
-use std::fmt;
-
 use axum::http::StatusCode;
 
 /// Whose word a code is: the domain of `google.rpc.ErrorInfo`.
@@ -235,11 +233,7 @@ impl Code {
     }
 }
 
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+amends_primitives::display_as!(Code => as_str);
 
 #[cfg(test)]
 mod tests {

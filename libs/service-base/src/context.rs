@@ -2,7 +2,7 @@
 //!
 //! The current [`RequestContext`] is task-local: a spawned task starts with none, so hand it over with [`RequestContext::scope`].
 
-use std::{fmt, future::Future, str::FromStr, sync::Arc};
+use std::{future::Future, str::FromStr, sync::Arc};
 
 use amends_primitives::IdSource;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -37,24 +37,10 @@ impl Correlation {
     pub fn fresh(ids: &dyn IdSource) -> Self {
         Self(ids.next_id().to_string().into())
     }
-
-    /// As text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for Correlation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Correlation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+amends_primitives::as_text!(Correlation);
+amends_primitives::debug_as_displayed!(Correlation);
 
 /// Correlation, trace and deadline of the work at hand.
 #[derive(Debug, Clone)]

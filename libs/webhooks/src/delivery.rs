@@ -17,24 +17,15 @@ pub enum DeliveryState {
     Dead,
 }
 
-impl DeliveryState {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Dead];
-
+amends_primitives::words!(
+    DeliveryState,
     /// The name that is stored and shown.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-        }
+    name {
+        Pending => "pending",
+        Delivered => "delivered",
+        Dead => "dead",
     }
-
-    /// By its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.name() == name)
-    }
-}
+);
 
 impl std::str::FromStr for DeliveryState {
     type Err = String;

@@ -2,7 +2,7 @@
 //!
 //! Must not know: which events there are, what their bodies say, endpoints, HTTP.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use amends_primitives::{OrderId, PaymentId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -24,11 +24,7 @@ impl EventKind {
     }
 }
 
-impl fmt::Display for EventKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+amends_primitives::display_as!(EventKind => name);
 
 /// An event, as it waits in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]

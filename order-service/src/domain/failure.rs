@@ -2,8 +2,6 @@
 //!
 //! Must not know: HTTP, gRPC, which participant refused.
 
-use std::fmt;
-
 /// The stable code of a failed order, stored as its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FailureCode {
@@ -67,11 +65,7 @@ impl From<String> for FailureCode {
     }
 }
 
-impl fmt::Display for FailureCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+amends_primitives::display_as!(FailureCode => as_str);
 
 /// Why an order could not be done: a stable code and a sentence for the customer.
 #[derive(Debug, Clone, PartialEq, Eq)]

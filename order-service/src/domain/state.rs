@@ -1,6 +1,6 @@
 //! The states of an order. Each owns only the data that exists in it.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use amends_primitives::{PaymentId, ReservationId, SagaId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -83,40 +83,33 @@ pub enum Status {
     Shipped,
 }
 
-impl Status {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Confirmed, Self::Failed, Self::Cancelling, Self::Cancelled, Self::Shipped];
-
+amends_primitives::words!(
+    Status,
     /// In lower case.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Confirmed => "confirmed",
-            Self::Failed => "failed",
-            Self::Cancelling => "cancelling",
-            Self::Cancelled => "cancelled",
-            Self::Shipped => "shipped",
-        }
+    as_str {
+        Pending => "pending",
+        Confirmed => "confirmed",
+        Failed => "failed",
+        Cancelling => "cancelling",
+        Cancelled => "cancelled",
+        Shipped => "shipped",
     }
+);
 
+impl Status {
     /// Whether a saga is at work on the order.
     pub const fn is_in_motion(self) -> bool {
         matches!(self, Self::Pending | Self::Cancelling)
     }
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+amends_primitives::display_as!(Status => as_str);
 
 impl FromStr for Status {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(())
+        Self::from_name(text).ok_or(())
     }
 }
 

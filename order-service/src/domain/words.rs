@@ -1,7 +1,5 @@
 //! The small words of an order: what a SKU, a quantity, a payment method and a customer look like. Parsed once, at the edge.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::QUANTITY_MAX;
@@ -28,12 +26,9 @@ macro_rules! word {
                 let allowed: fn(u8) -> bool = $allowed;
                 if (1..=$max).contains(&text.len()) && text.bytes().all(allowed) { Ok(Self(text)) } else { Err(InvalidWord($sentence)) }
             }
-
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
         }
+
+        amends_primitives::as_text!($name);
 
         impl TryFrom<String> for $name {
             type Error = InvalidWord;
@@ -46,12 +41,6 @@ macro_rules! word {
         impl From<$name> for String {
             fn from(word: $name) -> Self {
                 word.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
             }
         }
     };

@@ -25,11 +25,7 @@ impl fmt::Display for RefundKey {
     }
 }
 
-impl fmt::Debug for RefundKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+amends_primitives::debug_as_displayed!(RefundKey);
 
 impl FromStr for RefundKey {
     type Err = InvalidStepKey;

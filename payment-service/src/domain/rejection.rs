@@ -17,24 +17,15 @@ pub enum DeclineReason {
     AmountLimitExceeded,
 }
 
-impl DeclineReason {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Declined, Self::InsufficientFunds, Self::AmountLimitExceeded];
-
+amends_primitives::words!(
+    DeclineReason,
     /// The name that is stored, counted and shown.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Declined => "declined",
-            Self::InsufficientFunds => "insufficient_funds",
-            Self::AmountLimitExceeded => "amount_limit_exceeded",
-        }
+    name {
+        Declined => "declined",
+        InsufficientFunds => "insufficient_funds",
+        AmountLimitExceeded => "amount_limit_exceeded",
     }
-
-    /// By its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.name() == name)
-    }
-}
+);
 
 /// A refusal. Messages are for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

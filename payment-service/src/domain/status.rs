@@ -21,33 +21,16 @@ pub enum Status {
     Voided,
 }
 
-impl Status {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::Authorized,
-        Self::Captured,
-        Self::PartiallyRefunded,
-        Self::Refunded,
-        Self::Declined,
-        Self::Voided,
-    ];
-
+amends_primitives::words!(
+    Status,
     /// The name that is stored and shown.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Authorized => "authorized",
-            Self::Captured => "captured",
-            Self::PartiallyRefunded => "partially_refunded",
-            Self::Refunded => "refunded",
-            Self::Declined => "declined",
-            Self::Voided => "voided",
-        }
+    name {
+        Pending => "pending",
+        Authorized => "authorized",
+        Captured => "captured",
+        PartiallyRefunded => "partially_refunded",
+        Refunded => "refunded",
+        Declined => "declined",
+        Voided => "voided",
     }
-
-    /// By its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
-    }
-}
+);

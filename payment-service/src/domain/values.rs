@@ -2,8 +2,6 @@
 //!
 //! Must not know: how they travel.
 
-use std::fmt;
-
 /// As long as a token's subject may be.
 pub const CUSTOMER_ID_LEN_MAX: usize = 128;
 /// A processor's token, never card data.
@@ -36,11 +34,6 @@ impl CustomerId {
         }
         Ok(Self(text.into()))
     }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// A processor's token for a payment method.
@@ -59,11 +52,6 @@ impl PaymentMethod {
         }
         Ok(Self(text.into()))
     }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// What the processor calls what it did: for the merchant's statement and for support.
@@ -75,23 +63,9 @@ impl Receipt {
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-macro_rules! display_as_text {
-    ($($name:ident),+) => {
-        $(impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        })+
-    };
-}
-display_as_text!(CustomerId, PaymentMethod, Receipt);
+amends_primitives::as_text!(CustomerId, PaymentMethod, Receipt);
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,6 @@
 //!
 //! Must not know: endpoints, HTTP, stores. Holds no payment method and no processor's reference.
 
-use std::fmt;
-
 use amends_primitives::{Money, PaymentId};
 use amends_webhooks::{
     event::{EventKind, Outgoing},
@@ -31,19 +29,17 @@ pub enum EventType {
     Declined,
 }
 
-impl EventType {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Captured, Self::Refunded, Self::Declined];
-
+amends_primitives::words!(
+    EventType,
     /// The name that is sent, stored and configured.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Captured => "payment.captured",
-            Self::Refunded => "payment.refunded",
-            Self::Declined => "payment.declined",
-        }
+    name {
+        Captured => "payment.captured",
+        Refunded => "payment.refunded",
+        Declined => "payment.declined",
     }
+);
 
+impl EventType {
     /// As webhooks know it.
     pub const fn kind(self) -> EventKind {
         EventKind::new(self.name())
@@ -51,11 +47,6 @@ impl EventType {
 
     /// All of them, as webhooks know them.
     pub const KINDS: [EventKind; 3] = [Self::Captured.kind(), Self::Refunded.kind(), Self::Declined.kind()];
-
-    /// By its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
 
     /// What an event of the payment is told as; most are not told at all.
     pub const fn of(event: &Event) -> Option<Self> {
@@ -74,11 +65,7 @@ impl EventType {
     }
 }
 
-impl fmt::Display for EventType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+amends_primitives::display_as!(EventType => name);
 
 /// What must be stored in the same write as `next`, which came about by `event`; `None` where no endpoint is told of such.
 pub fn event_to_store(outbox: &Outbox, event: &Event, next: &Payment) -> Option<Outgoing> {

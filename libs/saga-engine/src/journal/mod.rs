@@ -13,7 +13,7 @@
 mod listing;
 pub mod sql;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use amends_primitives::{SagaId, Timestamp};
 use async_trait::async_trait;
@@ -161,18 +161,9 @@ impl ReplicaId {
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self(id.into())
     }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for ReplicaId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+amends_primitives::as_text!(ReplicaId);
 
 /// A definition as it is stored with its sagas.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
