@@ -31,12 +31,6 @@ pub struct Acquirer {
     faults: Faults,
 }
 
-impl std::fmt::Debug for Acquirer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Acquirer").field("rules", &self.rules).finish_non_exhaustive()
-    }
-}
-
 impl Acquirer {
     /// On a ledger of its own.
     pub fn new(ledger: SqlLedger, rules: Rules) -> Self {

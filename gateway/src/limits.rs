@@ -111,12 +111,6 @@ impl Limiter {
     }
 }
 
-impl std::fmt::Debug for Limiter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Limiter").field("rates", &self.rates).finish_non_exhaustive()
-    }
-}
-
 fn cost_micros(rate: Rate) -> i64 {
     1_000_000 / i64::from(rate.per_second.max(1))
 }

@@ -50,7 +50,7 @@ struct RetryLabels {
 }
 
 /// The gateway's metrics.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Observer {
     served: ServerObserver,
     upstreams: DurationFamily<UpstreamLabels>,

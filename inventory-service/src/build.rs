@@ -35,7 +35,6 @@ pub struct Addresses {
 }
 
 /// The service, ready to run.
-#[derive(Debug)]
 pub struct App {
     addresses: Addresses,
     listener: TcpListener,
@@ -44,6 +43,12 @@ pub struct App {
     database: Database,
     sleep_max: Duration,
     runtime: Runtime,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
 }
 
 /// What `amends migrate` brings up to date in the inventory's database, in this order.

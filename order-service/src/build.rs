@@ -314,12 +314,6 @@ async fn sweep(core: Arc<Core>, every: Duration, stop: CancellationToken) {
     }
 }
 
-impl std::fmt::Debug for App {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App").field("addresses", &self.addresses).finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

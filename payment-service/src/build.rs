@@ -65,7 +65,6 @@ pub struct Addresses {
 }
 
 /// The service, ready to run.
-#[derive(Debug)]
 pub struct App {
     addresses: Addresses,
     listener: TcpListener,
@@ -79,6 +78,12 @@ pub struct App {
     work: (Arc<Semaphore>, u32),
 }
 
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
 /// A store, and what it can be asked for.
 #[derive(Clone)]
 pub struct OpenedStore {
@@ -90,12 +95,6 @@ pub struct OpenedStore {
     pub audit: Arc<dyn AuditStore>,
     /// What earlier versions kept in it besides.
     pub former: Arc<dyn FormerLedger>,
-}
-
-impl std::fmt::Debug for OpenedStore {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OpenedStore")
-    }
 }
 
 impl OpenedStore {

@@ -49,12 +49,6 @@ pub struct SqlLedger {
     group: GroupCommit<Job>,
 }
 
-impl std::fmt::Debug for SqlLedger {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SqlLedger").field("database", &self.database).finish_non_exhaustive()
-    }
-}
-
 impl SqlLedger {
     /// Opens `url` (`sqlite://acquirer.db?mode=rwc`); the file is opened at the first call. Call it inside a runtime.
     ///

@@ -94,12 +94,6 @@ impl Core {
     }
 }
 
-impl std::fmt::Debug for Core {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
 /// Why a use case could not answer: none of it is the caller's fault.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {

@@ -27,7 +27,7 @@ use service_base::peer::Network;
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// What handlers need.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct HttpState {
     /// The use cases.
     pub core: Arc<Core>,

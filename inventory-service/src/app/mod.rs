@@ -79,9 +79,3 @@ impl Inventory {
         self.steady.lock().unwrap_or_else(PoisonError::into_inner).now(self.clock.now(), self.clock.moment())
     }
 }
-
-impl std::fmt::Debug for Inventory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inventory").field("store", &self.store).finish_non_exhaustive()
-    }
-}

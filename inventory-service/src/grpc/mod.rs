@@ -29,7 +29,7 @@ const READ: &str = "inventory:read";
 const WRITE: &str = "inventory:write";
 
 /// The service's methods.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Api {
     inventory: Inventory,
 }

@@ -164,12 +164,6 @@ impl Server {
     }
 }
 
-impl std::fmt::Debug for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("service", &self.service).field("names", &self.names).finish_non_exhaustive()
-    }
-}
-
 /// Serves bare routes until shutdown: HTTP/2 only, with the default limits, without token, span or metrics. See [`Server`].
 ///
 /// # Errors

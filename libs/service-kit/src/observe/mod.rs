@@ -117,12 +117,6 @@ impl Observer {
     }
 }
 
-impl std::fmt::Debug for Observer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Observer").field("service", &self.0.service).field("grpc", &self.0.grpc).finish()
-    }
-}
-
 /// Middleware, as `from_fn_with_state(Observer::http(…), observe)`: see the module. For axum routers and for tonic's, which are axum
 /// routers too.
 pub async fn observe(State(observer): State<Observer>, request: Request, next: Next) -> Response {
