@@ -81,16 +81,11 @@ fn unreadable() -> Unavailable {
 impl Inventory for GrpcInventory {
     async fn items(&self, skus: &[Sku], until: Instant) -> Result<Catalogue, Unavailable> {
         let request = BatchGetItemsRequest { skus: skus.iter().map(|sku| sku.as_str().to_owned()).collect() };
-        let method = "amends.inventory.v1.InventoryService/BatchGetItems";
-        let answer = self
-            .link
-            .read(method, Deadline::at(until), &request, |request| {
-                let mut client = self.client.clone();
-                async move { client.batch_get_items(request).await }
-            })
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let until = Deadline::at(until);
+        let answer =
+            call!(self.read("amends.inventory.v1.InventoryService/BatchGetItems", until, &request) by batch_get_items);
         answer
+            .map_err(|error| unavailable(&error))?
             .items
             .into_iter()
             .map(|item| convert::item(item).map(|item| (item.sku.clone(), item)).ok_or_else(unreadable))
@@ -99,14 +94,8 @@ impl Inventory for GrpcInventory {
 
     async fn item(&self, sku: &Sku, until: Instant) -> Result<Option<CatalogueItem>, Unavailable> {
         let request = GetItemRequest { sku: sku.as_str().to_owned() };
-        let method = "amends.inventory.v1.InventoryService/GetItem";
-        let result = self
-            .link
-            .read(method, Deadline::at(until), &request, |request| {
-                let mut client = self.client.clone();
-                async move { client.get_item(request).await }
-            })
-            .await;
+        let until = Deadline::at(until);
+        let result = call!(self.read("amends.inventory.v1.InventoryService/GetItem", until, &request) by get_item);
         match result {
             Ok(answer) => answer.item.and_then(convert::item).map(Some).ok_or_else(unreadable),
             Err(GuardError::Failed(status)) if matches!(status.code(), Grpc::NotFound | Grpc::InvalidArgument) => {
@@ -119,14 +108,8 @@ impl Inventory for GrpcInventory {
     async fn list_items(&self, limit: u16, cursor: Option<&str>, until: Instant) -> Result<ItemsPage, ListItemsError> {
         let request =
             ListItemsRequest { page_size: u32::from(limit), page_token: cursor.unwrap_or_default().to_owned() };
-        let method = "amends.inventory.v1.InventoryService/ListItems";
-        let result = self
-            .link
-            .read(method, Deadline::at(until), &request, |request| {
-                let mut client = self.client.clone();
-                async move { client.list_items(request).await }
-            })
-            .await;
+        let until = Deadline::at(until);
+        let result = call!(self.read("amends.inventory.v1.InventoryService/ListItems", until, &request) by list_items);
         let answer = match result {
             Ok(answer) => answer,
             // The page size is ours and good, so it is the token.
@@ -142,41 +125,23 @@ impl Inventory for GrpcInventory {
 
     async fn reserve(&self, ask: &Reserve<'_>, step: &StepContext) -> Outcome<ReservationId> {
         let request = reserve_request(ask, step);
-        let method = "amends.inventory.v1.InventoryService/ReserveStock";
-        let result = self
-            .link
-            .once(method, step, &request, |request| {
-                let mut client = self.client.clone();
-                async move { client.reserve_stock(request).await }
-            })
-            .await;
+        let result =
+            call!(self.once("amends.inventory.v1.InventoryService/ReserveStock", step, &request) by reserve_stock);
         outcome::action(result, RESERVE_REFUSALS, |answer| answer.reservation?.id.parse().ok())
     }
 
     async fn release(&self, ask: &Reserve<'_>, step: &StepContext) -> Undo {
         let request = ReleaseStockRequest { reserve_step_key: reserve_request(ask, step).step_key };
-        let method = "amends.inventory.v1.InventoryService/ReleaseStock";
-        let result = self
-            .link
-            .once(method, step, &request, |request| {
-                let mut client = self.client.clone();
-                async move { client.release_stock(request).await }
-            })
-            .await;
+        let result =
+            call!(self.once("amends.inventory.v1.InventoryService/ReleaseStock", step, &request) by release_stock);
         outcome::undo(result)
     }
 
     async fn commit(&self, reservation: ReservationId, step: &StepContext) -> Outcome<()> {
         let bare = CommitStockRequest { step_key: None, reservation_id: reservation.to_string() };
         let request = CommitStockRequest { step_key: Some(step_key(step, &bare)), ..bare };
-        let method = "amends.inventory.v1.InventoryService/CommitStock";
-        let result = self
-            .link
-            .once(method, step, &request, |request| {
-                let mut client = self.client.clone();
-                async move { client.commit_stock(request).await }
-            })
-            .await;
+        let result =
+            call!(self.once("amends.inventory.v1.InventoryService/CommitStock", step, &request) by commit_stock);
         outcome::action(result, COMMIT_REFUSALS, |_| Some(()))
     }
 
@@ -185,28 +150,15 @@ impl Inventory for GrpcInventory {
         let reservation_id = reservation.map(|id| id.to_string()).unwrap_or_default();
         let bare = CommitStockRequest { step_key: None, reservation_id };
         let request = CloseCommitRequest { commit_step_key: Some(step_key(step, &bare)) };
-        let method = "amends.inventory.v1.InventoryService/CloseCommit";
-        let result = self
-            .link
-            .once(method, step, &request, |request| {
-                let mut client = self.client.clone();
-                async move { client.close_commit(request).await }
-            })
-            .await;
+        let result =
+            call!(self.once("amends.inventory.v1.InventoryService/CloseCommit", step, &request) by close_commit);
         outcome::close(result, |answer| answer.was_committed)
     }
 
     async fn restock(&self, reservation: ReservationId, step: &StepContext) -> Outcome<()> {
         let bare = RestockRequest { step_key: None, reservation_id: reservation.to_string() };
         let request = RestockRequest { step_key: Some(step_key(step, &bare)), ..bare };
-        let method = "amends.inventory.v1.InventoryService/Restock";
-        let result = self
-            .link
-            .once(method, step, &request, |request| {
-                let mut client = self.client.clone();
-                async move { client.restock(request).await }
-            })
-            .await;
+        let result = call!(self.once("amends.inventory.v1.InventoryService/Restock", step, &request) by restock);
         outcome::action(result, &[], |_| Some(()))
     }
 }

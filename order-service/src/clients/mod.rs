@@ -3,6 +3,19 @@
 //!
 //! Must not know: orders' rules, sagas' order of steps, SQL.
 
+/// One call of a client's method through its link: `call!(self.once(METHOD, step, &request) by reserve_stock)`.
+macro_rules! call {
+    ($self:ident.$how:ident($method:literal, $bound:expr, $request:expr) by $verb:ident) => {
+        $self
+            .link
+            .$how($method, $bound, $request, |request| {
+                let mut client = $self.client.clone();
+                async move { client.$verb(request).await }
+            })
+            .await
+    };
+}
+
 mod convert;
 mod fingerprint;
 mod inventory;

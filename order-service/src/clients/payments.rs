@@ -59,41 +59,21 @@ impl Payments for GrpcPayments {
 
     async fn charge(&self, ask: &Charge<'_>, step: &StepContext) -> Outcome<PaymentId> {
         let request = charge_request(ask, step);
-        let method = "amends.payments.v1.PaymentService/Charge";
-        let result = self
-            .link
-            .once(method, step, &request, |request| {
-                let mut client = self.client.clone();
-                async move { client.charge(request).await }
-            })
-            .await;
+        let result = call!(self.once("amends.payments.v1.PaymentService/Charge", step, &request) by charge);
         outcome::action(result, CHARGE_REFUSALS, |answer| answer.payment?.id.parse().ok())
     }
 
     async fn compensate(&self, ask: &Charge<'_>, step: &StepContext) -> Undo {
         let request = CompensateChargeRequest { charge_step_key: charge_request(ask, step).step_key };
-        let method = "amends.payments.v1.PaymentService/CompensateCharge";
-        let result = self
-            .link
-            .once(method, step, &request, |request| {
-                let mut client = self.client.clone();
-                async move { client.compensate_charge(request).await }
-            })
-            .await;
+        let result =
+            call!(self.once("amends.payments.v1.PaymentService/CompensateCharge", step, &request) by compensate_charge);
         outcome::undo(result)
     }
 
     async fn refund(&self, payment: PaymentId, step: &StepContext) -> Outcome<()> {
         let bare = RefundRequest { step_key: None, payment_id: payment.to_string(), amount: None };
         let request = RefundRequest { step_key: Some(step_key(step, &bare)), ..bare };
-        let method = "amends.payments.v1.PaymentService/Refund";
-        let result = self
-            .link
-            .once(method, step, &request, |request| {
-                let mut client = self.client.clone();
-                async move { client.refund(request).await }
-            })
-            .await;
+        let result = call!(self.once("amends.payments.v1.PaymentService/Refund", step, &request) by refund);
         // After the pivot nothing can be refused for good; the reason is kept for the operator who looks at a parked saga.
         outcome::action(result, &[], |_| Some(()))
     }
