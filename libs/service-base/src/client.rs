@@ -4,11 +4,9 @@
 //! a network that belongs to us, and would hand them to the proxy's operator. A call to another party uses a proxy where its own
 //! section of the configuration names one. `clippy.toml` refuses every other way to make a client.
 
-use std::fmt;
-
 use reqwest::{ClientBuilder, Proxy, Url, redirect::Policy};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 
 /// A client for our own services and for this machine: no proxy, and no redirect is followed, since an address is configuration and not
 /// something to be talked out of.
@@ -77,23 +75,7 @@ impl ProxyUrl {
     }
 }
 
-impl From<&str> for ProxyUrl {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Debug for ProxyUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown())
-    }
-}
-
-impl Serialize for ProxyUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.shown())
-    }
-}
+crate::shown_in_part!(ProxyUrl);
 
 #[cfg(test)]
 mod tests {

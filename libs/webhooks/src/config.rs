@@ -2,11 +2,11 @@
 //!
 //! Must not know: how it is told.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use service_base::{
     client::ProxyUrl,
     config::{ConfigError, Section},
@@ -111,23 +111,7 @@ impl EndpointUrl {
     }
 }
 
-impl From<&str> for EndpointUrl {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Debug for EndpointUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown())
-    }
-}
-
-impl Serialize for EndpointUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.shown())
-    }
-}
+service_base::shown_in_part!(EndpointUrl);
 
 /// A text or a list of them. Written by hand, because the usual messages repeat what they were given.
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SecretString>, D::Error> {

@@ -1,10 +1,32 @@
 //! Addresses of stores, which may hold a password: in the place for one, or among the parameters, as PostgreSQL's drivers allow.
 
-use std::fmt;
-
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
+
+/// Makes a wrapper of a [`SecretString`] out of texts, and has `Debug` and serialisation show no more of it than its method `shown`.
+#[macro_export]
+macro_rules! shown_in_part {
+    ($type:ident) => {
+        impl From<&str> for $type {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl ::std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.write_str(&self.shown())
+            }
+        }
+
+        impl ::serde::Serialize for $type {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.shown())
+            }
+        }
+    };
+}
 
 /// A URL that may hold a secret. `Debug` and serialisation show where it leads, and neither user, password nor parameters; of what is not
 /// a URL they show nothing. A SQLite URL, which leads to a file, is shown whole.
@@ -49,29 +71,13 @@ impl SecretUrl {
     }
 }
 
-impl From<&str> for SecretUrl {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
 impl From<String> for SecretUrl {
     fn from(text: String) -> Self {
         Self(text.into())
     }
 }
 
-impl fmt::Debug for SecretUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown())
-    }
-}
-
-impl Serialize for SecretUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.shown())
-    }
-}
+crate::shown_in_part!(SecretUrl);
 
 #[cfg(test)]
 mod tests {
