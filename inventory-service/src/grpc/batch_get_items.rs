@@ -3,27 +3,20 @@
 use std::collections::{BTreeSet, HashSet};
 
 use amends_protos::inventory::v1::{BatchGetItemsRequest, BatchGetItemsResponse};
+use service_kit::grpc::fields::Fields;
 use tonic::Status;
-use tracing::Span;
 
-use super::{
-    parse::{self, Fields},
-    status,
-};
+use super::{parse, status};
 use crate::{app::Inventory, domain::Sku};
 
 /// As many as an order has lines.
 const SKUS_MAX: usize = 100;
 
-pub(super) fn span(_: &BatchGetItemsRequest) -> Span {
-    Span::current()
-}
-
 pub(super) async fn answer(
     inventory: &Inventory,
     request: BatchGetItemsRequest,
 ) -> Result<BatchGetItemsResponse, Status> {
-    let mut fields = Fields::default();
+    let mut fields = Fields::of(super::DOMAIN);
     if request.skus.len() > SKUS_MAX {
         fields.wrong("skus", format!("must be at most {SKUS_MAX}"));
     }

@@ -1,21 +1,14 @@
 //! `GetItem`: one article.
 
 use amends_protos::inventory::v1::{GetItemRequest, GetItemResponse};
+use service_kit::grpc::fields::Fields;
 use tonic::Status;
-use tracing::Span;
 
-use super::{
-    parse::{self, Fields},
-    status,
-};
+use super::{parse, status};
 use crate::{app::Inventory, domain::Sku};
 
-pub(super) fn span(_: &GetItemRequest) -> Span {
-    Span::current()
-}
-
 pub(super) async fn answer(inventory: &Inventory, request: GetItemRequest) -> Result<GetItemResponse, Status> {
-    let mut fields = Fields::default();
+    let mut fields = Fields::of(super::DOMAIN);
     let sku = fields.parsed::<Sku>("sku", &request.sku);
     let sku = fields.finish(sku)?;
     let found = inventory.items(std::slice::from_ref(&sku)).await.map_err(|error| status::failed(&error))?.pop();

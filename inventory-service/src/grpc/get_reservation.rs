@@ -2,24 +2,17 @@
 
 use amends_primitives::ReservationId;
 use amends_protos::inventory::v1::{GetReservationRequest, GetReservationResponse};
+use service_kit::grpc::fields::Fields;
 use tonic::Status;
-use tracing::Span;
 
-use super::{
-    parse::{self, Fields},
-    status,
-};
+use super::{parse, status};
 use crate::{app::Inventory, domain::Rejection};
-
-pub(super) fn span(_: &GetReservationRequest) -> Span {
-    Span::current()
-}
 
 pub(super) async fn answer(
     inventory: &Inventory,
     request: GetReservationRequest,
 ) -> Result<GetReservationResponse, Status> {
-    let mut fields = Fields::default();
+    let mut fields = Fields::of(super::DOMAIN);
     let id = fields.parsed::<ReservationId>("reservation_id", &request.reservation_id);
     let id = fields.finish(id)?;
     let found = inventory.reservation(id).await.map_err(|error| status::failed(&error))?;

@@ -2,25 +2,18 @@
 
 use amends_primitives::{OrderId, ReservationId};
 use amends_protos::inventory::v1::{ListReservationsRequest, ListReservationsResponse};
+use service_kit::grpc::fields::Fields;
 use tonic::Status;
-use tracing::Span;
 
-use super::{
-    parse::{self, Fields},
-    status,
-};
+use super::{parse, status};
 use crate::app::Inventory;
-
-pub(super) fn span(_: &ListReservationsRequest) -> Span {
-    Span::current()
-}
 
 pub(super) async fn answer(
     inventory: &Inventory,
     request: ListReservationsRequest,
 ) -> Result<ListReservationsResponse, Status> {
-    let mut fields = Fields::default();
-    let limit = fields.page_size(request.page_size);
+    let mut fields = Fields::of(super::DOMAIN);
+    let limit = parse::page_size(&mut fields, request.page_size);
     let after: Option<ReservationId> = fields.parsed_if_given("page_token", &request.page_token);
     let order: Option<OrderId> = fields.parsed_if_given("order_id", &request.order_id);
     fields.finish(Some(()))?;

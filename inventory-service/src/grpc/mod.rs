@@ -17,12 +17,15 @@ mod status;
 
 use amends_auth::claims_of;
 use amends_protos::inventory::v1::{self as pb, inventory_service_server::InventoryService};
-use service_kit::faults::{Exit, Injected};
+use service_base::problem::Domain;
+use service_kit::faults::{Exit, lost_rpc};
 use tonic::{Request, Response, Status, async_trait};
 use tracing::Instrument as _;
 
 use crate::app::Inventory;
 
+/// Whose refusals they are.
+const DOMAIN: Domain = Domain::Inventory;
 /// What it takes to read.
 const READ: &str = "inventory:read";
 /// What it takes to change anything.
@@ -43,25 +46,31 @@ impl Api {
     /// Asks for the scope, and lets the configured faults come first.
     async fn enter<M>(&self, request: Request<M>, scope: &'static str) -> Result<(M, Exit), Status> {
         claims_of(&request)?.require(scope)?;
-        match self.inventory.faults().enter(request.extensions().get()).await {
-            Ok(exit) => Ok((request.into_inner(), exit)),
-            Err(Injected::RateLimited) => Err(status::rate_limited()),
-            Err(Injected::Unavailable) => Err(status::injected()),
-            Err(Injected::Internal) => Err(status::internal()),
-        }
+        let exit = self.inventory.faults().enter_rpc(request.extensions(), DOMAIN).await?;
+        Ok((request.into_inner(), exit))
     }
 }
 
-/// Implements each method as: authorise, run the verb in a span of its name, answer.
+/// The span of a method.
+macro_rules! span {
+    ($verb:ident, $message:ident) => {
+        tracing::Span::current()
+    };
+    ($verb:ident, $message:ident, $key:ident) => {
+        step_span(stringify!($verb), $message.$key.as_ref())
+    };
+}
+
+/// Implements each method as: authorise, run the verb in a span of the step that its key names, if it has one, and answer.
 macro_rules! methods {
-    ($($verb:ident($request:ident) -> $response:ident, $scope:ident;)+) => {
+    ($($verb:ident($request:ident $(by $key:ident)?) -> $response:ident, $scope:ident;)+) => {
         #[async_trait]
         impl InventoryService for Api {
             $(async fn $verb(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
                 let (message, exit) = self.enter(request, $scope).await?;
-                let span = $verb::span(&message);
+                let span = span!($verb, message $(, $key)?);
                 let answer = $verb::answer(&self.inventory, message).instrument(span).await;
-                exit.leave(answer.map(Response::new), status::injected)
+                exit.leave(answer.map(Response::new), || lost_rpc(DOMAIN))
             })+
         }
     };
@@ -72,11 +81,11 @@ methods! {
     batch_get_items(BatchGetItemsRequest) -> BatchGetItemsResponse, READ;
     list_items(ListItemsRequest) -> ListItemsResponse, READ;
     put_item(PutItemRequest) -> PutItemResponse, WRITE;
-    reserve_stock(ReserveStockRequest) -> ReserveStockResponse, WRITE;
-    release_stock(ReleaseStockRequest) -> ReleaseStockResponse, WRITE;
-    commit_stock(CommitStockRequest) -> CommitStockResponse, WRITE;
-    close_commit(CloseCommitRequest) -> CloseCommitResponse, WRITE;
-    restock(RestockRequest) -> RestockResponse, WRITE;
+    reserve_stock(ReserveStockRequest by step_key) -> ReserveStockResponse, WRITE;
+    release_stock(ReleaseStockRequest by reserve_step_key) -> ReleaseStockResponse, WRITE;
+    commit_stock(CommitStockRequest by step_key) -> CommitStockResponse, WRITE;
+    close_commit(CloseCommitRequest by commit_step_key) -> CloseCommitResponse, WRITE;
+    restock(RestockRequest by step_key) -> RestockResponse, WRITE;
     get_reservation(GetReservationRequest) -> GetReservationResponse, READ;
     list_reservations(ListReservationsRequest) -> ListReservationsResponse, READ;
 }

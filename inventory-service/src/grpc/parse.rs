@@ -1,13 +1,11 @@
 //! Messages into domain types, every wrong field named; and back. Past this file nothing is validated again.
 
-use std::{collections::HashSet, fmt::Display, str::FromStr, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
-use amends_primitives::{Currency, Fingerprint, InvalidStepKey, Money, StepKey, Timestamp};
+use amends_primitives::{Currency, Money, StepKey, Timestamp};
 use amends_protos::{common::v1 as common, inventory::v1 as pb};
-use service_base::problem::FieldError;
-use tonic::Status;
+use service_kit::grpc::fields::Fields;
 
-use super::status;
 use crate::{
     domain::{Item, LINES_MAX, Line, PricedLine, QUANTITY_MAX, Quantity, Reservation, State},
     ports::ActionKey,
@@ -16,127 +14,79 @@ use crate::{
 const PAGE_DEFAULT: u32 = 50;
 const PAGE_MAX: u32 = 100;
 
-/// Collects what is wrong with a request, so that the caller hears everything at once.
-#[derive(Debug, Default)]
-pub(super) struct Fields(Vec<FieldError>);
+fn parts(key: &common::StepKey) -> (&str, &str) {
+    (&key.saga_id, &key.step)
+}
 
-impl Fields {
-    pub(super) fn wrong(&mut self, field: impl Into<String>, message: impl Display) {
-        self.0.push(FieldError { field: field.into(), message: message.to_string() });
+/// The key of an action.
+pub(super) fn action_key(fields: &mut Fields, field: &str, key: Option<&common::StepKey>) -> Option<ActionKey> {
+    let digest = key.map_or(&[][..], |key| &key.fingerprint);
+    let (step, fingerprint) = fields.action(field, key.map(parts), digest)?;
+    Some(ActionKey { step, fingerprint })
+}
+
+/// The key of an action to be undone or closed.
+pub(super) fn step_key(fields: &mut Fields, field: &str, key: Option<&common::StepKey>) -> Option<StepKey> {
+    fields.step_key(field, key.map(parts))
+}
+
+/// A price.
+pub(super) fn price(fields: &mut Fields, field: &str, money: &common::Money) -> Option<Money> {
+    let currency: Option<Currency> = fields.parsed(&format!("{field}.currency"), &money.currency);
+    if money.amount_minor <= 0 {
+        fields.wrong(format!("{field}.amount_minor"), "must be above zero");
+        return None;
     }
+    Some(Money::new(money.amount_minor, currency?))
+}
 
-    /// The value, or a violation in its place.
-    pub(super) fn check<T, E: Display>(&mut self, field: &str, value: Result<T, E>) -> Option<T> {
-        value.map_err(|error| self.wrong(field, error)).ok()
+/// The lines of a reservation.
+pub(super) fn lines(fields: &mut Fields, lines: &[pb::Line]) -> Option<Vec<Line>> {
+    if lines.is_empty() || lines.len() > LINES_MAX {
+        fields.wrong("lines", format!("must be 1 to {LINES_MAX}"));
+        return None;
     }
-
-    /// A field that must be there and be the text of something.
-    pub(super) fn parsed<T>(&mut self, field: &str, text: &str) -> Option<T>
-    where
-        T: FromStr<Err: Display>,
-    {
-        if text.is_empty() {
-            self.wrong(field, "must be given");
-            return None;
+    let mut seen = HashSet::with_capacity(lines.len());
+    let mut parsed = Vec::with_capacity(lines.len());
+    for (index, line) in lines.iter().enumerate() {
+        let field = |name: &str| format!("lines[{index}].{name}");
+        let sku = fields.parsed(&field("sku"), &line.sku);
+        if sku.is_some() && !seen.insert(line.sku.as_str()) {
+            fields.wrong(field("sku"), "is in another line as well");
         }
-        self.check(field, text.parse())
-    }
-
-    /// As [`parsed`](Self::parsed), where an empty text says "any".
-    pub(super) fn parsed_if_given<T>(&mut self, field: &str, text: &str) -> Option<T>
-    where
-        T: FromStr<Err: Display>,
-    {
-        if text.is_empty() { None } else { self.check(field, text.parse()) }
-    }
-
-    /// `value`, if nothing at all was wrong. It is `None` only when something was.
-    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Status> {
-        match value {
-            Some(value) if self.0.is_empty() => Ok(value),
-            _ => Err(status::invalid(self.0)),
+        let quantity = Quantity::try_new(line.quantity);
+        if quantity.is_none() {
+            fields.wrong(field("quantity"), format!("must be 1 to {QUANTITY_MAX}"));
         }
-    }
-
-    /// The key of an action.
-    pub(super) fn action_key(&mut self, field: &str, key: Option<&common::StepKey>) -> Option<ActionKey> {
-        let step = self.step_key(field, key);
-        // A violation of the fingerprint is told even when the rest of the key is wrong as well.
-        let fingerprint = Fingerprint::try_from(key?.fingerprint.as_slice());
-        let fingerprint = self.check(&format!("{field}.fingerprint"), fingerprint)?;
-        step.map(|step| ActionKey { step, fingerprint })
-    }
-
-    /// The key of an action to be undone or closed: its fingerprint does not matter.
-    pub(super) fn step_key(&mut self, field: &str, key: Option<&common::StepKey>) -> Option<StepKey> {
-        let Some(key) = key else {
-            self.wrong(field, "must be given");
-            return None;
-        };
-        let saga_id = key.saga_id.parse().map_err(|_| InvalidStepKey::SagaId);
-        let saga_id = self.check(&format!("{field}.saga_id"), saga_id)?;
-        self.check(&format!("{field}.step"), StepKey::try_new(saga_id, &key.step))
-    }
-
-    /// A price.
-    pub(super) fn price(&mut self, field: &str, money: &common::Money) -> Option<Money> {
-        let currency: Option<Currency> = self.parsed(&format!("{field}.currency"), &money.currency);
-        if money.amount_minor <= 0 {
-            self.wrong(format!("{field}.amount_minor"), "must be above zero");
-            return None;
-        }
-        Some(Money::new(money.amount_minor, currency?))
-    }
-
-    /// The lines of a reservation.
-    pub(super) fn lines(&mut self, lines: &[pb::Line]) -> Option<Vec<Line>> {
-        if lines.is_empty() || lines.len() > LINES_MAX {
-            self.wrong("lines", format!("must be 1 to {LINES_MAX}"));
-            return None;
-        }
-        let mut seen = HashSet::with_capacity(lines.len());
-        let mut parsed = Vec::with_capacity(lines.len());
-        for (index, line) in lines.iter().enumerate() {
-            let field = |name: &str| format!("lines[{index}].{name}");
-            let sku = self.parsed(&field("sku"), &line.sku);
-            if sku.is_some() && !seen.insert(line.sku.as_str()) {
-                self.wrong(field("sku"), "is in another line as well");
-            }
-            let quantity = Quantity::try_new(line.quantity);
-            if quantity.is_none() {
-                self.wrong(field("quantity"), format!("must be 1 to {QUANTITY_MAX}"));
-            }
-            let price = line.expected_unit_price.as_ref();
-            let expected_unit_price = price.and_then(|price| self.price(&field("expected_unit_price"), price));
-            if let (Some(sku), Some(quantity)) = (sku, quantity) {
-                parsed.push(Line { sku, quantity, expected_unit_price });
-            }
-        }
-        Some(parsed)
-    }
-
-    /// How long goods are to be held.
-    pub(super) fn hold_for(&mut self, asked: Option<&prost_types::Duration>) -> Option<Duration> {
-        let asked = *asked?;
-        match Duration::try_from(asked) {
-            Ok(hold_for) if hold_for >= Duration::from_millis(1) => Some(hold_for),
-            _ => {
-                self.wrong("hold_for", "must be at least a millisecond");
-                None
-            }
+        let price = line.expected_unit_price.as_ref();
+        let expected_unit_price = price.and_then(|price| self::price(fields, &field("expected_unit_price"), price));
+        if let (Some(sku), Some(quantity)) = (sku, quantity) {
+            parsed.push(Line { sku, quantity, expected_unit_price });
         }
     }
+    Some(parsed)
+}
 
-    /// How many of a list are asked for.
-    pub(super) fn page_size(&mut self, asked: u32) -> usize {
-        if asked > PAGE_MAX {
-            self.wrong("page_size", format!("must be at most {PAGE_MAX}"));
+/// How long goods are to be held.
+pub(super) fn hold_for(fields: &mut Fields, asked: Option<&prost_types::Duration>) -> Option<Duration> {
+    let asked = *asked?;
+    match Duration::try_from(asked) {
+        Ok(hold_for) if hold_for >= Duration::from_millis(1) => Some(hold_for),
+        _ => {
+            fields.wrong("hold_for", "must be at least a millisecond");
+            None
         }
-        let size = if asked == 0 { PAGE_DEFAULT } else { asked.min(PAGE_MAX) };
-        size as usize
     }
 }
 
+/// How many of a list are asked for.
+pub(super) fn page_size(fields: &mut Fields, asked: u32) -> usize {
+    if asked > PAGE_MAX {
+        fields.wrong("page_size", format!("must be at most {PAGE_MAX}"));
+    }
+    let size = if asked == 0 { PAGE_DEFAULT } else { asked.min(PAGE_MAX) };
+    size as usize
+}
 pub(super) fn money(money: Money) -> common::Money {
     common::Money { amount_minor: money.amount_minor(), currency: money.currency().code().to_owned() }
 }
@@ -192,22 +142,6 @@ mod tests {
         refused.get_details_bad_request().unwrap().field_violations.into_iter().map(|v| v.field).collect()
     }
 
-    fn key(saga_id: &str, step: &str, fingerprint: &[u8]) -> common::StepKey {
-        common::StepKey { saga_id: saga_id.into(), step: step.into(), fingerprint: fingerprint.to_vec(), attempt: 1 }
-    }
-
-    #[test]
-    fn a_step_key_is_told_in_parts() {
-        let saga = "0198c0de-0000-7000-8000-000000000001";
-        let mut fields = Fields::default();
-        assert!(fields.action_key("step_key", Some(&key(saga, "reserve_stock", &[0; 32]))).is_some());
-        assert!(fields.action_key("step_key", None).is_none());
-        assert!(fields.action_key("step_key", Some(&key("1", "reserve_stock", &[]))).is_none());
-        assert!(fields.action_key("step_key", Some(&key(saga, "Reserve", &[0; 32]))).is_none());
-        assert!(fields.step_key("reserve_step_key", Some(&key(saga, "reserve_stock", &[]))).is_some());
-        assert_eq!(wrong(fields), ["step_key", "step_key.saga_id", "step_key.fingerprint", "step_key.step"]);
-    }
-
     #[test]
     fn every_wrong_field_of_a_line_is_named() {
         let line = |sku: &str, quantity, price: Option<(i64, &str)>| pb::Line {
@@ -216,13 +150,16 @@ mod tests {
             expected_unit_price: price
                 .map(|(amount_minor, currency)| common::Money { amount_minor, currency: currency.into() }),
         };
-        let mut fields = Fields::default();
-        fields.lines(&[
-            line("tea", 1, None),
-            line("tea", 0, Some((0, "EUR"))),
-            line("", QUANTITY_MAX + 1, Some((1, "eur"))),
-            line("a b", 1, Some((1, "EUR"))),
-        ]);
+        let mut fields = Fields::of(super::super::DOMAIN);
+        lines(
+            &mut fields,
+            &[
+                line("tea", 1, None),
+                line("tea", 0, Some((0, "EUR"))),
+                line("", QUANTITY_MAX + 1, Some((1, "eur"))),
+                line("a b", 1, Some((1, "EUR"))),
+            ],
+        );
         assert_eq!(
             wrong(fields),
             [
@@ -236,23 +173,23 @@ mod tests {
             ]
         );
         for count in [0, LINES_MAX + 1] {
-            let mut fields = Fields::default();
-            fields.lines(&vec![line("tea", 1, None); count]);
+            let mut fields = Fields::of(super::super::DOMAIN);
+            lines(&mut fields, &vec![line("tea", 1, None); count]);
             assert_eq!(wrong(fields), ["lines"]);
         }
     }
 
     #[test]
     fn holds_and_pages_are_bounded() {
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(super::super::DOMAIN);
         let seconds = |seconds| prost_types::Duration { seconds, nanos: 0 };
-        assert_eq!(fields.hold_for(None), None);
-        assert_eq!(fields.hold_for(Some(&seconds(5))), Some(Duration::from_secs(5)));
-        assert_eq!((fields.page_size(0), fields.page_size(7), fields.page_size(100)), (50, 7, 100));
+        assert_eq!(hold_for(&mut fields, None), None);
+        assert_eq!(hold_for(&mut fields, Some(&seconds(5))), Some(Duration::from_secs(5)));
+        assert_eq!((page_size(&mut fields, 0), page_size(&mut fields, 7), page_size(&mut fields, 100)), (50, 7, 100));
         for bad in [0, -1] {
-            assert_eq!(fields.hold_for(Some(&seconds(bad))), None);
+            assert_eq!(hold_for(&mut fields, Some(&seconds(bad))), None);
         }
-        fields.page_size(101);
+        page_size(&mut fields, 101);
         assert_eq!(wrong(fields), ["hold_for", "hold_for", "page_size"]);
     }
 }

@@ -1,27 +1,21 @@
 //! `PutItem`: creates or changes an article.
 
 use amends_protos::inventory::v1::{PutItemRequest, PutItemResponse};
+use service_kit::grpc::fields::Fields;
 use tonic::Status;
-use tracing::Span;
 
-use super::{
-    parse::{self, Fields},
-    status,
-};
+use super::{parse, status};
 use crate::{
     app::Inventory,
     domain::{ItemError, NewItem},
 };
 
-pub(super) fn span(_: &PutItemRequest) -> Span {
-    Span::current()
-}
-
 pub(super) async fn answer(inventory: &Inventory, request: PutItemRequest) -> Result<PutItemResponse, Status> {
-    let mut fields = Fields::default();
+    let mut fields = Fields::of(super::DOMAIN);
     let sku = fields.parsed("sku", &request.sku);
-    let price = request.unit_price.as_ref().ok_or("must be given");
-    let price = fields.check("unit_price", price).and_then(|price| fields.price("unit_price", price));
+    let price = fields
+        .given("unit_price", request.unit_price.as_ref())
+        .and_then(|price| parse::price(&mut fields, "unit_price", price));
     let item = match sku.zip(price).map(|(sku, price)| NewItem::try_new(sku, request.name, price, request.on_hand)) {
         Some(Ok(item)) => Some(item),
         Some(Err(error)) => {

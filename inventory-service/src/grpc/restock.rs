@@ -1,22 +1,16 @@
 //! `Restock`: puts sold goods back on sale, once.
 
 use amends_protos::inventory::v1::{RestockRequest, RestockResponse};
+use service_kit::grpc::fields::Fields;
 use tonic::Status;
 use tracing::Span;
 
-use super::{
-    parse::{self, Fields},
-    status,
-};
+use super::{parse, status};
 use crate::app::Inventory;
 
-pub(super) fn span(request: &RestockRequest) -> Span {
-    super::step_span("restock", request.step_key.as_ref())
-}
-
 pub(super) async fn answer(inventory: &Inventory, request: RestockRequest) -> Result<RestockResponse, Status> {
-    let mut fields = Fields::default();
-    let key = fields.action_key("step_key", request.step_key.as_ref());
+    let mut fields = Fields::of(super::DOMAIN);
+    let key = parse::action_key(&mut fields, "step_key", request.step_key.as_ref());
     let id = fields.parsed("reservation_id", &request.reservation_id);
     let (key, id) = fields.finish(key.zip(id))?;
     Span::current().record("reservation_id", tracing::field::display(id));

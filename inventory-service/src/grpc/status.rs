@@ -1,27 +1,16 @@
 //! Refusals and failures as gRPC statuses with `google.rpc` details. The reasons are part of the contract: see `inventory.proto`.
 
-use std::time::Duration;
-
-use service_base::problem::{Code, Domain, FieldError, Problem};
+use service_base::problem::{Code, Problem};
 use tonic::Status;
 
+use super::DOMAIN;
 use crate::{
     domain::Rejection,
     ports::{Refusal, StoreError, Unputtable},
 };
 
-/// Faults are injected to see callers try again.
-const RETRY_AFTER_FAULT: Duration = Duration::from_millis(100);
-
 fn problem(code: Code, message: &impl ToString) -> Problem {
-    Problem::of(code, message.to_string()).domain(Domain::Inventory)
-}
-
-/// A request whose fields are wrong.
-pub(super) fn invalid(fields: Vec<FieldError>) -> Status {
-    let message =
-        fields.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.message)).collect::<Vec<_>>().join("; ");
-    problem(Code::InvalidArgument, &message).fields(fields).into()
+    Problem::of(code, message.to_string()).domain(DOMAIN)
 }
 
 /// A step that was refused.
@@ -84,25 +73,15 @@ pub(super) fn unputtable(unputtable: &Unputtable) -> Status {
 pub(super) fn failed(error: &StoreError) -> Status {
     let cause = amends_sql::in_words(error);
     if error.cause().is_unavailable() {
-        return Problem::store_unavailable(cause).domain(Domain::Inventory).into();
+        return Problem::store_unavailable(cause).domain(DOMAIN).into();
     }
     tracing::error!(error = cause, "the store failed");
     internal()
 }
 
-/// Injected on purpose.
-pub(super) fn injected() -> Status {
-    Problem::from(Code::Injected).domain(Domain::Inventory).retry_after(RETRY_AFTER_FAULT).into()
-}
-
-/// Injected on purpose.
-pub(super) fn rate_limited() -> Status {
-    problem(Code::RateLimited, &"too many calls (injected)").retry_after(RETRY_AFTER_FAULT).into()
-}
-
-/// A mistake of ours, or one injected on purpose.
-pub(super) fn internal() -> Status {
-    Problem::from(Code::Internal).domain(Domain::Inventory).into()
+/// A mistake of ours.
+fn internal() -> Status {
+    Problem::from(Code::Internal).domain(DOMAIN).into()
 }
 
 #[cfg(test)]

@@ -2,14 +2,9 @@
 
 use amends_protos::payments::v1::{AuthorizeRequest, AuthorizeResponse, ChargeRequest};
 use tonic::Status;
-use tracing::Span;
 
 use super::{Api, charge, message};
 use crate::domain::Mode;
-
-pub(super) fn span(request: &AuthorizeRequest) -> Span {
-    super::step_span("authorize", request.step_key.as_ref())
-}
 
 pub(super) async fn answer(api: &Api, request: AuthorizeRequest) -> Result<AuthorizeResponse, Status> {
     let AuthorizeRequest { step_key, order_id, customer_id, amount, payment_method } = request;

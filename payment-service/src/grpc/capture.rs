@@ -4,19 +4,16 @@ use amends_protos::{
     common::v1::StepKey,
     payments::v1::{CaptureRequest, CaptureResponse},
 };
+use service_kit::grpc::fields::Fields;
 use tonic::Status;
 use tracing::Span;
 
-use super::{Api, fields::Fields, message, note};
+use super::{Api, fields, message, note};
 use crate::domain::{Payment, SettlementAsked, SettlementVerb};
 
-pub(super) fn span(request: &CaptureRequest) -> Span {
-    super::step_span("capture", request.step_key.as_ref())
-}
-
 pub(super) async fn answer(api: &Api, request: CaptureRequest) -> Result<CaptureResponse, Status> {
-    let mut fields = Fields::default();
-    let amount = request.amount.as_ref().and_then(|amount| fields.amount("amount", amount));
+    let mut fields = Fields::of(super::DOMAIN);
+    let amount = request.amount.as_ref().and_then(|amount| fields::amount(&mut fields, "amount", amount));
     let verb = SettlementVerb::Capture(amount);
     let payment = end(api, fields, request.step_key.as_ref(), &request.payment_id, verb).await?;
     Ok(CaptureResponse { payment: Some(message::payment(&payment)) })
@@ -30,7 +27,7 @@ pub(super) async fn end(
     payment_id: &str,
     verb: SettlementVerb,
 ) -> Result<Payment, Status> {
-    let key = fields.action("step_key", key);
+    let key = fields::action(&mut fields, "step_key", key);
     let payment_id = fields.parsed("payment_id", payment_id);
     let asked = key.zip(payment_id);
     let ((key, fingerprint), payment_id) = fields.finish(asked)?;

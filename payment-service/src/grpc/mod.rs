@@ -20,9 +20,9 @@ use amends_protos::{
     common::v1::StepKey,
     payments::v1::{self as pb, payment_service_server::PaymentService},
 };
-use service_base::context::RequestContext;
+use service_base::{context::RequestContext, problem::Domain};
 use service_kit::{
-    faults::{Exit, Faults, Injected},
+    faults::{Exit, Faults, lost_rpc},
     shutdown::Shutdown,
 };
 use tokio::sync::Semaphore;
@@ -31,6 +31,8 @@ use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::app::{Error, Payments};
 
+/// Whose refusals they are.
+const DOMAIN: Domain = Domain::Payments;
 /// What it takes to read.
 const READ: &str = "payments:read";
 /// What it takes to move money.
@@ -56,12 +58,8 @@ impl Api {
     /// Asks for the scope, and lets the configured faults come first.
     async fn enter<M>(&self, request: Request<M>, scope: &'static str) -> Result<(M, Exit), Status> {
         claims_of(&request)?.require(scope)?;
-        match self.faults.enter(request.extensions().get()).await {
-            Ok(exit) => Ok((request.into_inner(), exit)),
-            Err(Injected::RateLimited) => Err(status::rate_limited()),
-            Err(Injected::Unavailable) => Err(status::injected()),
-            Err(Injected::Internal) => Err(status::internal()),
-        }
+        let exit = self.faults.enter_rpc(request.extensions(), DOMAIN).await?;
+        Ok((request.into_inner(), exit))
     }
 
     /// Does `work` to its end, also when the caller hangs up half-way: it is safe to stop anywhere, but each stop needlessly
@@ -90,33 +88,38 @@ impl Api {
     }
 }
 
-impl std::fmt::Debug for Api {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Api").field("faults", &self.faults).finish_non_exhaustive()
-    }
+/// The span of a method.
+macro_rules! span {
+    ($verb:ident, $message:ident) => {
+        Span::current()
+    };
+    ($verb:ident, $message:ident, $key:ident) => {
+        step_span(stringify!($verb), $message.$key.as_ref())
+    };
 }
 
-/// Implements each method as: authorise, run the verb in a span of its name, answer.
+/// Implements each method as: authorise, run the verb in a span of the step that its key names, if it has one, and answer.
 macro_rules! methods {
-    ($($verb:ident($request:ident) -> $response:ident, $scope:ident;)+) => {
+    ($($verb:ident($request:ident $(by $key:ident)?) -> $response:ident, $scope:ident;)+) => {
         #[tonic::async_trait]
         impl PaymentService for Api {
             $(async fn $verb(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
                 let (message, exit) = self.enter(request, $scope).await?;
-                let span = $verb::span(&message);
-                exit.leave($verb::answer(self, message).instrument(span).await.map(Response::new), status::injected)
+                let span = span!($verb, message $(, $key)?);
+                let answer = $verb::answer(self, message).instrument(span).await;
+                exit.leave(answer.map(Response::new), || lost_rpc(DOMAIN))
             })+
         }
     };
 }
 
 methods! {
-    charge(ChargeRequest) -> ChargeResponse, WRITE;
-    authorize(AuthorizeRequest) -> AuthorizeResponse, WRITE;
-    capture(CaptureRequest) -> CaptureResponse, WRITE;
-    void(VoidRequest) -> VoidResponse, WRITE;
-    compensate_charge(CompensateChargeRequest) -> CompensateChargeResponse, WRITE;
-    refund(RefundRequest) -> RefundResponse, WRITE;
+    charge(ChargeRequest by step_key) -> ChargeResponse, WRITE;
+    authorize(AuthorizeRequest by step_key) -> AuthorizeResponse, WRITE;
+    capture(CaptureRequest by step_key) -> CaptureResponse, WRITE;
+    void(VoidRequest by step_key) -> VoidResponse, WRITE;
+    compensate_charge(CompensateChargeRequest by charge_step_key) -> CompensateChargeResponse, WRITE;
+    refund(RefundRequest by step_key) -> RefundResponse, WRITE;
     get_payment(GetPaymentRequest) -> GetPaymentResponse, READ;
     list_payments(ListPaymentsRequest) -> ListPaymentsResponse, READ;
 }

@@ -5,9 +5,11 @@
 use std::time::Duration;
 
 use amends_primitives::Money;
-use service_base::problem::{Code, Domain, FieldError, Problem};
+use service_base::problem::{Code, FieldError, Problem};
+use service_kit::grpc::fields::invalid;
 use tonic::Status;
 
+use super::DOMAIN;
 use crate::{
     app::{Error, Failure},
     domain::{DeclineReason, Rejection, Status as State},
@@ -26,22 +28,15 @@ const RETRY_AFTER_OPERATOR: Duration = Duration::from_secs(30);
 const STORE_AWAY: &str = "the payment store cannot be reached at the moment";
 
 fn problem(code: Code, message: &impl ToString) -> Problem {
-    Problem::of(code, message.to_string()).domain(Domain::Payments)
+    Problem::of(code, message.to_string()).domain(DOMAIN)
 }
 
 fn plain(code: Code) -> Problem {
-    Problem::from(code).domain(Domain::Payments)
+    Problem::from(code).domain(DOMAIN)
 }
 
 fn retry_after_status(code: Code, message: &impl ToString, after: Duration) -> Status {
     problem(code, message).retry_after(after).into()
-}
-
-/// A request whose fields are wrong.
-pub(super) fn invalid(fields: Vec<FieldError>) -> Status {
-    let message =
-        fields.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.message)).collect::<Vec<_>>().join("; ");
-    problem(Code::InvalidArgument, &message).fields(fields).into()
 }
 
 /// How a use case ended, where it did not end well.
@@ -90,7 +85,10 @@ fn rejected(rejection: &Rejection) -> Status {
         }
         Rejection::RefundExceedsCaptured { left, .. } => amount(Code::RefundExceedsCaptured, "left_minor", left),
         Rejection::OtherCurrency { .. } => {
-            return invalid(vec![FieldError { field: "amount.currency".to_owned(), message: rejection.to_string() }]);
+            return invalid(
+                DOMAIN,
+                vec![FieldError { field: "amount.currency".to_owned(), message: rejection.to_string() }],
+            );
         }
         Rejection::PaymentNotFound(id) => refused(Code::PaymentNotFound).extension("payment_id", id.to_string()),
     };
@@ -142,18 +140,8 @@ pub(super) fn panicked(error: &tokio::task::JoinError) -> Status {
     internal()
 }
 
-/// Injected on purpose.
-pub(super) fn injected() -> Status {
-    plain(Code::Injected).retry_after(RETRY_AFTER_PROCESSOR).into()
-}
-
-/// Injected on purpose.
-pub(super) fn rate_limited() -> Status {
-    retry_after_status(Code::RateLimited, &"too many calls (injected)", RETRY_AFTER_PROCESSOR)
-}
-
-/// A mistake of ours, or one injected on purpose.
-pub(super) fn internal() -> Status {
+/// A mistake of ours.
+fn internal() -> Status {
     plain(Code::Internal).into()
 }
 

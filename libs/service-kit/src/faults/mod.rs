@@ -13,13 +13,20 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
-use service_base::config::ConfigError;
+use service_base::{
+    config::ConfigError,
+    problem::{Code, Domain, Problem},
+};
 
 pub use config::FaultsConfig;
 
 /// How long a call hangs: longer than any caller waits, and not for ever.
 const HANG_MAX: Duration = Duration::from_mins(1);
+
+/// A call that goes wrong on purpose goes wrong to see callers try again.
+const RETRY_AFTER_RPC: Duration = Duration::from_millis(100);
 
 /// Adds what a service finds wrong with its faults.
 pub type Check = fn(&FaultsConfig, &mut Vec<ConfigError>);
@@ -114,6 +121,11 @@ impl Exit {
     }
 }
 
+/// What a gRPC caller is told whose answer is lost on purpose.
+pub fn lost_rpc(domain: Domain) -> Status {
+    Problem::from(Code::Injected).domain(domain).retry_after(RETRY_AFTER_RPC).into()
+}
+
 impl Faults {
     /// As configured.
     pub fn new(config: FaultsConfig, check: Check) -> Self {
@@ -176,6 +188,20 @@ impl Faults {
             (Fault::Error { late: true } | Fault::Reset { late: true }, _) => Ok(Exit::Lost),
             (Fault::Error { late: false } | Fault::Reset { late: false }, _) => Err(Injected::Unavailable),
         }
+    }
+
+    /// As [`enter`](Self::enter), for a gRPC call of a domain.
+    ///
+    /// # Errors
+    /// When the call ends here, without effect.
+    pub async fn enter_rpc(&self, extensions: &tonic::Extensions, domain: Domain) -> Result<Exit, Status> {
+        let problem = match self.enter(extensions.get()).await {
+            Ok(exit) => return Ok(exit),
+            Err(Injected::RateLimited) => Problem::of(Code::RateLimited, "too many calls (injected)"),
+            Err(Injected::Unavailable) => return Err(lost_rpc(domain)),
+            Err(Injected::Internal) => return Err(Problem::from(Code::Internal).domain(domain).into()),
+        };
+        Err(problem.domain(domain).retry_after(RETRY_AFTER_RPC).into())
     }
 
     /// Draws what goes wrong with the next call, and how long it waits first. `roll` is one of a hundred.

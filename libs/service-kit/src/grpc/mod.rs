@@ -2,6 +2,7 @@
 
 mod channel;
 mod explain;
+pub mod fields;
 
 use axum::{
     Router,
