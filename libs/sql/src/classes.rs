@@ -10,6 +10,8 @@ use sqlx::{
     sqlite::SqliteError,
 };
 
+use crate::sqlite::DriverError;
+
 /// The variants of [`SqlError`](crate::SqlError) that come from a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -59,6 +61,10 @@ enum Code<'a> {
 
 impl<'a> Code<'a> {
     fn of(error: &'a dyn DatabaseError) -> Self {
+        if let Some(error) = error.try_downcast_ref::<DriverError>() {
+            return u32::try_from(error.code).map_or(Self::Unknown, Self::Sqlite);
+        }
+        // Of the few statements that sqlx runs: migrations, and looking at a file.
         if error.try_downcast_ref::<SqliteError>().is_some() {
             return error.code().and_then(|code| code.parse().ok()).map_or(Self::Unknown, Self::Sqlite);
         }

@@ -17,7 +17,11 @@ use sqlx::{
     pool::PoolConnection,
 };
 
-use crate::{classes, health::Health};
+use crate::{
+    classes,
+    health::Health,
+    sqlite::{Held, Outcome, Statement, Wanted},
+};
 
 /// A `ROLLBACK` that takes longer is given up together with its connection, which comes to the same.
 const ROLLBACK_BOUND: Duration = Duration::from_secs(5);
@@ -25,10 +29,17 @@ const ROLLBACK_BOUND: Duration = Duration::from_secs(5);
 /// A connection of one of a [`Database`](crate::Database)'s pools. Goes back to it when dropped, unless it is not to be used again.
 #[derive(Debug)]
 pub struct Connection {
-    /// None only once it has been dropped or taken for a rollback.
-    raw: Option<PoolConnection<Any>>,
+    raw: Raw,
     watch: Watch,
     transaction: State,
+}
+
+#[derive(Debug)]
+enum Raw {
+    /// None only once it has been dropped or taken for a rollback.
+    Server(Option<PoolConnection<Any>>),
+    /// None while a statement runs, and if that was given up.
+    File(Option<Held>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,13 +80,24 @@ fn ended() -> Error {
 }
 
 impl Connection {
-    pub(crate) const fn new(raw: PoolConnection<Any>, health: Arc<Health>) -> Self {
-        Self { raw: Some(raw), watch: Watch { health, lost: false, wrote: false }, transaction: State::None }
+    pub(crate) const fn to_server(raw: PoolConnection<Any>, health: Arc<Health>) -> Self {
+        Self::new(Raw::Server(Some(raw)), health)
     }
 
-    /// For code that uses the driver itself. The caller must call [`give_up`](Self::give_up) when that failed.
-    pub(crate) fn raw(&mut self) -> Result<&mut AnyConnection, Error> {
-        self.raw.as_deref_mut().ok_or(Error::WorkerCrashed)
+    pub(crate) const fn to_file(held: Held, health: Arc<Health>) -> Self {
+        Self::new(Raw::File(Some(held)), health)
+    }
+
+    const fn new(raw: Raw, health: Arc<Health>) -> Self {
+        Self { raw, watch: Watch { health, lost: false, wrote: false }, transaction: State::None }
+    }
+
+    /// A server's, for code that uses the driver itself. The caller must call [`give_up`](Self::give_up) when that failed.
+    pub(crate) fn raw(&mut self) -> Option<&mut AnyConnection> {
+        match &mut self.raw {
+            Raw::Server(raw) => raw.as_deref_mut(),
+            Raw::File(_) => None,
+        }
     }
 
     /// It is closed instead of being used again.
@@ -106,9 +128,13 @@ impl Connection {
 
     async fn settle(&mut self, statement: &'static str, then: State) -> Result<(), Error> {
         self.transaction = State::Unsettled;
-        let result = self.raw()?.execute(statement).await;
+        let result = match &mut self.raw {
+            Raw::Server(Some(raw)) => raw.execute(statement).await.map(drop),
+            Raw::Server(None) => Err(Error::WorkerCrashed),
+            Raw::File(held) => Held::run(held, |session| session.simple(statement)).await,
+        };
         match self.watch.noted(result) {
-            Ok(_) => {
+            Ok(()) => {
                 self.transaction = then;
                 Ok(())
             }
@@ -129,21 +155,59 @@ impl Connection {
     }
 }
 
+impl Raw {
+    /// Has a statement run, and reads those of its rows that are wanted.
+    async fn ask<'q>(&mut self, mut query: impl Execute<'q, Any> + 'q, wanted: Wanted) -> Result<Outcome, Error> {
+        match self {
+            Self::Server(Some(raw)) => match wanted {
+                Wanted::None => {
+                    raw.execute(query).await.map(|done| Outcome { rows: Vec::new(), changed: done.rows_affected() })
+                }
+                Wanted::First => {
+                    let row = raw.fetch_optional(query).await?;
+                    Ok(Outcome { rows: row.into_iter().collect(), changed: 0 })
+                }
+                Wanted::All => {
+                    let rows = raw.fetch_all(query).await?;
+                    Ok(Outcome { rows, changed: 0 })
+                }
+            },
+            Self::Server(None) => Err(Error::WorkerCrashed),
+            Self::File(held) => {
+                let arguments = query.take_arguments().map_err(Error::Encode)?;
+                let persistent = query.persistent();
+                let statement = Statement { sql: query.sql(), arguments, persistent, wanted };
+                Held::run(held, move |session| session.run(&statement)).await
+            }
+        }
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
-        let Some(mut raw) = self.raw.take() else { return };
-        if self.watch.lost || self.transaction == State::Unsettled {
-            raw.close_on_drop();
-        } else if self.transaction == State::Open {
-            let (health, transaction) = (Arc::clone(&self.watch.health), State::Unsettled);
-            let mut left = Self { raw: Some(raw), watch: Watch { health, lost: false, wrote: false }, transaction };
-            tokio::spawn(async move {
-                // Cut short or failed, it is closed.
-                let rolled_back = tokio::time::timeout(ROLLBACK_BOUND, left.roll_back()).await;
-                if let Ok(Err(error)) = rolled_back {
-                    tracing::debug!(%error, "a transaction that was left could not be rolled back; its connection is closed");
+        match &mut self.raw {
+            // An open transaction is rolled back with it.
+            Raw::File(held) => {
+                if let Some(held) = held.as_mut().filter(|_| self.watch.lost) {
+                    held.give_up();
                 }
-            });
+            }
+            Raw::Server(raw) => {
+                let Some(mut raw) = raw.take() else { return };
+                if self.watch.lost || self.transaction == State::Unsettled {
+                    raw.close_on_drop();
+                } else if self.transaction == State::Open {
+                    let mut left = Self::to_server(raw, Arc::clone(&self.watch.health));
+                    left.transaction = State::Unsettled;
+                    tokio::spawn(async move {
+                        // Cut short or failed, it is closed.
+                        let rolled_back = tokio::time::timeout(ROLLBACK_BOUND, left.roll_back()).await;
+                        if let Ok(Err(error)) = rolled_back {
+                            tracing::debug!(%error, "a transaction that was left could not be rolled back; its connection is closed");
+                        }
+                    });
+                }
+            }
         }
     }
 }
@@ -158,25 +222,27 @@ impl<'c> Executor<'c> for &'c mut Connection {
     {
         async move {
             self.watch.usable()?;
-            let result = self.raw()?.execute(query).await;
-            let result = self.watch.noted(result)?;
-            self.changed(result.rows_affected());
-            Ok(result)
+            let result = self.raw.ask(query, Wanted::None).await;
+            let changed = self.watch.noted(result)?.changed;
+            self.changed(changed);
+            Ok(AnyQueryResult { rows_affected: changed, ..AnyQueryResult::default() })
         }
         .boxed()
     }
 
+    /// The rows are collected before the first is handed out: all callers want all of them.
     fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, Error>>
     where
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        let refused = |error| stream::once(future::ready(Err(error))).boxed();
-        if let Err(error) = self.watch.usable() {
-            return refused(error);
-        }
-        let Connection { raw: Some(raw), watch, .. } = self else { return refused(Error::WorkerCrashed) };
-        (&mut **raw).fetch_many(query).inspect_err(|error| watch.saw(error)).boxed()
+        let rows = async move {
+            self.watch.usable()?;
+            let result = self.raw.ask(query, Wanted::All).await;
+            let rows = self.watch.noted(result)?.rows;
+            Ok::<_, Error>(stream::iter(rows.into_iter().map(|row| Ok(Either::Right(row)))))
+        };
+        stream::once(rows).try_flatten().boxed()
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<AnyRow>, Error>>
@@ -186,28 +252,32 @@ impl<'c> Executor<'c> for &'c mut Connection {
     {
         async move {
             self.watch.usable()?;
-            let result = self.raw()?.fetch_optional(query).await;
-            self.watch.noted(result)
+            let result = self.raw.ask(query, Wanted::First).await;
+            Ok(self.watch.noted(result)?.rows.pop())
         }
         .boxed()
     }
 
-    fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [AnyTypeInfo]) -> BoxFuture<'e, Result<AnyStatement, Error>>
+    fn prepare_with<'e>(
+        self,
+        _sql: SqlStr,
+        _parameters: &'e [AnyTypeInfo],
+    ) -> BoxFuture<'e, Result<AnyStatement, Error>>
     where
         'c: 'e,
     {
-        async move {
-            self.watch.usable()?;
-            let result = self.raw()?.prepare_with(sql, parameters).await;
-            self.watch.noted(result)
-        }
-        .boxed()
+        future::ready(Err(unsupported())).boxed()
     }
 
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, Error>>
+    fn describe<'e>(self, _sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, Error>>
     where
         'c: 'e,
     {
-        async move { self.raw()?.describe(sql).await }.boxed()
+        future::ready(Err(unsupported())).boxed()
     }
+}
+
+/// Statements are prepared where they run, and kept there; nothing asks for one beforehand.
+pub(crate) fn unsupported() -> Error {
+    Error::Configuration("statements are not prepared or described by themselves".into())
 }

@@ -6,7 +6,7 @@ use std::{future::Future, path::PathBuf, str::FromStr as _, sync::Arc, time::Dur
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use tokio::sync::OnceCell;
 
-use crate::{Pool, SqlError, Tx, health::Health, path, promises::Slot};
+use crate::{Pool, SqlError, Tx, health::Health, path, promises::Slot, sqlite::Files};
 
 /// Which database this is, for the few statements that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +91,9 @@ const SQLITE_READERS_MAX: u32 = 8;
 /// Files that one SQLite connection has open: the database, its write-ahead log, and the memory that its connections share or a file that
 /// it sorts in.
 const SQLITE_FILES: usize = 3;
+/// So many pages in the `-wal` (16 MB), and the commit that added the last one moves them into the file. A file that is claimed has that
+/// done every two seconds by its claim, so that no customer waits for it.
+const WAL_PAGES_MAX: u32 = 4_000;
 /// What [`Database::claim`] has open: two connections and the lock.
 const CLAIM_CONNECTIONS: usize = 2;
 const LOCKS: usize = 1;
@@ -146,23 +149,25 @@ impl Database {
             .then(|| path::file_of(url))
             .flatten()
             .map(|path| Arc::new(File { path, existing_url: path::existing_only(url), looked_at: OnceCell::new() }));
-        let connect = match &file {
-            Some(file) if !options.may_create => AnyConnectOptions::from_str(&file.existing_url)?,
-            _ => AnyConnectOptions::from_str(url)?,
-        };
+        let connect = AnyConnectOptions::from_str(url)?;
+        let set_up = session_set_up(dialect, options);
         let health = Arc::new(Health::default());
-        let pool = |connections_max: u32| {
-            let pool = AnyPoolOptions::new()
-                .max_connections(connections_max)
-                .acquire_timeout(options.acquire_timeout)
-                // A round trip each time, for which the connections that died with a server are not each found out by a caller.
-                .test_before_acquire(dialect == Dialect::Postgres);
-            Pool::new(pool, connect.clone(), session_set_up(dialect, options), Arc::clone(&health))
-        };
         let (writer, reader) = match dialect {
-            Dialect::Sqlite => (pool(1), pool(options.connections_max.min(SQLITE_READERS_MAX))),
+            Dialect::Sqlite => {
+                let opening = path::opening(connect.database_url.as_str(), options.may_create, set_up)?;
+                let pool = |connections_max: u32| {
+                    let files = Files::new(opening.clone(), connections_max, options.acquire_timeout);
+                    Pool::of_file(files, Arc::clone(&health))
+                };
+                (pool(1), pool(options.connections_max.min(SQLITE_READERS_MAX)))
+            }
             Dialect::Postgres => {
-                let shared = pool(options.connections_max);
+                let pool = AnyPoolOptions::new()
+                    .max_connections(options.connections_max)
+                    .acquire_timeout(options.acquire_timeout)
+                    // A round trip each time, for which the connections that died with a server are not each found out by a caller.
+                    .test_before_acquire(true);
+                let shared = Pool::new(pool, connect, set_up, Arc::clone(&health));
                 (shared.clone(), shared)
             }
         };
@@ -229,13 +234,14 @@ impl Database {
         }
     }
 
+    pub(crate) const fn bound(&self) -> Duration {
+        self.bound
+    }
+
     /// The file was there, and is to be there from now on: one that is gone is not made anew, which would be an empty store.
     pub(crate) fn expect_the_file(&self) {
-        let Some(file) = &self.file else { return };
-        if let Ok(connect) = AnyConnectOptions::from_str(&file.existing_url) {
-            self.writer.reconnect_with(connect.clone());
-            self.reader.reconnect_with(connect);
-        }
+        self.writer.expect_the_file();
+        self.reader.expect_the_file();
     }
 
     /// Closes the pools after their calls in flight, and gives back the [claim](Self::claim).
@@ -254,7 +260,8 @@ fn session_set_up(dialect: Dialect, options: &Options) -> String {
     match dialect {
         // FULL: an acknowledged commit survives the machine, not only the process.
         Dialect::Sqlite => format!(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = {};",
+            "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+             PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX};",
             options.acquire_timeout.as_millis()
         ),
         Dialect::Postgres => {

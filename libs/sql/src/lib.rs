@@ -24,6 +24,7 @@ mod path;
 mod pool;
 mod promises;
 mod ready;
+mod sqlite;
 #[cfg(any(test, feature = "testing"))]
 mod testing;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{
-    SqlSafeStr,
+    AnyConnection, Connection as _, SqlSafeStr,
     migrate::{MigrationType, Migrator},
 };
 
@@ -52,13 +52,26 @@ impl Database {
         self.look_at_the_file().await?;
         let mut connection = self.writer().acquire().await?;
         // Not `run`: its `Acquire` bound makes this future `Send` for one lifetime only, and it could be neither spawned nor boxed.
-        let migrated = migrator.run_direct(None, connection.raw()?, false).await;
-        // On PostgreSQL a run that failed has kept the migrator's lock, which ends with the session.
-        migrated.inspect_err(|_| connection.give_up())?;
+        if let Some(raw) = connection.raw() {
+            let migrated = migrator.run_direct(None, raw, false).await;
+            // On PostgreSQL a run that failed has kept the migrator's lock, which ends with the session.
+            migrated.inspect_err(|_| connection.give_up())?;
+        } else {
+            // The migrator speaks to drivers of sqlx's only. Nothing else writes meanwhile: this has the file's one writer.
+            let mut raw = self.connect_by_sqlx().await?;
+            let migrated = migrator.run_direct(None, &mut raw, false).await;
+            raw.close().await?;
+            migrated?;
+        }
         self.expect_the_file();
         drop(connection);
         self.claimed().promise().await;
         Ok(())
+    }
+
+    async fn connect_by_sqlx(&self) -> Result<AnyConnection, SqlError> {
+        let Some(file) = &self.file else { return Err(SqlError::UnsupportedUrl) };
+        Ok(AnyConnection::connect(&file.existing_url).await?)
     }
 
     /// As [`migrate`](Self::migrate), but waits up to `patience` for a database that is still starting, or for room on the disk.

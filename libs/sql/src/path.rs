@@ -6,9 +6,10 @@ use std::{
     str::FromStr,
 };
 
+use rusqlite::OpenFlags;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use crate::SqlError;
+use crate::{SqlError, sqlite::Opening};
 
 /// The URL of a SQLite file that is made if it is missing: `sqlite:///data/order.db?mode=rwc`.
 ///
@@ -53,6 +54,20 @@ pub(crate) fn file_of(url: &str) -> Option<PathBuf> {
         return None;
     }
     SqliteConnectOptions::from_str(url).ok().map(|options| options.get_filename().to_owned())
+}
+
+/// How a URL's file is opened. A file that is missing is made only if the URL says so.
+pub(crate) fn opening(url: &str, may_create: bool, set_up: String) -> Result<Opening, SqlError> {
+    let path = SqliteConnectOptions::from_str(url)?.get_filename().to_owned();
+    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+    let mode = parameters.split('&').find_map(|parameter| parameter.strip_prefix("mode="));
+    let flags = match mode {
+        Some("ro") => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        Some("rwc") if may_create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        _ => OpenFlags::SQLITE_OPEN_READ_WRITE,
+    };
+    // A connection is used by one thread at a time.
+    Ok(Opening { path, flags: flags | OpenFlags::SQLITE_OPEN_NO_MUTEX, set_up })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Connections to one database, each as trustworthy as the last: a connection that may be wrong is closed, and a session that
 //! cannot be set up says why.
 
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{cell::Cell, future, sync::Arc};
 
 use futures::{
     FutureExt as _, StreamExt as _, TryStreamExt as _,
@@ -13,11 +13,9 @@ use sqlx::{
     any::{AnyConnectOptions, AnyPoolOptions, AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo},
 };
 
-use crate::{Connection, classes::Class, health::Health};
+use rusqlite::OpenFlags;
 
-/// Into WAL mode a new file is put with a lock that SQLite does not wait for; several processes that open it at once take turns.
-const SET_UP_ATTEMPTS_MAX: u32 = 20;
-const SET_UP_PAUSE: Duration = Duration::from_millis(25);
+use crate::{Connection, connection::unsupported, health::Health, sqlite::Files};
 
 tokio::task_local! {
     /// Why the session that this task opens could not be set up. The driver's pool would try again until its time is up, and then say
@@ -28,13 +26,20 @@ tokio::task_local! {
 /// What statements run on by themselves: `query.execute(database.writer())`. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    connections: AnyPool,
+    connections: Connections,
     health: Arc<Health>,
     #[cfg(any(test, feature = "testing"))]
     pub(crate) store_fault: Arc<crate::testing::StoreFault>,
 }
 
+#[derive(Debug, Clone)]
+enum Connections {
+    Server(AnyPool),
+    File(Files),
+}
+
 impl Pool {
+    /// To a server.
     pub(crate) fn new(
         options: AnyPoolOptions,
         connect: AnyConnectOptions,
@@ -45,21 +50,23 @@ impl Pool {
         let options = options.after_connect(move |connection, _| {
             let set_up = Arc::clone(&set_up);
             Box::pin(async move {
-                let mut attempts = 1;
-                loop {
-                    match connection.execute(sqlx::AssertSqlSafe(set_up.to_string())).await {
-                        Err(error) if Class::of(&error) == Class::Contended && attempts < SET_UP_ATTEMPTS_MAX => {
-                            attempts += 1;
-                            tokio::time::sleep(SET_UP_PAUSE).await;
-                        }
-                        Err(error) => return refuse(error),
-                        Ok(_) => return Ok(()),
-                    }
+                match connection.execute(sqlx::AssertSqlSafe(set_up.to_string())).await {
+                    Err(error) => refuse(error),
+                    Ok(_) => Ok(()),
                 }
             })
         });
+        Self::of(Connections::Server(options.connect_lazy_with(connect)), health)
+    }
+
+    /// To a SQLite file.
+    pub(crate) fn of_file(files: Files, health: Arc<Health>) -> Self {
+        Self::of(Connections::File(files), health)
+    }
+
+    fn of(connections: Connections, health: Arc<Health>) -> Self {
         Self {
-            connections: options.connect_lazy_with(connect),
+            connections,
             health,
             #[cfg(any(test, feature = "testing"))]
             store_fault: Arc::default(),
@@ -71,36 +78,48 @@ impl Pool {
     /// # Errors
     /// When none could be had in time, or opened.
     pub async fn acquire(&self) -> Result<Connection, Error> {
-        let opened = REFUSED.scope(Cell::new(None), async {
-            let connection = self.connections.acquire().await?;
-            Ok::<_, Error>((connection, REFUSED.with(Cell::take)))
-        });
-        let opened = match opened.await {
-            Ok((connection, refused)) => {
-                let mut connection = Connection::new(connection, Arc::clone(&self.health));
-                match refused {
-                    #[cfg(any(test, feature = "testing"))]
-                    None => self.store_fault.apply(connection).await,
-                    #[cfg(not(any(test, feature = "testing")))]
-                    None => Ok(connection),
-                    Some(error) => {
-                        connection.give_up();
-                        Err(error)
-                    }
-                }
+        let acquired = match &self.connections {
+            Connections::Server(pool) => self.acquire_of_server(pool).await,
+            Connections::File(files) => {
+                files.acquire().await.map(|held| Connection::to_file(held, Arc::clone(&self.health)))
             }
+        };
+        #[cfg(any(test, feature = "testing"))]
+        let acquired = match acquired {
+            Ok(connection) => self.store_fault.apply(connection).await,
             Err(error) => Err(error),
         };
-        opened.inspect_err(|error| self.health.failed(error))
+        acquired.inspect_err(|error| self.health.failed(error))
     }
 
-    /// From now on connections are opened this way.
-    pub(crate) fn reconnect_with(&self, connect: AnyConnectOptions) {
-        self.connections.set_connect_options(connect);
+    async fn acquire_of_server(&self, pool: &AnyPool) -> Result<Connection, Error> {
+        let opened = REFUSED.scope(Cell::new(None), async {
+            let connection = pool.acquire().await?;
+            Ok::<_, Error>((connection, REFUSED.with(Cell::take)))
+        });
+        let (connection, refused) = opened.await?;
+        let mut connection = Connection::to_server(connection, Arc::clone(&self.health));
+        match refused {
+            None => Ok(connection),
+            Some(error) => {
+                connection.give_up();
+                Err(error)
+            }
+        }
+    }
+
+    /// From now on a SQLite file that is gone is not made anew.
+    pub(crate) fn expect_the_file(&self) {
+        if let Connections::File(files) = &self.connections {
+            files.change_opening(|opening| opening.flags.remove(OpenFlags::SQLITE_OPEN_CREATE));
+        }
     }
 
     pub(crate) async fn close(&self) {
-        self.connections.close().await;
+        match &self.connections {
+            Connections::Server(pool) => pool.close().await,
+            Connections::File(files) => files.close().await,
+        }
     }
 }
 
@@ -147,19 +166,21 @@ impl<'p> Executor<'p> for &'_ Pool {
         async move { pool.acquire().await?.fetch_optional(query).await }.boxed()
     }
 
-    fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [AnyTypeInfo]) -> BoxFuture<'e, Result<AnyStatement, Error>>
+    fn prepare_with<'e>(
+        self,
+        _sql: SqlStr,
+        _parameters: &'e [AnyTypeInfo],
+    ) -> BoxFuture<'e, Result<AnyStatement, Error>>
     where
         'p: 'e,
     {
-        let pool = self.clone();
-        async move { pool.acquire().await?.prepare_with(sql, parameters).await }.boxed()
+        future::ready(Err(unsupported())).boxed()
     }
 
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, Error>>
+    fn describe<'e>(self, _sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, Error>>
     where
         'p: 'e,
     {
-        let pool = self.clone();
-        async move { pool.acquire().await?.describe(sql).await }.boxed()
+        future::ready(Err(unsupported())).boxed()
     }
 }

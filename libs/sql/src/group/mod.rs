@@ -21,7 +21,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Database, SqlError, Tx};
+use crate::{Database, Dialect, SqlError, Tx, sqlite::spawn_writer};
 
 pub use job::{Asked, Job, Reply};
 pub use savepoints::Savepoints;
@@ -94,6 +94,8 @@ pub struct Batch {
 /// Hands jobs to the task that writes. The task ends with the last clone, when its queue is empty.
 pub struct GroupCommit<J> {
     queue: mpsc::Sender<J>,
+    /// For a disk that hangs, and with it the thread that writes, which then cannot bound its own batches.
+    bound: Duration,
 }
 
 impl<J> std::fmt::Debug for GroupCommit<J> {
@@ -104,7 +106,7 @@ impl<J> std::fmt::Debug for GroupCommit<J> {
 
 impl<J> Clone for GroupCommit<J> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone() }
+        Self { queue: self.queue.clone(), bound: self.bound }
     }
 }
 
@@ -112,8 +114,14 @@ impl<J: Job> GroupCommit<J> {
     /// Starts the task in the current runtime.
     pub fn start<W: BatchWriter<Job = J>>(database: Database, writer: W) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(database, writer, waiting));
-        Self { queue }
+        // The batch that is being written, and the caller's own.
+        let bound = database.bound() * 2;
+        match database.dialect() {
+            Dialect::Postgres => drop(tokio::spawn(run(database, writer, waiting))),
+            // Whose statements wait for the disk: a batch is one job on a thread that may.
+            Dialect::Sqlite => spawn_writer(run(database, writer, waiting)),
+        }
+        Self { queue, bound }
     }
 
     /// How many jobs wait for their batch.
@@ -123,16 +131,19 @@ impl<J: Job> GroupCommit<J> {
     }
 
     /// Queues a job, and waits until it is committed or has failed. Unless the caller bounds it, the wait ends when the batch's own
-    /// bound does. Given up, the job may or may not be written.
+    /// bound does, or after twice that where the disk hangs. Given up, the job may or may not be written.
     ///
     /// # Errors
     /// The job's own, or the database's.
     pub async fn submit<T, E: From<SqlError>>(&self, job: impl FnOnce(Reply<T, E>) -> J) -> Result<T, E> {
-        let (answer, answered) = oneshot::channel();
-        if self.queue.send(job(Reply::new(answer))).await.is_err() {
-            return Err(stopped().into());
-        }
-        answered.await.unwrap_or_else(|_| Err(stopped().into()))
+        let answered = async {
+            let (answer, answered) = oneshot::channel();
+            if self.queue.send(job(Reply::new(answer))).await.is_err() {
+                return Err(stopped().into());
+            }
+            answered.await.unwrap_or_else(|_| Err(stopped().into()))
+        };
+        tokio::time::timeout(self.bound, answered).await.unwrap_or_else(|_elapsed| Err(SqlError::TimedOut.into()))
     }
 }
 

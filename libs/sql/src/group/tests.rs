@@ -2,7 +2,7 @@
 //! the others have queued up behind it.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -31,6 +31,8 @@ enum Write {
     Panics,
     /// Waits for the test, inside the transaction.
     Waits,
+    /// Waits for the test as for a disk: with the thread it is on.
+    Hangs,
 }
 
 type Asks = Asked<Write, i64, SqlError>;
@@ -40,6 +42,7 @@ type Asks = Asked<Write, i64, SqlError>;
 struct Numbers {
     batches: Arc<Mutex<Vec<Batch>>>,
     gate: Arc<Gate>,
+    disk: Arc<Mutex<Option<mpsc::Receiver<()>>>>,
 }
 
 struct Gate {
@@ -67,6 +70,12 @@ impl BatchWriter for Numbers {
                 return Ok(found == 0);
             }
             Write::Panics => panic!("on purpose"),
+            Write::Hangs => {
+                let hung = self.disk.lock().unwrap().take();
+                // Until the test lets go of the other end.
+                let _closed = hung.map(|hung| hung.recv());
+                (7, true)
+            }
             Write::Waits => {
                 self.gate.entered.add_permits(1);
                 self.gate.open.acquire().await.unwrap().forget();
@@ -126,6 +135,13 @@ impl Store {
             }
         );
         answers
+    }
+
+    /// The disk hangs until the answer is dropped.
+    fn hang(&self) -> mpsc::Sender<()> {
+        let (end, disk) = mpsc::channel();
+        *self.writer.disk.lock().unwrap() = Some(disk);
+        end
     }
 
     async fn numbers(&self) -> Vec<i64> {
@@ -253,4 +269,29 @@ async fn a_database_that_hangs_fails_the_batch_at_its_bound() {
     let answer = store.ask(Write::Waits).await;
     assert!(matches!(answer, Err(SqlError::Unavailable(_))), "{answer:?}");
     assert_eq!(store.ask(Write::Number(1)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_is_waited_for_within_a_bound() {
+    let bound = Duration::from_millis(50);
+    let store = Store::with(&Options { acquire_timeout: bound, statement_timeout: bound, ..Options::default() }).await;
+    let hung = store.hang();
+    let answers = join_all([store.ask(Write::Hangs), store.ask(Write::Number(1))]).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Err(SqlError::TimedOut))), "{answers:?}");
+    drop(hung);
+    // Nobody waits for 1 any more; 7 was under way.
+    assert_eq!(store.ask(Write::Number(2)).await.unwrap(), 2);
+    assert_eq!(store.numbers().await, [2, 7]);
+}
+
+/// The thread that writes is on no other's way: a runtime with one thread goes on.
+#[tokio::test(flavor = "current_thread")]
+async fn a_batch_runs_on_a_thread_of_its_own() {
+    let store = Store::new().await;
+    let hung = store.hang();
+    let mut hanging = Box::pin(store.ask(Write::Hangs));
+    assert!((&mut hanging).now_or_never().is_none());
+    assert!(store.numbers().await.is_empty());
+    drop(hung);
+    assert_eq!(hanging.await.unwrap(), 7);
 }
