@@ -6,7 +6,10 @@ use std::{future::Future, str::FromStr, sync::Arc};
 
 use amends_primitives::IdSource;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    FutureExt as _, SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+};
+use rand::Rng as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 /// The header and metadata key of the correlation id.
@@ -85,9 +88,14 @@ impl RequestContext {
         CURRENT.try_with(Clone::clone).ok()
     }
 
-    /// Does `work` in this context.
+    /// Does `work` in this context. Log lines name its trace where no span of the work is recorded.
     pub async fn scope<F: Future>(self, work: F) -> F::Output {
-        CURRENT.scope(self, work).await
+        let shown = if recorded().is_some() {
+            opentelemetry::Context::current()
+        } else {
+            opentelemetry::Context::new().with_remote_span_context(self.trace.clone())
+        };
+        CURRENT.scope(self, work.with_context(shown)).await
     }
 
     /// Puts this work's span under the caller's, if there is one; else the span begins a trace of its own, which the
@@ -100,12 +108,24 @@ impl RequestContext {
         let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(self.trace.clone()));
     }
 
-    /// [Puts](Self::adopt) `span` under the caller's, and takes over its trace once it is known to OpenTelemetry.
+    /// [Puts](Self::adopt) `span` under the caller's, and takes over its trace once it is known to OpenTelemetry. Where nothing is
+    /// recorded, the work has a span's id all the same, of its own, for log lines and for those it calls.
     #[must_use]
     pub fn in_span(self, span: &tracing::Span) -> Self {
         self.adopt(span);
         let recorded = span.context().span().span_context().clone();
-        if recorded.is_valid() { Self { trace: recorded, ..self } } else { self }
+        if recorded.is_valid() {
+            return Self { trace: recorded, ..self };
+        }
+        let own = SpanId::from(rand::rng().random_range(1..=u64::MAX));
+        let trace = SpanContext::new(
+            self.trace.trace_id(),
+            own,
+            self.trace.trace_flags(),
+            self.trace.is_remote(),
+            self.trace.trace_state().clone(),
+        );
+        Self { trace, ..self }
     }
 
     /// The trace's id, in hex.

@@ -3,7 +3,8 @@
 //! - Console: bunyan JSON for machines, or lines for people; to standard output, a file, or nowhere; from a bounded queue.
 //! - Shipper: lean JSON over TCP to Logstash, from a bounded queue. It never makes a caller wait: what does not fit is
 //!   dropped and counted.
-//! - Traces: OTLP over gRPC. Ids are made even when nothing is exported, so that logs and answers always carry them.
+//! - Traces: OTLP over gRPC. Where nothing is exported no span is made for it; a request's context has ids all the same, which logs and
+//!   answers carry.
 //!
 //! No sink blocks the program, whatever it does: not while it runs, and at its end for no longer than [`FLUSH_MAX`].
 //!
@@ -151,8 +152,8 @@ pub fn init(config: Config) -> Result<Guard, InitError> {
 pub fn build(config: &Config) -> Result<(Dispatch, Guard), InitError> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", config.filter)).map_err(InitError::Filter)?;
     let meters = Meters::default();
-    let (traces, spans) = traces::start(config)?;
-    let mut layers: Vec<BoxLayer> = vec![spans];
+    let (traces, spans) = traces::start(config)?.unzip();
+    let mut layers: Vec<BoxLayer> = Vec::from_iter(spans);
     let (lines, console) = console::layers(config, meters.console.clone())?;
     layers.extend(lines);
     let mut shipper = None;
@@ -161,11 +162,13 @@ pub fn build(config: &Config) -> Result<(Dispatch, Guard), InitError> {
         layers.push(Box::new(lean::LeanLayer::new(config, Arc::new(started.sender()))));
         shipper = Some(started);
     }
+    // What nothing reads is not made.
+    let filter = if layers.is_empty() { EnvFilter::new("off") } else { filter };
     let dispatch = Dispatch::new(Registry::default().with(layers).with(filter));
     if let Some(console) = &console {
         console.tell_to(dispatch.downgrade());
     }
-    Ok((dispatch, Guard { meters, console, traces: Some(traces), shipper }))
+    Ok((dispatch, Guard { meters, console, traces, shipper }))
 }
 
 #[cfg(test)]

@@ -8,6 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState},
+};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -23,15 +27,28 @@ fn quiet() -> Config {
     Config { service_name: "order-service".to_owned(), log: LogTo::Off, ..Config::default() }
 }
 
+/// As a request's context does around work that is not recorded.
+fn in_span_of_request(span: u64) -> opentelemetry::ContextGuard {
+    let current = Context::current();
+    if current.has_active_span() && !current.span().span_context().is_remote() {
+        return current.attach();
+    }
+    let trace = TraceId::from(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c);
+    let context = SpanContext::new(trace, SpanId::from(span), TraceFlags::default(), true, TraceState::NONE);
+    Context::new().with_remote_span_context(context).attach()
+}
+
 /// A small piece of a request's life, with fields on spans and events that collide.
 fn work() {
     let request =
         tracing::info_span!("http.request", correlation_id = "c-1", order_id = "o-1", status = tracing::field::Empty);
     let _request = request.enter();
+    let _context = in_span_of_request(1);
     tracing::info!(order_id = "o-2", environment = "mine", file = "x", "took over");
     request.record("status", 201);
     let step = tracing::info_span!("saga.step", saga_id = "s-1", correlation_id = "c-1", r#type = "charge");
     let _step = step.enter();
+    let _context = in_span_of_request(2);
     tracing::warn!(
         attempt = 2,
         ratio = 0.5,
@@ -148,12 +165,13 @@ fn shipped_lines_are_json_with_ids_and_no_duplicate_keys() {
 }
 
 #[test]
-fn an_event_outside_of_any_span_may_bring_its_ids() {
+fn an_event_outside_of_any_request_may_bring_its_ids() {
     let (address, lines) = sink();
     let (dispatch, guard) = build(&Config { logstash: Some(address), ..quiet() }).unwrap();
     tracing::dispatcher::with_default(&dispatch, || {
         tracing::info!(trace_id = "t-1", "outside");
-        tracing::info_span!("inside").in_scope(|| tracing::info!(trace_id = "t-2", "inside"));
+        let _context = in_span_of_request(1);
+        tracing::info!(trace_id = "t-2", "inside");
     });
     drop((dispatch, guard));
     let id =
@@ -371,4 +389,13 @@ fn mistakes_are_named() {
     let keys: Vec<&str> = config.mistakes().into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["filter", "sample_percent", "otlp_endpoint", "logstash", "log_queue_max", "logstash_queue_max"]);
     assert!(Config::default().mistakes().is_empty());
+}
+
+#[test]
+fn what_nothing_reads_is_not_made() {
+    let (dispatch, _guard) = build(&quiet()).unwrap();
+    tracing::dispatcher::with_default(&dispatch, || {
+        assert!(tracing::error_span!("request").is_disabled());
+        assert!(!tracing::enabled!(tracing::Level::ERROR));
+    });
 }

@@ -23,12 +23,12 @@ const QUEUE_MAX: usize = 8192;
 pub(crate) struct Traces {
     provider: SdkTracerProvider,
     /// Ends the thread when it is dropped.
-    runtime: Option<tokio::sync::oneshot::Sender<()>>,
+    runtime: tokio::sync::oneshot::Sender<()>,
 }
 
 impl fmt::Debug for Traces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Traces").field("exports", &self.runtime.is_some()).finish_non_exhaustive()
+        f.debug_struct("Traces").finish_non_exhaustive()
     }
 }
 
@@ -59,10 +59,10 @@ impl Ending {
     }
 }
 
-/// Starts tracing, and gives the layer that turns spans into traces.
-///
-/// Without an endpoint nothing is recorded, but every span still has its ids, and the context of callers still travels on.
-pub(crate) fn start(config: &Config) -> Result<(Traces, BoxLayer), InitError> {
+/// Starts tracing, and gives the layer that turns spans into traces; nothing where no endpoint is to get them. Work still has ids then,
+/// and its callers' travel on: a request's context has them, whether a span is recorded or not.
+pub(crate) fn start(config: &Config) -> Result<Option<(Traces, BoxLayer)>, InitError> {
+    let Some(endpoint) = &config.otlp_endpoint else { return Ok(None) };
     let resource = Resource::builder()
         .with_service_name(config.service_name.clone())
         .with_attributes([
@@ -70,37 +70,31 @@ pub(crate) fn start(config: &Config) -> Result<(Traces, BoxLayer), InitError> {
             KeyValue::new("deployment.environment.name", config.environment.clone()),
         ])
         .build();
-    let mut builder = SdkTracerProvider::builder().with_resource(resource);
-    let mut runtime = None;
-    let root = match &config.otlp_endpoint {
-        None => Sampler::AlwaysOff,
-        Some(endpoint) => {
-            // The exporter's connection lives on a runtime of its own: it must work while ours is busy, or ending.
-            let (handle, stop) = start_runtime()?;
-            let _entered = handle.enter();
-            let exporter = SpanExporter::builder()
-                .with_tonic()
-                .with_endpoint(endpoint)
-                .with_timeout(EXPORT_MAX)
-                .build()
-                .map_err(|error| InitError::Exporter(error.into()))?;
-            let batch = BatchConfigBuilder::default()
-                .with_max_queue_size(QUEUE_MAX)
-                .with_scheduled_delay(Duration::from_secs(1))
-                .build();
-            builder =
-                builder.with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batch).build());
-            runtime = Some(stop);
-            sampling::of_percent(config.sample_percent)
-        }
-    };
-    let provider = builder.with_sampler(Sampler::ParentBased(Box::new(root))).build();
+    // The exporter's connection lives on a runtime of its own: it must work while ours is busy, or ending.
+    let (handle, stop) = start_runtime()?;
+    let _entered = handle.enter();
+    let exporter = SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .with_timeout(EXPORT_MAX)
+        .build()
+        .map_err(|error| InitError::Exporter(error.into()))?;
+    let batch = BatchConfigBuilder::default()
+        .with_max_queue_size(QUEUE_MAX)
+        .with_scheduled_delay(Duration::from_secs(1))
+        .build();
+    let root = sampling::of_percent(config.sample_percent);
+    let provider = SdkTracerProvider::builder()
+        .with_resource(resource)
+        .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batch).build())
+        .with_sampler(Sampler::ParentBased(Box::new(root)))
+        .build();
     let layer = tracing_opentelemetry::layer()
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_tracer(provider.tracer("amends"));
-    Ok((Traces { provider, runtime }, Box::new(layer)))
+    Ok(Some((Traces { provider, runtime: stop }, Box::new(layer))))
 }
 
 type Started = (tokio::runtime::Handle, tokio::sync::oneshot::Sender<()>);
