@@ -288,7 +288,8 @@ impl ProxyHttp for Gateway {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
         self.attempt_ended(ctx, Outcome::Broken);
         let span = ctx.span.clone();
-        let refusal = ctx.pending.take().or_else(|| span.in_scope(|| judge(error, ctx)));
+        let context = ctx.context.clone();
+        let refusal = ctx.pending.take().or_else(|| context.in_scope(&span, || judge(error, ctx)));
         // What is left of the request, and of the upstream's answer, is not worth guessing about.
         session.set_keepalive(None);
         let Some(refusal) = refusal else { return FailToProxy { error_code: 0, can_reuse_downstream: false } };
@@ -343,7 +344,7 @@ impl ProxyHttp for Gateway {
             trace_id: &ctx.trace_id,
             error: error.map(ToString::to_string),
         };
-        ctx.span.in_scope(|| self.observer.ended(&summary));
+        ctx.context.in_scope(&ctx.span, || self.observer.ended(&summary));
     }
 
     /// Said once, in our own line.

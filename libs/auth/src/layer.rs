@@ -20,7 +20,7 @@ pub fn claims_of<T>(request: &tonic::Request<T>) -> Result<&Claims, AuthError> {
     request.extensions().get::<Claims>().ok_or(AuthError::Missing)
 }
 
-/// What [`authenticate`] asks for a token, and how it says no.
+/// Who checks tokens, which paths need none, and how a refusal is told.
 #[derive(Debug, Clone)]
 pub struct Gate {
     verifier: Verifier,

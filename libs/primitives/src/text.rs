@@ -4,6 +4,8 @@
 
 /// Gives an enum without fields its words: `ALL`, the method that says a variant's word, and `from_name`, which reads it back.
 ///
+/// A variant that is missing, comes twice or is out of its place does not compile.
+///
 /// ```
 /// # use amends_primitives::words;
 /// #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,6 +33,15 @@ macro_rules! words {
                 Self::ALL.into_iter().find(|one| one.$name() == name)
             }
         }
+
+        // What is listed twice would be a warning in a `match`, but not in a macro.
+        const _: () = {
+            let mut at = 0;
+            while at < $enum::ALL.len() {
+                assert!($enum::ALL[at] as usize == at, "the words are not in the order of the variants");
+                at += 1;
+            }
+        };
     };
 }
 

@@ -90,12 +90,22 @@ impl RequestContext {
 
     /// Does `work` in this context. Log lines name its trace where no span of the work is recorded.
     pub async fn scope<F: Future>(self, work: F) -> F::Output {
-        let shown = if recorded().is_some() {
-            opentelemetry::Context::current()
-        } else {
-            opentelemetry::Context::new().with_remote_span_context(self.trace.clone())
-        };
+        let shown = self.shown();
         CURRENT.scope(self, work.with_context(shown)).await
+    }
+
+    /// Does `work` in that span of this context, for a line about what was done before.
+    pub fn in_scope<T>(&self, span: &tracing::Span, work: impl FnOnce() -> T) -> T {
+        let _shown = self.shown().attach();
+        span.in_scope(work)
+    }
+
+    /// What log lines are to name: the recorded span, if there is one.
+    fn shown(&self) -> opentelemetry::Context {
+        if recorded().is_some() {
+            return opentelemetry::Context::current();
+        }
+        opentelemetry::Context::new().with_remote_span_context(self.trace.clone())
     }
 
     /// Puts this work's span under the caller's, if there is one; else the span begins a trace of its own, which the

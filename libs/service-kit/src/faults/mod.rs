@@ -25,7 +25,7 @@ pub use config::FaultsConfig;
 /// How long a call hangs: longer than any caller waits, and not for ever.
 const HANG_MAX: Duration = Duration::from_mins(1);
 
-/// A call that goes wrong on purpose goes wrong to see callers try again.
+/// Short: faults are injected to see callers try again.
 const RETRY_AFTER_RPC: Duration = Duration::from_millis(100);
 
 /// Adds what a service finds wrong with its faults.
@@ -197,11 +197,13 @@ impl Faults {
     pub async fn enter_rpc(&self, extensions: &tonic::Extensions, domain: Domain) -> Result<Exit, Status> {
         let problem = match self.enter(extensions.get()).await {
             Ok(exit) => return Ok(exit),
-            Err(Injected::RateLimited) => Problem::of(Code::RateLimited, "too many calls (injected)"),
-            Err(Injected::Unavailable) => return Err(lost_rpc(domain)),
-            Err(Injected::Internal) => return Err(Problem::from(Code::Internal).domain(domain).into()),
+            Err(Injected::RateLimited) => {
+                Problem::of(Code::RateLimited, "too many calls (injected)").retry_after(RETRY_AFTER_RPC)
+            }
+            Err(Injected::Unavailable) => Problem::from(Code::Injected).retry_after(RETRY_AFTER_RPC),
+            Err(Injected::Internal) => Problem::from(Code::Internal),
         };
-        Err(problem.domain(domain).retry_after(RETRY_AFTER_RPC).into())
+        Err(problem.domain(domain).into())
     }
 
     /// Draws what goes wrong with the next call, and how long it waits first. `roll` is one of a hundred.

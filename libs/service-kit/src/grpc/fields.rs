@@ -60,10 +60,17 @@ impl Fields {
     pub fn step_key(&mut self, field: &str, key: Option<(&str, &str)>) -> Option<StepKey> {
         let (saga, step) = self.given(field, key)?;
         let saga = self.check(format!("{field}.saga_id"), saga.parse().map_err(|_| InvalidStepKey::SagaId));
-        // Whatever the saga, so that both parts are judged.
-        let step = StepKey::is_step_name(step).then_some(step).ok_or(InvalidStepKey::Step);
-        let step = self.check(format!("{field}.step"), step);
-        StepKey::try_new(saga?, step?).ok()
+        let step_field = format!("{field}.step");
+        match saga {
+            Some(saga) => self.check(step_field, StepKey::try_new(saga, step)),
+            // Both parts are judged, whatever the saga.
+            None => {
+                if !StepKey::is_step_name(step) {
+                    self.wrong(step_field, InvalidStepKey::Step);
+                }
+                None
+            }
+        }
     }
 
     /// The key of an action, with its fingerprint.
@@ -102,10 +109,21 @@ mod tests {
         assert!(fields.action("b", Some(("", "")), &[]).is_none());
         assert!(fields.step_key("c", Some(("x", "Charge"))).is_none());
         let refused = fields.finish(None::<()>).unwrap_err();
+        assert!(refused.message().starts_with("a: must be given; b.saga_id: "), "{}", refused.message());
         let reason = refused.get_details_error_info().unwrap();
         assert_eq!((reason.reason.as_str(), reason.domain.as_str()), ("INVALID_ARGUMENT", "amends.payments"));
         let wrong = refused.get_details_bad_request().unwrap().field_violations;
         let wrong: Vec<_> = wrong.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(wrong, ["a", "b.saga_id", "b.step", "b.fingerprint", "c.saga_id", "c.step"]);
+    }
+
+    #[test]
+    fn a_wrong_field_refuses_a_message_that_could_be_read() {
+        let mut fields = Fields::of(Domain::Payments);
+        assert_eq!(fields.parsed::<u8>("n", "7"), Some(7));
+        assert_eq!((fields.parsed_if_given::<u8>("m", ""), fields.parsed::<u8>("o", "x")), (None, None));
+        let refused = fields.finish(Some(())).unwrap_err();
+        assert_eq!(refused.message(), "o: invalid digit found in string");
+        assert!(Fields::of(Domain::Payments).finish(Some(())).is_ok());
     }
 }

@@ -1,4 +1,5 @@
-//! What happens around every request a service answers: context in, a span, RED metrics, one log line, the correlation id out.
+//! What happens around every request a service answers: context in, a span, RED metrics, the correlation id out; and one log line, at
+//! "debug" unless it failed here: requests from outside have theirs from the gateway, and orders from the order service.
 
 use std::{
     pin::Pin,
@@ -165,9 +166,8 @@ async fn answer_http(observer: Observer, request: Request, next: Next) -> Respon
         correlation_id = %context.correlation,
     );
     let context = context.in_span(&span);
-    let (trace_id, correlation) = (context.trace_id(), context.correlation.clone());
 
-    let mut response = context.scope(next.run(request).instrument(span.clone())).await;
+    let mut response = context.clone().scope(next.run(request).instrument(span.clone())).await;
 
     let status = response.status();
     span.record("http.response.status_code", status.as_u16());
@@ -175,9 +175,15 @@ async fn answer_http(observer: Observer, request: Request, next: Next) -> Respon
         span.record("otel.status_code", "ERROR").record("error.type", status.as_str());
     }
     let took = began.elapsed();
-    span.in_scope(|| tracing::info!(duration_ms = millis(took), "answered"));
-    observer.answered_http(method, &route, status.as_u16(), took, &trace_id);
-    if let Ok(value) = HeaderValue::from_str(correlation.as_str()) {
+    context.in_scope(&span, || {
+        if status.is_server_error() {
+            tracing::info!(duration_ms = millis(took), "answered");
+        } else {
+            tracing::debug!(duration_ms = millis(took), "answered");
+        }
+    });
+    observer.answered_http(method, &route, status.as_u16(), took, &context.trace_id());
+    if let Ok(value) = HeaderValue::from_str(context.correlation.as_str()) {
         response.headers_mut().insert(CORRELATION_HEADER, value);
     }
     response
@@ -204,8 +210,8 @@ async fn answer_rpc(observer: Observer, request: Request, next: Next) -> Respons
         correlation_id = %context.correlation,
     );
     let context = context.in_span(&span);
-    let call = RpcCall { began, method, trace_id: context.trace_id(), span: span.clone(), observer, _active: active };
     let correlation = HeaderValue::from_str(context.correlation.as_str());
+    let call = RpcCall { began, method, context: context.clone(), span: span.clone(), observer, _active: active };
 
     let work = context.scope(next.run(request).instrument(span));
     let mut response = match deadline {
@@ -240,7 +246,7 @@ const HEALTH: &str = "grpc.health.v1.Health/";
 struct RpcCall {
     began: Instant,
     method: String,
-    trace_id: String,
+    context: RequestContext,
     span: Span,
     observer: Observer,
     _active: Active,
@@ -253,16 +259,16 @@ impl RpcCall {
         if is_server_fault(code) {
             self.span.record("otel.status_code", "ERROR").record("error.type", name);
         }
-        self.span.in_scope(|| {
-            if self.method.starts_with(HEALTH) {
-                tracing::debug!(duration_ms = millis(took), "answered");
-            } else {
+        self.context.in_scope(&self.span, || {
+            if is_server_fault(code) && !self.method.starts_with(HEALTH) {
                 tracing::info!(duration_ms = millis(took), "answered");
+            } else {
+                tracing::debug!(duration_ms = millis(took), "answered");
             }
         });
         // All unknown methods are one method: its name is the caller's text.
         let method = if code == tonic::Code::Unimplemented { "unmatched" } else { &self.method };
-        self.observer.answered_rpc(method, code, took, &self.trace_id);
+        self.observer.answered_rpc(method, code, took, &self.context.trace_id());
     }
 }
 
@@ -282,9 +288,12 @@ impl HttpBody for Watched {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = {
             // Streams log while they are polled; their lines belong to the call.
-            let span = self.call.as_ref().map(|call| call.span.clone());
-            let _entered = span.as_ref().map(Span::enter);
-            ready!(Pin::new(&mut self.body).poll_frame(context))
+            let Self { body, call } = &mut *self;
+            let body = Pin::new(body);
+            ready!(match call {
+                Some(call) => call.context.in_scope(&call.span, || body.poll_frame(context)),
+                None => body.poll_frame(context),
+            })
         };
         let code = match &frame {
             Some(Ok(frame)) => {
