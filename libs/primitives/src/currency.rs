@@ -48,7 +48,9 @@ impl FromStr for Currency {
 
     fn from_str(code: &str) -> Result<Self, Self::Err> {
         let bytes: [u8; 3] = code.as_bytes().try_into().map_err(|_| InvalidCurrency)?;
-        if ACTIVE.split(' ').any(|active| active.as_bytes() == bytes) { Ok(Self(bytes)) } else { Err(InvalidCurrency) }
+        // Each code with the space after it.
+        let is_active = ACTIVE.as_bytes().chunks(4).any(|active| active.starts_with(&bytes));
+        if is_active { Ok(Self(bytes)) } else { Err(InvalidCurrency) }
     }
 }
 
@@ -78,7 +80,7 @@ mod tests {
         for good in ["EUR", "USD", "JPY", "KWD", "ZWG"] {
             assert_eq!(good.parse::<Currency>().unwrap().code(), good);
         }
-        for bad in ["", "eur", "EU", "EURO", "XXX", "ABC", "EÜ", "R U"] {
+        for bad in ["", "eur", "EU", "EURO", "XXX", "ABC", "EÜ", "R U", "UR ", " US"] {
             assert_eq!(bad.parse::<Currency>(), Err(InvalidCurrency), "{bad}");
         }
     }

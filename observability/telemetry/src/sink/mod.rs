@@ -25,6 +25,9 @@ use crate::InitError;
 const BATCH_BYTES: usize = 64 * 1024;
 /// Bytes that wait at most, whatever the number of lines: what a stuck writer may cost this process in memory.
 const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long the writer waits for more lines after the first: a request's lines, and those of its neighbours, then cost one wake-up and one
+/// system call. A process that is killed loses as much.
+const GATHER: Duration = Duration::from_millis(2);
 /// A terminal that another program has made non-blocking is asked again after this.
 const PAUSE_WHEN_FULL: Duration = Duration::from_millis(20);
 /// Losses are told this often at most, so that a slow writer is not kept busy with what it has lost.
@@ -153,6 +156,7 @@ impl Work {
         let mut ends = Vec::new();
         // Ends when no sender is left.
         while let Ok(first) = self.lines.recv() {
+            std::thread::sleep(GATHER);
             batch.clear();
             ends.clear();
             if self.torn {
