@@ -19,12 +19,18 @@ pub(super) async fn reserve(
     now: Timestamp,
 ) -> Result<bool, SqlError> {
     lock_in_order(tx, dialect, lines.iter().map(|line| line.sku.as_str())).await?;
-    let sql = format!(
-        "UPDATE items SET reserved = items.reserved + asked.column2, updated_at = $1 FROM (VALUES {}) AS asked \
-         WHERE items.sku = asked.column1 AND items.on_hand - items.reserved >= asked.column2 \
-         AND items.price_minor = asked.column3 AND items.currency = asked.column4",
-        text::rows(2, lines.len(), 4)
-    );
+    let sql = match lines.len() {
+        // Most orders have one line: no table of values is made for it.
+        1 => "UPDATE items SET reserved = reserved + $3, updated_at = $1 \
+              WHERE sku = $2 AND on_hand - reserved >= $3 AND price_minor = $4 AND currency = $5"
+            .to_owned(),
+        lines => format!(
+            "UPDATE items SET reserved = items.reserved + asked.column2, updated_at = $1 FROM (VALUES {}) AS asked \
+             WHERE items.sku = asked.column1 AND items.on_hand - items.reserved >= asked.column2 \
+             AND items.price_minor = asked.column3 AND items.currency = asked.column4",
+            text::rows(2, lines, 4)
+        ),
+    };
     let mut query = sqlx::query(AssertSqlSafe(sql)).bind(now.as_micros());
     for line in lines {
         query = query
@@ -63,11 +69,16 @@ pub(super) async fn apply_units(
         StockMove::PutBack => (1, 0),
     };
     lock_in_order(tx, dialect, units.iter().map(|(sku, _)| *sku)).await?;
-    let sql = format!(
-        "UPDATE items SET on_hand = items.on_hand + $1 * moved.column2, reserved = items.reserved + $2 * moved.column2, \
-         updated_at = $3 FROM (VALUES {}) AS moved WHERE items.sku = moved.column1",
-        text::rows(4, units.len(), 2)
-    );
+    let sql = match units.len() {
+        1 => "UPDATE items SET on_hand = on_hand + $1 * $5, reserved = reserved + $2 * $5, updated_at = $3 WHERE sku = $4"
+            .to_owned(),
+        items => format!(
+            "UPDATE items SET on_hand = items.on_hand + $1 * moved.column2, \
+             reserved = items.reserved + $2 * moved.column2, updated_at = $3 FROM (VALUES {}) AS moved \
+             WHERE items.sku = moved.column1",
+            text::rows(4, items, 2)
+        ),
+    };
     let mut query = sqlx::query(AssertSqlSafe(sql)).bind(on_hand).bind(reserved).bind(now.as_micros());
     for (sku, quantity) in units {
         query = query.bind(*sku).bind(*quantity);

@@ -145,6 +145,21 @@ impl Connection {
         }
     }
 
+    /// Runs statements without values or rows, in one round trip.
+    pub(crate) async fn run_all(&mut self, statements: &'static [&'static str]) -> Result<(), Error> {
+        self.watch.usable()?;
+        let result = match &mut self.raw {
+            Raw::Server(Some(raw)) => {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(statements.join("; "))).execute(&mut **raw).await.map(drop)
+            }
+            Raw::Server(None) => Err(Error::WorkerCrashed),
+            Raw::File(held) => {
+                Held::run(held, |session| statements.iter().try_for_each(|statement| session.simple(statement))).await
+            }
+        };
+        self.watch.noted(result)
+    }
+
     /// `rows` were changed by an `execute`. What returns rows is not counted, as the number is then PostgreSQL's of rows read.
     fn changed(&mut self, rows: u64) {
         match self.transaction {

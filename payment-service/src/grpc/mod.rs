@@ -20,6 +20,7 @@ use amends_protos::{
     common::v1::StepKey,
     payments::v1::{self as pb, payment_service_server::PaymentService},
 };
+use futures::FutureExt as _;
 use service_base::{context::RequestContext, problem::Domain};
 use service_kit::{
     faults::{Exit, Faults, lost_rpc},
@@ -74,7 +75,8 @@ impl Api {
             drop(permit);
             done
         };
-        let work = work.instrument(Span::current());
+        // It is moved several times from here to where it runs, and large.
+        let work = work.instrument(Span::current()).boxed();
         // A spawned task starts without the request's context.
         let done = match RequestContext::current() {
             Some(context) => self.shutdown.spawn("payment", context.scope(work)),

@@ -26,8 +26,8 @@ impl Savepoints {
     /// When the database fails.
     pub async fn set(&mut self, tx: &mut Tx) -> Result<(), SqlError> {
         match self.state {
-            State::None => execute(tx, "SAVEPOINT one").await?,
-            State::Kept => execute(tx, "RELEASE SAVEPOINT one; SAVEPOINT one").await?,
+            State::None => tx.run_all(&["SAVEPOINT one"]).await?,
+            State::Kept => tx.run_all(&["RELEASE SAVEPOINT one", "SAVEPOINT one"]).await?,
             State::Clean => {}
         }
         self.state = State::Clean;
@@ -42,7 +42,7 @@ impl Savepoints {
         if keep {
             self.state = State::Kept;
         } else {
-            execute(tx, "ROLLBACK TO SAVEPOINT one").await?;
+            tx.run_all(&["ROLLBACK TO SAVEPOINT one"]).await?;
         }
         Ok(())
     }
@@ -54,12 +54,7 @@ impl Savepoints {
     pub async fn end(self, tx: &mut Tx) -> Result<(), SqlError> {
         match self.state {
             State::None => Ok(()),
-            State::Kept | State::Clean => execute(tx, "RELEASE SAVEPOINT one").await,
+            State::Kept | State::Clean => Ok(tx.run_all(&["RELEASE SAVEPOINT one"]).await?),
         }
     }
-}
-
-async fn execute(tx: &mut Tx, sql: &'static str) -> Result<(), SqlError> {
-    sqlx::raw_sql(sql).execute(&mut **tx).await?;
-    Ok(())
 }

@@ -94,6 +94,8 @@ async fn move_rows<L>(
 ) -> Result<HashMap<String, Option<String>>, SqlError> {
     let padded = padded(entries.len());
     let (sql, with_events) = match dialect {
+        // No table of values is made for one.
+        Dialect::Sqlite if padded == 1 => (MOVE_ONE.to_owned(), false),
         Dialect::Sqlite => {
             (format!("WITH {} {MOVE} RETURNING sagas.id, sagas.request", listed(padded, COLUMNS)), false)
         }
@@ -144,6 +146,12 @@ const MOVE: &str =
     FROM entry WHERE sagas.id = entry.id AND sagas.seq = entry.expected AND sagas.fence = entry.fence
         AND sagas.owner = entry.writer";
 
+/// The same for one entry; its values are [`COLUMNS`].
+const MOVE_ONE: &str =
+    "UPDATE sagas SET seq = $5, status = $6, step = $7, failure = $8, parked = $9, wake_at = $10, owner = $11,
+        request = CASE WHEN $12 = 1 THEN NULL ELSE request END, updated_at = $13, finished_at = $14
+    WHERE id = $1 AND seq = $2 AND fence = $3 AND owner = $4 RETURNING id, request";
+
 /// The entries as a table, one row each.
 fn listed(padded: usize, columns: &str) -> String {
     format!("entry ({columns}) AS (VALUES {})", tuples(padded, columns.split(',').count()))
@@ -151,11 +159,15 @@ fn listed(padded: usize, columns: &str) -> String {
 
 async fn insert_events<L>(tx: &mut Tx, entries: &[&Append<L>]) -> Result<(), SqlError> {
     let padded = padded(entries.len());
-    let sql = format!(
-        "INSERT INTO saga_events (saga_id, seq, events)
-        SELECT column1, column2, column3 FROM (VALUES {}) AS new WHERE column3 IS NOT NULL",
-        tuples(padded, 3)
-    );
+    let sql = match entries {
+        [entry] if entry.records.is_empty() => return Ok(()),
+        [_] => "INSERT INTO saga_events (saga_id, seq, events) VALUES ($1, $2, $3)".to_owned(),
+        _ => format!(
+            "INSERT INTO saga_events (saga_id, seq, events)
+            SELECT column1, column2, column3 FROM (VALUES {}) AS new WHERE column3 IS NOT NULL",
+            tuples(padded, 3)
+        ),
+    };
     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
     for at in 0..padded {
         let entry = entries.get(at).copied();
