@@ -111,4 +111,20 @@ mod tests {
         }
         assert_eq!(Flaw::MethodNotAllowed.code(), Code::MethodNotAllowed);
     }
+
+    #[test]
+    fn a_flaw_that_http_has_a_status_for_gets_it() {
+        for (flaw, status) in [
+            (Flaw::MethodNotAllowed, 405),
+            (Flaw::HeadTooSlow, 408),
+            (Flaw::BodyTooSlow, 408),
+            (Flaw::TargetTooLong, 414),
+            (Flaw::Expectation, 417),
+            (Flaw::HeadTooLarge, 431),
+            (Flaw::Version, 505),
+            (Flaw::ChunkInvalid, 400),
+        ] {
+            assert_eq!(flaw.status(), status, "{flaw}");
+        }
+    }
 }

@@ -158,6 +158,7 @@ mod tests {
     #[test]
     fn grants_there_and_back() {
         let all: GrantSet = Grant::ALL.into_iter().collect();
+        assert!(Grant::ALL.into_iter().all(|grant| all.allows(grant)));
         assert_eq!(GrantSet::parse(&all.to_string()), Ok(all));
         assert_eq!(GrantSet::parse("implicit"), Err(UnknownGrant));
         assert_eq!((GrantSet::parse(""), GrantSet::parse(" ")), (Ok(GrantSet::default()), Ok(GrantSet::default())));

@@ -35,15 +35,31 @@ fn cause() -> Cause {
     Cause::permanent("broken", "it is")
 }
 
+fn away() -> Cause {
+    Cause::environment("gone", "away")
+}
+
 fn failure() -> Failure {
     Failure { step: None, kind: FailureKind::Cancelled, code: "cancelled".into(), message: String::new() }
 }
 
 /// What happens to a step, in the words of the tables below.
-const OF_STEPS: [&str; 11] =
-    ["start", "done", "refused", "again", "lost", "close", "closed", "was-done", "undo", "undone", "undo-later"];
+const OF_STEPS: [&str; 12] = [
+    "start",
+    "done",
+    "refused",
+    "again",
+    "lost",
+    "close",
+    "closed",
+    "was-done",
+    "close-later",
+    "undo",
+    "undone",
+    "undo-later",
+];
 const OF_ATTEMPTS: [&str; 6] = ["a1", "a2", "p1", "p2", "z1", "z2"];
-const OF_SAGAS: [&str; 15] = [
+const OF_SAGAS: [&str; 14] = [
     "resume",
     "cancel",
     "note",
@@ -58,7 +74,6 @@ const OF_SAGAS: [&str; 15] = [
     "as-undone a",
     "as-undone p",
     "as-undone z",
-    "close-later p1",
 ];
 
 /// `start a1`: the first attempt of step a begins. A wait ends a second later.
@@ -73,14 +88,17 @@ fn event(words: &str, now: Timestamp) -> Event {
         "refused" => Event::StepRefused { step, attempt, refusal: Refusal::new("no", "never"), retry_at: None },
         "again" => Event::StepRefused { step, attempt, refusal: Refusal::new("no", "never"), retry_at: Some(retry_at) },
         "lost" => Event::StepUnknown { step, attempt, cause: cause(), retry_at, not_sent: false },
+        "away" => Event::StepUnknown { step, attempt, cause: away(), retry_at, not_sent: false },
         "unsent" => Event::StepUnknown { step, attempt, cause: cause(), retry_at, not_sent: true },
         "close" => Event::CloseStarted { step, attempt },
         "closed" => Event::PivotClosed { step, attempt },
         "was-done" => Event::PivotWasDone { step, attempt, output },
         "close-later" => Event::CloseNotYet { step, attempt, cause: cause(), retry_at },
+        "close-away" => Event::CloseNotYet { step, attempt, cause: away(), retry_at },
         "undo" => Event::CompensationStarted { step, attempt },
         "undone" => Event::Compensated { step, attempt },
         "undo-later" => Event::CompensationNotYet { step, attempt, cause: cause(), retry_at },
+        "undo-away" => Event::CompensationNotYet { step, attempt, cause: away(), retry_at },
         "resume" => Event::Resumed { replica: "next".into(), fence: 2 },
         "cancel" => Event::CancelRequested { by },
         "note" => Event::RequestRefused { by, reason: "no".into() },
@@ -148,7 +166,7 @@ fn each_state_has_its_events_and_no_other() {
         ("PAID, start z1, done z1", "resume, cancel, note, retry, park, complete"),
         ("PAID, start z1, done z1, complete", "note"),
         ("IN_DOUBT", "close p1, resume, cancel, note, retry, park"),
-        ("IN_DOUBT, close p1", "closed p1, was-done p1, resume, cancel, note, retry, close-later p1"),
+        ("IN_DOUBT, close p1", "closed p1, was-done p1, close-later p1, resume, cancel, note, retry"),
         ("IN_DOUBT, close p1, close-later p1", "close p2, resume, cancel, note, retry, park"),
         ("IN_DOUBT, close p1, close-later p1, park", "resume, note, retry, as-done p, as-undone p"),
         ("CLOSED", "undo a1, resume, cancel, note, retry, park"),
@@ -238,6 +256,18 @@ fn a_clock_that_is_behind_makes_no_wait_longer() {
 }
 
 #[test]
+fn a_sagas_times_move_with_a_clock_that_was_set() {
+    let hour = Duration::from_hours(1);
+    for (script, step) in [("start a1, lost a1", "a"), ("IN_DOUBT, close p1, close-later p1", "p")] {
+        let (mut state, _) = after(&shape(), script);
+        let (attempts, permanent, due, in_doubt) = retrying(&state, step).unwrap();
+        state.clock_was_set(|time| time + hour);
+        assert_eq!(retrying(&state, step), Some((attempts, permanent, due + hour, in_doubt)), "after {script:?}");
+        assert_eq!(state.started_at, START + hour);
+    }
+}
+
+#[test]
 fn a_pivot_that_was_done_turns_the_saga_around() {
     let (state, _) = after(&shape(), "start a1, lost a1, start p1, lost p1, unwind, close p1, was-done p1");
     assert_eq!((&state.phase, &state.steps[1]), (&Phase::Running, &StepState::Done));
@@ -295,6 +325,10 @@ fn what_is_next_follows_from_the_state() {
         ("CLOSED, undo a1, undone a1, unwound", "settled"),
         ("start a1, unsent a1, unwind", "unwound"),
         ("PAID, park", "settled"),
+        ("PAID, start z1, again z1, park, retry", "act z1"),
+        ("PAID, start z1, again z1, park, as-done z", "completed"),
+        ("CLOSED, undo a1, undo-later a1, park, retry", "compensate a1"),
+        ("CLOSED, undo a1, undo-later a1, park, as-undone a", "unwound"),
     ] {
         assert_eq!(decided(&shape(), script, now), expected, "after {script:?}");
     }
@@ -381,6 +415,21 @@ fn what_asking_again_does_not_change_is_parked() {
 }
 
 #[test]
+fn what_the_environment_ends_never_parks_a_saga() {
+    let mut shape = shape();
+    for step in &mut shape.steps {
+        step.policy.persistence.attempts_before_parking = 1;
+    }
+    for (script, expected) in [
+        ("PAID, start z1, away z1", "act z2"),
+        ("IN_DOUBT, close p1, close-away p1", "close p2"),
+        ("CLOSED, undo a1, undo-away a1", "compensate a2"),
+    ] {
+        assert_eq!(decided(&shape, script, Duration::ZERO), expected, "after {script:?}");
+    }
+}
+
+#[test]
 fn an_operator_is_told_why_a_request_is_refused() {
     let shape = shape();
     let answer = |script: &str, wish: Wish| {
@@ -432,7 +481,7 @@ fn a_saga_tells_where_it_is() {
 #[test]
 fn only_decisions_are_written_before_a_saga_goes_on() {
     let decisions = ["unwind", "park", "complete", "unwound"];
-    for words in OF_SAGAS.into_iter().chain(["start a1", "done a1", "lost a1"]) {
+    for words in OF_SAGAS.into_iter().chain(["start a1", "done a1", "lost a1", "close-later p1"]) {
         assert_eq!(plan::is_decision(&event(words, START)), decisions.contains(&words), "{words}");
     }
     let shape = shape();
