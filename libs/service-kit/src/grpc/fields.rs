@@ -61,16 +61,14 @@ impl Fields {
         let (saga, step) = self.given(field, key)?;
         let saga = self.check(format!("{field}.saga_id"), saga.parse().map_err(|_| InvalidStepKey::SagaId));
         let step_field = format!("{field}.step");
-        match saga {
-            Some(saga) => self.check(step_field, StepKey::try_new(saga, step)),
-            // Both parts are judged, whatever the saga.
-            None => {
-                if !StepKey::is_step_name(step) {
-                    self.wrong(step_field, InvalidStepKey::Step);
-                }
-                None
-            }
+        if let Some(saga) = saga {
+            return self.check(step_field, StepKey::try_new(saga, step));
         }
+        // Both parts are judged, whatever the saga.
+        if !StepKey::is_step_name(step) {
+            self.wrong(step_field, InvalidStepKey::Step);
+        }
+        None
     }
 
     /// The key of an action, with its fingerprint.
