@@ -1,12 +1,36 @@
 //! The configuration of a process that is all services at once: every section, read together, every mistake told together.
 
 use amends_telemetry as telemetry;
+use serde::{Deserialize, Serialize};
 use service_base::config::{ConfigError, ConfigErrors, Section, Sources, load_from, unknown_sections};
 use service_kit::admin;
 
 /// Every section there is.
-pub const SECTIONS: [&str; 8] =
-    ["gateway", "identity", "order", "payment", "inventory", "acquirer", "admin", "telemetry"];
+pub const SECTIONS: [&str; 9] =
+    ["gateway", "identity", "order", "payment", "inventory", "acquirer", "embedded", "admin", "telemetry"];
+
+/// `[embedded]`: what is only a question where all services are one process.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Composition {
+    /// How the order service calls its participants.
+    pub join: Join,
+}
+
+/// How one service calls another in the same process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Join {
+    /// The other's server, without a connection.
+    #[default]
+    Memory,
+    /// Over connections to the other's listener, as between processes.
+    Loopback,
+}
+
+impl Section for Composition {
+    fn validate(&self, _: &mut Vec<ConfigError>) {}
+}
 
 /// Every section, read and valid.
 pub struct Settings {
@@ -20,6 +44,8 @@ pub struct Settings {
     pub payment: payment_service::Config,
     /// `[inventory]`
     pub inventory: inventory_service::Config,
+    /// `[embedded]`
+    pub embedded: Composition,
     /// `[admin]`
     pub admin: admin::Config,
     /// `[telemetry]`
@@ -40,6 +66,7 @@ impl Settings {
             let order = read("order", sources, &mut mistakes);
             let payment = read("payment", sources, &mut mistakes);
             let inventory = read("inventory", sources, &mut mistakes);
+            let embedded = read("embedded", sources, &mut mistakes);
             let admin = read("admin", sources, &mut mistakes);
             let telemetry = read("telemetry", sources, &mut mistakes);
             Some(Self {
@@ -48,6 +75,7 @@ impl Settings {
                 order: order?,
                 payment: payment?,
                 inventory: inventory?,
+                embedded: embedded?,
                 admin: admin?,
                 telemetry: telemetry?,
             })
@@ -77,6 +105,7 @@ pub fn defaults() -> String {
         defaults::<payment_service::Config>("payment"),
         defaults::<inventory_service::Config>("inventory"),
         defaults::<acquirer::Config>("acquirer"),
+        defaults::<Composition>("embedded"),
         defaults::<admin::Config>("admin"),
         defaults::<telemetry::Config>("telemetry"),
     ]

@@ -7,7 +7,11 @@ use amends_protos::{FILE_DESCRIPTOR_SET, inventory::v1::inventory_service_server
 use amends_sql::{Database, Schema};
 use anyhow::Context as _;
 use service_base::{descriptors::OTHERS, kv::Redis};
-use service_kit::{Runtime, grpc::Server, shutdown::finish};
+use service_kit::{
+    Runtime,
+    grpc::{Local, Server},
+    shutdown::finish,
+};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -107,6 +111,11 @@ impl App {
     /// Where it listens.
     pub const fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// The way to it for callers in the same process.
+    pub fn local(&self) -> Local {
+        self.server.local()
     }
 
     /// The inventory itself, for compositions in one process that seed it.

@@ -24,6 +24,7 @@ use crate::{
     grpc::OrdersGrpc,
     http::{self, Api, Waits},
     metrics::{Meters, engine_metrics},
+    peers::Peers,
     ports::{Inventory, OrderStore, Payments},
     saga::{Participants, Sagas, cancel_order, place_order},
     store::{self, ApplyToOrders, Journal, SqlOrders},
@@ -82,22 +83,27 @@ pub const fn schemas() -> [Schema; 2] {
 /// When the database stays away for longer than configured, a migration fails, or an address is taken.
 pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
     let revocations = amends_auth::revocations(Redis::at(&config.redis_url).context("order.redis_url")?);
-    build_with(config, runtime, revocations).await
+    build_with(config, runtime, revocations, &Peers::default()).await
 }
 
-/// As [`build`], with another way to learn of revoked tokens: services in one process ask the token service directly.
+/// As [`build`], with another way to learn of revoked tokens, and with the participants that are in this process: services in one process
+/// ask the token service and call each other directly.
 ///
 /// # Errors
 /// As [`build`].
-pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn Revocations>) -> anyhow::Result<App> {
+pub async fn build_with(
+    config: Config,
+    runtime: &Runtime,
+    revocations: Arc<dyn Revocations>,
+    peers: &Peers,
+) -> anyhow::Result<App> {
     let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
         .context("the token verifier cannot be made")?;
     let token = service_token(&config, runtime)?;
-    let (inventory, payments) = participants_as(&config, runtime, &token)?;
+    let (inventory, payments) = participants_as(&config, runtime, &token, peers)?;
     let (url, options) = (config.database.url.expose(), config.database_options());
-    let participants = config.inventory.channel.connections + config.payment.channel.connections;
     runtime.descriptors.reserve("order.database", amends_sql::descriptors(url, &options))?;
-    runtime.descriptors.reserve("order.payment.channel", participants + OTHERS)?;
+    runtime.descriptors.reserve("order.payment.channel", peers.connections(&config) + OTHERS)?;
     let shares = Shares {
         // As many as the gateway has requests on the way here.
         http: runtime.descriptors.share("order.http", 3)?,
@@ -114,7 +120,7 @@ pub async fn build_with(config: Config, runtime: &Runtime, revocations: Arc<dyn 
         let ready = sagas.is_ready();
         async move { if ready { Ok(()) } else { Err("this replica does not hold its lease".to_owned()) } }
     });
-    crate::readiness::add(&runtime.readiness, &config, &token, &runtime.clock)?;
+    crate::readiness::add(&runtime.readiness, &config, peers, &token, &runtime.clock)?;
     let waits = Waits {
         default: Duration::from_millis(config.wait.default_ms),
         max: Duration::from_millis(config.wait.max_ms),
@@ -144,7 +150,7 @@ async fn bind(key: &'static str, address: SocketAddr) -> anyhow::Result<TcpListe
 /// # Errors
 /// When a URL is not one.
 pub fn participants(config: &Config, runtime: &Runtime) -> anyhow::Result<(Arc<dyn Inventory>, Arc<dyn Payments>)> {
-    participants_as(config, runtime, &service_token(config, runtime)?)
+    participants_as(config, runtime, &service_token(config, runtime)?, &Peers::default())
 }
 
 fn service_token(config: &Config, runtime: &Runtime) -> anyhow::Result<ServiceToken> {
@@ -156,17 +162,18 @@ fn participants_as(
     config: &Config,
     runtime: &Runtime,
     token: &ServiceToken,
+    peers: &Peers,
 ) -> anyhow::Result<(Arc<dyn Inventory>, Arc<dyn Payments>)> {
     let guard = |name: &'static str, config: &crate::config::ParticipantConfig| {
         Guard::new(name, &config.resilience, Arc::clone(&runtime.clock), &runtime.metrics)
     };
     let inventory = GrpcInventory::new(
-        grpc::channels(&config.inventory.channel).context("order.inventory.channel.url")?,
+        peers.inventory(&config.inventory.channel)?,
         guard("inventory-service", &config.inventory),
         token.clone(),
     );
     let payments = GrpcPayments::new(
-        grpc::channels(&config.payment.channel).context("order.payment.channel.url")?,
+        peers.payment(&config.payment.channel)?,
         guard("payment-service", &config.payment),
         token.clone(),
     );

@@ -12,16 +12,15 @@ use amends_protos::{
     inventory::v1::{ListItemsRequest, inventory_service_client::InventoryServiceClient},
     payments::v1::{ListPaymentsRequest, payment_service_client::PaymentServiceClient},
 };
-use anyhow::Context as _;
 use futures::future::BoxFuture;
-use service_kit::{
-    grpc::{self, ChannelConfig, bearer},
-    readiness::Readiness,
-};
+use service_kit::{grpc::bearer, readiness::Readiness};
 use tokio::sync::Mutex;
 use tonic::{Code, Request, Status};
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    peers::{Peers, for_probes},
+};
 
 /// What the steps of the sagas need.
 const SCOPES: &str = "inventory:read inventory:write payments:read payments:write";
@@ -100,6 +99,7 @@ impl Probe {
 pub(crate) fn add(
     readiness: &Readiness,
     config: &Config,
+    peers: &Peers,
     token: &ServiceToken,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<()> {
@@ -111,9 +111,7 @@ pub(crate) fn add(
     });
     of_token.add_to(readiness, "token");
 
-    // Connections of their own: a probe must not wait behind orders, nor be counted by what guards them.
-    let probing = |channel: &ChannelConfig| grpc::channels(&ChannelConfig { connections: 1, ..channel.clone() });
-    let channels = probing(&config.inventory.channel).context("order.inventory.channel.url")?;
+    let channels = peers.inventory(&for_probes(&config.inventory.channel))?;
     let mine = token.clone();
     let of_inventory = Probe::new(clock, move || {
         let (token, client) = (mine.clone(), InventoryServiceClient::new(channels.clone()));
@@ -128,7 +126,7 @@ pub(crate) fn add(
     });
     of_inventory.add_to(readiness, "inventory");
 
-    let channels = probing(&config.payment.channel).context("order.payment.channel.url")?;
+    let channels = peers.payment(&for_probes(&config.payment.channel))?;
     let mine = token.clone();
     let of_payment = Probe::new(clock, move || {
         let (token, client) = (mine.clone(), PaymentServiceClient::new(channels.clone()));
@@ -242,7 +240,7 @@ mod tests {
         // There is no listener.
         config.inventory.channel.url = "http://127.0.0.1:1".to_owned();
         config.payment.channel.url = "http://127.0.0.1:1".to_owned();
-        add(&readiness, &config, &token, &(Arc::clone(&clock) as Arc<dyn Clock>)).unwrap();
+        add(&readiness, &config, &Peers::default(), &token, &(Arc::clone(&clock) as Arc<dyn Clock>)).unwrap();
         let refused = ["order-token".to_owned()];
         assert_eq!(told(&readiness).await, (refused.to_vec(), vec![]));
         status.store(503, Ordering::SeqCst);
@@ -260,7 +258,8 @@ mod tests {
         let (clock, status) = (Arc::new(ManualClock::default()), Arc::new(AtomicU16::new(200)));
         let token = token(&clock, "inventory:read inventory:write payments:read", &status).await;
         let readiness = Readiness::new();
-        add(&readiness, &Config::default(), &token, &(Arc::clone(&clock) as Arc<dyn Clock>)).unwrap();
+        add(&readiness, &Config::default(), &Peers::default(), &token, &(Arc::clone(&clock) as Arc<dyn Clock>))
+            .unwrap();
         let checks = readiness.ask().await;
         let (_, result) = checks.iter().find(|(name, _)| name == "order-token").unwrap();
         let reason = result.clone().unwrap_err();

@@ -18,7 +18,7 @@ use service_base::{
 use service_kit::{
     Runtime,
     faults::Faults,
-    grpc::Server,
+    grpc::{Local, Server},
     shutdown::{Shutdown, finish},
 };
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -305,6 +305,11 @@ impl App {
     /// Where it listens.
     pub const fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// The way to it for callers in the same process.
+    pub fn local(&self) -> Local {
+        self.server.local()
     }
 
     /// What goes wrong on purpose: can be switched while the service runs.

@@ -55,11 +55,22 @@ const CASES: &[Case] = cases![
     bad_input::a_body_of_ten_megabytes_is_413,
 ];
 
-/// Runs every case, at once as clients do, and names each one that fails.
-async fn run_all(platform: Platform) {
+/// Of these, what depends on how the order service calls its participants.
+const OVER_LOOPBACK: &[Case] = cases![
+    orders::a_confirmed_order_is_paid_and_its_goods_are_sold,
+    orders::a_declined_payment_is_402_and_the_stock_is_back,
+    orders::insufficient_stock_is_409_and_nothing_is_charged,
+    orders::refused_at_the_pivot_refunds_and_releases,
+    orders::two_equal_requests_at_once_are_one_order,
+    orders::cancelling_refunds_and_restocks,
+    orders::correlation_and_trace_ids_come_back,
+];
+
+/// Runs the cases, at once as clients do, and names each one that fails.
+async fn run(cases: &[Case], platform: Platform) {
     let shared = &platform;
     let outcomes =
-        futures::future::join_all(CASES.iter().map(|(name, case)| async move { (name, case(shared).await) })).await;
+        futures::future::join_all(cases.iter().map(|(name, case)| async move { (name, case(shared).await) })).await;
     let failed: Vec<String> = outcomes
         .iter()
         .filter_map(|(name, outcome)| outcome.as_ref().err().map(|error| format!("{name}: {error:#}")))
@@ -72,7 +83,7 @@ async fn run_all(platform: Platform) {
         failed.is_empty(),
         "{} of {} cases failed:\n\n{}\n\n{}",
         failed.len(),
-        CASES.len(),
+        cases.len(),
         failed.join("\n\n"),
         platform.logs()
     );
@@ -82,13 +93,19 @@ async fn run_all(platform: Platform) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn embedded_in_one_process() {
-    run_all(Platform::embedded().await.unwrap()).await;
+    run(CASES, Platform::embedded().await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn embedded_over_loopback() {
+    let settings = serde_json::json!({"embedded": {"join": "loopback"}});
+    run(OVER_LOOPBACK, Platform::embedded_with(settings).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_processes_on_servers() {
     if let Some(platform) = Platform::distributed().await.unwrap() {
-        run_all(platform).await;
+        run(CASES, platform).await;
     }
 }
 

@@ -1,5 +1,6 @@
-//! Every service in one process: each service's own `build`, joined through the same clients and servers as on a cluster, over
-//! loopback. Holds no rules; what it decides is where the data is and which secrets join the services.
+//! Every service in one process: each service's own `build`, joined through the same clients and servers as on a cluster. Holds no rules;
+//! what it decides is where the data is, which secrets join the services, and how they reach each other: orders call their participants'
+//! servers within the process, or over loopback (`embedded.join`), everything else is over loopback.
 
 mod closing;
 pub mod secrets;
@@ -10,6 +11,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use futures::FutureExt as _;
+use order_service::Peers;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use service_base::config::Sources;
@@ -19,7 +21,11 @@ use self::{
     closing::{Running, close_in_order},
     secrets::{Origin, Secrets},
 };
-use crate::{catalogue, data_dir, settings::Settings, stores};
+use crate::{
+    catalogue, data_dir,
+    settings::{Join, Settings},
+    stores,
+};
 
 /// The user that `amends up` and `amends demo` log in as.
 pub const DEMO_USER: &str = "demo";
@@ -101,9 +107,12 @@ impl Embedded {
     /// # Errors
     /// When a store cannot be opened or a listener bound.
     pub async fn build(mut settings: Settings, runtime: &Runtime) -> anyhow::Result<Self> {
-        // Of the calls between services, both ends are in this process.
-        let calls = settings.order.inventory.channel.connections + settings.order.payment.channel.connections;
-        runtime.descriptors.reserve("amends up", calls)?;
+        let join = settings.embedded.join;
+        if join == Join::Loopback {
+            // Of the calls between services, both ends are in this process.
+            let calls = settings.order.inventory.channel.connections + settings.order.payment.channel.connections;
+            runtime.descriptors.reserve("amends up", calls)?;
+        }
         let admin =
             tokio::net::TcpListener::bind(settings.admin.listen).await.context("admin.listen cannot be bound")?;
         runtime.faults.in_environment(&settings.telemetry.environment);
@@ -139,7 +148,11 @@ impl Embedded {
         settings.order.service_token.identity_url = format!("http://{identity_at}");
         settings.order.inventory.channel.url = format!("http://{}", inventory.addresses().grpc);
         settings.order.payment.channel.url = format!("http://{}", payment.addresses().grpc);
-        let order = order_service::build_with(settings.order, &stages.order, Arc::clone(&revocations)).await?;
+        let peers = match join {
+            Join::Memory => Peers { inventory: Some(inventory.local()), payment: Some(payment.local()) },
+            Join::Loopback => Peers::default(),
+        };
+        let order = order_service::build_with(settings.order, &stages.order, Arc::clone(&revocations), &peers).await?;
 
         settings.gateway.upstreams.identity = identity_at.to_string();
         settings.gateway.upstreams.order_http = order.addresses().http.to_string();

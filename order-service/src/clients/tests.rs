@@ -1,4 +1,4 @@
-//! The clients against servers that do as they are told, over real connections.
+//! The clients against servers that do as they are told, over real connections and within the process.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,9 +13,11 @@ use service_base::{
     metrics::Metrics,
     problem::{Code, Domain, Problem},
 };
-use service_kit::grpc::{ChannelConfig, Channels, channels};
-use tokio::{net::TcpListener, time::Instant};
-use tokio_stream::wrappers::TcpListenerStream;
+use service_kit::{
+    Runtime,
+    grpc::{ChannelConfig, Channels, channels},
+};
+use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -240,6 +242,14 @@ struct World {
     clock: Arc<ManualClock>,
     token: ServiceToken,
     address: SocketAddr,
+    runtime: Runtime,
+    serving: JoinHandle<anyhow::Result<()>>,
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Connections,
+    Memory,
 }
 
 fn guard(name: &'static str, clock: &Arc<ManualClock>) -> Guard {
@@ -272,16 +282,28 @@ impl World {
     }
 
     async fn new() -> Self {
+        Self::by(Way::Connections).await
+    }
+
+    /// One over connections, one within the process.
+    async fn both() -> [Self; 2] {
+        [Self::by(Way::Connections).await, Self::by(Way::Memory).await]
+    }
+
+    async fn by(way: Way) -> Self {
         service_kit::main::install_crypto();
         let server = Server::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(
-            tonic::transport::Server::builder()
-                .add_service(payments::payment_service_server::PaymentServiceServer::new(server.clone()))
-                .add_service(inventory::inventory_service_server::InventoryServiceServer::new(server.clone()))
-                .serve_with_incoming(TcpListenerStream::new(listener)),
-        );
+        let runtime = Runtime::for_testing();
+        let grpc = service_kit::grpc::Server::new("participants", &runtime)
+            .add_service(payments::payment_service_server::PaymentServiceServer::new(server.clone()))
+            .add_service(inventory::inventory_service_server::InventoryServiceServer::new(server.clone()));
+        let channels = match way {
+            Way::Connections => channels_to(address),
+            Way::Memory => Channels::local(grpc.local(), &ChannelConfig::default()),
+        };
+        let serving = tokio::spawn(grpc.serve(listener));
         let count = Arc::new(Mutex::new(0));
         let tokens = Router::new().route(
             "/oauth2/token",
@@ -299,9 +321,9 @@ impl World {
 
         let clock = Arc::new(ManualClock::default());
         let token = token_of(identity, &clock);
-        let payments = GrpcPayments::new(channels_to(address), guard("payments", &clock), token.clone());
-        let inventory = GrpcInventory::new(channels_to(address), guard("inventory", &clock), token.clone());
-        Self { server, payments, inventory, clock, token, address }
+        let payments = GrpcPayments::new(channels.clone(), guard("payments", &clock), token.clone());
+        let inventory = GrpcInventory::new(channels, guard("inventory", &clock), token.clone());
+        Self { server, payments, inventory, clock, token, address, runtime, serving }
     }
 }
 
@@ -329,70 +351,73 @@ fn refuse(code: Code) -> Answer {
 
 #[tokio::test]
 async fn action_and_compensation_carry_one_key_and_fingerprint() {
-    let world = World::new().await;
-    let (customer, method) = (CustomerId::try_new("demo").unwrap(), PaymentMethod::try_new("pm_ok").unwrap());
-    let charge = |amount| Charge {
-        order: OrderId::new(Uuid::from_u128(1)),
-        customer: &customer,
-        amount: Money::new(amount, Currency::EUR),
-        method: &method,
-    };
-    let charged = world.payments.charge(&charge(1), &step("charge_payment", 1)).await;
-    assert_eq!(charged, Outcome::Done(ID.parse::<PaymentId>().unwrap()));
-    let _ = world.payments.charge(&charge(1), &step("charge_payment", 2)).await;
-    assert_eq!(world.payments.compensate(&charge(1), &step("charge_payment", 1)).await, Undo::Undone);
-    let _ = world.payments.charge(&charge(2), &step("charge_payment", 1)).await;
-    let keys = world.server.0.keys.lock().clone();
-    assert!(keys.iter().all(|key| key.step == "charge_payment" && key.fingerprint.len() == 32));
-    assert_eq!(keys.iter().map(|key| key.attempt).collect::<Vec<_>>(), [1, 2, 1, 1]);
-    assert_eq!((&keys[0].fingerprint, &keys[0].fingerprint), (&keys[1].fingerprint, &keys[2].fingerprint));
-    assert_ne!(keys[0].fingerprint, keys[3].fingerprint, "another request has another fingerprint");
-    // Each call had a token and a deadline.
-    let seen = world.server.0.seen.lock().clone();
-    assert!(seen.iter().all(|(token, deadline)| token == "Bearer token-1" && *deadline), "{seen:?}");
+    for world in World::both().await {
+        let (customer, method) = (CustomerId::try_new("demo").unwrap(), PaymentMethod::try_new("pm_ok").unwrap());
+        let charge = |amount| Charge {
+            order: OrderId::new(Uuid::from_u128(1)),
+            customer: &customer,
+            amount: Money::new(amount, Currency::EUR),
+            method: &method,
+        };
+        let charged = world.payments.charge(&charge(1), &step("charge_payment", 1)).await;
+        assert_eq!(charged, Outcome::Done(ID.parse::<PaymentId>().unwrap()));
+        let _ = world.payments.charge(&charge(1), &step("charge_payment", 2)).await;
+        assert_eq!(world.payments.compensate(&charge(1), &step("charge_payment", 1)).await, Undo::Undone);
+        let _ = world.payments.charge(&charge(2), &step("charge_payment", 1)).await;
+        let keys = world.server.0.keys.lock().clone();
+        assert!(keys.iter().all(|key| key.step == "charge_payment" && key.fingerprint.len() == 32));
+        assert_eq!(keys.iter().map(|key| key.attempt).collect::<Vec<_>>(), [1, 2, 1, 1]);
+        assert_eq!((&keys[0].fingerprint, &keys[0].fingerprint), (&keys[1].fingerprint, &keys[2].fingerprint));
+        assert_ne!(keys[0].fingerprint, keys[3].fingerprint, "another request has another fingerprint");
+        // Each call had a token and a deadline.
+        let seen = world.server.0.seen.lock().clone();
+        assert!(seen.iter().all(|(token, deadline)| token == "Bearer token-1" && *deadline), "{seen:?}");
+    }
 }
 
 #[tokio::test]
 async fn every_call_of_a_saga_is_made() {
-    let world = World::new().await;
-    let lines = lines();
-    let ask = Reserve { order: OrderId::new(Uuid::from_u128(1)), lines: &lines };
-    let reservation: ReservationId = ID.parse().unwrap();
-    let client = &world.inventory;
-    assert_eq!(client.reserve(&ask, &step("reserve_stock", 1)).await, Outcome::Done(reservation));
-    assert_eq!(client.release(&ask, &step("reserve_stock", 1)).await, Undo::Undone);
-    assert_eq!(client.commit(reservation, &step("commit_stock", 1)).await, Outcome::Done(()));
-    assert_eq!(client.close_commit(Some(reservation), &step("commit_stock", 1)).await, Closed::WasDone(()));
-    assert_eq!(client.close_commit(None, &step("commit_stock", 1)).await, Closed::WasDone(()));
-    assert_eq!(client.restock(reservation, &step("restock", 1)).await, Outcome::Done(()));
-    assert_eq!(world.payments.refund(ID.parse().unwrap(), &step("refund_payment", 1)).await, Outcome::Done(()));
-    let keys = world.server.0.keys.lock().clone();
-    assert_eq!(keys[0].fingerprint, keys[1].fingerprint);
-    assert_eq!(keys[2].fingerprint, keys[3].fingerprint);
+    for world in World::both().await {
+        let lines = lines();
+        let ask = Reserve { order: OrderId::new(Uuid::from_u128(1)), lines: &lines };
+        let reservation: ReservationId = ID.parse().unwrap();
+        let client = &world.inventory;
+        assert_eq!(client.reserve(&ask, &step("reserve_stock", 1)).await, Outcome::Done(reservation));
+        assert_eq!(client.release(&ask, &step("reserve_stock", 1)).await, Undo::Undone);
+        assert_eq!(client.commit(reservation, &step("commit_stock", 1)).await, Outcome::Done(()));
+        assert_eq!(client.close_commit(Some(reservation), &step("commit_stock", 1)).await, Closed::WasDone(()));
+        assert_eq!(client.close_commit(None, &step("commit_stock", 1)).await, Closed::WasDone(()));
+        assert_eq!(client.restock(reservation, &step("restock", 1)).await, Outcome::Done(()));
+        assert_eq!(world.payments.refund(ID.parse().unwrap(), &step("refund_payment", 1)).await, Outcome::Done(()));
+        let keys = world.server.0.keys.lock().clone();
+        assert_eq!(keys[0].fingerprint, keys[1].fingerprint);
+        assert_eq!(keys[2].fingerprint, keys[3].fingerprint);
+    }
 }
 
 #[tokio::test]
 async fn refusals_are_refused_and_everything_else_is_unknown() {
-    let world = World::new().await;
-    let lines = lines();
-    let ask = Reserve { order: OrderId::new(Uuid::from_u128(1)), lines: &lines };
-    let code = async |answer| {
-        world.server.will([answer]);
-        match world.inventory.reserve(&ask, &step("reserve_stock", 1)).await {
-            Outcome::Done(_) => "done".to_owned(),
-            Outcome::Refused(refusal) => format!("refused {}", refusal.code),
-            Outcome::Unknown(cause) => format!("unknown {}", cause.code),
-            Outcome::NotSent(cause) => format!("not sent {}", cause.code),
-        }
-    };
-    assert_eq!(code(refuse(Code::InsufficientStock)).await, "refused insufficient_stock");
-    assert_eq!(code(refuse(Code::UnknownSku)).await, "refused unknown_sku");
-    assert_eq!(code(refuse(Code::StepKeyReused)).await, "unknown step_key_reused");
-    assert_eq!(code(refuse(Code::RateLimited)).await, "unknown rate_limited");
-    assert_eq!(code(Answer::Refuse(Status::internal("x"))).await, "unknown unexpected_answer");
-    let began = Instant::now();
-    assert_eq!(code(Answer::Hang).await, "unknown timeout");
-    assert!(began.elapsed() < Duration::from_millis(400));
+    for world in World::both().await {
+        let lines = lines();
+        let ask = Reserve { order: OrderId::new(Uuid::from_u128(1)), lines: &lines };
+        let code = async |answer| {
+            world.server.will([answer]);
+            match world.inventory.reserve(&ask, &step("reserve_stock", 1)).await {
+                Outcome::Done(_) => "done".to_owned(),
+                Outcome::Refused(refusal) => format!("refused {}", refusal.code),
+                Outcome::Unknown(cause) => format!("unknown {}", cause.code),
+                Outcome::NotSent(cause) => format!("not sent {}", cause.code),
+            }
+        };
+        assert_eq!(code(refuse(Code::InsufficientStock)).await, "refused insufficient_stock");
+        assert_eq!(code(refuse(Code::UnknownSku)).await, "refused unknown_sku");
+        assert_eq!(code(refuse(Code::StepKeyReused)).await, "unknown step_key_reused");
+        assert_eq!(code(refuse(Code::RateLimited)).await, "unknown rate_limited");
+        assert_eq!(code(Answer::Refuse(Status::unknown("x"))).await, "unknown unexpected_answer");
+        let began = Instant::now();
+        assert_eq!(code(Answer::Hang).await, "unknown timeout");
+        assert!(began.elapsed() < Duration::from_millis(400));
+    }
 }
 
 #[test]
@@ -429,6 +454,18 @@ async fn a_refused_connection_is_not_sent_and_a_cut_one_unknown() {
 }
 
 #[tokio::test]
+async fn a_server_that_has_closed_is_not_sent_anything() {
+    for world in World::both().await {
+        assert_eq!(world.payments.refund(ID.parse().unwrap(), &step("refund_payment", 1)).await, Outcome::Done(()));
+        world.runtime.shutdown.trigger();
+        world.serving.await.unwrap().unwrap();
+        let outcome = world.payments.refund(ID.parse().unwrap(), &step("refund_payment", 2)).await;
+        assert!(matches!(&outcome, Outcome::NotSent(cause) if cause.code == "unavailable"), "{outcome:?}");
+        assert_eq!(world.server.0.seen.lock().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn without_a_token_nothing_is_sent_and_no_breaker_counts_it() {
     let world = World::new().await;
     let guard = guard("payments", &world.clock);
@@ -461,49 +498,52 @@ async fn a_token_that_is_refused_is_not_used_again() {
 
 #[tokio::test]
 async fn a_read_asks_for_another_token_once() {
-    let world = World::new().await;
-    let until = || Instant::now() + Duration::from_secs(5);
-    let sku = Sku::try_new("beans").unwrap();
-    world.server.will([Answer::Refuse(Status::unauthenticated("revoked"))]);
-    assert!(world.inventory.item(&sku, until()).await.is_ok_and(|item| item.is_some()));
-    world.server.will((0..9).map(|_| Answer::Refuse(Status::unauthenticated("who?"))));
-    assert!(world.inventory.item(&sku, until()).await.is_err());
-    let tokens: Vec<String> = world.server.0.seen.lock().iter().map(|(token, _)| token.clone()).collect();
-    assert_eq!(tokens, ["Bearer token-1", "Bearer token-2", "Bearer token-2", "Bearer token-3"]);
+    for world in World::both().await {
+        let until = || Instant::now() + Duration::from_secs(5);
+        let sku = Sku::try_new("beans").unwrap();
+        world.server.will([Answer::Refuse(Status::unauthenticated("revoked"))]);
+        assert!(world.inventory.item(&sku, until()).await.is_ok_and(|item| item.is_some()));
+        world.server.will((0..9).map(|_| Answer::Refuse(Status::unauthenticated("who?"))));
+        assert!(world.inventory.item(&sku, until()).await.is_err());
+        let tokens: Vec<String> = world.server.0.seen.lock().iter().map(|(token, _)| token.clone()).collect();
+        assert_eq!(tokens, ["Bearer token-1", "Bearer token-2", "Bearer token-2", "Bearer token-3"]);
+    }
 }
 
 #[tokio::test]
 async fn payments_that_keep_failing_are_left_alone() {
-    let world = World::new().await;
-    assert_eq!(world.payments.ready(), Ok(()));
-    world.server.will((0..5).map(|_| Answer::Refuse(Status::unavailable("down"))));
-    let refund = async || world.payments.refund(ID.parse().unwrap(), &step("refund_payment", 1)).await;
-    for _ in 0..5 {
-        assert!(matches!(refund().await, Outcome::Unknown(_)));
+    for world in World::both().await {
+        assert_eq!(world.payments.ready(), Ok(()));
+        world.server.will((0..5).map(|_| Answer::Refuse(Status::unavailable("down"))));
+        let refund = async || world.payments.refund(ID.parse().unwrap(), &step("refund_payment", 1)).await;
+        for _ in 0..5 {
+            assert!(matches!(refund().await, Outcome::Unknown(_)));
+        }
+        assert!(matches!(refund().await, Outcome::NotSent(cause) if cause.code == "circuit_open"));
+        assert_eq!(world.server.0.seen.lock().len(), 5);
+        assert_eq!(world.payments.ready().unwrap_err().retry_after, Some(Duration::from_secs(30)));
+        // And are found again without an operator: once a probe is due, orders may begin.
+        world.clock.advance(Duration::from_secs(30));
+        assert_eq!(world.payments.ready(), Ok(()));
+        assert_eq!(refund().await, Outcome::Done(()));
     }
-    assert!(matches!(refund().await, Outcome::NotSent(cause) if cause.code == "circuit_open"));
-    assert_eq!(world.server.0.seen.lock().len(), 5);
-    assert_eq!(world.payments.ready().unwrap_err().retry_after, Some(Duration::from_secs(30)));
-    // And are found again without an operator: once a probe is due, orders may begin.
-    world.clock.advance(Duration::from_secs(30));
-    assert_eq!(world.payments.ready(), Ok(()));
-    assert_eq!(refund().await, Outcome::Done(()));
 }
 
 #[tokio::test]
 async fn reads_are_tried_again_and_judge_what_they_read() {
-    let world = World::new().await;
-    let until = || Instant::now() + Duration::from_secs(5);
-    world.server.will([Answer::Refuse(Status::unavailable("blip")), Answer::Refuse(Status::unavailable("blip"))]);
-    let skus = ["beans", "none"].map(|sku| Sku::try_new(sku).unwrap());
-    let catalogue = world.inventory.items(&skus, until()).await.unwrap();
-    assert_eq!(catalogue.keys().map(Sku::as_str).collect::<Vec<_>>(), ["beans"]);
-    world.server.will([refuse(Code::UnknownSku)]);
-    assert_eq!(world.inventory.item(&skus[1], until()).await, Ok(None));
-    world.server.will([refuse(Code::InvalidArgument)]);
-    let listed = world.inventory.list_items(10, Some("x"), until()).await;
-    assert!(matches!(listed, Err(ListItemsError::BadCursor)));
-    // A price that cannot be read is no price.
-    let listed = world.inventory.list_items(10, None, until()).await;
-    assert!(matches!(listed, Err(ListItemsError::Unavailable(_))), "{listed:?}");
+    for world in World::both().await {
+        let until = || Instant::now() + Duration::from_secs(5);
+        world.server.will([Answer::Refuse(Status::unavailable("blip")), Answer::Refuse(Status::unavailable("blip"))]);
+        let skus = ["beans", "none"].map(|sku| Sku::try_new(sku).unwrap());
+        let catalogue = world.inventory.items(&skus, until()).await.unwrap();
+        assert_eq!(catalogue.keys().map(Sku::as_str).collect::<Vec<_>>(), ["beans"]);
+        world.server.will([refuse(Code::UnknownSku)]);
+        assert_eq!(world.inventory.item(&skus[1], until()).await, Ok(None));
+        world.server.will([refuse(Code::InvalidArgument)]);
+        let listed = world.inventory.list_items(10, Some("x"), until()).await;
+        assert!(matches!(listed, Err(ListItemsError::BadCursor)));
+        // A price that cannot be read is no price.
+        let listed = world.inventory.list_items(10, None, until()).await;
+        assert!(matches!(listed, Err(ListItemsError::Unavailable(_))), "{listed:?}");
+    }
 }

@@ -6,7 +6,7 @@ use service_kit::{Runtime, faults::FaultsConfig};
 use tonic::Code;
 
 use crate::{
-    service::{Service, authorizing, charging, config_at, why},
+    service::{BOTH_WAYS, Service, authorizing, charging, config_at, why},
     support::sqlite,
 };
 
@@ -32,32 +32,34 @@ async fn a_refused_payment_method_is_declined_and_stays_declined() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_is_no_answer_and_the_repeat_tells() {
-    let place = sqlite().await.unwrap();
-    let service = Service::start(config_at(&place)).await;
-    service.faults.set(FaultsConfig { reset_pct: 100, ..FaultsConfig::default() }).unwrap();
-    let requests: Vec<_> = (0..20).map(|_| charging(1, "pm_ok")).collect();
-    for request in &requests {
-        let cut = service.charge(request.clone()).await.unwrap_err();
-        assert_ne!(cut.code(), Code::FailedPrecondition, "{cut:?}");
-        assert!(!cut.message().contains("injected"), "an answer got out: {cut:?}");
-    }
-    service.faults.set(FaultsConfig::default()).unwrap();
-    let query = pb::ListPaymentsRequest { page_size: 100, ..Default::default() };
-    // The client may find its dead connection only when it uses it once more.
-    let mut tries = 0;
-    let (taken, _) = loop {
-        match service.list(query.clone()).await {
-            Ok(page) => break page,
-            Err(_) => tries += 1,
+    for way in BOTH_WAYS {
+        let place = sqlite().await.unwrap();
+        let service = Service::start_by(way, config_at(&place)).await;
+        service.faults.set(FaultsConfig { reset_pct: 100, ..FaultsConfig::default() }).unwrap();
+        let requests: Vec<_> = (0..20).map(|_| charging(1, "pm_ok")).collect();
+        for request in &requests {
+            let cut = service.charge(request.clone()).await.unwrap_err();
+            assert_ne!(cut.code(), Code::FailedPrecondition, "{cut:?}");
+            assert!(!cut.message().contains("injected"), "an answer got out: {cut:?}");
         }
-        assert!(tries < 100, "not connected again");
-    };
-    assert!((1..20).contains(&taken.len()), "{} of 20 took effect unheard", taken.len());
-    for request in requests {
-        assert_eq!(service.charge(request).await.unwrap().state(), PaymentState::Captured);
+        service.faults.set(FaultsConfig::default()).unwrap();
+        let query = pb::ListPaymentsRequest { page_size: 100, ..Default::default() };
+        // The client may find its dead connection only when it uses it once more.
+        let mut tries = 0;
+        let (taken, _) = loop {
+            match service.list(query.clone()).await {
+                Ok(page) => break page,
+                Err(_) => tries += 1,
+            }
+            assert!(tries < 100, "not connected again");
+        };
+        assert!((1..20).contains(&taken.len()), "{} of 20 took effect unheard", taken.len());
+        for request in requests {
+            assert_eq!(service.charge(request).await.unwrap().state(), PaymentState::Captured);
+        }
+        assert_eq!(service.list(query).await.unwrap().0.len(), 20);
+        service.stop().await;
     }
-    assert_eq!(service.list(query).await.unwrap().0.len(), 20);
-    service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

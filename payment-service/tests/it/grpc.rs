@@ -19,7 +19,7 @@ use tonic_reflection::pb::v1::{
 
 use crate::{
     mongo::Proxy,
-    service::{Service, cents, charging, config_at, fields, key, refunding, why},
+    service::{BOTH_WAYS, Service, cents, charging, config_at, fields, key, refunding, why},
     support::{mongo, saga, sqlite},
 };
 
@@ -178,29 +178,31 @@ async fn pages_follow_one_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_right_token_every_call_is_refused() {
-    let place = sqlite().await.unwrap();
-    let service = Service::start(config_at(&place)).await;
-    let mut client = service.client.clone();
-    let anonymous = client.charge(Request::new(charging(1, "pm_ok"))).await;
-    assert_eq!(anonymous.unwrap_err().code(), Code::Unauthenticated);
-    for scope in ["payments:read", "orders:write inventory:write", "", "payments:writer"] {
-        let request = service.request(scope, charging(1, "pm_ok"));
-        let refused = client.charge(request).await;
-        assert_eq!(why(refused), (Code::PermissionDenied, "INSUFFICIENT_SCOPE".into()), "{scope}");
+    for way in BOTH_WAYS {
+        let place = sqlite().await.unwrap();
+        let service = Service::start_by(way, config_at(&place)).await;
+        let mut client = service.client.clone();
+        let anonymous = client.charge(Request::new(charging(1, "pm_ok"))).await;
+        assert_eq!(anonymous.unwrap_err().code(), Code::Unauthenticated);
+        for scope in ["payments:read", "orders:write inventory:write", "", "payments:writer"] {
+            let request = service.request(scope, charging(1, "pm_ok"));
+            let refused = client.charge(request).await;
+            assert_eq!(why(refused), (Code::PermissionDenied, "INSUFFICIENT_SCOPE".into()), "{scope}");
+        }
+        let writer = service.request("payments:write", pb::ListPaymentsRequest::default());
+        assert_eq!(client.list_payments(writer).await.unwrap_err().code(), Code::PermissionDenied);
+        let writer = service.request("payments:write", pb::GetPaymentRequest::default());
+        assert_eq!(client.get_payment(writer).await.unwrap_err().code(), Code::PermissionDenied);
+        let reader = service.request("payments:read", pb::RefundRequest::default());
+        assert_eq!(client.refund(reader).await.unwrap_err().code(), Code::PermissionDenied);
+        let reader = service.request("payments:read", pb::CompensateChargeRequest::default());
+        assert_eq!(client.compensate_charge(reader).await.unwrap_err().code(), Code::PermissionDenied);
+        let late = service.request("payments:write", charging(1, "pm_ok"));
+        service.clock.advance(Duration::from_secs(700));
+        assert_eq!(client.charge(late).await.unwrap_err().code(), Code::Unauthenticated);
+        assert_eq!(service.list(pb::ListPaymentsRequest::default()).await.unwrap().0, [], "nothing was written");
+        service.stop().await;
     }
-    let writer = service.request("payments:write", pb::ListPaymentsRequest::default());
-    assert_eq!(client.list_payments(writer).await.unwrap_err().code(), Code::PermissionDenied);
-    let writer = service.request("payments:write", pb::GetPaymentRequest::default());
-    assert_eq!(client.get_payment(writer).await.unwrap_err().code(), Code::PermissionDenied);
-    let reader = service.request("payments:read", pb::RefundRequest::default());
-    assert_eq!(client.refund(reader).await.unwrap_err().code(), Code::PermissionDenied);
-    let reader = service.request("payments:read", pb::CompensateChargeRequest::default());
-    assert_eq!(client.compensate_charge(reader).await.unwrap_err().code(), Code::PermissionDenied);
-    let late = service.request("payments:write", charging(1, "pm_ok"));
-    service.clock.advance(Duration::from_secs(700));
-    assert_eq!(client.charge(late).await.unwrap_err().code(), Code::Unauthenticated);
-    assert_eq!(service.list(pb::ListPaymentsRequest::default()).await.unwrap().0, [], "nothing was written");
-    service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -277,26 +279,29 @@ async fn faults_are_switched_while_the_service_runs() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_that_hangs_up_leaves_no_payment_in_doubt() {
-    let place = sqlite().await.unwrap();
-    let service = Service::start(config_at(&place)).await;
-    service.list(pb::ListPaymentsRequest::default()).await.unwrap(); // connected, keys fetched
-    let mut captured = 0;
-    for round in 0..20 {
-        let request = charging(500, "pm_ok");
-        let call = service.charge(request);
-        let _ = tokio::time::timeout(Duration::from_micros(200 * round), call).await;
-        captured = round;
-    }
-    assert_eq!(captured, 19);
-    let begun = Instant::now();
-    loop {
-        let (all, _) = service.list(pb::ListPaymentsRequest { page_size: 100, ..Default::default() }).await.unwrap();
-        if all.iter().all(|payment| payment.state() == PaymentState::Captured) {
-            break;
+    for way in BOTH_WAYS {
+        let place = sqlite().await.unwrap();
+        let service = Service::start_by(way, config_at(&place)).await;
+        service.list(pb::ListPaymentsRequest::default()).await.unwrap(); // connected, keys fetched
+        let mut captured = 0;
+        for round in 0..20 {
+            let request = charging(500, "pm_ok");
+            let call = service.charge(request);
+            let _ = tokio::time::timeout(Duration::from_micros(200 * round), call).await;
+            captured = round;
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "{all:?}");
+        assert_eq!(captured, 19);
+        let begun = Instant::now();
+        loop {
+            let (all, _) =
+                service.list(pb::ListPaymentsRequest { page_size: 100, ..Default::default() }).await.unwrap();
+            if all.iter().all(|payment| payment.state() == PaymentState::Captured) {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{all:?}");
+        }
+        service.stop().await;
     }
-    service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,17 +9,30 @@ use amends_protos::{
 };
 use amends_testing::Issuer;
 use payment_service::{Config, build};
-use service_kit::{Runtime, faults::Faults};
-use tonic::{Code, Request, Status, transport::Channel};
+use service_kit::{
+    Runtime,
+    faults::Faults,
+    grpc::{ChannelConfig, Channels, channels},
+};
+use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
 use crate::support::{Place, saga};
 
 pub(crate) const EVERYTHING: &str = "payments:read payments:write";
 
+/// How it is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Way {
+    Connection,
+    Memory,
+}
+
+pub(crate) const BOTH_WAYS: [Way; 2] = [Way::Connection, Way::Memory];
+
 pub(crate) struct Service {
-    pub(crate) client: PaymentServiceClient<Channel>,
-    pub(crate) channel: Channel,
+    pub(crate) client: PaymentServiceClient<Channels>,
+    pub(crate) channel: Channels,
     pub(crate) runtime: Runtime,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) faults: Faults,
@@ -48,7 +61,11 @@ pub(crate) fn config_at(place: &Place) -> Config {
 }
 
 impl Service {
-    pub(crate) async fn start(mut config: Config) -> Self {
+    pub(crate) async fn start(config: Config) -> Self {
+        Self::start_by(Way::Connection, config).await
+    }
+
+    pub(crate) async fn start_by(way: Way, mut config: Config) -> Self {
         let issuer = Issuer::serve().await;
         config.auth.issuer.clone_from(&issuer.name);
         config.auth.jwks_url = format!("{}/.well-known/jwks.json", issuer.name);
@@ -56,7 +73,11 @@ impl Service {
         let clock = Arc::new(ManualClock::default());
         let runtime = Runtime::with(Arc::clone(&clock) as Arc<_>, Arc::new(RandomIds));
         let app = build(config, &runtime).await.unwrap();
-        let channel = Channel::from_shared(format!("http://{}", app.addresses().grpc)).unwrap().connect_lazy();
+        let at = ChannelConfig::at(format!("http://{}", app.addresses().grpc));
+        let channel = match way {
+            Way::Connection => channels(&ChannelConfig { connections: 1, connect_timeout_ms: 10_000, ..at }).unwrap(),
+            Way::Memory => Channels::local(app.local(), &at),
+        };
         let (faults, client) = (app.faults().clone(), PaymentServiceClient::new(channel.clone()));
         let running = tokio::spawn(app.run());
         Self { client, channel, runtime, clock, faults, issuer, running }

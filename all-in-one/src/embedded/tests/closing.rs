@@ -1,54 +1,13 @@
 //! All services in one process, stopped while they have work to do.
 
-use std::{sync::Mutex, time::Duration};
+use std::sync::Mutex;
 
 use reqwest::Method;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
+use super::shop::{PATIENCE, Shop};
 use crate::client::{Answer, Client, order_of};
 use crate::embedded::*;
-
-const PASSWORD: &str = "a-password-for-tests";
-/// Longer than anything here takes; only a failure meets it.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-struct Shop {
-    addresses: Addresses,
-    runtime: Runtime,
-    running: JoinHandle<anyhow::Result<()>>,
-}
-
-impl Shop {
-    async fn open(dir: &Path, sources: Sources) -> Self {
-        service_kit::main::install_crypto();
-        let (mut settings, _, _) = Embedded::settings(dir, sources, Some(PASSWORD.to_owned().into())).unwrap();
-        settings.on_free_ports();
-        let runtime = Runtime::new();
-        let embedded = Box::pin(Embedded::build(settings, &runtime)).await.unwrap();
-        let addresses = *embedded.addresses();
-        Self { addresses, runtime, running: tokio::spawn(Box::pin(embedded.run())) }
-    }
-
-    async fn customer(&self) -> Client {
-        Client::new(self.addresses.gateway).unwrap().log_in(DEMO_USER, PASSWORD).await.unwrap()
-    }
-
-    /// A client with the same token and a connection of its own.
-    fn another(&self, customer: &Client) -> Client {
-        Client::new(self.addresses.gateway).unwrap().with_token(customer.token().unwrap())
-    }
-
-    async fn switch_faults(&self, faults: Value) {
-        let client = service_base::client::internal().build().unwrap();
-        let put = client.put(format!("http://{}/faults", self.addresses.admin)).json(&faults).send().await.unwrap();
-        assert!(put.status().is_success(), "{}", put.text().await.unwrap());
-    }
-
-    /// Waits for its end, which must come by itself.
-    async fn closed(self) {
-        tokio::time::timeout(PATIENCE, self.running).await.expect("it closes").unwrap().unwrap();
-    }
-}
 
 /// Settings with which a machine that is busy with other tests is not taken for a participant that has failed.
 fn patient() -> Sources {
@@ -83,8 +42,17 @@ async fn shop_till_you_drop(client: Client, name: usize, answered: Arc<Mutex<usi
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_order_under_way_at_shutdown_is_answered() {
+    every_order_is_answered("memory").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_loopback_every_order_under_way_is_answered() {
+    every_order_is_answered("loopback").await;
+}
+
+async fn every_order_is_answered(join: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let shop = Shop::open(dir.path(), patient()).await;
+    let shop = Shop::open(dir.path(), patient().set("embedded.join", join)).await;
     let (customer, answered) = (shop.customer().await, Arc::new(Mutex::new(0)));
     let mut customers = JoinSet::new();
     for name in 0..8 {
@@ -107,8 +75,7 @@ async fn every_order_under_way_at_shutdown_is_answered() {
     let next = Shop::open(dir.path(), Sources::none()).await;
     let confirmed = next.customer().await.get("/v1/orders?status=pending").await.unwrap();
     assert_eq!(confirmed.body["orders"].as_array().map(Vec::len), Some(0), "{}", confirmed.body);
-    next.runtime.shutdown.trigger();
-    next.closed().await;
+    next.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,8 +113,7 @@ async fn an_order_waiting_for_payment_ends_with_the_next_start() {
     })
     .await
     .expect("the next start goes on with it");
-    next.runtime.shutdown.trigger();
-    next.closed().await;
+    next.close().await;
 }
 
 #[test]
@@ -183,9 +149,7 @@ async fn two_instances_on_one_machine_do_not_collide() {
     for shop in [&first, &second] {
         assert_eq!(shop.customer().await.get("/v1/items").await.unwrap().status, 200);
     }
-    first.runtime.shutdown.trigger();
-    first.closed().await;
+    first.close().await;
     assert_eq!(second.customer().await.get("/v1/items").await.unwrap().status, 200);
-    second.runtime.shutdown.trigger();
-    second.closed().await;
+    second.close().await;
 }

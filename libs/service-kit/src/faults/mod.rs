@@ -40,6 +40,10 @@ impl Hangup {
         self.0.cancelled().await;
     }
 
+    pub(crate) fn is_pulled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
     fn pull(&self) {
         self.0.cancel();
     }

@@ -1,4 +1,5 @@
-//! Channels to other services: several connections each, lazy, kept alive, bounded in the time to connect.
+//! Channels to other services: several connections each, lazy, kept alive, bounded in the time to connect; or none, to a server of the
+//! same process.
 
 use std::{
     sync::{
@@ -10,14 +11,19 @@ use std::{
 };
 
 use axum::http::{Request, Response};
+use futures::{
+    TryFutureExt as _,
+    future::{BoxFuture, Either, ErrInto},
+};
 use serde::{Deserialize, Serialize};
 use tonic::{
     body::Body,
     metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
-use tower::{Service, ServiceExt as _, util::Oneshot};
+use tower::{BoxError, Service, ServiceExt as _, util::Oneshot};
 
+use super::local::Local;
 use service_base::config::{ConfigError, Section};
 
 /// A broken one takes a quarter of the calls in flight with it; more would cost the other side memory for little.
@@ -73,15 +79,21 @@ impl Section for ChannelConfig {
     }
 }
 
-/// Several connections to one service, of which each call takes the next. Clones share them.
+/// The way to one service: several connections, of which each call takes the next, or within the process none. Clones share them.
 ///
 /// Not tonic's own balancing: that keeps the error of a connection that could not be made until some call takes that connection, however
 /// long after the other side is back.
 #[derive(Debug, Clone)]
-pub struct Channels(Arc<Shared>);
+pub struct Channels(Way);
+
+#[derive(Debug, Clone)]
+enum Way {
+    Connections(Arc<Connections>),
+    Local { server: Local, call_max: Duration },
+}
 
 #[derive(Debug)]
-struct Shared {
+struct Connections {
     channels: Box<[Channel]>,
     taken: AtomicUsize,
 }
@@ -100,20 +112,30 @@ pub fn channels(config: &ChannelConfig) -> Result<Channels, tonic::transport::Er
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     let channels = (0..config.connections.max(1)).map(|_| endpoint.connect_lazy()).collect();
-    Ok(Channels(Arc::new(Shared { channels, taken: AtomicUsize::new(0) })))
+    Ok(Channels(Way::Connections(Arc::new(Connections { channels, taken: AtomicUsize::new(0) }))))
 }
 
 impl Channels {
+    /// To a server of this process. Of the configuration only the bound of a call applies.
+    pub const fn local(server: Local, config: &ChannelConfig) -> Self {
+        Self(Way::Local { server, call_max: Duration::from_millis(config.call_timeout_ms) })
+    }
+}
+
+impl Connections {
     fn next(&self) -> Channel {
-        let Shared { channels, taken } = &*self.0;
+        let Self { channels, taken } = self;
         channels[taken.fetch_add(1, Ordering::Relaxed) % channels.len()].clone()
     }
 }
 
 impl Service<Request<Body>> for Channels {
     type Response = Response<Body>;
-    type Error = tonic::transport::Error;
-    type Future = Oneshot<Channel, Request<Body>>;
+    type Error = BoxError;
+    type Future = Either<
+        ErrInto<Oneshot<Channel, Request<Body>>, BoxError>,
+        BoxFuture<'static, Result<Response<Body>, BoxError>>,
+    >;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         // It is the next channel that has to be, which the call waits for.
@@ -121,7 +143,10 @@ impl Service<Request<Body>> for Channels {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        self.next().oneshot(request)
+        match &self.0 {
+            Way::Connections(connections) => Either::Left(connections.next().oneshot(request).err_into()),
+            Way::Local { server, call_max } => Either::Right(Box::pin(server.clone().call(request, *call_max))),
+        }
     }
 }
 

@@ -3,6 +3,9 @@
 mod channel;
 mod explain;
 pub mod fields;
+mod local;
+
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -27,6 +30,7 @@ use amends_resilience::{InFlight, shed};
 use service_base::descriptors::Share;
 
 pub use channel::{ChannelConfig, Channels, bearer, channels};
+pub use local::Local;
 
 /// A gRPC server with health and reflection, and a token asked for everywhere else.
 ///
@@ -46,6 +50,7 @@ pub struct Server {
     verifier: Option<Verifier>,
     limits: Limits,
     share: Option<Share>,
+    door: local::Door,
 }
 
 impl Server {
@@ -60,6 +65,7 @@ impl Server {
             verifier: None,
             limits: Limits { http2_only: true, ..Limits::default() },
             share: None,
+            door: local::Door::new(None),
         }
     }
 
@@ -107,6 +113,11 @@ impl Server {
         self.names.push(S::NAME);
         self.routes.add_service(service);
         self
+    }
+
+    /// The way to this server for callers in the same process, who need no connection. They wait until it is served.
+    pub fn local(&self) -> Local {
+        Local::through(&self.door)
     }
 
     /// The router, for a caller that serves it on a port of its own making.
@@ -159,8 +170,12 @@ impl Server {
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
         let (mut limits, shutdown) = (self.limits, self.runtime.shutdown.clone());
         limits.connections_max = self.share.as_ref().map_or(usize::MAX, Share::size).min(limits.connections_max);
+        let door = self.door.clone();
         let router = self.router().await?;
-        http::serve_with(listener, router, limits, shutdown).await?;
+        http::serve_also(listener, router, limits, shutdown, |local| {
+            door.send_replace(Some(Arc::new(local)));
+        })
+        .await?;
         Ok(())
     }
 }
@@ -174,3 +189,6 @@ pub async fn serve(listener: TcpListener, routes: Routes, shutdown: Shutdown) ->
         routes.prepare().into_axum_router().layer(CatchPanicLayer::custom(|panic| http::panicked_grpc(&panic)));
     http::serve_with(listener, router, Limits { http2_only: true, ..Limits::default() }, shutdown).await
 }
+
+#[cfg(test)]
+mod tests;

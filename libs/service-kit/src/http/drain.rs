@@ -48,6 +48,11 @@ impl DrainLayer {
         Self { closing, stopping, requests: TaskTracker::new() }
     }
 
+    /// Counts a request that does not come through [`Layer::layer`] yet, until the token is dropped.
+    pub(super) fn begun(&self) -> TaskTrackerToken {
+        self.requests.token()
+    }
+
     /// How many requests are being answered.
     pub(super) fn in_flight(&self) -> usize {
         self.requests.len()

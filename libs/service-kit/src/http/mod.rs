@@ -2,6 +2,7 @@
 
 mod drain;
 mod json;
+mod local;
 mod server;
 mod strict;
 
@@ -23,6 +24,8 @@ use amends_resilience::{InFlight, shed};
 use service_base::problem::{Code, Problem};
 
 pub use json::{JsonBody, read_json};
+pub(crate) use local::{Local, Lost};
+pub(crate) use server::serve_also;
 pub use server::{LAST_CALL, Limits, serve, serve_with};
 
 /// Larger bodies are refused with 413. A service may set less: an order, the largest of ours, is below 20 KiB.

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Layer as _;
 
-use super::drain::DrainLayer;
+use super::{drain::DrainLayer, local::Local};
 use crate::{faults::Hangup, shutdown::Shutdown};
 use service_base::descriptors::Share;
 
@@ -91,11 +91,35 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) ->
 /// # Errors
 /// Never at present: a listener that fails to accept waits a little and tries again.
 pub async fn serve_with(listener: TcpListener, router: Router, limits: Limits, shutdown: Shutdown) -> io::Result<()> {
+    serve_also(listener, router, limits, shutdown, drop).await
+}
+
+/// As [`serve_with`], and for callers in the same process, who are given the way in once it is served.
+///
+/// # Errors
+/// As [`serve_with`].
+pub(crate) async fn serve_also(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    shutdown: Shutdown,
+    open: impl FnOnce(Local) + Send,
+) -> io::Result<()> {
     let stop = shutdown.token();
     let cut = CancellationToken::new();
     let connections = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let drain = DrainLayer::new(stop.clone(), shutdown.stopping());
+    // Closed with the listener, also where this is given up.
+    let closed = stop.child_token();
+    let _closes = closed.clone().drop_guard();
+    open(Local {
+        service: drain.layer(router.clone()),
+        drain: drain.clone(),
+        closed,
+        cut: cut.clone(),
+        tasks: connections.clone(),
+    });
     // Those who call a stage have closed before it; and HTTP/2 alone needs no last call.
     let last_call = if shutdown.is_stage() || limits.http2_only { Duration::ZERO } else { limits.last_call };
     let ends = Ends { stop: stop.clone(), last_call, cut: cut.clone() };
@@ -118,8 +142,13 @@ pub async fn serve_with(listener: TcpListener, router: Router, limits: Limits, s
             drain.all_answered().await;
             tokio::time::sleep(LAST_WRITE_MAX).await;
         };
+        let all_ended = async {
+            connections.wait().await;
+            // Without a connection an answer may still be read after its task has ended.
+            drain.all_answered().await;
+        };
         tokio::select! {
-            () = connections.wait() => {}
+            () = all_ended => {}
             () = last_answer => {}
         }
     });

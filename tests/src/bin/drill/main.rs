@@ -61,8 +61,9 @@ async fn main() -> Result<()> {
     let settings = json!({
         // All callers have one address and are one subject: the limit per caller is not what is looked at here.
         "gateway": {"rate_limit": {"enabled": false}},
-        // What is drilled is how a participant elsewhere is called, by the defaults that hold between processes. Within one, a participant
-        // that is only slow is waited for.
+        // What is drilled is how a participant elsewhere is called, over connections and by the defaults that hold between processes. Within
+        // one, there are none that a fault could cut, and a participant that is only slow is waited for.
+        "embedded": {"join": "loopback"},
         "order": {
             "payment": {
                 "channel": {"connect_timeout_ms": CONNECT_TIMEOUT_MS},
