@@ -60,9 +60,8 @@ impl Gateway {
             retry.attempt = Empty,
             correlation_id = %ctx.context.correlation,
         );
-        ctx.context.adopt(&ctx.span);
-        ctx.trace_id =
-            ctx.span.in_scope(service_base::context::current_trace_id).unwrap_or_else(|| ctx.context.trace_id());
+        ctx.context = ctx.context.clone().in_span(&ctx.span);
+        ctx.trace_id = ctx.context.trace_id();
     }
 
     /// Everything that the head alone decides: the route, and on whose account the request goes.

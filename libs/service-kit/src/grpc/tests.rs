@@ -401,6 +401,7 @@ async fn logged(way: Way) -> (Vec<serde_json::Value>, String) {
         log: LogTo::File,
         log_file: file.clone(),
         log_format: LogFormat::Bunyan,
+        filter: "info,service_kit::observe=debug".to_owned(),
         ..amends_telemetry::Config::default()
     };
     let (dispatch, telemetry) = amends_telemetry::build(&config).unwrap();
@@ -411,7 +412,7 @@ async fn logged(way: Way) -> (Vec<serde_json::Value>, String) {
     headers.insert("x-correlation-id", "c-1".parse().unwrap());
     let context = RequestContext::extract(&headers, &*served.runtime.ids);
     let span = tracing::info_span!("calling", of_the_caller = true);
-    context.adopt(&span);
+    let context = context.in_span(&span);
     context.scope(served.ask("").instrument(span)).await.unwrap();
     drop((recording, dispatch, telemetry));
     let metadata = served.script.seen.lock().pop().unwrap().metadata;
