@@ -297,6 +297,16 @@ pub(crate) fn drill(arguments: &[String]) -> Result {
     run(command.args(smoke.then_some(["--seconds", "1"]).into_iter().flatten()).args(theirs))
 }
 
+/// What an order costs in statements, commits, writes and allocations, held by `price.toml`.
+pub(crate) fn price(arguments: &[String]) -> Result {
+    let tools = build_tools()?;
+    Profile::Tests.build(&tools, &["amends"])?;
+    let workspace = Profile::Tests.build(&tools, &["price"])?;
+    let mut command = Command::new(workspace.program(Profile::Tests.folder(), "price"));
+    command.current_dir(environment::root()).env("AMENDS_BIN_DIR", workspace.program(Profile::Tests.folder(), ""));
+    run(command.args(arguments))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

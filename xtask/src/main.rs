@@ -42,6 +42,8 @@ cargo xtask <command>
   drill [--smoke] [--seconds N] [--write FILE]
                             each fault of the payment service under load, as a table; --smoke: debug build, short,
                             used by ci; --write docs/resilience.md puts the table there
+  price [--exact] [--orders N]
+                            what an order costs in statements, commits, writes, allocations; fails where price.toml has less
   proof machine             disks that fill or fail, clocks that are set, unread pipes, proxies, limits, floods: each fault that this
                             machine can have, with the tools installed for it; ends with how soon orders were accepted after
                             each, and with what was not run
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         "chaos" => commands::chaos(rest),
         "conformance" => commands::conformance(rest),
         "drill" => commands::drill(rest),
+        "price" => commands::price(rest),
         "proof" => proof::proof(rest),
         "bench" => commands::bench(rest),
         "gen" => commands::generate(),

@@ -90,6 +90,7 @@ impl Connection {
     pub(crate) async fn commit(&mut self) -> Result<(), Error> {
         self.watch.usable()?;
         self.settle("COMMIT", State::None).await?;
+        self.watch.health.counters.commit();
         if self.watch.wrote {
             self.watch.health.wrote();
         }
@@ -123,7 +124,10 @@ impl Connection {
     fn changed(&mut self, rows: u64) {
         match self.transaction {
             _ if rows == 0 => {}
-            State::None => self.watch.health.wrote(),
+            State::None => {
+                self.watch.health.counters.commit();
+                self.watch.health.wrote();
+            }
             State::Open | State::Unsettled => self.watch.wrote = true,
         }
     }
@@ -158,6 +162,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
     {
         async move {
             self.watch.usable()?;
+            self.watch.health.counters.statement();
             let result = self.raw()?.execute(query).await;
             let result = self.watch.noted(result)?;
             self.changed(result.rows_affected());
@@ -176,6 +181,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
             return refused(error);
         }
         let Connection { raw: Some(raw), watch, .. } = self else { return refused(Error::WorkerCrashed) };
+        watch.health.counters.statement();
         (&mut **raw).fetch_many(query).inspect_err(|error| watch.saw(error)).boxed()
     }
 
@@ -186,6 +192,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
     {
         async move {
             self.watch.usable()?;
+            self.watch.health.counters.statement();
             let result = self.raw()?.fetch_optional(query).await;
             self.watch.noted(result)
         }
