@@ -1,27 +1,30 @@
-//! The figures of a process: what the meter counts and what the process counts itself, under the names of `price.toml`.
+//! The figures of an order: what the meters count and what the programs count themselves, under the names of `price.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use amends_tests::kit::meter::Reading;
 use anyhow::{Context, Result};
 
-/// By name; what grew between two moments, or since the start.
-pub(crate) type Figures = BTreeMap<String, u64>;
+/// By name, since the start of the programs.
+pub(crate) type Counts = BTreeMap<String, u64>;
+
+/// By name, of one order.
+pub(crate) type Figures = BTreeMap<String, f64>;
 
 /// The figures of each journey.
 pub(crate) type Measured = BTreeMap<&'static str, Figures>;
 
-/// What the program counts itself: its series at `/metrics`, the label that tells them apart, and the figure's name.
-const SERIES: [(&str, &str, &str); 4] = [
+/// What the programs count themselves: the series at `/metrics`, the label that tells them apart, and the figure's name.
+const SERIES: [(&str, &str, &str); 5] = [
     ("sql_statements_total", "store", "statements"),
     ("sql_commits_total", "store", "commits"),
+    ("db_client_operation_duration_seconds_count", "db_operation_name", "payment_store"),
     ("rpc_server_call_duration_seconds_count", "rpc_method", "grpc"),
     ("http_server_request_duration_seconds_count", "service", "http"),
 ];
 
-/// Reads what the program says of itself.
-pub(crate) fn of_page(page: &str) -> Result<Figures> {
-    let mut figures = Figures::new();
+/// Adds what a program says of itself.
+pub(crate) fn of_page(page: &str, counts: &mut Counts) -> Result<()> {
     for line in page.lines().filter(|line| !line.starts_with('#')) {
         let (series, rest) = line.split_once('{').unwrap_or((line, ""));
         let Some((_, label, figure)) = SERIES.iter().find(|(name, ..)| *name == series) else { continue };
@@ -33,36 +36,50 @@ pub(crate) fn of_page(page: &str) -> Result<Figures> {
         let named = named.rsplit('/').next().unwrap_or(named);
         let value = value.split(' ').next().unwrap_or_default();
         let value: u64 = value.parse().with_context(|| format!("not a count: {line}"))?;
-        *figures.entry(format!("{figure}_{named}")).or_default() += value;
+        *counts.entry(format!("{figure}_{named}")).or_default() += value;
     }
-    Ok(figures)
+    Ok(())
 }
 
-/// What the meter has counted, files by their store: `order.db-wal` and `order.db` are of `order`.
-pub(crate) fn of_reading(reading: &Reading) -> Figures {
-    let counts = reading.counts.iter().map(|(name, count)| ((*name).to_owned(), *count));
-    let mut figures: Figures = counts.collect();
-    // How the sink of the log writes is of no interest beside how much.
-    figures.remove("log_writes");
-    let mut add = |name: String, count: u64| *figures.entry(name).or_default() += count;
+/// Adds what a program's meter has counted, files by their store: `order.db-wal` and `order.db` are of `order`. Where there are several
+/// programs, the rest is by `program`.
+pub(crate) fn of_reading(reading: &Reading, program: &str, counts: &mut Counts) {
+    let named = |name: &str| if program.is_empty() { name.to_owned() } else { format!("{name}_{program}") };
+    let mut add = |name: String, count: u64| *counts.entry(name).or_default() += count;
+    // In how many writes the log's lines go out is of no interest beside how many there are.
+    for (name, count) in reading.counts.iter().filter(|(name, _)| **name != "log_writes") {
+        add(named(name), *count);
+    }
     for (name, file) in &reading.files {
-        let store = name.split('.').next().unwrap_or(name);
-        if name.contains(".db") {
-            add(format!("fsyncs_{store}"), file.syncs);
-            add(format!("frames_{store}"), file.frames);
-            add("writes".to_owned(), file.writes);
-            add("written_bytes".to_owned(), file.bytes);
-        } else {
-            // Files that SQLite spills into, above all; each of them is opened, written and thrown away.
-            add("writes_elsewhere".to_owned(), file.writes);
+        match name.split_once(".db") {
+            Some((store, _)) => {
+                add(format!("fsyncs_{store}"), file.syncs);
+                add(format!("frames_{store}"), file.frames);
+                add(named("writes"), file.writes);
+                add(named("written_bytes"), file.bytes);
+            }
+            // Files that SQLite spills into, above all: each of them is opened, written and thrown away.
+            None => add(named("writes_elsewhere"), file.writes),
         }
     }
-    figures
 }
 
-/// What was added.
-pub(crate) fn since(now: &Figures, before: &Figures) -> Figures {
-    now.iter().map(|(name, count)| (name.clone(), count - before.get(name).unwrap_or(&0))).collect()
+/// What was added for each of so many orders, to a hundredth.
+pub(crate) fn since(now: &Counts, before: &Counts, orders: usize) -> Figures {
+    #[expect(clippy::cast_precision_loss, reason = "counts of a run, far below 2⁵²")]
+    let each = |count: u64| (count as f64 * 100.0 / orders as f64).round() / 100.0;
+    now.iter().map(|(name, count)| (name.clone(), each(count - before.get(name).unwrap_or(&0)))).collect()
+}
+
+/// The median of each figure.
+pub(crate) fn median_of(samples: &[Figures]) -> Figures {
+    let names: BTreeSet<&String> = samples.iter().flat_map(BTreeMap::keys).collect();
+    let median = |name: &String| {
+        let mut values: Vec<f64> = samples.iter().map(|figures| figures.get(name).copied().unwrap_or(0.0)).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(0.0)
+    };
+    names.into_iter().map(|name| (name.clone(), median(name))).collect()
 }
 
 #[cfg(test)]
@@ -75,7 +92,20 @@ mod tests {
             rpc_server_call_duration_seconds_count{service=\"a\",rpc_method=\"p.v1.S/Get\",rpc_response_status_code=\"OK\"} 2\n\
             rpc_server_call_duration_seconds_count{service=\"a\",rpc_method=\"p.v1.S/Get\",rpc_response_status_code=\"ABORTED\"} 1 # {trace_id=\"x\"} 1\n\
             sagas 3\n# EOF\n";
-        let expected = [("commits_order".to_owned(), 7), ("grpc_Get".to_owned(), 3)];
-        assert_eq!(of_page(page).unwrap(), Figures::from(expected));
+        let mut counts = Counts::new();
+        of_page(page, &mut counts).unwrap();
+        assert_eq!(counts, Counts::from([("commits_order".to_owned(), 7), ("grpc_Get".to_owned(), 3)]));
+    }
+
+    #[test]
+    fn what_happens_by_the_clock_is_in_no_median() {
+        let of = |commits: f64| Figures::from([("commits".to_owned(), commits)]);
+        assert_eq!(median_of(&[of(3.0), of(4.0), of(3.0), of(9.0), of(3.0)]), of(3.0));
+    }
+
+    #[test]
+    fn a_run_is_divided_by_its_orders() {
+        let of = |commits: u64| Counts::from([("commits".to_owned(), commits)]);
+        assert_eq!(since(&of(110), &of(10), 32), Figures::from([("commits".to_owned(), 3.13)]));
     }
 }

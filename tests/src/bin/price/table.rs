@@ -11,7 +11,7 @@ pub(crate) fn render(section: &str, measured: &Measured, bounds: &Bounds) -> Str
     for name in names {
         let of = Journey::ALL.map(|journey| measured.get(journey.name()).and_then(|of| of.get(name)).copied());
         let of = of.map(Option::unwrap_or_default);
-        if of != [0; 3] {
+        if of.iter().any(|value| *value >= 0.1) {
             lines.push(line(name, &of.map(|value| value.to_string()), &bounds.shown(section, name)));
         }
     }
