@@ -16,7 +16,7 @@ use crate::figures::{Counts, of_page, of_reading};
 /// Nothing counted for so long, and the programs are idle. A debug build on a busy machine is off the processor for several milliseconds.
 const QUIET: Duration = Duration::from_millis(15);
 /// An order is over long before, and so is all that it leaves to be done.
-const IDLE_WITHIN: Duration = Duration::from_secs(60);
+const IDLE_WITHIN: Duration = Duration::from_mins(1);
 
 /// How long one service waits for another.
 const PATIENCE_MS: u64 = 10_000;
