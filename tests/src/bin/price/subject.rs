@@ -21,6 +21,8 @@ const IDLE_WITHIN: Duration = Duration::from_mins(1);
 /// How long one service waits for another.
 const PATIENCE_MS: u64 = 10_000;
 const CONNECT_MS: u64 = 2_000;
+/// How long a customer waits for the final answer: to ask again would be counted, too.
+const WAIT_MS: u64 = 30_000;
 
 /// How it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,7 @@ impl Subject {
             "gateway": {"rate_limit": {"enabled": !many_callers}},
             // A machine that is busy with other work is no reason to ask twice: that would be counted, too.
             "order": {
+                "wait": {"default_ms": WAIT_MS, "accept_ms": WAIT_MS},
                 "saga": {"attempt_timeout_ms": PATIENCE_MS},
                 "payment": {"channel": {"connect_timeout_ms": CONNECT_MS}, "resilience": {"timeout_ms": PATIENCE_MS}},
                 "inventory": {"channel": {"connect_timeout_ms": CONNECT_MS}, "resilience": {"timeout_ms": PATIENCE_MS}},
