@@ -84,7 +84,7 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
         .context("the signing keys could not be loaded")?;
     core.learn_revocations().await.context("the revocations could not be loaded")?;
     // Redis is not asked: without it no session can be revoked for all services, but users can still log in.
-    service_kit::database::watch(&runtime.readiness, "identity", &database);
+    service_kit::database::watch(runtime, "identity", &database);
     let listener = TcpListener::bind(config.http.listen)
         .await
         .with_context(|| format!("identity.http.listen: cannot listen on {}", config.http.listen))?;

@@ -99,7 +99,7 @@ async fn build_verifying(config: Config, runtime: &Runtime, verifier: Verifier) 
         .await
         .with_context(|| format!("inventory.grpc.listen: {}", config.grpc.listen))?;
     let addresses = Addresses { grpc: listener.local_addr()? };
-    service_kit::database::watch(&runtime.readiness, "inventory", &database);
+    service_kit::database::watch(runtime, "inventory", &database);
     let api = InventoryServiceServer::new(Api::new(inventory.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let server =
         Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).share(share).add_service(api);

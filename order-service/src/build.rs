@@ -114,7 +114,7 @@ pub async fn build_with(
     let grpc = bind("order.grpc.listen", config.grpc.listen).await?;
     let addresses = Addresses { http: http.local_addr()?, grpc: grpc.local_addr()? };
     let (core, engine) = core(&config, runtime, &database, inventory, payments)?;
-    service_kit::database::watch(&runtime.readiness, "order", &database);
+    service_kit::database::watch(runtime, "order", &database);
     let sagas = engine.clone();
     runtime.readiness.add("order", "sagas", move || {
         let ready = sagas.is_ready();

@@ -9,7 +9,7 @@ use std::{
 use amends_auth::{Revocations, Verifier};
 use amends_primitives::{Clock, SystemClock};
 use amends_protos::{FILE_DESCRIPTOR_SET, payments::v1::payment_service_server::PaymentServiceServer};
-use amends_sql::Schema;
+use amends_sql::{Database, Schema};
 use anyhow::Context as _;
 use service_base::{
     descriptors::{OTHERS, Share},
@@ -95,6 +95,8 @@ pub struct OpenedStore {
     pub audit: Arc<dyn AuditStore>,
     /// What earlier versions kept in it besides.
     pub former: Arc<dyn FormerLedger>,
+    /// The file, where it is one.
+    pub file: Option<Database>,
 }
 
 impl OpenedStore {
@@ -104,7 +106,12 @@ impl OpenedStore {
             webhooks: Arc::new(store.clone()),
             audit: Arc::new(store.clone()),
             former: Arc::new(store),
+            file: None,
         }
+    }
+
+    fn of_file(store: SqliteStore) -> Self {
+        Self { file: Some(store.database().clone()), ..Self::of(store) }
     }
 
     /// Opens the store that the configuration names, without asking whether it is there.
@@ -115,7 +122,7 @@ impl OpenedStore {
         if config.is_mongo() {
             MongoStore::open(config.url.secret(), &config.name, &config.mongo_options()).await.map(Self::of)
         } else {
-            SqliteStore::open(config.url.expose(), &config.sqlite_options()).map(Self::of)
+            SqliteStore::open(config.url.expose(), &config.sqlite_options()).map(Self::of_file)
         }
     }
 
@@ -128,7 +135,7 @@ impl OpenedStore {
             return Self::open(config).await;
         }
         let options = amends_sql::Options { may_create: false, ..config.sqlite_options() };
-        SqliteStore::open(config.url.expose(), &options).map(Self::of)
+        SqliteStore::open(config.url.expose(), &options).map(Self::of_file)
     }
 
     /// Brings it up to date, waiting up to `patience` for one that is still starting.
@@ -237,6 +244,11 @@ pub async fn build_with(
         .await
         .with_context(|| format!("payment.grpc.listen: {}", config.grpc.listen))?;
     let addresses = Addresses { grpc: listener.local_addr()? };
+    let files = [("payment", store.file.as_ref()), ("acquirer", ledger.as_ref().map(SqlLedger::database))];
+    for (name, file) in files {
+        let Some(file) = file else { continue };
+        service_kit::database::count(&runtime.metrics, name, file);
+    }
     let asked = (Arc::clone(&store.payments), ledger.clone());
     runtime.readiness.add("payment", "store", move || {
         let (store, ledger) = asked.clone();

@@ -51,6 +51,7 @@ pub(crate) fn run() -> Result {
         ("test", || commands::test(&[])),
         ("load", || commands::load(&["--smoke".to_owned()])),
         ("drill", || commands::drill(&["--smoke".to_owned()])),
+        ("price", || commands::price(&["--exact", "--orders", "30"].map(str::to_owned))),
         ("demo", || commands::demo(&[])),
         ("mutants", mutants::of_change),
     ])

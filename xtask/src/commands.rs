@@ -297,6 +297,24 @@ pub(crate) fn drill(arguments: &[String]) -> Result {
     run(command.args(smoke.then_some(["--seconds", "1"]).into_iter().flatten()).args(theirs))
 }
 
+/// What an order costs in statements, commits, calls, writes and allocations, held by `price.toml`: in one process, or with
+/// `--distributed` in five on private servers. Built as tests are: the figures are of that build.
+pub(crate) fn price(arguments: &[String]) -> Result {
+    let distributed = arguments.iter().any(|argument| argument == "--distributed");
+    let tools = build_tools()?;
+    let profile = Profile::Tests;
+    let located = if distributed { Some(servers::locate()?) } else { None };
+    profile.build(&tools, if distributed { &SERVICES } else { &["amends"] })?;
+    let workspace = profile.build(&tools, &["price"])?;
+    let mut command = Command::new(workspace.program(profile.folder(), "price"));
+    command.current_dir(environment::root()).env("AMENDS_BIN_DIR", workspace.program(profile.folder(), ""));
+    let held = located.map(|located| Held::start(&located.specs, located.given)).transpose()?;
+    if let Some(held) = &held {
+        held.apply(&mut command);
+    }
+    run(command.args(arguments))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

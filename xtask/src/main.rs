@@ -42,6 +42,9 @@ cargo xtask <command>
   drill [--smoke] [--seconds N] [--write FILE]
                             each fault of the payment service under load, as a table; --smoke: debug build, short,
                             used by ci; --write docs/resilience.md puts the table there
+  price [--distributed] [--callers 32] [--exact] [--orders N]
+                            what an order costs in statements, commits, calls, writes, allocations; fails where price.toml has
+                            less; --exact: only what is the same in every run, used by ci
   proof machine             disks that fill or fail, clocks that are set, unread pipes, proxies, limits, floods: each fault that this
                             machine can have, with the tools installed for it; ends with how soon orders were accepted after
                             each, and with what was not run
@@ -52,7 +55,7 @@ cargo xtask <command>
                             changes the rules, one place at a time, by cargo-mutants, and fails for each change that no test
                             notices and that xtask/src/mutants/accepted.rs does not list; --in-diff: only lines that differ
                             from REV. All of it takes hours
-  ci                        format, tidy, clippy, build, test, load and drill --smoke, demo, mutants of the change:
+  ci                        format, tidy, clippy, build, test, load and drill --smoke, price --exact, demo, mutants of the change:
                             what CI runs
 
 Variables: AMENDS_TEST_POSTGRES_URL, AMENDS_TEST_REDIS_URL, AMENDS_TEST_MONGODB_URI (or MONGODB_URI): servers to use instead of
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         "chaos" => commands::chaos(rest),
         "conformance" => commands::conformance(rest),
         "drill" => commands::drill(rest),
+        "price" => commands::price(rest),
         "proof" => proof::proof(rest),
         "bench" => commands::bench(rest),
         "gen" => commands::generate(),

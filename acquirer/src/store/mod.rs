@@ -63,7 +63,7 @@ impl SqlLedger {
         Ok(Self { database, clock, group })
     }
 
-    /// For tests that make its disk full.
+    /// The file, to be counted; for tests, to make its disk full.
     #[doc(hidden)]
     pub const fn database(&self) -> &Database {
         &self.database

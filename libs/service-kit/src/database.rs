@@ -7,9 +7,12 @@ use std::{marker::PhantomData, time::Duration};
 use amends_sql::{Database, Options, Schema};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use service_base::config::{ConfigError, SecretUrl};
+use service_base::{
+    config::{ConfigError, SecretUrl},
+    metrics::Metrics,
+};
 
-use crate::readiness::Readiness;
+use crate::{Runtime, counted};
 
 /// More connections of one replica are more than a PostgreSQL server has for all.
 const CONNECTIONS_MAX: u32 = 1_000;
@@ -111,13 +114,19 @@ impl<U> DatabaseConfig<U> {
     }
 }
 
-/// Adds the check `<service>-store`: whether the database answers and can be written.
-pub fn watch(readiness: &Readiness, service: &str, database: &Database) {
+/// Shows what the store is asked for among the metrics, and adds the check `<service>-store`: whether it answers and can be written.
+pub fn watch(runtime: &Runtime, service: &'static str, database: &Database) {
+    count(&runtime.metrics, service, database);
     let database = database.clone();
-    readiness.add(service, "store", move || {
+    runtime.readiness.add(service, "store", move || {
         let database = database.clone();
         async move { database.ready().await.map_err(|error| amends_sql::in_words(&error)) }
     });
+}
+
+/// Shows what a store is asked for, without a check of its own: for stores that have another.
+pub fn count(metrics: &Metrics, store: &'static str, database: &Database) {
+    counted::count(metrics, store, database);
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 
 pub mod admin;
 #[cfg(feature = "database")]
+mod counted;
+#[cfg(feature = "database")]
 pub mod database;
 pub mod faults;
 pub mod grpc;

@@ -112,6 +112,7 @@ impl Connection {
     pub(crate) async fn commit(&mut self) -> Result<(), Error> {
         self.watch.usable()?;
         self.settle("COMMIT", State::None).await?;
+        self.watch.health.counters.commit();
         if self.watch.wrote {
             self.watch.health.wrote();
         }
@@ -148,6 +149,7 @@ impl Connection {
     /// Runs statements without values or rows, in one round trip.
     pub(crate) async fn run_all(&mut self, statements: &'static [&'static str]) -> Result<(), Error> {
         self.watch.usable()?;
+        statements.iter().for_each(|_| self.watch.health.counters.statement());
         let result = match &mut self.raw {
             Raw::Server(Some(raw)) => {
                 sqlx::raw_sql(sqlx::AssertSqlSafe(statements.join("; "))).execute(&mut **raw).await.map(drop)
@@ -164,7 +166,10 @@ impl Connection {
     fn changed(&mut self, rows: u64) {
         match self.transaction {
             _ if rows == 0 => {}
-            State::None => self.watch.health.wrote(),
+            State::None => {
+                self.watch.health.counters.commit();
+                self.watch.health.wrote();
+            }
             State::Open | State::Unsettled => self.watch.wrote = true,
         }
     }
@@ -237,6 +242,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
     {
         async move {
             self.watch.usable()?;
+            self.watch.health.counters.statement();
             let result = self.raw.ask(query, Wanted::None).await;
             let changed = self.watch.noted(result)?.changed;
             self.changed(changed);
@@ -253,6 +259,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
     {
         let rows = async move {
             self.watch.usable()?;
+            self.watch.health.counters.statement();
             let result = self.raw.ask(query, Wanted::All).await;
             let rows = self.watch.noted(result)?.rows;
             Ok::<_, Error>(stream::iter(rows.into_iter().map(|row| Ok(Either::Right(row)))))
@@ -267,6 +274,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
     {
         async move {
             self.watch.usable()?;
+            self.watch.health.counters.statement();
             let result = self.raw.ask(query, Wanted::First).await;
             Ok(self.watch.noted(result)?.rows.pop())
         }

@@ -6,7 +6,7 @@ use std::{future::Future, path::PathBuf, str::FromStr as _, sync::Arc, time::Dur
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use tokio::sync::OnceCell;
 
-use crate::{Pool, SqlError, Tx, health::Health, path, promises::Slot, sqlite::Files};
+use crate::{Counts, Pool, SqlError, Tx, health::Health, path, promises::Slot, sqlite::Files};
 
 /// Which database this is, for the few statements that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,6 +187,11 @@ impl Database {
     /// Which database this is.
     pub const fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// What was asked of it through this handle and its clones since it was opened.
+    pub fn counts(&self) -> Counts {
+        self.health.counters.read()
     }
 
     /// For statements that only read. On SQLite they see the last committed state and never wait for the writer.

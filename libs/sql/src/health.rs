@@ -7,7 +7,7 @@ use std::{
 
 use sqlx::Error;
 
-use crate::{classes, classes::Class, in_words};
+use crate::{classes, classes::Class, counters::Counters, in_words};
 
 /// Shared by all connections of a store.
 #[derive(Debug, Default)]
@@ -15,6 +15,7 @@ pub(crate) struct Health {
     known: Mutex<Known>,
     /// Held by the one caller that tests writing.
     pub(crate) testing: tokio::sync::Mutex<()>,
+    pub(crate) counters: Counters,
 }
 
 /// What is known of a store.

@@ -13,6 +13,7 @@ pub mod checks;
 pub mod claim;
 mod classes;
 mod connection;
+mod counters;
 mod database;
 mod error;
 mod fault;
@@ -33,6 +34,7 @@ mod transaction;
 
 pub use check::Checked;
 pub use connection::Connection;
+pub use counters::Counts;
 pub use database::{Database, Dialect, Options, descriptors};
 pub use error::{SqlError, in_words};
 pub use fault::FileFault;

@@ -344,3 +344,20 @@ async fn damage_met_while_running_is_told_and_not_a_bug() {
     let error = database.ready().await.unwrap_err().to_string();
     assert!(error.contains("the file is damaged"), "{error}");
 }
+
+#[tokio::test]
+async fn statements_and_commits_are_counted_once() {
+    let store = Store::new().await;
+    let before = store.database.counts();
+    // Two statements, one commit.
+    store.put_two(1).await.unwrap();
+    // One that reads, and one that is a transaction by itself.
+    assert_eq!(store.things().await, 2);
+    sqlx::query("DELETE FROM thing WHERE id = 1").execute(store.database.writer()).await.unwrap();
+    // One that is undone.
+    let mut tx = store.database.begin().await.unwrap();
+    put(&mut tx, 7).await.unwrap();
+    tx.rollback().await.unwrap();
+    let counts = store.database.counts();
+    assert_eq!((counts.statements - before.statements, counts.commits - before.commits), (5, 2));
+}

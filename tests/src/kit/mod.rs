@@ -5,6 +5,8 @@
 pub mod clock;
 pub mod disk;
 pub mod flood;
+pub mod meter;
+mod preload;
 pub mod recorder;
 pub mod report;
 pub mod shim;

@@ -2,14 +2,13 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
     sync::OnceLock,
 };
 
 use anyhow::Result;
 use tempfile::TempDir;
 
-use super::{Here, tool};
+use super::{Here, preload};
 use crate::process::Launch;
 
 const SOURCE: &str = include_str!("shim.c");
@@ -54,7 +53,7 @@ impl Shim {
     #[must_use]
     pub fn in_launch(&self, launch: Launch) -> Launch {
         launch
-            .env("LD_PRELOAD", self.library.display().to_string())
+            .env(preload::VARIABLE, self.library.display().to_string())
             .env("AMENDS_SHIM_FOLDER", self.folder.display().to_string())
             .env("AMENDS_SHIM_CUE", self.cue.display().to_string())
     }
@@ -95,24 +94,7 @@ fn library() -> &'static Here<PathBuf> {
             Ok(dir) => dir,
             Err(error) => return (Err(format!("no folder for the library: {error}")), None),
         };
-        (compile(dir.path()), Some(dir))
+        (preload::compile("shim", SOURCE, dir.path()), Some(dir))
     };
     &LIBRARY.get_or_init(compiled).0
-}
-
-fn compile(dir: &Path) -> Here<PathBuf> {
-    if !cfg!(target_os = "linux") {
-        return Err("preloading is written for Linux".to_owned());
-    }
-    let compiler = tool("cc").ok_or("there is no C compiler (cc)")?;
-    let (source, library) = (dir.join("shim.c"), dir.join("libamends-shim.so"));
-    std::fs::write(&source, SOURCE).map_err(|error| error.to_string())?;
-    let mut command = Command::new(compiler);
-    command.args(["-shared", "-fPIC", "-O1", "-D_LARGEFILE64_SOURCE", "-o"]).arg(&library).arg(&source).arg("-ldl");
-    let output = command.output().map_err(|error| error.to_string())?;
-    if output.status.success() {
-        Ok(library)
-    } else {
-        Err(format!("the library does not compile: {}", String::from_utf8_lossy(&output.stderr)))
-    }
 }

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use super::{Platform, Program, settings};
 use crate::{
     balancer, check,
-    process::{free_port, program},
+    process::{Launch, free_port, program},
     proxy::Proxy,
     setting,
 };
@@ -58,7 +58,15 @@ impl Platform {
     /// # Errors
     /// Where servers are expected and not there.
     pub async fn replicated(more: Value, replicas: usize) -> Result<Option<Self>> {
-        Self::in_topology(more, replicas, false).await
+        Self::in_topology(more, replicas, false, &BTreeMap::new()).await
+    }
+
+    /// The same as [`Platform::distributed_with`], with some programs started in another way, by their names.
+    ///
+    /// # Errors
+    /// Where servers are expected and not there.
+    pub async fn distributed_as(more: Value, launches: &BTreeMap<&str, Launch>) -> Result<Option<Self>> {
+        Self::in_topology(more, 1, false, launches).await
     }
 
     /// The same, with two replicas of each service and of the gateway, each pair behind one address: `order` and `order-2`, `gateway` and
@@ -67,10 +75,15 @@ impl Platform {
     /// # Errors
     /// Where servers are expected and not there.
     pub async fn doubled(more: Value) -> Result<Option<Self>> {
-        Self::in_topology(more, 1, true).await
+        Self::in_topology(more, 1, true, &BTreeMap::new()).await
     }
 
-    async fn in_topology(more: Value, order_replicas: usize, is_doubled: bool) -> Result<Option<Self>> {
+    async fn in_topology(
+        more: Value,
+        order_replicas: usize,
+        is_doubled: bool,
+        launches: &BTreeMap<&str, Launch>,
+    ) -> Result<Option<Self>> {
         let servers = ["AMENDS_TEST_POSTGRES_URL", "AMENDS_TEST_MONGODB_URI", "AMENDS_TEST_REDIS_URL"].map(setting);
         let [Some(postgres), Some(mongodb), Some(redis)] = servers else {
             if setting("AMENDS_TEST_BACKENDS").is_some_and(|backends| backends == "embedded") {
@@ -193,6 +206,9 @@ impl Platform {
                 }
             }
             programs.push(program);
+        }
+        for program in &mut programs {
+            program.launch = launches.get(program.name.as_str()).cloned().unwrap_or_default();
         }
         let mut platform = Self {
             gateway,

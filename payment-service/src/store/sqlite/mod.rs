@@ -49,7 +49,7 @@ impl SqliteStore {
         Ok(Self { database, writer })
     }
 
-    /// For tests that make its disk full.
+    /// The file, to be counted; for tests, to make its disk full.
     #[doc(hidden)]
     pub const fn database(&self) -> &Database {
         &self.database
