@@ -40,7 +40,9 @@ impl OrderStore for SqlOrders {
     }
 
     async fn start(&self, start: StartOrder, saga: Arc<dyn SagaStart>) -> Result<Started, BeginError> {
-        let work = self.journal.transact(move |tx| {
+        // Whose row is inserted first, and waited for by a twin.
+        let lock = format!("{}\n{}", start.order.head.customer.as_str(), start.key.as_str());
+        let work = self.journal.transact(lock, move |tx| {
             Box::pin(async move {
                 let StartOrder { order, placed, key, fingerprint, key_expires_at } = &start;
                 let mine = Claim { order: order.head.id, fingerprint: fingerprint.clone() };
@@ -58,7 +60,7 @@ impl OrderStore for SqlOrders {
     }
 
     async fn begin(&self, saga: Arc<dyn SagaStart>) -> Result<(), BeginError> {
-        let work = self.journal.transact(move |tx| Box::pin(async move { saga.start_in_tx(tx).await }));
+        let work = self.journal.transact(String::new(), move |tx| Box::pin(async move { saga.start_in_tx(tx).await }));
         self.database.bounded(work).await
     }
 

@@ -123,7 +123,7 @@ pub(super) async fn place(engine: &Trip5, new: NewSaga<Trip>) -> Result<crate::H
     let its_engine = engine.clone();
     let started = engine
         .journal()
-        .transact(move |tx| {
+        .transact(String::new(), move |tx| {
             Box::pin(async move {
                 insert_trip(tx, new.id).await?;
                 Ok::<_, Failed>(its_engine.start_in_tx(tx, new).await?)
@@ -200,7 +200,7 @@ async fn work_that_panics_fails_alone() {
     on_each(async |world| {
         let engine = world.engine().await;
         let panicking = || {
-            engine.journal().transact(move |tx| {
+            engine.journal().transact(String::new(), move |tx| {
                 Box::pin(async move {
                     insert_trip(tx, new_trip().id).await?;
                     panic!("on purpose")

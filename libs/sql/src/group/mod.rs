@@ -76,6 +76,10 @@ pub trait BatchWriter: Send + Sync + 'static {
         async { Ok(None) }
     }
 
+    /// Puts a batch's jobs into the order in which they are written. Where the database takes several writers, jobs that lock the same rows
+    /// must come in one order in all of them, or two batches could wait for each other.
+    fn arrange(&self, _jobs: &mut [Self::Job]) {}
+
     /// Hears of each batch, once it has ended.
     fn observe(&self, _batch: &Batch) {}
 }

@@ -15,6 +15,7 @@ pub(super) async fn batch<W: BatchWriter>(
     jobs: &mut Vec<W::Job>,
 ) -> Result<(), SqlError> {
     let begun = Instant::now();
+    writer.arrange(jobs);
     let attempt = database.bounded(guarded(write(database, writer, jobs))).await;
     let committed = attempt.as_ref().is_ok_and(|written| written.committed);
     writer.observe(&Batch { jobs: jobs.len(), committed, took: begun.elapsed() });

@@ -22,6 +22,11 @@ impl<L> Job<L> {
         if let Self::Append(entry) = self { Some(&entry.what) } else { None }
     }
 
+    /// What it locks first, among other callers' work.
+    pub(super) fn lock(&self) -> &str {
+        if let Self::Work(work) = self { work.lock() } else { "" }
+    }
+
     pub(super) const fn saga(&self) -> Option<&NewRow> {
         if let Self::Start(start) = self { Some(&start.what) } else { None }
     }
@@ -49,6 +54,8 @@ impl<L: Send + Sync + 'static> group::Job for Job<L> {
 /// A caller's work, whatever its result.
 #[async_trait]
 pub(super) trait Work: Send {
+    /// What it locks first.
+    fn lock(&self) -> &str;
     fn is_abandoned(&self) -> bool;
     /// Runs it; true if what it wrote is to be kept.
     async fn run(&mut self, tx: &mut Tx) -> bool;
@@ -57,13 +64,14 @@ pub(super) trait Work: Send {
 
 /// It can be run only once.
 pub(super) struct WorkOf<F, T, E> {
+    lock: String,
     work: Option<F>,
     reply: Reply<T, E>,
 }
 
 impl<F, T, E> WorkOf<F, T, E> {
-    pub(super) const fn new(work: F, reply: Reply<T, E>) -> Self {
-        Self { work: Some(work), reply }
+    pub(super) const fn new(lock: String, work: F, reply: Reply<T, E>) -> Self {
+        Self { lock, work: Some(work), reply }
     }
 }
 
@@ -74,6 +82,10 @@ where
     T: Send,
     E: From<SqlError> + Send,
 {
+    fn lock(&self) -> &str {
+        &self.lock
+    }
+
     fn is_abandoned(&self) -> bool {
         self.reply.is_abandoned()
     }

@@ -94,15 +94,18 @@ impl<A: ApplyLocal> SqlJournal<A> {
     /// concurrent starts cost one commit. The work is atomic on its own: its error rolls back only it. Like a local change it must
     /// neither call out nor wait.
     ///
+    /// `lock` names what the work locks first, such as a unique key that it inserts. The works of a transaction run in the order of these
+    /// names, at every replica: in any other, two replicas that are asked for the same keys at the same time could wait for each other.
+    ///
     /// # Errors
     /// The work's own error, or the database's: then the work may or may not have been committed.
-    pub async fn transact<T, E, F>(&self, work: F) -> Result<T, E>
+    pub async fn transact<T, E, F>(&self, lock: String, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<SqlError> + Send + 'static,
         F: for<'tx> FnOnce(&'tx mut Tx) -> BoxFuture<'tx, Result<T, E>> + Send + 'static,
     {
-        self.writer.work(work).await
+        self.writer.work(lock, work).await
     }
 }
 

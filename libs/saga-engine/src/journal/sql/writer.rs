@@ -95,13 +95,13 @@ impl<L: Send + Sync + 'static> Writer<L> {
         self.beginnings.submit(|reply| Job::Start(Asked::new(saga, reply))).await
     }
 
-    pub(super) async fn work<T, E, F>(&self, work: F) -> Result<T, E>
+    pub(super) async fn work<T, E, F>(&self, lock: String, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<SqlError> + Send + 'static,
         F: for<'tx> FnOnce(&'tx mut Tx) -> BoxFuture<'tx, Result<T, E>> + Send + 'static,
     {
-        self.beginnings.submit(|reply| Job::Work(Box::new(WorkOf::new(work, reply)))).await
+        self.beginnings.submit(|reply| Job::Work(Box::new(WorkOf::new(lock, work, reply)))).await
     }
 }
 
@@ -162,6 +162,10 @@ impl<A: ApplyLocal> BatchWriter for JournalWriter<A> {
         let any = started.iter().any(Result::is_ok);
         keep_outcomes(jobs, Vec::new(), started);
         Ok(Some(any))
+    }
+
+    fn arrange(&self, jobs: &mut [Job<A::Local>]) {
+        jobs.sort_by(|one, other| one.lock().cmp(other.lock()));
     }
 
     fn observe(&self, batch: &Batch) {
