@@ -149,7 +149,9 @@ impl Connection {
     /// Runs statements without values or rows, in one round trip.
     pub(crate) async fn run_all(&mut self, statements: &'static [&'static str]) -> Result<(), Error> {
         self.watch.usable()?;
-        statements.iter().for_each(|_| self.watch.health.counters.statement());
+        for _ in statements {
+            self.watch.health.counters.statement();
+        }
         let result = match &mut self.raw {
             Raw::Server(Some(raw)) => {
                 sqlx::raw_sql(sqlx::AssertSqlSafe(statements.join("; "))).execute(&mut **raw).await.map(drop)
