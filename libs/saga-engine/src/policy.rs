@@ -102,6 +102,8 @@ pub enum Journaling {
     /// steps are asked again under their keys, and participants answer as before.
     #[default]
     Decisions,
-    /// Also each attempt before it is made and each outcome after it, for participants that are slow or costly to ask again.
+    /// Also each outcome before the next attempt, and with it that attempt: one commit for a step that is done at once. For participants
+    /// that are slow or costly to ask again. The saga's first attempts are written with their outcomes: until then its row, which has no
+    /// events yet, says that they are next.
     EveryStep,
 }

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 
 use super::sample::{ALL, Notes, Trip, TripState, trip};
 use crate::{
-    Call, Cause, Config, Definition, Engine, EngineMetrics, Intercept, Journaling, NewSaga, Outcome, Refusal,
-    StartError, Status, TraceContext, Undo, Waited,
+    Call, Cause, Config, Definition, Engine, EngineMetrics, Intercept, NewSaga, Outcome, Refusal, StartError, Status,
+    TraceContext, Undo, Waited,
     journal::{Filter, Journal, Operator, Requested, Resolution},
     plan::{Conclusion, EffectKind},
     testkit::{Books, MemoryJournal, TokioClock},
@@ -433,18 +433,6 @@ async fn there_is_a_bound_on_sagas_in_memory() {
     until(|| engine.active() == 0).await;
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert!(engine.start(world.new_trip()).await.is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn by_policy_every_step_is_journaled() {
-    let world = World::new();
-    let mut definition = trip(&world.books);
-    Arc::make_mut(&mut definition.shape).journaling = Journaling::EveryStep;
-    let engine = world.engine_of(definition, Script::default(), Config::default()).await;
-    let handle = engine.start(world.new_trip()).await.unwrap();
-    assert_eq!(settled(&engine, handle.id()).await, Status::Completed);
-    // The start; four stages: their beginning, and each of five outcomes; the end.
-    assert_eq!(world.journal.commits(), 1 + 4 + 5 + 1);
 }
 
 #[tokio::test(start_paused = true)]

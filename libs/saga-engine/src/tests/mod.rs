@@ -5,6 +5,7 @@ mod clocks;
 mod conformance;
 mod databases;
 mod engine;
+mod every_step;
 mod failing_store;
 mod faults;
 mod golden;

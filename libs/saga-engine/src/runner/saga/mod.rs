@@ -47,6 +47,8 @@ pub(super) struct Saga<J: Journal> {
     active: Arc<Active>,
     /// How many of its events are journaled.
     durable: usize,
+    /// An attempt has ended since: what it told is known to this replica alone.
+    owes_outcome: bool,
     inbox: mpsc::Receiver<OperatorRequest>,
     /// Asked, and not answered in the journal yet.
     request: Option<OperatorRequest>,
@@ -80,6 +82,7 @@ impl<J: Journal> Saga<J> {
             wall,
             active,
             durable,
+            owes_outcome: false,
             inbox,
             request: row.request.clone(),
             answered: None,
@@ -134,7 +137,9 @@ impl<J: Journal> Saga<J> {
                         let at = self.now();
                         self.note(plan::started(&self.shape, *effect), at)?;
                     }
-                    if self.shape.journaling == Journaling::EveryStep {
+                    // An attempt before it is made, with the outcome before it in one commit. That the first steps are next is what the
+                    // saga's own row tells, as long as it has no events.
+                    if self.journals_every_step() && (self.durable > 0 || self.owes_outcome) {
                         self.flush().await?;
                     }
                     for effect in effects {
@@ -145,7 +150,9 @@ impl<J: Journal> Saga<J> {
                 Next::Decide(event) => self.decide(event).await?,
                 Next::Wait(until) => {
                     let wait = until.map(|until| until.since(now));
-                    if in_flight.is_empty() && wait.is_none_or(|wait| wait > self.core.config.quiet_wait_max) {
+                    let waits_long = wait.is_none_or(|wait| wait > self.core.config.quiet_wait_max);
+                    let owes_outcome = self.journals_every_step() && self.owes_outcome;
+                    if in_flight.is_empty() && waits_long || owes_outcome {
                         self.flush().await?;
                     }
                     tokio::select! {
@@ -221,11 +228,12 @@ impl<J: Journal> Saga<J> {
         let jitter = (self.core.jitter)();
         let at = self.now();
         let event = plan::concluded(&self.shape, &self.state, effect, conclusion, at, jitter);
-        self.note(event, at)?;
-        if self.shape.journaling == Journaling::EveryStep {
-            self.flush().await?;
-        }
-        Ok(())
+        self.owes_outcome = true;
+        self.note(event, at)
+    }
+
+    fn journals_every_step(&self) -> bool {
+        self.shape.journaling == Journaling::EveryStep
     }
 
     /// Applies an event, to be journaled with the next decision.

@@ -57,6 +57,7 @@ impl<J: Journal> Saga<J> {
         records.extend_from_slice(&entry.records[known..]);
         self.durable = records.len();
         drop(records);
+        self.owes_outcome = false;
         self.clears_request = false;
         if request.is_some() {
             self.request = request;
