@@ -13,17 +13,20 @@ pub(super) async fn batch<W: BatchWriter>(
     database: &Database,
     writer: &W,
     jobs: &mut Vec<W::Job>,
-) -> Result<(), SqlError> {
+) -> (Batch, Result<(), SqlError>) {
     let begun = Instant::now();
     writer.arrange(jobs);
     let attempt = database.bounded(guarded(write(database, writer, jobs))).await;
     let committed = attempt.as_ref().is_ok_and(|written| written.committed);
-    writer.observe(&Batch { jobs: jobs.len(), committed, took: begun.elapsed() });
-    let mut failed = attempt?.failed.into_iter();
-    for job in jobs.drain(..) {
-        job.settle(failed.next().flatten().map_or(Ok(()), Err));
-    }
-    Ok(())
+    let batch = Batch { jobs: jobs.len(), committed, took: begun.elapsed() };
+    writer.observe(&batch);
+    let settled = attempt.map(|written| {
+        let mut failed = written.failed.into_iter();
+        for job in jobs.drain(..) {
+            job.settle(failed.next().flatten().map_or(Ok(()), Err));
+        }
+    });
+    (batch, settled)
 }
 
 struct Written {

@@ -91,7 +91,7 @@ pub(crate) struct Session(Connection);
 impl Session {
     /// A statement that takes no values and has no rows of interest, such as `BEGIN`.
     pub(crate) fn simple(&self, sql: &str) -> Result<(), Error> {
-        let run = || self.step(&mut *self.0.prepare_cached(sql)?, &[], Wanted::None, &mut Outcome::default());
+        let run = || self.step(&mut *self.0.prepare_cached(sql)?, sql, &[], Wanted::None, &mut Outcome::default());
         run().map_err(DriverError::convert)
     }
 
@@ -110,13 +110,13 @@ impl Session {
         let (sql, wanted, mut outcome) = (statement.sql.as_str(), statement.wanted, Outcome::default());
         match &statement.arguments {
             Some(arguments) if statement.persistent => {
-                self.step(&mut *self.0.prepare_cached(sql)?, &arguments.values.0, wanted, &mut outcome)?;
+                self.step(&mut *self.0.prepare_cached(sql)?, sql, &arguments.values.0, wanted, &mut outcome)?;
             }
-            Some(arguments) => self.step(&mut self.0.prepare(sql)?, &arguments.values.0, wanted, &mut outcome)?,
+            Some(arguments) => self.step(&mut self.0.prepare(sql)?, sql, &arguments.values.0, wanted, &mut outcome)?,
             None => {
                 let mut script = Batch::new(&self.0, sql);
                 while let Some(mut part) = script.next()? {
-                    self.step(&mut part, &[], wanted, &mut outcome)?;
+                    self.step(&mut part, "", &[], wanted, &mut outcome)?;
                 }
             }
         }
@@ -126,11 +126,12 @@ impl Session {
     fn step(
         &self,
         statement: &mut rusqlite::Statement<'_>,
+        sql: &str,
         values: &[AnyValueKind],
         wanted: Wanted,
         outcome: &mut Outcome,
     ) -> rusqlite::Result<()> {
-        values::bind(statement, values)?;
+        values::bind(statement, sql, values)?;
         let (before, mut columns) = (self.0.total_changes(), None);
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next()? {

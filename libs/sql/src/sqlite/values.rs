@@ -15,8 +15,16 @@ use sqlx_core::{
 };
 
 /// Binds `$1`, `$2`, … to the values of that number; SQLite takes them for names, and numbers them as they come.
-pub(super) fn bind(statement: &mut Statement<'_>, values: &[AnyValueKind]) -> rusqlite::Result<()> {
-    for index in 1..=statement.parameter_count() {
+pub(super) fn bind(statement: &mut Statement<'_>, sql: &str, values: &[AnyValueKind]) -> rusqlite::Result<()> {
+    let parameters = statement.parameter_count();
+    if parameters == values.len() && come_in_order(sql, parameters) {
+        for (index, value) in (1..).zip(values) {
+            statement.raw_bind_parameter(index, Bound(value))?;
+        }
+        return Ok(());
+    }
+    for index in 1..=parameters {
+        // Which SQLite looks up by going through all names.
         let name = statement.parameter_name(index);
         let number = name.map_or(Some(index), |name| name.get(1..)?.parse().ok());
         let value = number.and_then(|number| values.get(number.checked_sub(1)?));
@@ -24,6 +32,28 @@ pub(super) fn bind(statement: &mut Statement<'_>, values: &[AnyValueKind]) -> ru
         statement.raw_bind_parameter(index, Bound(value))?;
     }
     Ok(())
+}
+
+/// Whether a text surely names `$1` first, then `$2`, and so on to the last. A text with quotes or comments, in which a name may be none,
+/// need not be understood: false.
+fn come_in_order(sql: &str, parameters: usize) -> bool {
+    let mut found = 0;
+    let mut parts = sql.split('$');
+    let mut unclear = parts.next().is_some_and(is_unclear);
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        match part[..digits].parse::<usize>() {
+            Ok(number) if number == found + 1 => found = number,
+            Ok(number) if (1..=found).contains(&number) => {}
+            _ => return false,
+        }
+        unclear |= found < parameters && is_unclear(part);
+    }
+    !unclear && found == parameters
+}
+
+fn is_unclear(text: &str) -> bool {
+    text.contains(['"', '`', '[']) || text.contains("--") || text.contains("/*") || text.matches('\'').count() % 2 == 1
 }
 
 struct Bound<'a>(&'a AnyValueKind);
@@ -77,5 +107,52 @@ impl Columns {
             columns.push(AnyColumn { ordinal, name: name.clone(), type_info: AnyTypeInfo { kind } });
         }
         Ok(AnyRow { column_names: Arc::clone(&self.places), columns, values })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(sql: &str, values: i64) -> Vec<i64> {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let values: Vec<_> = (1..=values).map(|value| AnyValueKind::BigInt(value * 10)).collect();
+        let mut statement = connection.prepare(sql).unwrap();
+        bind(&mut statement, sql, &values).unwrap();
+        let columns = statement.column_count();
+        let mut rows = statement.raw_query();
+        let row = rows.next().unwrap().unwrap();
+        (0..columns).map(|column| row.get(column).unwrap()).collect()
+    }
+
+    #[test]
+    fn values_go_to_the_names_with_their_numbers() {
+        assert_eq!(bound("SELECT $1, $2, $3", 3), [10, 20, 30]);
+        assert_eq!(bound("SELECT $2, $1", 2), [20, 10]);
+        assert_eq!(bound("SELECT $1, $1 + $2, $2", 2), [10, 30, 20]);
+        assert_eq!(bound("SELECT $1 WHERE '$2' <> '' AND 'held' = 'held'", 1), [10]);
+        assert_eq!(bound("SELECT $2, $1 WHERE '$1' <> ''", 2), [20, 10]);
+        assert_eq!(bound("SELECT length('$1') * 0 + $2, $1", 2), [20, 10]);
+        assert_eq!(bound("SELECT -- $1\n $2, $1", 2), [20, 10]);
+        assert_eq!(bound("SELECT $2 AS \"$1\", $1", 2), [20, 10]);
+        let names: Vec<String> = (1..=12).map(|number| format!("${number}")).collect();
+        assert_eq!(bound(&format!("SELECT {}", names.join(", ")), 12).last(), Some(&120));
+    }
+
+    #[test]
+    fn only_what_is_surely_in_order_is_taken_for_it() {
+        assert!(come_in_order("INSERT INTO t VALUES ($1, 'held', $2), ($3, $1, $4)", 4));
+        for unclear in ["SELECT $2, $1", "SELECT $1, $3, $2", "SELECT '$1', $2", "SELECT $1, $2x, \"$3\"", "SELECT $01"]
+        {
+            assert!(!come_in_order(unclear, 2), "{unclear}");
+        }
+    }
+
+    #[test]
+    fn a_missing_value_is_refused() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let sql = "SELECT $1, $2";
+        let mut statement = connection.prepare(sql).unwrap();
+        assert!(bind(&mut statement, sql, &[AnyValueKind::BigInt(1)]).is_err());
     }
 }

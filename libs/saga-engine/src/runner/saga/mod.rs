@@ -159,7 +159,7 @@ impl<J: Journal> Saga<J> {
                         biased;
                         () = self.core.hand_over.cancelled() => return Err(Stop::HandOver),
                         () = self.active.lost.cancelled() => return Err(Stop::Lost),
-                        Some(ended) = in_flight.next(), if !in_flight.is_empty() => self.conclude(ended).await?,
+                        Some(ended) = in_flight.next(), if !in_flight.is_empty() => self.conclude(ended)?,
                         Some(request) = self.inbox.recv() => self.request = Some(request),
                         () = sleep(wait) => {}
                     }
@@ -207,7 +207,7 @@ impl<J: Journal> Saga<J> {
         perform::perform(effect, &context, attempt, self.core.intercept.clone())
     }
 
-    async fn conclude(&mut self, (effect, mut conclusion, took): perform::Ended) -> Result<(), Stop> {
+    fn conclude(&mut self, (effect, mut conclusion, took): perform::Ended) -> Result<(), Stop> {
         let output = match &conclusion {
             Conclusion::Acted(Outcome::Done(output)) | Conclusion::Closed(crate::Closed::WasDone(output)) => {
                 Some(output)
