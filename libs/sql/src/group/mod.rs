@@ -11,7 +11,6 @@
 //!
 //! Must not know: what the writes mean.
 
-mod gather;
 mod job;
 mod savepoints;
 #[cfg(test)]
@@ -22,10 +21,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    Database, Dialect, SqlError, Tx,
-    sqlite::{may_wait, spawn_writer},
-};
+use crate::{Database, Dialect, SqlError, Tx, sqlite::spawn_writer};
 
 pub use job::{Asked, Job, Reply};
 pub use savepoints::Savepoints;
@@ -162,20 +158,13 @@ fn stopped() -> SqlError {
 
 async fn run<W: BatchWriter>(database: Database, writer: W, mut waiting: mpsc::Receiver<W::Job>) {
     let mut jobs = Vec::with_capacity(BATCH_MAX);
-    let mut last = Batch { jobs: 0, committed: false, took: Duration::ZERO };
     while waiting.recv_many(&mut jobs, BATCH_MAX).await > 0 {
-        if let Some(pause) = gather::pause(jobs.len(), &last).filter(|_| may_wait()) {
-            std::thread::sleep(pause);
-            jobs.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(BATCH_MAX - jobs.len()));
-        }
         // Under load this is work saved, and nothing of it has been promised: the caller repeats it under the same key.
         jobs.retain(|job: &W::Job| !job.is_abandoned());
         if jobs.is_empty() {
             continue;
         }
-        let (batch, written) = write::batch(&database, &writer, &mut jobs).await;
-        last = batch;
-        if let Err(error) = written {
+        if let Err(error) = write::batch(&database, &writer, &mut jobs).await {
             if matches!(error, SqlError::Unavailable(_) | SqlError::TimedOut) {
                 // Before any caller hears of it, who may by then see the database mended, and ask again.
                 jobs.extend(std::iter::from_fn(|| waiting.try_recv().ok()));

@@ -13,20 +13,17 @@ pub(super) async fn batch<W: BatchWriter>(
     database: &Database,
     writer: &W,
     jobs: &mut Vec<W::Job>,
-) -> (Batch, Result<(), SqlError>) {
+) -> Result<(), SqlError> {
     let begun = Instant::now();
     writer.arrange(jobs);
     let attempt = database.bounded(guarded(write(database, writer, jobs))).await;
     let committed = attempt.as_ref().is_ok_and(|written| written.committed);
-    let batch = Batch { jobs: jobs.len(), committed, took: begun.elapsed() };
-    writer.observe(&batch);
-    let settled = attempt.map(|written| {
-        let mut failed = written.failed.into_iter();
-        for job in jobs.drain(..) {
-            job.settle(failed.next().flatten().map_or(Ok(()), Err));
-        }
-    });
-    (batch, settled)
+    writer.observe(&Batch { jobs: jobs.len(), committed, took: begun.elapsed() });
+    let mut failed = attempt?.failed.into_iter();
+    for job in jobs.drain(..) {
+        job.settle(failed.next().flatten().map_or(Ok(()), Err));
+    }
+    Ok(())
 }
 
 struct Written {

@@ -15,4 +15,4 @@ mod values;
 pub(crate) use error::DriverError;
 pub(crate) use pool::{Files, Held};
 pub(crate) use session::{Opening, Outcome, Statement, Wanted};
-pub(crate) use threads::{may_wait, spawn_writer};
+pub(crate) use threads::spawn_writer;

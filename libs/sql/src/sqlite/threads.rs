@@ -13,7 +13,7 @@ thread_local! {
 }
 
 /// Whether the current thread may wait for a disk.
-pub(crate) fn may_wait() -> bool {
+pub(super) fn may_wait() -> bool {
     MAY_WAIT.get()
 }
 
