@@ -132,12 +132,14 @@ impl Session {
     ) -> rusqlite::Result<()> {
         values::bind(statement, values)?;
         let (before, mut columns) = (self.0.total_changes(), None);
+        // A write that is a transaction of its own is committed after its last row, and only its end says whether that failed.
+        let stops_at_first = wanted == Wanted::First && statement.readonly();
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next()? {
-            if wanted != Wanted::None {
+            if wanted == Wanted::All || (wanted == Wanted::First && outcome.rows.is_empty()) {
                 outcome.rows.push(columns.get_or_insert_with(|| Columns::of(row.as_ref())).read(row)?);
             }
-            if wanted == Wanted::First {
+            if stops_at_first {
                 break;
             }
         }
