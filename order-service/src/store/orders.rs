@@ -48,20 +48,27 @@ impl OrderStore for SqlOrders {
                 let mine = Claim { order: order.head.id, fingerprint: fingerprint.clone() };
                 let customer = &order.head.customer;
                 if let Some(claim) = idempotency::claim_in_tx(tx, customer, key, &mine, *key_expires_at).await? {
-                    return Ok(Started::Again(claim));
+                    return Ok((Started::Again(claim), saga));
                 }
                 insert_in_tx(tx, order, key).await?;
                 outbox::write_in_tx(tx, &subject_of(order), placed).await?;
                 saga.start_in_tx(tx).await?;
-                Ok(Started::First)
+                // Kept until the commit has ended, however late: dropped unlaunched, it has the engine look whether it is there.
+                Ok((Started::First, saga))
             })
         });
-        self.database.bounded(work).await
+        self.database.bounded(work).await.map(|(started, _saga)| started)
     }
 
     async fn begin(&self, saga: Arc<dyn SagaStart>) -> Result<(), BeginError> {
-        let work = self.journal.transact(String::new(), move |tx| Box::pin(async move { saga.start_in_tx(tx).await }));
-        self.database.bounded(work).await
+        let work = self.journal.transact(String::new(), move |tx| {
+            Box::pin(async move {
+                saga.start_in_tx(tx).await?;
+                // As with an order's.
+                Ok(saga)
+            })
+        });
+        self.database.bounded(work).await.map(drop)
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, SqlError> {

@@ -1,12 +1,17 @@
 //! The conformance suite of the order store: one list of promises, kept on SQLite and on PostgreSQL.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use amends_primitives::{Currency, Money, OrderId, PaymentId, ReservationId, SagaId, Timestamp};
 use amends_sql::{Database, Options, Tx};
 use async_trait::async_trait;
 use service_base::metrics::Metrics;
 use sqlx::AssertSqlSafe;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{ApplyToOrders, Journal, SqlOrders, audit, change_in_tx};
@@ -337,6 +342,64 @@ async fn a_full_disk_costs_the_orders_that_meet_it() {
     for table in ["orders", "idempotency_keys", "outbox"] {
         assert_eq!(u128::try_from(world.count(table).await).unwrap(), placed, "{table}");
     }
+}
+
+/// Holds the thread that writes, as a disk that hangs does, until the other end of `disk` is dropped; tells when it begins.
+fn hang(journal: &Arc<Journal>, disk: mpsc::Receiver<()>) -> (oneshot::Receiver<()>, impl Future<Output = ()> + use<>) {
+    let (begins, begun) = oneshot::channel();
+    let journal = Arc::clone(journal);
+    let work = async move {
+        // Written after all orders of its transaction.
+        let work = journal.transact("~".to_owned(), move |_| {
+            Box::pin(async move {
+                begins.send(()).ok();
+                disk.recv().ok();
+                Ok::<_, BeginError>(())
+            })
+        });
+        work.await.ok();
+    };
+    (begun, work)
+}
+
+#[tokio::test]
+async fn a_start_is_kept_until_its_late_commit_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let bound = Duration::from_millis(500);
+    let options = Options { acquire_timeout: bound, statement_timeout: bound, ..Options::default() };
+    let url = amends_sql::sqlite_url(&dir.path().join("order.db")).unwrap();
+    let database = Database::connect_lazy(&url, &options).unwrap();
+    for schema in build::schemas() {
+        database.migrate(&schema).await.unwrap();
+    }
+    let apply = ApplyToOrders::new(database.dialect(), Meters::new(&Metrics::new()));
+    let journal = Arc::new(Journal::new(database.clone(), apply));
+    let store = SqlOrders::new(database, Arc::clone(&journal));
+
+    let (earlier, disk) = mpsc::channel();
+    let (begun, hung) = hang(&journal, disk);
+    let hung = tokio::spawn(hung);
+    begun.await.unwrap();
+    // These two are one transaction.
+    let saga: Arc<dyn SagaStart> = Arc::new(Nothing);
+    let kept = Arc::downgrade(&saga);
+    let mut starting = Box::pin(store.start(start(1, "demo"), saga));
+    assert!(futures::poll!(&mut starting).is_pending());
+    let (now, disk) = mpsc::channel();
+    let (begun, hung_too) = hang(&journal, disk);
+    let mut hung_too = Box::pin(hung_too);
+    assert!(futures::poll!(&mut hung_too).is_pending());
+    drop(earlier);
+    begun.await.unwrap();
+
+    starting.await.unwrap_err();
+    assert_eq!(kept.strong_count(), 1, "the engine looks for a saga that is not committed yet, and not again");
+    drop(now);
+    while kept.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(store.order(OrderId::new(id(1))).await.unwrap().is_some());
+    hung.await.unwrap();
 }
 
 async fn a_dead_database_is_an_error_in_time(world: World) {

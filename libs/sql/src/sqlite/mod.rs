@@ -9,6 +9,8 @@
 mod error;
 mod pool;
 mod session;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod values;
 

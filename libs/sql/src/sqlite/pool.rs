@@ -53,14 +53,20 @@ impl Files {
             let turn = turn.await.map_err(|_elapsed| Error::PoolTimedOut)?;
             turn.map_err(|_closed| Error::PoolClosed)?
         };
-        let free = locked(&shared.free).pop();
-        let session = if let Some(session) = free {
-            session
-        } else {
-            let opening = locked(&shared.opening).clone();
-            waiting(move || opening.open()).await.ok_or(Error::WorkerCrashed)??
-        };
-        Ok(Held { session: Some(session), reuse: true, shared: Arc::clone(shared), permit: Some(permit) })
+        let mut held =
+            Held { session: locked(&shared.free).pop(), reuse: true, shared: Arc::clone(shared), permit: Some(permit) };
+        if held.session.is_some() {
+            return Ok(held);
+        }
+        let opening = locked(&shared.opening).clone();
+        // Given up it goes on, and keeps its place until then: no more threads wait for a disk that hangs than there are places.
+        let opened = waiting(move || {
+            held.session = Some(opening.open()?);
+            Ok(held)
+        });
+        let opened =
+            tokio::time::timeout(shared.acquire_timeout, opened).await.map_err(|_elapsed| Error::PoolTimedOut)?;
+        opened.ok_or(Error::WorkerCrashed)?
     }
 
     /// From now on a file that is gone is not made anew.
@@ -83,7 +89,7 @@ impl Files {
 /// A connection in use. Dropped, it is free again; a transaction that is open on it is rolled back first.
 #[derive(Debug)]
 pub(crate) struct Held {
-    /// None only once it has been dropped.
+    /// None before it is opened, and once it has been dropped.
     session: Option<Session>,
     /// Otherwise it is closed.
     reuse: bool,

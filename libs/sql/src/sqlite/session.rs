@@ -18,8 +18,9 @@ use super::{
     values::{self, Columns},
 };
 
-/// Into WAL mode a new file is put with a lock that SQLite does not wait for; several processes that open it at once take turns.
-const SET_UP_ATTEMPTS_MAX: u32 = 20;
+/// Into WAL mode a new file is put with a lock that SQLite does not wait for; several processes that open it at once take turns. A lock that
+/// SQLite itself has waited for as long is not waited for again.
+const SET_UP_MAX: Duration = Duration::from_secs(1);
 const SET_UP_PAUSE: Duration = Duration::from_millis(25);
 /// The statements of one store, with the sizes of its batches.
 const CACHED_STATEMENTS: usize = 128;
@@ -40,13 +41,10 @@ impl Opening {
         let open = || {
             let connection = Connection::open_with_flags(&self.path, self.flags)?;
             connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-            let mut attempts = 1;
+            let begun = Instant::now();
             loop {
                 match connection.execute_batch(&self.set_up) {
-                    Err(error) if is_busy(&error) && attempts < SET_UP_ATTEMPTS_MAX => {
-                        attempts += 1;
-                        thread::sleep(SET_UP_PAUSE);
-                    }
+                    Err(error) if is_busy(&error) && begun.elapsed() < SET_UP_MAX => thread::sleep(SET_UP_PAUSE),
                     done => return done.map(|()| Session(connection)),
                 }
             }
@@ -133,12 +131,14 @@ impl Session {
     ) -> rusqlite::Result<()> {
         values::bind(statement, sql, values)?;
         let (before, mut columns) = (self.0.total_changes(), None);
+        // A write that is a transaction of its own is committed after its last row, and only its end says whether that failed.
+        let stops_at_first = wanted == Wanted::First && statement.readonly();
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next()? {
-            if wanted != Wanted::None {
+            if wanted == Wanted::All || (wanted == Wanted::First && outcome.rows.is_empty()) {
                 outcome.rows.push(columns.get_or_insert_with(|| Columns::of(row.as_ref())).read(row)?);
             }
-            if wanted == Wanted::First {
+            if stops_at_first {
                 break;
             }
         }

@@ -25,8 +25,8 @@ use crate::InitError;
 const BATCH_BYTES: usize = 64 * 1024;
 /// Bytes that wait at most, whatever the number of lines: what a stuck writer may cost this process in memory.
 const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long the writer waits for more lines after the first: a request's lines, and those of its neighbours, then cost one wake-up and one
-/// system call. A process that is killed loses as much.
+/// How long the writer waits for more lines after the first, unless more than a batch waited already: a request's lines, and those of its
+/// neighbours, then cost one wake-up and one system call. A process that is killed loses as much.
 const GATHER: Duration = Duration::from_millis(2);
 /// A terminal that another program has made non-blocking is asked again after this.
 const PAUSE_WHEN_FULL: Duration = Duration::from_millis(20);
@@ -154,9 +154,12 @@ impl Work {
     fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH_BYTES);
         let mut ends = Vec::new();
+        let mut is_last = true;
         // Ends when no sender is left.
         while let Ok(first) = self.lines.recv() {
-            std::thread::sleep(GATHER);
+            if is_last {
+                std::thread::sleep(GATHER);
+            }
             batch.clear();
             ends.clear();
             if self.torn {
@@ -166,7 +169,7 @@ impl Work {
             let prefix = batch.len();
             batch.extend_from_slice(&first);
             ends.push(batch.len());
-            let mut is_last = false;
+            is_last = false;
             while batch.len() < BATCH_BYTES && !is_last {
                 match self.lines.try_recv() {
                     Ok(line) => {

@@ -133,3 +133,31 @@ fn a_line_cut_off_by_a_full_disk_does_not_spoil_the_next() {
     assert_eq!(String::from_utf8(taken.lock().unwrap().clone()).unwrap(), "whole\ncut \nafter\n");
     assert_eq!((meters.lines.get(), meters.dropped.get()), (3, 1));
 }
+
+/// Takes nothing until it is let go, and then everything.
+struct LetGo(mpsc::Receiver<()>);
+
+impl Write for LetGo {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Fails once the other end is gone.
+        let _ = self.0.recv();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_queue_is_written_within_the_end_of_a_process() {
+    let (let_go, held) = mpsc::channel();
+    let meters = SinkMeters::default();
+    let sink = Sink::start("slow", Box::new(LetGo(held)), 8192, meters.clone()).unwrap();
+    for _ in 0..8000 {
+        sink.send(vec![b'x'; 2000]);
+    }
+    drop(let_go);
+    assert!(sink.flush(Instant::now() + crate::FLUSH_MAX), "the writer waits for more where much is waiting");
+    assert_eq!(meters.dropped.get(), 0);
+}
