@@ -15,6 +15,7 @@ mod copies;
 mod directories;
 mod draining;
 mod limits;
+mod power;
 mod sinks;
 mod starving;
 mod support;
@@ -49,6 +50,9 @@ rows![
     #[ignore = "needs root: cargo xtask proof machine"]
     directories::a_read_only_directory_is_named,
     copies::a_backup_under_load_restores_every_answer,
+    power::a_power_cut_loses_no_answer,
+    #[ignore = "takes minutes: cargo xtask proof machine"]
+    power::hundreds_of_power_cuts_lose_no_answer,
     // Time.
     #[ignore = "needs libfaketime: cargo xtask proof machine"]
     clocks::sagas_go_on_when_the_clock_is_set_back,

@@ -45,7 +45,7 @@ cargo xtask <command>
   price [--distributed] [--callers 32] [--exact] [--orders N]
                             what an order costs in statements, commits, calls, writes, allocations; fails where price.toml has
                             less; --exact: only what is the same in every run, used by ci
-  proof machine             disks that fill or fail, clocks that are set, unread pipes, proxies, limits, floods: each fault that this
+  proof machine             disks that fill or fail, power cuts, clocks that are set, pipes, proxies, limits, floods: each fault that this
                             machine can have, with the tools installed for it; ends with how soon orders were accepted after
                             each, and with what was not run
   bench [args…]             criterion benches, and a store with AMENDS_BENCH_ROWS finished orders, on private servers

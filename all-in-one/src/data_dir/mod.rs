@@ -34,16 +34,20 @@ pub fn secrets_file(data_dir: &Path) -> PathBuf {
     data_dir.join(SECRETS_FILE)
 }
 
-/// Makes a directory for data that only its owner can enter.
+/// Makes a directory for data that only its owner can enter, and those above it. When this returns, their names survive a power cut: what
+/// is synced in a directory without a name is lost.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When it cannot be made, or what it is in cannot be synced.
 pub fn make_private(dir: &Path) -> anyhow::Result<()> {
+    let missing: Vec<&Path> =
+        dir.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).collect();
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).with_context(|| format!("cannot make {}", dir.display()))
+    builder.create(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    missing.into_iter().try_for_each(files::sync_folder_of)
 }
 
 /// Takes a data directory for this process alone, or says at once which one has it. Given back when dropped, and by the kernel

@@ -2,13 +2,16 @@
 //! of the same money by different code that agree are evidence; one count made twice is not.
 
 mod rows;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::platform::Platform;
-use rows::{Payment, Rows};
+use rows::{Payment, Places, Rows};
+
+pub use told::{Told, still_true, whole};
 
 /// What was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,7 +38,7 @@ pub struct Counted {
 /// # Errors
 /// Names every row that disagrees; or says why a store could not be read.
 pub async fn books_agree(platform: &Platform) -> Result<Counted> {
-    let rows = Rows::read(platform).await.context("the stores cannot be read directly")?;
+    let rows = Rows::read(&Places::of(platform)).await.context("the stores cannot be read directly")?;
     let mut wrong = Vec::new();
     orders(&rows, &mut wrong);
     strangers(&rows, &mut wrong);

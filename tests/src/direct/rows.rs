@@ -1,6 +1,10 @@
 //! The rows themselves, as SQL and MongoDB give them.
 
-use std::{collections::BTreeMap, path::Path, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use anyhow::{Context, Result};
 use futures::TryStreamExt as _;
@@ -54,9 +58,45 @@ pub(super) struct Rows {
     pub(super) bank_minor: i64,
 }
 
+/// Where the stores are.
+pub(super) struct Places {
+    orders: String,
+    inventory: String,
+    payments: String,
+    ledger: PathBuf,
+}
+
+impl Places {
+    pub(super) fn of(platform: &Platform) -> Self {
+        Self {
+            orders: platform.order_database.clone(),
+            inventory: platform.inventory_database.clone(),
+            payments: platform.payment_database().to_owned(),
+            ledger: platform.acquirer_ledger(),
+        }
+    }
+
+    /// Of a data directory.
+    pub(super) fn below(folder: &Path) -> Result<Self> {
+        let url = |file: &str| amends_sql::sqlite_url(&folder.join(file));
+        Ok(Self {
+            orders: url("order.db")?,
+            inventory: url("inventory.db")?,
+            payments: url("payment.db")?,
+            ledger: folder.join("acquirer.db"),
+        })
+    }
+}
+
+/// What SQLite finds wrong with a file; opening it recovers what its `-wal` holds.
+pub(super) async fn damage_of(file: &Path) -> Result<Vec<String>> {
+    let found = Store::of_file(file).await?.all("PRAGMA integrity_check", 1).await?;
+    Ok(found.into_iter().flatten().filter(|line| line != "ok").collect())
+}
+
 impl Rows {
-    pub(super) async fn read(platform: &Platform) -> Result<Self> {
-        let mut order_store = Store::open(&platform.order_database).await.context("orders")?;
+    pub(super) async fn read(places: &Places) -> Result<Self> {
+        let mut order_store = Store::open(&places.orders).await.context("orders")?;
         let mut orders = BTreeMap::new();
         for row in order_store
             .all("SELECT id, customer_id, idempotency_key, status, currency, CAST(total_minor AS TEXT) FROM orders", 6)
@@ -76,7 +116,7 @@ impl Rows {
         let sagas_at_work = order_store.all(at_work, 2).await?.into_iter().map(|row| Ok(array(row)?.into()));
         let sagas_at_work = sagas_at_work.collect::<Result<Vec<(String, String)>>>()?;
 
-        let mut inventory = Store::open(&platform.inventory_database).await.context("inventory")?;
+        let mut inventory = Store::open(&places.inventory).await.context("inventory")?;
         let mut reservations = BTreeMap::new();
         for row in inventory.all("SELECT id, order_id, state FROM reservations", 3).await? {
             let [id, order, state] = array(row)?;
@@ -94,11 +134,11 @@ impl Rows {
             let [sku, on_hand, reserved] = array(row)?;
             items.insert(sku, Item { on_hand: on_hand.parse()?, reserved: reserved.parse()? });
         }
-        let payments = match platform.payment_database().split_once(' ') {
+        let payments = match places.payments.split_once(' ') {
             Some((url, name)) => payments_of_mongo(url, name).await.context("payments in MongoDB")?,
-            None => payments_of_sqlite(platform.payment_database()).await.context("payments in SQLite")?,
+            None => payments_of_sqlite(&places.payments).await.context("payments in SQLite")?,
         };
-        let bank_minor = on_statement(&platform.acquirer_ledger()).await.context("the acquirer's ledger")?;
+        let bank_minor = on_statement(&places.ledger).await.context("the acquirer's ledger")?;
         Ok(Self { orders, payments, reservations, items, sagas_at_work, bank_minor })
     }
 }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod disk;
 pub mod flood;
 pub mod meter;
+pub mod power;
 mod preload;
 pub mod recorder;
 pub mod report;
