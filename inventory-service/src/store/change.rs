@@ -29,23 +29,29 @@ impl Change<'_> {
         decide: impl FnOnce(&Reservation) -> Decision + Send,
     ) -> Result<Answer<Reservation>, SqlError> {
         let Self { key, reservation, now, done, late } = self;
-        if let Some(answer) = steps::claim(tx, dialect, key, now, done, late).await? {
+        // Every action on a reservation locks it before it claims its key, so that two twins wait for each other here.
+        let Some(found) = reservations::lock(tx, dialect, reservation).await? else {
+            let missing = Rejection::ReservationNotFound { reservation };
+            let instead = steps::claim_for(tx, dialect, key, now, Err(&missing), done, late).await?;
+            return Ok(instead.unwrap_or_else(|| Err(missing.into())));
+        };
+        let decision = decide(&found);
+        let decided = match &decision {
+            Decision::Now(_) | Decision::Already => Ok(reservation),
+            Decision::ExpiredNow(rejection) | Decision::Refused(rejection) => Err(rejection),
+        };
+        if let Some(answer) = steps::claim_for(tx, dialect, key, now, decided, done, late).await? {
             return Ok(answer);
         }
-        let Some(found) = reservations::lock(tx, dialect, reservation).await? else {
-            return steps::answer(tx, dialect, key, now, Err(Rejection::ReservationNotFound { reservation })).await;
-        };
-        let (event, refused) = match decide(&found) {
+        let (event, refused) = match decision {
             Decision::Now(event) => (event, None),
             Decision::ExpiredNow(rejection) => (Event::Expired, Some(rejection)),
-            Decision::Already => return steps::answer(tx, dialect, key, now, Ok(found)).await,
-            Decision::Refused(rejection) => return steps::answer(tx, dialect, key, now, Err(rejection)).await,
+            Decision::Already => return Ok(Ok(found)),
+            Decision::Refused(rejection) => return Ok(Err(rejection.into())),
         };
         let (changed, moved) = evolve(found, event);
         reservations::set_state(tx, changed.id, changed.state, now).await?;
-        let lines = changed.lines.clone();
-        let answer = steps::answer(tx, dialect, key, now, refused.map_or(Ok(changed), Err)).await?;
-        stock::apply(tx, dialect, &lines, moved, now).await?;
-        Ok(answer)
+        stock::apply(tx, dialect, &changed.lines, moved, now).await?;
+        Ok(refused.map_or(Ok(changed), |rejection| Err(rejection.into())))
     }
 }

@@ -1,7 +1,7 @@
 //! Reserving: all lines or none.
 //!
-//! The first attempt decides on what it reads and checks again when it writes, so that those who are refused wait for no lock and
-//! those who are served hold an item's row for the commit only. An attempt that lost against another buyer is made again with the
+//! The first attempt decides on what it reads, claims its key for that, and checks again when it writes, so that those who are refused
+//! wait for no lock and those who are served hold an item's row for the commit only. An attempt that lost against another buyer is made again with the
 //! rows locked from the start: it cannot lose twice.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,12 +27,12 @@ impl Work for Reserving {
 
     async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<Self::Output, SqlError> {
         let ask = &self.ask;
-        if let Some(answer) =
-            steps::claim(tx, dialect, &ask.key, ask.now, State::Held, Refusal::StepCompensated).await?
-        {
+        let (key, now, held, late) = (&ask.key, ask.now, State::Held, Refusal::StepCompensated);
+        let lost = self.lost.load(Ordering::Relaxed);
+        // The key comes before locks on items, here and in the other case: two twins cannot wait for each other.
+        if lost && let Some(answer) = steps::claim(tx, dialect, key, now, held, late.clone()).await? {
             return Ok(answer);
         }
-        let lost = self.lost.load(Ordering::Relaxed);
         let items = catalogue::read(tx, dialect, ask.lines.iter().map(|line| &line.sku), lost).await?;
         let refused = ask.lines.iter().find(|line| ask.refuse_skus.contains(&line.sku));
         let decided = match refused {
@@ -51,16 +51,19 @@ impl Work for Reserving {
             expires_at: ask.expires_at,
             created_at: ask.now,
         });
+        let outcome = decided.as_ref().map(|reservation| reservation.id);
+        if lost {
+            steps::keep(tx, dialect, key, now, outcome).await?;
+        } else if let Some(answer) = steps::claim_for(tx, dialect, key, now, outcome, held, late).await? {
+            return Ok(answer);
+        }
         if let Ok(reservation) = &decided {
             reservations::insert(tx, reservation).await?;
+            if !stock::reserve(tx, dialect, &reservation.lines, now).await? {
+                self.lost.store(true, Ordering::Relaxed);
+                return Err(SqlError::Contended(sqlx::Error::RowNotFound));
+            }
         }
-        let answer = steps::answer(tx, dialect, &ask.key, ask.now, decided).await?;
-        if let Ok(reservation) = &answer
-            && !stock::reserve(tx, dialect, &reservation.lines, ask.now).await?
-        {
-            self.lost.store(true, Ordering::Relaxed);
-            return Err(SqlError::Contended(sqlx::Error::RowNotFound));
-        }
-        Ok(answer)
+        Ok(decided.map_err(Refusal::from))
     }
 }

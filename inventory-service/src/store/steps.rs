@@ -54,7 +54,33 @@ pub(super) async fn claim(
     late: Refusal,
 ) -> Result<Option<Answer<Reservation>>, SqlError> {
     let begun = Barrier::new(dialect).begin_action(tx, &action.step, &action.fingerprint.to_string(), now).await;
-    let answer = match begun.map_err(sql_error)? {
+    instead(tx, begun.map_err(sql_error)?, state, late).await
+}
+
+/// Claims an action's key for what has been decided about it, and keeps that under the key. `Some` is the answer to give instead, as
+/// [`claim`]'s is; nothing may be written then.
+pub(super) async fn claim_for(
+    tx: &mut Tx,
+    dialect: Dialect,
+    action: &ActionKey,
+    now: Timestamp,
+    decided: Result<ReservationId, &Rejection>,
+    state: State,
+    late: Refusal,
+) -> Result<Option<Answer<Reservation>>, SqlError> {
+    let (barrier, fingerprint) = (Barrier::new(dialect), action.fingerprint.to_string());
+    let begun = barrier.act_at_once(tx, &action.step, &fingerprint, stored(decided)?.as_ref(), now).await;
+    instead(tx, begun.map_err(sql_error)?, state, late).await
+}
+
+/// The answer to give instead of acting.
+async fn instead(
+    tx: &mut Tx,
+    begun: BeginAction,
+    state: State,
+    late: Refusal,
+) -> Result<Option<Answer<Reservation>>, SqlError> {
+    let answer = match begun {
         BeginAction::First => return Ok(None),
         BeginAction::Compensated => Err(late),
         BeginAction::Mismatch => Err(Refusal::StepKeyReused),
@@ -67,24 +93,28 @@ pub(super) async fn claim(
     Ok(Some(answer))
 }
 
-/// Keeps the answer under the key, in the transaction of its effect.
-pub(super) async fn answer(
+/// Keeps what was decided under a key that this transaction has [claimed](claim).
+pub(super) async fn keep(
     tx: &mut Tx,
     dialect: Dialect,
     action: &ActionKey,
     now: Timestamp,
-    decided: Result<Reservation, Rejection>,
-) -> Result<Answer<Reservation>, SqlError> {
+    decided: Result<ReservationId, &Rejection>,
+) -> Result<(), SqlError> {
     let barrier = Barrier::new(dialect);
-    let kept = match &decided {
-        Ok(reservation) => {
-            let done = write(&Done { reservation: reservation.id })?;
-            barrier.finish(tx, &action.step, &done, now).await
-        }
-        Err(rejection) => barrier.refuse(tx, &action.step, &write(rejection)?, now).await,
+    let kept = match stored(decided)? {
+        Ok(done) => barrier.finish(tx, &action.step, &done, now).await,
+        Err(refused) => barrier.refuse(tx, &action.step, &refused, now).await,
     };
-    kept.map_err(sql_error)?;
-    Ok(decided.map_err(Refusal::from))
+    kept.map_err(sql_error)
+}
+
+/// What is kept of a decision.
+fn stored(decided: Result<ReservationId, &Rejection>) -> Result<Result<Value, Value>, SqlError> {
+    Ok(match decided {
+        Ok(reservation) => Ok(write(&Done { reservation })?),
+        Err(rejection) => Err(write(rejection)?),
+    })
 }
 
 #[cfg(test)]

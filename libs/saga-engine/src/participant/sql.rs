@@ -126,17 +126,31 @@ impl Barrier {
         fingerprint: &str,
         now: Timestamp,
     ) -> Result<BeginAction, BarrierError> {
-        if self.insert(tx, key, "open", Some(fingerprint), now).await? {
-            return Ok(BeginAction::First);
-        }
-        let existing = self.existing(tx, key).await?;
-        Ok(match decide::action(Some(&existing), fingerprint) {
-            decide::Action::Perform => BeginAction::First,
-            decide::Action::Repeat(answer) => BeginAction::Repeat(answer),
-            decide::Action::RepeatRefusal(answer) => BeginAction::RepeatRefusal(answer),
-            decide::Action::Compensated => BeginAction::Compensated,
-            decide::Action::Mismatch => BeginAction::Mismatch,
-        })
+        self.insert_action(tx, key, "open", fingerprint, None, now).await
+    }
+
+    /// An action arrives, and what becomes of it is decided already, from what was only read: [`begin_action`](Self::begin_action) and
+    /// [`finish`](Self::finish) or [`refuse`](Self::refuse) in one statement. [`First`](BeginAction::First): `answer` is on record; write
+    /// the effect, if it is one, and commit. Otherwise nothing may be written.
+    ///
+    /// What was read before must be locked, or looked at again by what writes the effect: it may have changed while this waited for a
+    /// twin. And whatever locks it must come before the key everywhere, or after it everywhere.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn act_at_once(
+        &self,
+        tx: &mut Tx,
+        key: &StepKey,
+        fingerprint: &str,
+        answer: Result<&Value, &Value>,
+        now: Timestamp,
+    ) -> Result<BeginAction, BarrierError> {
+        let (state, answer) = match answer {
+            Ok(done) => ("done", done),
+            Err(refused) => ("refused", refused),
+        };
+        self.insert_action(tx, key, state, fingerprint, Some(answer), now).await
     }
 
     /// The action was performed in this transaction; `answer` is what repeats will be answered.
@@ -166,7 +180,7 @@ impl Barrier {
         key: &StepKey,
         now: Timestamp,
     ) -> Result<BeginCompensation, BarrierError> {
-        if self.insert(tx, key, "tombstone", None, now).await? {
+        if self.insert(tx, key, "tombstone", None, None, now).await? {
             return Ok(BeginCompensation::NeverSeen);
         }
         let existing = self.existing(tx, key).await?;
@@ -188,7 +202,7 @@ impl Barrier {
     /// # Errors
     /// When the database fails.
     pub async fn begin_close(&self, tx: &mut Tx, key: &StepKey, now: Timestamp) -> Result<BeginClose, BarrierError> {
-        if self.insert(tx, key, "tombstone", None, now).await? {
+        if self.insert(tx, key, "tombstone", None, None, now).await? {
             return Ok(BeginClose::Closed);
         }
         let existing = self.existing(tx, key).await?;
@@ -227,6 +241,29 @@ impl Barrier {
         Ok(deleted.rows_affected())
     }
 
+    /// Keeps an action's record, if the key is new; otherwise says what to do about the one that is there.
+    async fn insert_action(
+        &self,
+        tx: &mut Tx,
+        key: &StepKey,
+        state: &'static str,
+        fingerprint: &str,
+        answer: Option<&Value>,
+        now: Timestamp,
+    ) -> Result<BeginAction, BarrierError> {
+        if self.insert(tx, key, state, Some(fingerprint), answer, now).await? {
+            return Ok(BeginAction::First);
+        }
+        let existing = self.existing(tx, key).await?;
+        Ok(match decide::action(Some(&existing), fingerprint) {
+            decide::Action::Perform => BeginAction::First,
+            decide::Action::Repeat(answer) => BeginAction::Repeat(answer),
+            decide::Action::RepeatRefusal(answer) => BeginAction::RepeatRefusal(answer),
+            decide::Action::Compensated => BeginAction::Compensated,
+            decide::Action::Mismatch => BeginAction::Mismatch,
+        })
+    }
+
     /// Whether the key was new. Waits for a twin that holds the key in an open transaction.
     async fn insert(
         &self,
@@ -234,14 +271,16 @@ impl Barrier {
         key: &StepKey,
         state: &'static str,
         fingerprint: Option<&str>,
+        answer: Option<&Value>,
         now: Timestamp,
     ) -> Result<bool, BarrierError> {
         let sql = "INSERT INTO saga_barrier (step_key, state, fingerprint, answer, created_at, updated_at)
-            VALUES ($1, $2, $3, NULL, $4, $4) ON CONFLICT (step_key) DO NOTHING";
+            VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (step_key) DO NOTHING";
         let inserted = sqlx::query(sql)
             .bind(key.to_string())
             .bind(state)
             .bind(fingerprint.map(str::to_owned))
+            .bind(answer.map(Value::to_string))
             .bind(now.as_micros())
             .execute(&mut **tx)
             .await?;

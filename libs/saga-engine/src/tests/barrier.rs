@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests are told by the environment how long to look, and where")]
 
 use amends_primitives::{RandomIds, StepKey, Timestamp};
-use amends_sql::{Database, Migration, Schema};
+use amends_sql::{Database, Migration, Schema, Tx};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
@@ -41,10 +41,32 @@ fn fingerprint(request: u32) -> String {
 struct InSql {
     database: Database,
     barrier: Barrier,
+    /// It knows the answer before it takes the key.
+    at_once: bool,
 }
 
 impl InSql {
-    async fn change(tx: &mut amends_sql::Tx, key: &StepKey, change: i64) {
+    async fn begin(&self, tx: &mut Tx, key: &StepKey, request: u32, refused: bool) -> BeginAction {
+        let (answer, fingerprint) = (json!({"for": request}), fingerprint(request));
+        let begun = match self.at_once {
+            true => {
+                let answer = if refused { Err(&answer) } else { Ok(&answer) };
+                self.barrier.act_at_once(tx, key, &fingerprint, answer, NOW).await
+            }
+            false => self.barrier.begin_action(tx, key, &fingerprint, NOW).await,
+        };
+        begun.unwrap()
+    }
+
+    async fn finish(&self, tx: &mut Tx, key: &StepKey, answer: &Value, refused: bool) {
+        match refused {
+            _ if self.at_once => {}
+            true => self.barrier.refuse(tx, key, answer, NOW).await.unwrap(),
+            false => self.barrier.finish(tx, key, answer, NOW).await.unwrap(),
+        }
+    }
+
+    async fn change(tx: &mut Tx, key: &StepKey, change: i64) {
         let sql = "INSERT INTO effects (step_key, change) VALUES ($1, $2)";
         sqlx::query(sql).bind(key.to_string()).bind(change).execute(&mut **tx).await.unwrap();
     }
@@ -55,14 +77,14 @@ impl Participant for InSql {
     async fn act(&self, key: &StepKey, request: u32, refused: bool) -> Answer {
         let mut tx = self.database.begin().await.unwrap();
         let answer = json!({"for": request});
-        let answer = match self.barrier.begin_action(&mut tx, key, &fingerprint(request), NOW).await.unwrap() {
+        let answer = match self.begin(&mut tx, key, request, refused).await {
             BeginAction::First if refused => {
-                self.barrier.refuse(&mut tx, key, &answer, NOW).await.unwrap();
+                self.finish(&mut tx, key, &answer, refused).await;
                 Answer::Refused(answer)
             }
             BeginAction::First => {
                 Self::change(&mut tx, key, 1).await;
-                self.barrier.finish(&mut tx, key, &answer, NOW).await.unwrap();
+                self.finish(&mut tx, key, &answer, refused).await;
                 Answer::Done(answer)
             }
             BeginAction::Repeat(answer) => Answer::Done(answer),
@@ -111,7 +133,9 @@ async fn sql_keeps_every_order_of_arrivals() {
             database.migrate(schema).await.unwrap();
         }
         let barrier = Barrier::new(database.dialect());
-        run(&InSql { database, barrier }, &RandomIds, rounds()).await;
+        for at_once in [false, true] {
+            run(&InSql { database: database.clone(), barrier, at_once }, &RandomIds, rounds()).await;
+        }
     })
     .await;
 }
