@@ -48,22 +48,25 @@ struct InSql {
 impl InSql {
     async fn begin(&self, tx: &mut Tx, key: &StepKey, request: u32, refused: bool) -> BeginAction {
         let (answer, fingerprint) = (json!({"for": request}), fingerprint(request));
-        let begun = match self.at_once {
-            true => {
-                let answer = if refused { Err(&answer) } else { Ok(&answer) };
-                self.barrier.act_at_once(tx, key, &fingerprint, answer, NOW).await
-            }
-            false => self.barrier.begin_action(tx, key, &fingerprint, NOW).await,
+        let begun = if self.at_once {
+            let answer = if refused { Err(&answer) } else { Ok(&answer) };
+            self.barrier.act_at_once(tx, key, &fingerprint, answer, NOW).await
+        } else {
+            self.barrier.begin_action(tx, key, &fingerprint, NOW).await
         };
         begun.unwrap()
     }
 
     async fn finish(&self, tx: &mut Tx, key: &StepKey, answer: &Value, refused: bool) {
-        match refused {
-            _ if self.at_once => {}
-            true => self.barrier.refuse(tx, key, answer, NOW).await.unwrap(),
-            false => self.barrier.finish(tx, key, answer, NOW).await.unwrap(),
+        if self.at_once {
+            return;
         }
+        let kept = if refused {
+            self.barrier.refuse(tx, key, answer, NOW).await
+        } else {
+            self.barrier.finish(tx, key, answer, NOW).await
+        };
+        kept.unwrap();
     }
 
     async fn change(tx: &mut Tx, key: &StepKey, change: i64) {
