@@ -65,7 +65,10 @@ impl Watch {
     }
 
     fn saw(&mut self, error: &Error) {
-        self.lost |= classes::ends_connection(error);
+        if classes::ends_connection(error) {
+            self.lost = true;
+            self.health.lost_a_connection();
+        }
         self.health.failed(error);
     }
 

@@ -164,9 +164,7 @@ impl Database {
             Dialect::Postgres => {
                 let pool = AnyPoolOptions::new()
                     .max_connections(options.connections_max)
-                    .acquire_timeout(options.acquire_timeout)
-                    // A round trip each time, for which the connections that died with a server are not each found out by a caller.
-                    .test_before_acquire(true);
+                    .acquire_timeout(options.acquire_timeout);
                 let shared = Pool::new(pool, connect, set_up, Arc::clone(&health));
                 (shared.clone(), shared)
             }

@@ -2,12 +2,15 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use sqlx::Error;
 
 use crate::{classes, classes::Class, counters::Counters, in_words};
+
+/// A connection that was used this recently is taken to be alive, unless another has been lost since.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Shared by all connections of a store.
 #[derive(Debug, Default)]
@@ -27,6 +30,8 @@ pub(crate) struct Known {
     pub(crate) ill: Option<String>,
     /// What it said of damage, and when damage was last met or looked for.
     pub(crate) damaged: Option<(String, Instant)>,
+    /// When a connection to it was last lost.
+    lost: Option<Instant>,
 }
 
 impl Health {
@@ -46,6 +51,16 @@ impl Health {
             drop(known);
             tracing::info!("the store can be written again");
         }
+    }
+
+    /// A connection ended by itself: those that are idle may have, too.
+    pub(crate) fn lost_a_connection(&self) {
+        self.lock().lost = Some(Instant::now());
+    }
+
+    /// Whether a connection that has been idle for so long may be dead.
+    pub(crate) fn doubts(&self, idle_for: Duration) -> bool {
+        idle_for >= FRESH || self.lock().lost.is_some_and(|lost| lost.elapsed() <= idle_for)
     }
 
     pub(crate) fn failed(&self, error: &Error) {
@@ -74,5 +89,20 @@ impl Health {
                 *words = found;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_doubted_when_idle_or_after_a_loss() {
+        let health = Health::default();
+        assert!(!health.doubts(Duration::from_millis(10)));
+        assert!(health.doubts(FRESH));
+        health.lost_a_connection();
+        assert!(health.doubts(Duration::from_millis(500)), "it was idle when another was lost");
+        assert!(!health.doubts(Duration::ZERO), "it was used after that");
     }
 }

@@ -9,7 +9,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use sqlx::{
-    Any, AnyPool, Describe, Either, Error, Execute, Executor, SqlStr,
+    Any, AnyPool, Connection as _, Describe, Either, Error, Execute, Executor, SqlStr,
     any::{AnyConnectOptions, AnyPoolOptions, AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo},
 };
 
@@ -47,6 +47,17 @@ impl Pool {
         health: Arc<Health>,
     ) -> Self {
         let set_up: Arc<str> = set_up.into();
+        let of_all = Arc::clone(&health);
+        // Testing each costs a round trip each time; testing none, every connection that died with a server is found out by a caller.
+        let options = options.test_before_acquire(false).before_acquire(move |connection, idle| {
+            let doubtful = of_all.doubts(idle.idle_for);
+            Box::pin(async move {
+                if doubtful {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        });
         let options = options.after_connect(move |connection, _| {
             let set_up = Arc::clone(&set_up);
             Box::pin(async move {

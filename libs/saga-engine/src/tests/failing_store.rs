@@ -160,3 +160,23 @@ async fn a_server_that_takes_no_writes_is_not_ready() {
     let refused = sqlx::query("CREATE TABLE t (id BIGINT)").execute(again.writer()).await.unwrap_err();
     assert!(matches!(SqlError::from(refused), SqlError::Unavailable(_)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_died_together_fail_one_caller() {
+    let Some(own) = TestDatabase::postgres().await else { return };
+    let (database, killer) = (own.open(), own.open());
+    let all: Vec<_> = futures::future::join_all((0..4).map(|_| database.writer().acquire())).await;
+    all.into_iter().for_each(|one| drop(one.unwrap()));
+    let kill = "SELECT COUNT(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let (killed,): (i64,) = sqlx::query_as(kill).fetch_one(killer.reader()).await.unwrap();
+    assert!(killed >= 4, "{killed}");
+    let mut failed = 0;
+    for _ in 0..8 {
+        failed += u32::from(sqlx::query("SELECT 1").execute(database.reader()).await.is_err());
+    }
+    // The connection that is met first was used a moment ago; after it each is tested.
+    assert!(failed <= 1, "{failed} callers met a dead connection");
+    drop((database, killer));
+    own.remove().await;
+}
