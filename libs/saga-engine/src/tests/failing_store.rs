@@ -166,7 +166,9 @@ async fn connections_that_died_together_fail_one_caller() {
     let Some(own) = TestDatabase::postgres().await else { return };
     let (database, killer) = (own.open(), own.open());
     let all: Vec<_> = futures::future::join_all((0..4).map(|_| database.writer().acquire())).await;
-    all.into_iter().for_each(|one| drop(one.unwrap()));
+    for one in all {
+        one.unwrap();
+    }
     let kill = "SELECT COUNT(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let (killed,): (i64,) = sqlx::query_as(kill).fetch_one(killer.reader()).await.unwrap();
