@@ -72,7 +72,7 @@ async fn until_confirmed(demo: &Client, key: &str) -> Result<String> {
 async fn no_breaker_has_opened(platform: &Platform) -> Result<()> {
     let program = if platform.admin_address("order").is_ok() { "order" } else { "amends" };
     let url = format!("http://{}/metrics", platform.admin_address(program)?);
-    let metrics = reqwest::get(url).await?.error_for_status()?.text().await?;
+    let metrics = service_base::client::internal().build()?.get(url).send().await?.error_for_status()?.text().await?;
     ensure!(metrics.contains("circuit_breaker_state{"), "breakers are not shown in\n{metrics}");
     let opened = metrics.lines().find(|line| line.starts_with("circuit_breaker_transitions_total{"));
     ensure!(opened.is_none(), "a breaker has changed: {opened:?}");
