@@ -51,7 +51,7 @@ pub struct Curve {
 /// Measures the curve of the gateway at `host`, such as `http://127.0.0.1:8080`. `told` is called with each stage as it ends.
 ///
 /// # Errors
-/// When `host` is not on the loopback interface, or nobody can log in there.
+/// When `host` is not on the loopback interface, or the demo user cannot log in there.
 pub async fn measure(host: &str, password: &str, plan: &Plan, told: impl Fn(&str)) -> anyhow::Result<Curve> {
     let caller = Arc::new(Caller::new(host, plan.patience, plan.connections_max)?);
     caller.log_in(password).await.context("cannot log in")?;
