@@ -354,6 +354,7 @@ impl Front {
             client: Some(peer.ip()),
             subject: None,
             upstream: None,
+            is_shed: false,
             refused: Some(refusal.code()),
             is_probe: false,
             correlation_id: correlation.as_str(),

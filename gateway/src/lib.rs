@@ -20,6 +20,7 @@ mod refusal;
 mod routes;
 mod shares;
 mod stream;
+mod throttle;
 mod tls;
 mod upstream;
 
@@ -42,7 +43,7 @@ pub use config::Config;
 
 use crate::{
     admission::Admission, config::millis, connection::Front, health::Health, limits::Limiter, observe::Observer,
-    proxy::Gateway, upstream::Resolver,
+    proxy::Gateway, throttle::Throttle, upstream::Resolver,
 };
 
 /// Where the gateway listens, ports resolved.
@@ -113,6 +114,8 @@ pub async fn build_with(
         observer: observer.clone(),
         health: Health::new(runtime.readiness.clone(), runtime.shutdown.clone()),
         ids: Arc::clone(&runtime.ids),
+        clock: Arc::clone(&runtime.clock),
+        throttle: Throttle::new(),
         admission: Admission::new(&config.limits, &observer),
         awaited: awaited.clone(),
         config,

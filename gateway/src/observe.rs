@@ -90,6 +90,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) subject: Option<&'a str>,
     pub(crate) upstream: Option<&'static str>,
     pub(crate) refused: Option<Code>,
+    /// Refused for want of room, here or behind.
+    pub(crate) is_shed: bool,
     /// A question about the gateway's health.
     pub(crate) is_probe: bool,
     pub(crate) correlation_id: &'a str,
@@ -203,10 +205,11 @@ impl Observer {
                 )
             };
         }
-        match (failed, summary.is_probe) {
+        match (failed && !summary.is_shed, summary.is_probe || summary.is_shed) {
             (true, _) => line!(warn),
             (false, false) => line!(info),
-            // One a second for ever, from the load balancer and the orchestrator.
+            // One a second for ever, from the load balancer and the orchestrator; and what is refused for want of room, which is counted:
+            // a line each would be more load.
             (false, true) => line!(debug),
         }
     }

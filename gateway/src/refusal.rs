@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use service_base::{
     context::CORRELATION_HEADER,
-    problem::{Code, Problem},
+    problem::{Code, OVERLOADED_HEADER, Problem},
 };
 
 use crate::hygiene::Flaw;
@@ -71,6 +71,7 @@ impl Refusal {
             object["trace_id"] = trace_id.into();
         }
         let mut headers = (*self.problem).clone().into_response().into_parts().0.headers;
+        headers.remove(OVERLOADED_HEADER);
         for (name, value) in &self.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);

@@ -94,6 +94,9 @@ pub(crate) struct Route {
     pub(crate) patience: Patience,
 }
 
+/// Where orders are placed.
+pub(crate) const ORDERS: &str = "/v1/orders";
+
 // `orders:admin` sees all orders, so it reads without `orders:read`.
 const READ: Access = Access::AnyScope(&["orders:read", "orders:admin"]);
 const WRITE: Access = Access::AnyScope(&["orders:write"]);

@@ -3,4 +3,5 @@
 //! Must not know: any other crate of this workspace.
 
 pub mod budgets;
+pub mod curve;
 pub mod scenario;

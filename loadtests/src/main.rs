@@ -2,10 +2,11 @@
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks to its terminal")]
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use amends_loadtests::{
     budgets::{Budgets, Figures, Shape},
+    curve::{self, Judged, Plan},
     scenario,
 };
 use anyhow::Context;
@@ -27,15 +28,38 @@ struct Arguments {
     /// For how long, instead of the budget file's number.
     #[arg(long)]
     seconds: Option<u64>,
+    /// The overload curve instead: orders at multiples of the best throughput, whatever the answers.
+    #[arg(long)]
+    curve: bool,
+    /// Of the curve: where it is drawn.
+    #[arg(long, default_value = "target/overload.svg")]
+    svg: PathBuf,
+    /// Of the curve: orders a second to take multiples of, instead of the best throughput that is found.
+    #[arg(long)]
+    best: Option<f64>,
+    /// Of the curve: seconds a caller waits for its answer.
+    #[arg(long, default_value_t = 5)]
+    patience: u64,
+    /// Of the curve: connections at once. A gateway with its own limits has 8192.
+    #[arg(long, default_value_t = 2000)]
+    connections: usize,
     /// The gateway, such as http://127.0.0.1:8080.
     #[arg(long, env = "AMENDS_LOAD_HOST")]
     host: String,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    scenario::password().map_err(anyhow::Error::msg)?;
+    let password = scenario::password().map_err(anyhow::Error::msg)?;
+    if arguments.curve {
+        // One thread sends some thousand orders a second, and leaves the other processors to those who are asked.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(overload(&arguments, &password));
+    }
+    tokio::runtime::Runtime::new()?.block_on(budgeted(arguments))
+}
+
+async fn budgeted(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut budgets = Budgets::committed()?;
     if arguments.orders_only {
         budgets.p99_ms.retain(|name, _| ["login", "place"].contains(&name.as_str()));
@@ -53,6 +77,30 @@ async fn main() -> anyhow::Result<ExitCode> {
     println!("{} customers, {} s\n{}", shape.users, shape.seconds, budgets.table(&figures, shape.seconds));
     let times_count = !arguments.smoke && !arguments.orders_only && arguments.users.is_none();
     let wrong = budgets.verdict(&shape, &figures, times_count);
+    for line in &wrong {
+        println!("FAILED {line}");
+    }
+    Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Seconds of each stage of the curve; and of the short one, which only has to work.
+const CURVE_SECONDS: u64 = 10;
+const CURVE_SMOKE_SECONDS: u64 = 2;
+
+async fn overload(arguments: &Arguments, password: &str) -> anyhow::Result<ExitCode> {
+    let usual = if arguments.smoke { CURVE_SMOKE_SECONDS } else { CURVE_SECONDS };
+    let plan = Plan {
+        seconds: arguments.seconds.unwrap_or(usual),
+        patience: Duration::from_secs(arguments.patience),
+        connections_max: arguments.connections,
+        best: arguments.best,
+    };
+    let curve = curve::measure(&arguments.host, password, &plan, |line| println!("{line}")).await?;
+    let stages = format!("{} s a stage, callers wait {} s", plan.seconds, plan.patience.as_secs());
+    println!("\nbest: {:.0} orders a second; {stages}\n\n{}", curve.best, curve::table(&curve));
+    curve::write(&arguments.svg, "Overload", &curve)?;
+    println!("drawn in {}", arguments.svg.display());
+    let wrong = curve::verdict(&curve, (!arguments.smoke).then_some(Judged::PROMISED));
     for line in &wrong {
         println!("FAILED {line}");
     }

@@ -12,7 +12,7 @@ use goose::prelude::*;
 use serde_json::{Value, json};
 
 /// The demo user of `amends up`.
-const USERNAME: &str = "demo";
+pub(crate) const USERNAME: &str = "demo";
 /// Where the user's password is.
 pub const PASSWORD_VARIABLE: &str = "AMENDS_LOAD_PASSWORD";
 

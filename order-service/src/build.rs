@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use amends_auth::{Gate, Revocations, ServiceToken, Verifier, authenticate};
 use amends_protos::{FILE_DESCRIPTOR_SET, orders::v1::order_service_server::OrderServiceServer};
-use amends_resilience::Guard;
+use amends_resilience::{Admission, Guard};
 use amends_sql::{Database, Schema};
 use anyhow::Context as _;
 use axum::middleware::from_fn_with_state;
@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, sync::Semaphore, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::{Core, Settings},
+    app::{Core, Repeats, Settings},
     clients::{GrpcInventory, GrpcPayments},
     config::Config,
     grpc::OrdersGrpc,
@@ -35,6 +35,9 @@ pub const SERVICE: &str = "order-service";
 
 /// An order of 100 lines is below 20 KiB; nothing asked of this service is larger.
 pub(crate) const MESSAGE_BYTES_MAX: usize = http::BODY_BYTES_MAX;
+
+/// One in so many callers who wait can only be one whose request was let in before.
+const FOR_REPEATS: usize = 4;
 
 /// What closing may take beyond draining sagas: writes under way, leaving sagas that have not settled, and closing the database.
 const CLOSE_MAX: Duration = Duration::from_millis(1_500);
@@ -223,6 +226,14 @@ pub(crate) fn core(
             ..Settings::default()
         },
         permits: Arc::new(Semaphore::new(limits.waiting_max)),
+        admission: Admission::new(
+            SERVICE,
+            &config.admission,
+            limits.waiting_max - limits.waiting_max / FOR_REPEATS,
+            Arc::clone(&runtime.clock),
+            &runtime.metrics,
+        ),
+        repeats: Repeats::default(),
         watches: Arc::new(Semaphore::new(limits.watches_max)),
         shutdown: runtime.shutdown.clone(),
     });

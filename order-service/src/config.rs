@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use amends_auth::{ServiceTokenConfig, VerifierConfig};
-use amends_resilience::Resilience;
+use amends_resilience::{AdmissionConfig, Resilience};
 use saga_engine::{Persistence, Policy};
 use serde::{Deserialize, Serialize};
 use service_base::{
@@ -39,6 +39,8 @@ pub struct Config {
     pub wait: WaitConfig,
     /// How sagas are run.
     pub saga: SagaConfig,
+    /// When orders and cancellations are refused because they could not be finished in reasonable time.
+    pub admission: AdmissionConfig,
     /// What is in flight at most, and what is kept for how long.
     pub limits: LimitsConfig,
 }
@@ -115,7 +117,8 @@ pub struct SagaConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Orders being placed or cancelled while their callers wait.
+    /// Callers who wait while orders are placed or cancelled, in the queue or not. A quarter of them can only be those who repeat what was
+    /// let in before; how much new work there is at once follows from `admission`, within the rest.
     pub waiting_max: usize,
     /// Streams of changes.
     pub watches_max: usize,
@@ -152,6 +155,7 @@ impl Default for Config {
             },
             wait: WaitConfig::default(),
             saga: SagaConfig::default(),
+            admission: AdmissionConfig::default(),
             limits: LimitsConfig::default(),
         }
     }
@@ -206,6 +210,7 @@ impl Section for Config {
         ConfigError::within("inventory.channel", errors, |errors| self.inventory.channel.validate(errors));
         ConfigError::within("payment.resilience", errors, |errors| self.payment.resilience.validate(errors));
         ConfigError::within("inventory.resilience", errors, |errors| self.inventory.resilience.validate(errors));
+        ConfigError::within("admission", errors, |errors| self.admission.validate(errors));
         Redis::check(&self.redis_url, errors);
         self.database.validate(errors);
         let mut check = |good: bool, key: &str, message: &str| ConfigError::unless(good, key, message, errors);

@@ -54,9 +54,11 @@ impl From<Failed> for Problem {
             Failed::Store(error) if error.is_unavailable() => Self::store_unavailable(amends_sql::in_words(&error)),
             Failed::Store(error) => Self::bug(amends_sql::in_words(&error)),
             Failed::Unavailable(error) => error.into(),
-            Failed::Overloaded => {
-                Self::of(Code::Overloaded, "too many orders are in flight here").retry_after(Duration::from_secs(1))
-            }
+            Failed::Overloaded => Self::of(
+                Code::Overloaded,
+                "more orders arrive than can be finished in reasonable time; this request did nothing",
+            )
+            .retry_after(Duration::from_secs(1)),
         }
     }
 }

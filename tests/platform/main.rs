@@ -10,6 +10,7 @@ mod dependencies;
 mod grpc;
 mod operator;
 mod orders;
+mod overload;
 mod rush;
 mod tokens;
 
@@ -180,6 +181,21 @@ async fn a_thousand_buyers_embedded() {
 async fn a_thousand_buyers_on_servers() {
     if let Some(platform) = Platform::distributed_with(rush::settings()).await.unwrap() {
         rush::a_thousand_buyers_get_a_hundred_items(&platform).await.unwrap();
+        platform.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overload_embedded() {
+    let platform = Platform::embedded_with(overload::settings()).await.unwrap();
+    overload::what_is_let_in_is_finished_and_the_rest_was_never_there(&platform).await.unwrap();
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overload_on_servers() {
+    if let Some(platform) = Platform::distributed_with(overload::settings()).await.unwrap() {
+        overload::what_is_let_in_is_finished_and_the_rest_was_never_there(&platform).await.unwrap();
         platform.stop().await.unwrap();
     }
 }

@@ -249,11 +249,27 @@ const SERVICES: [&str; 7] =
 /// Puts them on servers.
 const ON_SERVERS: &str = "on-servers";
 
-/// Goose against a fresh instance of everything: in one process, or with `--distributed` as five on private servers.
+/// Goose against a fresh instance of everything: in one process, or with `--distributed` as five on private servers. With `--curve` the
+/// overload curve instead, of one process and of five, drawn below `target`, or with `--write` beside the page that shows it.
 pub(crate) fn load(arguments: &[String]) -> Result {
-    let smoke = arguments.iter().any(|argument| argument == "--smoke");
-    let distributed = arguments.iter().any(|argument| argument == "--distributed");
-    let theirs = arguments.iter().filter(|argument| *argument != "--smoke" && *argument != "--distributed");
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let ours = ["--smoke", "--distributed", "--write"];
+    let theirs: Vec<&String> = arguments.iter().filter(|argument| !ours.contains(&argument.as_str())).collect();
+    if !has("--curve") {
+        return load_one(has("--smoke"), has("--distributed"), &theirs);
+    }
+    let folder = if has("--write") { "docs" } else { "target" };
+    // One process needs no servers, and is what most look at: it comes first, and alone where five cannot be started.
+    for (distributed, name) in [(false, "one-process"), (true, "five-processes")] {
+        if distributed || !has("--distributed") {
+            let drawing = ["--svg".to_owned(), format!("{folder}/overload-{name}.svg")];
+            load_one(has("--smoke"), distributed, &theirs.iter().copied().chain(&drawing).collect::<Vec<_>>())?;
+        }
+    }
+    Ok(())
+}
+
+fn load_one(smoke: bool, distributed: bool, theirs: &[&String]) -> Result {
     let tools = build_tools()?;
     let profile = if smoke { Profile::Tests } else { Profile::Release };
     profile.build(&tools, &["amends-loadtests"])?;

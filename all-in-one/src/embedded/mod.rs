@@ -224,6 +224,8 @@ fn in_one_process() -> Value {
             // Three of them are what an order may take: `order.saga.deadline_secs`.
             "saga": {"attempt_timeout_ms": 10_000},
         },
+        // A service in this process is there; where it is slow to accept a connection, it has no processor.
+        "gateway": {"timeouts": {"connect_ms": 5_000}},
         // The simulated one is a file beside the payment service's store.
         "payment": {"processor": {"timeout_ms": 2_000}},
     })

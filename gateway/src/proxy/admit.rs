@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use http::{Method, Version, header};
+use http::{HeaderMap, Method, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use service_base::{
@@ -30,6 +30,10 @@ use crate::{
 
 /// The upstream knows the caller's gRPC deadline too, and its answer says more than ours: let it come first.
 const DEADLINE_GRACE: Duration = Duration::from_millis(250);
+
+/// As the order service says it.
+const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 impl Gateway {
     /// Learns what can be known from the head alone.
@@ -132,7 +136,23 @@ impl Gateway {
         if declared_length(head).is_some_and(|length| length > self.config.limits.body_bytes) {
             return Err(self.too_large());
         }
+        self.throttle(ctx, &method, &head.headers)?;
         Ok((route, owner))
+    }
+
+    /// Refuses an order that the order service would refuse for want of room.
+    fn throttle(&self, ctx: &mut Ctx, method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+        let is_order = *method == Method::POST && ctx.path == routes::ORDERS;
+        let (true, Some(subject), Some(key)) = (is_order, &ctx.subject, headers.get(IDEMPOTENCY_KEY)) else {
+            return Ok(());
+        };
+        let mark = self.throttle.mark(subject, key.as_bytes());
+        if !self.throttle.passes(mark, self.clock.moment()) {
+            let detail = "more orders arrive than can be finished in reasonable time; this request did nothing";
+            return Err(Problem::of(Code::Overloaded, detail).retry_after(OVERLOADED_RETRY_AFTER).into());
+        }
+        ctx.mark = Some(mark);
+        Ok(())
     }
 
     /// Whether the configuration lets requests take that route.

@@ -17,6 +17,7 @@ use crate::{
     refusal::Refusal,
     routes::{Route, Target, Upstream},
     shares::Share,
+    throttle::Mark,
 };
 
 /// What is known about one request. Filled phase by phase.
@@ -47,6 +48,10 @@ pub(crate) struct Ctx {
     /// Why we refuse while the body is still on its way; `fail_to_proxy` says it.
     pub(super) pending: Option<Refusal>,
     pub(super) refused: Option<Code>,
+    /// Set for what the throttle has let through.
+    pub(super) mark: Option<Mark>,
+    /// The service behind refused it for want of room.
+    pub(super) is_shed: bool,
     /// Its permit among the requests being answered.
     pub(super) permit: Option<Share>,
     /// Keeps its connection from being closed for another.
@@ -84,6 +89,8 @@ impl Ctx {
             grpc_code: None,
             pending: None,
             refused: None,
+            mark: None,
+            is_shed: false,
             permit: None,
             busy: None,
             awaited: None,

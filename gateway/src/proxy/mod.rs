@@ -10,7 +10,7 @@ mod receive;
 use std::{sync::Arc, time::Duration};
 
 use amends_auth::Verifier;
-use amends_primitives::IdSource;
+use amends_primitives::{Clock, IdSource};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -20,7 +20,7 @@ use pingora_core::{
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use service_base::{code::Code, context::CORRELATION_HEADER};
+use service_base::{code::Code, context::CORRELATION_HEADER, problem::OVERLOADED_HEADER};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -39,6 +39,7 @@ use crate::{
     limits::Limiter,
     observe::{Observer, Outcome, Summary},
     routes::{Access, Route, Target, Upstream},
+    throttle::Throttle,
     upstream::Resolver,
 };
 
@@ -54,6 +55,9 @@ pub(crate) struct Gateway {
     pub(crate) observer: Observer,
     pub(crate) health: Health,
     pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Refuses orders that the order service would refuse for want of room.
+    pub(crate) throttle: Throttle,
     /// What callers may hold at once.
     pub(crate) admission: Admission,
     /// Counts the requests that shutdown waits for.
@@ -223,6 +227,10 @@ impl ProxyHttp for Gateway {
         }
         self.last_if_stopping(session);
         response.remove_header("x-powered-by");
+        ctx.is_shed = response.remove_header(&OVERLOADED_HEADER).is_some();
+        if let Some(mark) = ctx.mark.take() {
+            self.throttle.answered(mark, !ctx.is_shed, self.clock.moment());
+        }
         response.insert_header(CORRELATION_HEADER, ctx.context.correlation.as_str())?;
         Ok(())
     }
@@ -339,6 +347,7 @@ impl ProxyHttp for Gateway {
             subject: ctx.subject.as_deref(),
             upstream: ctx.upstream().filter(|_| !ctx.tried.is_empty()).map(Upstream::name),
             refused: ctx.refused,
+            is_shed: ctx.is_shed || ctx.refused == Some(Code::Overloaded),
             is_probe: ctx.route.is_some_and(|route| !matches!(route.target, Target::Forward(_))),
             correlation_id: ctx.context.correlation.as_str(),
             trace_id: &ctx.trace_id,

@@ -64,6 +64,36 @@ pub struct BulkheadConfig {
     pub queued_max: u32,
 }
 
+/// When new work is refused because it could not be finished in reasonable time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdmissionConfig {
+    /// Pieces of work that may be under way whatever they take.
+    pub working_min: usize,
+    /// Milliseconds that work may take before less of it is done at once; or twice what it takes when little is under way, if that is more.
+    pub work_ms: u64,
+    /// Milliseconds for which more may arrive than is done: all of a burst that is over by then waits for its turn.
+    pub burst_ms: u64,
+    /// Milliseconds that the first in the queue may have waited, after that, for another to be let into it.
+    pub queue_ms: u64,
+}
+
+impl Default for AdmissionConfig {
+    fn default() -> Self {
+        Self { working_min: 32, work_ms: 100, burst_ms: 1_000, queue_ms: 500 }
+    }
+}
+
+impl Section for AdmissionConfig {
+    fn validate(&self, errors: &mut Vec<ConfigError>) {
+        let mut check = |good: bool, key: &str, message: &str| ConfigError::unless(good, key, message, errors);
+        check(self.working_min > 0, "working_min", "must be at least 1");
+        check(self.work_ms > 0, "work_ms", "must be at least 1");
+        check(self.queue_ms > 0, "queue_ms", "must be at least 1");
+        check(self.burst_ms >= self.queue_ms, "burst_ms", "must not be below queue_ms");
+    }
+}
+
 impl Default for Resilience {
     fn default() -> Self {
         Self {
@@ -130,6 +160,18 @@ mod tests {
         let mut errors = Vec::new();
         Resilience::default().validate(&mut errors);
         assert_eq!(errors, []);
+    }
+
+    #[test]
+    fn admission_without_room_or_time_is_refused_by_key() {
+        let keys = |config: &AdmissionConfig| {
+            let mut errors = Vec::new();
+            config.validate(&mut errors);
+            errors.into_iter().map(|error| error.key).collect::<Vec<_>>()
+        };
+        assert!(keys(&AdmissionConfig::default()).is_empty());
+        let nothing = AdmissionConfig { working_min: 0, work_ms: 0, burst_ms: 0, queue_ms: 1 };
+        assert_eq!(keys(&nothing), ["working_min", "work_ms", "burst_ms"]);
     }
 
     #[test]

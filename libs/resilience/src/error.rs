@@ -44,6 +44,11 @@ pub trait Classify {
         false
     }
 
+    /// Whether it took too long because this process had no processor. That is no failure of any dependency.
+    fn is_starvation(&self) -> bool {
+        false
+    }
+
     /// A label for what went wrong (`error.type`), of few possible values; empty where the dependency is not to blame.
     fn error_type(&self) -> &'static str {
         match self.verdict() {
@@ -93,6 +98,8 @@ pub enum Stopped {
     TooLate,
     /// The attempt was given up. It may have had an effect.
     TimedOut,
+    /// The attempt was given up, and that was noticed late: this process had no processor. It may have had an effect.
+    Starved,
 }
 
 /// Why a guarded call has no result.
@@ -109,6 +116,8 @@ pub enum GuardError<E> {
     TooLate,
     /// The last attempt was given up. It may have had an effect.
     TimedOut,
+    /// The last attempt was given up, and that was noticed late: this process had no processor. It may have had an effect.
+    Starved,
     /// The last attempt failed. Whether it may have had an effect is for the error to say, see [`Classify::nothing_sent`].
     Failed(E),
 }
@@ -120,6 +129,7 @@ impl<E> From<Stopped> for GuardError<E> {
             Stopped::Full => Self::Full,
             Stopped::TooLate => Self::TooLate,
             Stopped::TimedOut => Self::TimedOut,
+            Stopped::Starved => Self::Starved,
         }
     }
 }
@@ -128,7 +138,7 @@ impl<E: Classify> Classify for GuardError<E> {
     fn verdict(&self) -> Verdict {
         match self {
             Self::Open { .. } | Self::Full | Self::TooLate => Verdict::NotSent,
-            Self::TimedOut => Verdict::Transient { retry_after: None },
+            Self::TimedOut | Self::Starved => Verdict::Transient { retry_after: None },
             Self::Failed(error) => error.verdict(),
         }
     }
@@ -136,7 +146,7 @@ impl<E: Classify> Classify for GuardError<E> {
     fn label(&self) -> &'static str {
         match self {
             Self::Open { .. } | Self::Full => "UNAVAILABLE",
-            Self::TooLate | Self::TimedOut => "DEADLINE_EXCEEDED",
+            Self::TooLate | Self::TimedOut | Self::Starved => "DEADLINE_EXCEEDED",
             Self::Failed(error) => error.label(),
         }
     }
@@ -144,7 +154,7 @@ impl<E: Classify> Classify for GuardError<E> {
     fn nothing_sent(&self) -> bool {
         match self {
             Self::Open { .. } | Self::Full | Self::TooLate => true,
-            Self::TimedOut => false,
+            Self::TimedOut | Self::Starved => false,
             Self::Failed(error) => error.nothing_sent(),
         }
     }
@@ -152,8 +162,16 @@ impl<E: Classify> Classify for GuardError<E> {
     fn is_slowness(&self) -> bool {
         match self {
             Self::Open { .. } | Self::Full => false,
-            Self::TooLate | Self::TimedOut => true,
+            Self::TooLate | Self::TimedOut | Self::Starved => true,
             Self::Failed(error) => error.is_slowness(),
+        }
+    }
+
+    fn is_starvation(&self) -> bool {
+        match self {
+            Self::Starved => true,
+            Self::Open { .. } | Self::Full | Self::TooLate | Self::TimedOut => false,
+            Self::Failed(error) => error.is_starvation(),
         }
     }
 
@@ -161,6 +179,7 @@ impl<E: Classify> Classify for GuardError<E> {
         match self {
             Self::Open { .. } | Self::Full | Self::TooLate => "",
             Self::TimedOut => "timeout",
+            Self::Starved => "starved",
             Self::Failed(error) => error.error_type(),
         }
     }
@@ -173,6 +192,7 @@ impl<E: fmt::Display> fmt::Display for GuardError<E> {
             Self::Full => f.write_str("too many calls at once"),
             Self::TooLate => f.write_str("the deadline passed before the call was made"),
             Self::TimedOut => f.write_str("no answer in time"),
+            Self::Starved => f.write_str("no answer in time, for want of processor time in this process"),
             Self::Failed(error) => write!(f, "{error}"),
         }
     }

@@ -5,6 +5,7 @@
 //! by [`tower::retry`]: `docs/adr/0004-resilience.md`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
+mod admission;
 mod breaker;
 mod budget;
 mod bulkhead;
@@ -23,10 +24,11 @@ mod state;
 mod testing;
 mod timeout;
 
+pub use admission::{Admission, Overloaded, Turn, Waiting, Working};
 pub use breaker::{BreakerFuture, BreakerLayer, BreakerService};
 pub use bulkhead::{BulkheadFuture, BulkheadLayer, BulkheadService};
 pub use call::{Attempt, Call, Deadline};
-pub use config::{BreakerConfig, BulkheadConfig, Resilience};
+pub use config::{AdmissionConfig, BreakerConfig, BulkheadConfig, Resilience};
 pub use deadline::{DeadlineLayer, DeadlineService};
 pub use error::{Classify, GuardError, Stopped, Verdict};
 pub use guard::Guard;

@@ -31,10 +31,14 @@ pub struct InFlight {
 impl InFlight {
     /// At most `max` requests at once.
     pub fn new(service: &'static str, max: usize, metrics: &Metrics) -> Self {
-        let shed =
-            metrics.counter::<ServiceLabels>("requests_shed_total", "Requests refused because of too many others");
-        Self { permits: Arc::new(Semaphore::new(max)), shed: shed.get_or_create_owned(&ServiceLabels { service }) }
+        Self { permits: Arc::new(Semaphore::new(max)), shed: requests_shed(service, metrics) }
     }
+}
+
+/// What counts the requests that a service refuses for want of room, wherever it does.
+pub(crate) fn requests_shed(service: &'static str, metrics: &Metrics) -> Counter {
+    let shed = metrics.counter::<ServiceLabels>("requests_shed_total", "Requests refused because of too many others");
+    shed.get_or_create_owned(&ServiceLabels { service })
 }
 
 /// Middleware, as `from_fn_with_state(InFlight::new(…), shed)`: answers 503 `overloaded` (gRPC: `UNAVAILABLE`) with a time to wait when

@@ -14,11 +14,16 @@ use tower::{Layer, Service, ServiceExt as _, util::Oneshot};
 
 use super::{Call, Stopped};
 
+/// A time-out that is noticed this much after its time was noticed by a process without a processor: timers are good for a millisecond.
+const STARVED: Duration = Duration::from_millis(100);
+
 /// Gives up an attempt after its time, and never later than the call's deadline, with [`Stopped::TimedOut`]: it may have had an effect.
 /// The attempt learns its time ([`Call::into_grpc`] sends it along); one that would have none is [`Stopped::TooLate`] and is not made.
 ///
 /// Not [`tower::timeout`], whose time is the same for each call whatever its deadline. Waiting for the service inside to be ready is
 /// part of the attempt, so this layer itself is always ready.
+///
+/// Where the time-out itself is noticed late, this process had no processor, and the answer may well lie unread: [`Stopped::Starved`].
 #[derive(Debug, Clone, Copy)]
 pub struct TimeoutLayer(Duration);
 
@@ -64,7 +69,7 @@ where
         }
         call.attempt.timeout = timeout;
         let until = Instant::now() + timeout;
-        Either::Right(TimeoutFuture { attempt: timeout_at(until, self.inner.clone().oneshot(call)) })
+        Either::Right(TimeoutFuture { attempt: timeout_at(until, self.inner.clone().oneshot(call)), until })
     }
 }
 
@@ -73,6 +78,7 @@ pin_project! {
     pub struct TimeoutFuture<F> {
         #[pin]
         attempt: Timeout<F>,
+        until: Instant,
     }
 }
 
@@ -84,8 +90,12 @@ where
     type Output = Result<T, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let attempt = task::ready!(self.project().attempt.poll(context));
-        Poll::Ready(attempt.unwrap_or_else(|_| Err(Stopped::TimedOut.into())))
+        let this = self.project();
+        let attempt = task::ready!(this.attempt.poll(context));
+        Poll::Ready(attempt.unwrap_or_else(|_| {
+            let is_starved = this.until.elapsed() >= STARVED;
+            Err(if is_starved { Stopped::Starved } else { Stopped::TimedOut }.into())
+        }))
     }
 }
 
@@ -111,6 +121,18 @@ mod tests {
         assert_eq!(dependency.calls(), 2);
         assert_eq!(service.oneshot(call_within(Duration::ZERO)).await, Err(GuardError::TooLate));
         assert_eq!(dependency.calls(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_out_noticed_late_is_our_own_starvation() {
+        let service = TimeoutLayer::new(HALF).layer(Dependency::that([Answer::Hang]).guarded());
+        for (late, expected) in [(STARVED / 2, GuardError::TimedOut), (STARVED, GuardError::Starved)] {
+            let mut attempt = Box::pin(service.clone().oneshot(call()));
+            assert!(futures::poll!(&mut attempt).is_pending());
+            // Nothing of this process is polled meanwhile.
+            tokio::time::advance(HALF + late).await;
+            assert_eq!(attempt.await, Err(expected));
+        }
     }
 
     #[tokio::test(start_paused = true)]

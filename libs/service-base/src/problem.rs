@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,9 @@ use crate::{code::ErrorKind, context};
 
 /// Media type of a problem.
 pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// On an answer that says [`Code::Overloaded`]: what stands before a service reads it there rather than in the body, and takes it off.
+pub const OVERLOADED_HEADER: HeaderName = HeaderName::from_static("x-overloaded");
 
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,6 +211,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.0.code == Code::Overloaded {
+            headers.insert(OVERLOADED_HEADER, HeaderValue::from_static("true"));
+        }
         let mut put = |name, value: String| {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);

@@ -64,10 +64,35 @@ impl Core {
         let order = self.visible(caller, id, wait_limits.accept_until).await?;
         let _permit = self.permits.try_acquire().map_err(|_| Failed::Overloaded)?;
         let saga = match &order.state {
-            State::Confirmed { .. } => self.begin_cancelling(&order, wait_limits).await?,
+            State::Confirmed { .. } => return self.cancel_confirmed(order, wait_limits).await,
             State::Cancelling { by, .. } | State::Cancelled { by, .. } => *by,
             State::New | State::Pending | State::Failed { .. } | State::Shipped { .. } => return Err(refusal(&order)),
         };
+        self.await_decided(saga, order, wait_limits).await
+    }
+
+    /// A cancellation that is new work, and waits for its turn.
+    async fn cancel_confirmed(
+        self: &Arc<Self>,
+        order: Order,
+        wait_limits: WaitLimits,
+    ) -> Result<Cancelled, CancelError> {
+        let working = self.turn(wait_limits.accept_until).await?;
+        let saga = self.begin_cancelling(&order, wait_limits).await?;
+        let held = self.hold(saga, working);
+        let answer = self.await_decided(saga, order, wait_limits).await?;
+        if !answer.saga.is_active() {
+            held.settled();
+        }
+        Ok(answer)
+    }
+
+    async fn await_decided(
+        &self,
+        saga: SagaId,
+        order: Order,
+        wait_limits: WaitLimits,
+    ) -> Result<Cancelled, CancelError> {
         let answer = self.await_cancelled(saga, order, wait_limits).await?;
         match answer.order.state {
             State::Cancelled { .. } | State::Cancelling { .. } if answer.order.latest_saga() == saga => Ok(answer),

@@ -2,6 +2,7 @@
 //!
 //! Must not know: HTTP, gRPC, SQL text.
 
+mod accepted;
 mod cancel_order;
 mod draft;
 mod get_order;
@@ -10,11 +11,13 @@ mod list_orders;
 mod place_order;
 mod settle;
 mod timeline;
+mod turns;
 mod watch_order;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use amends_primitives::{Clock, IdSource, OrderId};
+use amends_resilience::Admission;
 use amends_sql::SqlError;
 use saga_engine::TraceContext;
 use tokio::{sync::Semaphore, time::Instant};
@@ -24,6 +27,8 @@ use crate::{
     ports::{BeginError, Inventory, OrderStore, Payments, Unavailable},
     saga::Sagas,
 };
+
+use self::accepted::Accepted;
 
 pub use cancel_order::{CancelError, Cancelled};
 pub use draft::{Draft, DraftLine, DraftPrice, FieldProblem, Invalid, KeyProblem, idempotency_key};
@@ -118,12 +123,33 @@ pub struct Core {
     pub ids: Arc<dyn IdSource>,
     /// Limits.
     pub settings: Settings,
-    /// Orders being accepted or waited for: more are refused at once, because a queue would only make all of them late.
+    /// Callers who wait, whatever for: more are refused at once, because a queue would only make all of them late.
     pub permits: Arc<Semaphore>,
+    /// Lets orders and cancellations in: as many as can be finished in reasonable time.
+    pub admission: Admission,
+    /// What knows a repeat when there is too much to do.
+    pub repeats: Repeats,
     /// Streams of changes being served.
     pub watches: Arc<Semaphore>,
     /// Runs what must not stop when its caller goes away, and waits for it at shutdown.
     pub shutdown: service_kit::shutdown::Shutdown,
+}
+
+/// How repeats are known of requests that were let in before. They are no new work, and are never refused for want of room for it.
+#[derive(Debug)]
+pub struct Repeats {
+    accepted: Accepted,
+    /// Look-ups at once of requests that are refused otherwise: a repeat of what another process has let in, or this one long ago.
+    lookups: Semaphore,
+}
+
+/// Few, so that refusing stays cheap, and enough that a repeat that comes back has its turn.
+const LOOKUPS_AT_ONCE: usize = 4;
+
+impl Default for Repeats {
+    fn default() -> Self {
+        Self { accepted: Accepted::default(), lookups: Semaphore::new(LOOKUPS_AT_ONCE) }
+    }
 }
 
 /// Why something that breaks no rule cannot be done now.

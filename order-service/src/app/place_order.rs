@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use amends_primitives::{OrderId, SagaId};
+use amends_resilience::Working;
 use service_base::{code::Code, context};
 use tokio::time::Instant;
 
@@ -71,6 +72,14 @@ pub enum PlaceOrderError {
     Failed(#[from] Failed),
 }
 
+/// A request that is let in.
+enum Admitted {
+    /// It is new, and there is room for it.
+    New(Working),
+    /// It was let in before.
+    Again(Claim),
+}
+
 impl From<amends_sql::SqlError> for PlaceOrderError {
     fn from(error: amends_sql::SqlError) -> Self {
         Self::Failed(Failed::Store(error))
@@ -92,15 +101,57 @@ impl Core {
         // Taken by repeats too: a repeat that waits for the first request's saga is one more caller that waits.
         let _permit = self.permits.try_acquire().map_err(|_| Failed::Overloaded)?;
         let fingerprint = ask.fingerprint();
-        if let Some(claim) = in_time(wait_limits.accept_until, self.store.claim(&caller.customer, &ask.key)).await? {
-            return self.answer_again(&claim, &fingerprint, wait_limits).await;
-        }
+        let working = match self.admit(caller, &ask.key, wait_limits.accept_until).await? {
+            Admitted::Again(claim) => return self.answer_again(&claim, &fingerprint, wait_limits).await,
+            Admitted::New(working) => working,
+        };
         self.payments.ready().map_err(Failed::Unavailable)?;
+        self.repeats.accepted.note(&caller.customer, &ask.key);
         let (start, input) = self.prepare(caller, ask, fingerprint.clone(), wait_limits.accept_until).await?;
         let order = start.order.clone();
-        match self.start(start, input, wait_limits.accept_until).await? {
-            Started::First => self.await_placed(order, false, wait_limits).await,
-            Started::Again(claim) => self.answer_again(&claim, &fingerprint, wait_limits).await,
+        let saga = order.head.saga;
+        // From here on: what is committed is worked on, also when the answer to the commit is lost or its caller has left.
+        let held = self.hold(saga, working);
+        match self.start(start, input, wait_limits.accept_until).await {
+            Err(error) => {
+                held.came_to_nothing();
+                Err(error)
+            }
+            Ok(Started::First) => {
+                let placed = self.await_placed(order, false, wait_limits).await;
+                match &placed {
+                    Ok(placed) if placed.saga.is_active() => {}
+                    Ok(_) => held.settled(),
+                    // It waits until a service is back, and costs nothing meanwhile.
+                    Err(_) => held.came_to_nothing(),
+                }
+                placed
+            }
+            Ok(Started::Again(claim)) => {
+                held.came_to_nothing();
+                self.answer_again(&claim, &fingerprint, wait_limits).await
+            }
+        }
+    }
+
+    /// Tells a repeat from new work, and lets new work in, in turn. A repeat needs no room: it waits for what is worked on already.
+    async fn admit(&self, caller: &Caller, key: &IdempotencyKey, until: Instant) -> Result<Admitted, PlaceOrderError> {
+        let claim = || in_time(until, self.store.claim(&caller.customer, key));
+        let may_be_known = self.repeats.accepted.has(&caller.customer, key);
+        if may_be_known && let Some(claim) = claim().await? {
+            return Ok(Admitted::Again(claim));
+        }
+        let overloaded = match self.turn(until).await {
+            Ok(working) if may_be_known => return Ok(Admitted::New(working)),
+            Ok(working) => {
+                return Ok(claim().await?.map_or_else(|| Admitted::New(working), Admitted::Again));
+            }
+            Err(overloaded) => overloaded,
+        };
+        let Ok(_lookup) = self.repeats.lookups.try_acquire() else { return Err(overloaded.into()) };
+        match claim().await? {
+            Some(claim) => Ok(Admitted::Again(claim)),
+            None => Err(overloaded.into()),
         }
     }
 

@@ -64,7 +64,7 @@ fn unavailable(error: &GuardError<Status>) -> Unavailable {
     let retry_after = match error {
         GuardError::Open { retry_after } => Some(*retry_after),
         GuardError::Failed(status) => service_base::status::retry_after(status),
-        GuardError::Full | GuardError::TooLate | GuardError::TimedOut => None,
+        GuardError::Full | GuardError::TooLate | GuardError::TimedOut | GuardError::Starved => None,
     };
     Unavailable { dependency: NAME, message: error.to_string(), retry_after }
 }

@@ -74,7 +74,7 @@ fn cause(error: GuardError<Status>) -> Cause {
         GuardError::Open { .. } => Cause::environment("circuit_open", "the circuit breaker is open"),
         GuardError::Full => Cause::environment("bulkhead_full", "too many calls at once"),
         GuardError::TooLate => Cause::environment("timeout", "the time was over before the call was made"),
-        GuardError::TimedOut => Cause::environment("timeout", "no answer in time"),
+        GuardError::TimedOut | GuardError::Starved => Cause::environment("timeout", "no answer in time"),
         GuardError::Failed(status) => {
             let code = refusal_reason(&status).map_or_else(|| code_word(status.code()).to_owned(), |info| info.name());
             let message: String = status.message().chars().take(MESSAGE_MAX).collect();
@@ -234,6 +234,7 @@ mod tests {
             GuardError::Full,
             GuardError::TooLate,
             GuardError::TimedOut,
+            GuardError::Starved,
             GuardError::Failed(Status::unavailable("down")),
             GuardError::Failed(Status::deadline_exceeded("late")),
             GuardError::Failed(Status::cancelled("our deadline")),

@@ -12,8 +12,9 @@ use serde_json::json;
 async fn main() -> anyhow::Result<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     let program = arguments.next().context("say which program to run")?;
-    // All callers have one address and are one subject: the limit per caller is not what is looked at here.
-    let settings = json!({"gateway": {"rate_limit": {"enabled": false}}});
+    // All callers have one address and are one subject: the limits per caller are not what is looked at here.
+    let limits = json!({"requests_per_subject": 4096, "connections_per_address": 4096});
+    let settings = json!({"gateway": {"rate_limit": {"enabled": false}, "limits": limits}});
     let platform = Platform::distributed_with(settings).await?.context("needs PostgreSQL, MongoDB and Redis")?;
     let status = tokio::process::Command::new(program)
         .args(arguments)

@@ -192,8 +192,14 @@ impl Spec {
                 {
                     command.args(["--set", &format!("{listener}.listen=127.0.0.1:0")]);
                 }
-                // All customers of a load test have one address, and are one subject.
-                command.args(["--set", "gateway.rate_limit.enabled=false"]);
+                // All customers of a load test have one address, and are one subject: no share of a caller is what is looked at.
+                for setting in [
+                    "gateway.rate_limit.enabled=false",
+                    "gateway.limits.requests_per_subject=4096",
+                    "gateway.limits.connections_per_address=4096",
+                ] {
+                    command.args(["--set", setting]);
+                }
                 command.env("AMENDS_DEMO_PASSWORD", LOAD_PASSWORD);
                 let mut exports = export("AMENDS_LOAD_HOST", format!("http://127.0.0.1:{port}"));
                 exports.extend(export("AMENDS_LOAD_PASSWORD", LOAD_PASSWORD.to_owned()));

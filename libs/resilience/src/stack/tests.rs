@@ -259,3 +259,16 @@ async fn a_failure_answered_in_this_process_opens_for_a_moment() {
     }
     assert_eq!(world.stack.breaker().state(), BreakerState::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn starvation_of_our_own_does_not_open_the_breaker() {
+    let world = World::new(&Resilience { attempts: 1, ..Resilience::default() }, Answer::Hang);
+    for _ in 0..20 {
+        let mut call = Box::pin(world.service().oneshot(call()));
+        assert!(futures::poll!(&mut call).is_pending());
+        // Nothing of this process is polled for longer than the attempt may take.
+        tokio::time::advance(2 * HALF).await;
+        assert_eq!(call.await, Err(GuardError::Starved));
+    }
+    assert_eq!(world.stack.breaker().state(), BreakerState::Closed);
+}

@@ -28,6 +28,7 @@ use crate::Runtime;
 use service_base::metrics::{DurationFamily, TraceLabel};
 use service_base::{
     context::{CORRELATION_HEADER, RequestContext},
+    problem::OVERLOADED_HEADER,
     wire::{code_name, grpc_timeout, is_server_fault, known_method},
 };
 
@@ -176,7 +177,8 @@ async fn answer_http(observer: Observer, request: Request, next: Next) -> Respon
     }
     let took = began.elapsed();
     context.in_scope(&span, || {
-        if status.is_server_error() {
+        // What is refused for want of room is counted: a line each would be more load.
+        if status.is_server_error() && !response.headers().contains_key(OVERLOADED_HEADER) {
             tracing::info!(duration_ms = millis(took), "answered");
         } else {
             tracing::debug!(duration_ms = millis(took), "answered");

@@ -51,7 +51,7 @@ impl Shared {
 ///
 /// What an error says of the dependency is its [`Verdict`]: an answer is good whatever it says, [`Verdict::Transient`] is a failure, and
 /// what was not sent, or is given up half-way by its caller, counts for nothing. Nor does what came upon a limit, since a dependency that
-/// says when to come back protects itself; unless nothing else comes back. Clones, and the services made by them, share one state.
+/// says when to come back protects itself; unless nothing else comes back. Nor does [starvation](Classify::is_starvation) of our own. Clones, and the services made by them, share one state.
 #[derive(Clone)]
 pub struct BreakerLayer {
     shared: Arc<Shared>,
@@ -183,10 +183,11 @@ where
             return Poll::Pending;
         };
         let result = task::ready!(inner.poll(context));
-        let says_only_slow = !*counts_slowness && result.as_ref().err().is_some_and(Classify::is_slowness);
+        let says_nothing = |error: &E| error.is_starvation() || (!*counts_slowness && error.is_slowness());
+        let says_nothing = result.as_ref().err().is_some_and(says_nothing);
         permit.outcome = match result.as_ref().err().map(Classify::verdict) {
             None | Some(Verdict::Answered) => Outcome::Good,
-            Some(Verdict::Transient { .. }) if says_only_slow => Outcome::Abandoned,
+            Some(Verdict::Transient { .. }) if says_nothing => Outcome::Abandoned,
             Some(Verdict::Transient { .. }) => Outcome::Bad,
             Some(Verdict::Limited { .. }) => Outcome::Limited,
             Some(Verdict::NotSent) => Outcome::Abandoned,

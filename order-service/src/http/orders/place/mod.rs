@@ -174,4 +174,6 @@ mod commits;
 #[cfg(test)]
 mod forms;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod tests;
