@@ -189,8 +189,15 @@ impl Raw {
                     raw.execute(query).await.map(|done| Outcome { rows: Vec::new(), changed: done.rows_affected() })
                 }
                 Wanted::First => {
-                    let row = raw.fetch_optional(query).await?;
-                    Ok(Outcome { rows: row.into_iter().collect(), changed: 0 })
+                    // To the end, where the driver would leave after the first row: a write that is a transaction of its own is
+                    // committed after its rows, and only then says whether that failed.
+                    let mut rows = Vec::with_capacity(1);
+                    let mut answers = raw.fetch_many(query);
+                    while let Some(answer) = answers.try_next().await? {
+                        rows.extend(answer.right().filter(|_| rows.is_empty()));
+                    }
+                    drop(answers);
+                    Ok(Outcome { rows, changed: 0 })
                 }
                 Wanted::All => {
                     let rows = raw.fetch_all(query).await?;

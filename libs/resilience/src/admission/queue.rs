@@ -90,7 +90,7 @@ mod tests {
         assert!(queue.has_room(50, at(2_000)), "the first has waited for 100 ms");
         assert!(!queue.has_room(50, at(2_001)));
         queue.pop();
-        assert!(queue.has_room(50, at(9_000)), "nobody waits");
+        assert!(queue.has_room(50, at(9_000)), "the queue is empty");
         queue.push(9_000, at(9_000));
         assert!(queue.has_room(50, at(9_999)), "a new burst");
         assert!(!queue.has_room(50, at(10_000)));

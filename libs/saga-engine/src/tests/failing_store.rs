@@ -182,3 +182,20 @@ async fn connections_that_died_together_fail_one_caller() {
     drop((database, killer));
     own.remove().await;
 }
+
+/// The commit of such a statement comes after its rows, on both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_of_a_write_that_is_not_committed_is_no_success() {
+    databases::on_each(async |database| {
+        let sql = "CREATE TABLE parts (id BIGINT PRIMARY KEY, whole BIGINT REFERENCES parts (id) DEFERRABLE INITIALLY DEFERRED)";
+        sqlx::raw_sql(sql).execute(database.writer()).await.unwrap();
+        let sql = "INSERT INTO parts (id, whole) VALUES (1, 404) RETURNING id";
+        let one = sqlx::query_as::<_, (i64,)>(sql).fetch_one(database.writer()).await;
+        assert!(one.is_err(), "{one:?}");
+        let perhaps = sqlx::query_as::<_, (i64,)>(sql).fetch_optional(database.writer()).await;
+        assert!(perhaps.is_err(), "{perhaps:?}");
+        let (parts,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM parts").fetch_one(database.writer()).await.unwrap();
+        assert_eq!(parts, 0);
+    })
+    .await;
+}

@@ -51,7 +51,8 @@ impl Shared {
 ///
 /// What an error says of the dependency is its [`Verdict`]: an answer is good whatever it says, [`Verdict::Transient`] is a failure, and
 /// what was not sent, or is given up half-way by its caller, counts for nothing. Nor does what came upon a limit, since a dependency that
-/// says when to come back protects itself; unless nothing else comes back. Nor does [starvation](Classify::is_starvation) of our own. Clones, and the services made by them, share one state.
+/// says when to come back protects itself; unless nothing else comes back. Nor does [starvation](Classify::is_starvation) of our own. Clones,
+/// and the services made by them, share one state.
 #[derive(Clone)]
 pub struct BreakerLayer {
     shared: Arc<Shared>,
