@@ -5,6 +5,7 @@ mod json;
 mod local;
 mod server;
 mod strict;
+mod unread;
 
 use std::{any::Any, time::Duration};
 

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Layer as _;
 
-use super::{drain::DrainLayer, local::Local};
+use super::{drain::DrainLayer, local::Local, unread::ReadOn};
 use crate::{faults::Hangup, shutdown::Shutdown};
 use service_base::descriptors::Share;
 
@@ -225,7 +225,7 @@ async fn connection(
     // Handlers may ask who connected; a connection without an address is gone already.
     let Ok(peer) = stream.peer_addr() else { return };
     let hangup = Hangup::default();
-    let service = drain.layer(Extension(ConnectInfo(peer)).layer(Extension(hangup.clone()).layer(router)));
+    let service = ReadOn(drain.layer(Extension(ConnectInfo(peer)).layer(Extension(hangup.clone()).layer(router))));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
