@@ -5,7 +5,8 @@ use std::{num::NonZeroU32, process::Command};
 use crate::{
     cargo::{Workspace, cargo},
     environment,
-    process::{Failure, Result, capture, run},
+    packages::{self, Need},
+    process::{Failure, Result, capture, run, which},
     proof::Report,
     servers::{self, Held, Spec},
     setup::{Tools, build_tools},
@@ -314,15 +315,20 @@ pub(crate) fn drill(arguments: &[String]) -> Result {
 }
 
 /// What an order costs in statements, commits, calls, writes and allocations, held by `price.toml`: in one process, or with
-/// `--distributed` in five on private servers. Built as tests are: the figures are of that build.
+/// `--distributed` in five on private servers. Built as tests are: the figures are of that build. `--instructions` are counted by valgrind,
+/// of the optimised build.
 pub(crate) fn price(arguments: &[String]) -> Result {
     let distributed = arguments.iter().any(|argument| argument == "--distributed");
+    let instructions = arguments.iter().any(|argument| argument == "--instructions");
     let tools = build_tools()?;
-    let profile = Profile::Tests;
+    if instructions && which("valgrind").is_none() {
+        packages::install(&[Need::Valgrind])?;
+    }
+    let profile = if instructions { Profile::Release } else { Profile::Tests };
     let located = if distributed { Some(servers::locate()?) } else { None };
     profile.build(&tools, if distributed { &SERVICES } else { &["amends"] })?;
-    let workspace = profile.build(&tools, &["price"])?;
-    let mut command = Command::new(workspace.program(profile.folder(), "price"));
+    let workspace = Profile::Tests.build(&tools, &["price"])?;
+    let mut command = Command::new(workspace.program(Profile::Tests.folder(), "price"));
     command.current_dir(environment::root()).env("AMENDS_BIN_DIR", workspace.program(profile.folder(), ""));
     let held = located.map(|located| Held::start(&located.specs, located.given)).transpose()?;
     if let Some(held) = &held {

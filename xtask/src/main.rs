@@ -42,9 +42,10 @@ cargo xtask <command>
   drill [--smoke] [--seconds N] [--write FILE]
                             each fault of the payment service under load, as a table; --smoke: debug build, short,
                             used by ci; --write docs/resilience.md puts the table there
-  price [--distributed] [--callers 32] [--exact] [--orders N]
+  price [--distributed] [--callers 32] [--exact] [--orders N] [--instructions]
                             what an order costs in statements, commits, calls, writes, allocations; fails where price.toml has
-                            less; --exact: only what is the same in every run, used by ci
+                            less; --exact: only what is the same in every run, used by ci; --instructions: of the
+                            optimised build, counted by valgrind, which is installed for it
   proof machine             disks that fill or fail, power cuts, clocks that are set, pipes, proxies, limits, floods: each fault that this
                             machine can have, with the tools installed for it; ends with how soon orders were accepted after
                             each, and with what was not run

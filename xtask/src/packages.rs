@@ -21,6 +21,8 @@ pub(crate) enum Need {
     Faketime,
     /// Mounts a small disk.
     UtilLinux,
+    /// Counts instructions.
+    Valgrind,
 }
 
 impl Need {
@@ -34,6 +36,7 @@ impl Need {
             Self::Python => "Python 3 with venv",
             Self::Faketime => "libfaketime",
             Self::UtilLinux => "mount",
+            Self::Valgrind => "valgrind",
         }
     }
 }
@@ -63,6 +66,7 @@ const MANAGERS: [Manager; 5] = [
             Need::Python => "python3 python3-venv",
             Need::Faketime => "libfaketime",
             Need::UtilLinux => "mount",
+            Need::Valgrind => "valgrind",
         },
     },
     Manager {
@@ -80,6 +84,7 @@ const MANAGERS: [Manager; 5] = [
             Need::Python => "python3",
             Need::Faketime => "libfaketime",
             Need::UtilLinux => "util-linux",
+            Need::Valgrind => "valgrind",
         },
     },
     Manager {
@@ -96,6 +101,7 @@ const MANAGERS: [Manager; 5] = [
             Need::Python => "python3",
             Need::Faketime => "libfaketime",
             Need::UtilLinux => "util-linux",
+            Need::Valgrind => "valgrind",
         },
     },
     Manager {
@@ -112,6 +118,7 @@ const MANAGERS: [Manager; 5] = [
             Need::Python => "python",
             Need::Faketime => "libfaketime",
             Need::UtilLinux => "util-linux",
+            Need::Valgrind => "valgrind",
         },
     },
     Manager {
@@ -128,6 +135,7 @@ const MANAGERS: [Manager; 5] = [
             Need::Python => "python",
             Need::Faketime => "libfaketime",
             Need::UtilLinux => "util-linux",
+            Need::Valgrind => "valgrind",
         },
     },
 ];

@@ -8,6 +8,7 @@ pub mod flood;
 pub mod meter;
 pub mod power;
 mod preload;
+pub mod processor;
 pub mod recorder;
 pub mod report;
 pub mod shim;

@@ -58,7 +58,15 @@ impl Platform {
     /// # Errors
     /// Where servers are expected and not there.
     pub async fn replicated(more: Value, replicas: usize) -> Result<Option<Self>> {
-        Self::in_topology(more, replicas, false, &BTreeMap::new()).await
+        Self::in_topology(more, Topology { order_replicas: replicas, ..Topology::default() }, &BTreeMap::new()).await
+    }
+
+    /// The same as [`Platform::distributed_with`], without proxies before the servers and the acquirer: what is measured pays for none.
+    ///
+    /// # Errors
+    /// Where servers are expected and not there.
+    pub async fn distributed_direct(more: Value) -> Result<Option<Self>> {
+        Self::in_topology(more, Topology { is_proxied: false, ..Topology::default() }, &BTreeMap::new()).await
     }
 
     /// The same as [`Platform::distributed_with`], with some programs started in another way, by their names.
@@ -66,7 +74,7 @@ impl Platform {
     /// # Errors
     /// Where servers are expected and not there.
     pub async fn distributed_as(more: Value, launches: &BTreeMap<&str, Launch>) -> Result<Option<Self>> {
-        Self::in_topology(more, 1, false, launches).await
+        Self::in_topology(more, Topology::default(), launches).await
     }
 
     /// The same, with two replicas of each service and of the gateway, each pair behind one address: `order` and `order-2`, `gateway` and
@@ -75,15 +83,11 @@ impl Platform {
     /// # Errors
     /// Where servers are expected and not there.
     pub async fn doubled(more: Value) -> Result<Option<Self>> {
-        Self::in_topology(more, 1, true, &BTreeMap::new()).await
+        Self::in_topology(more, Topology { is_doubled: true, ..Topology::default() }, &BTreeMap::new()).await
     }
 
-    async fn in_topology(
-        more: Value,
-        order_replicas: usize,
-        is_doubled: bool,
-        launches: &BTreeMap<&str, Launch>,
-    ) -> Result<Option<Self>> {
+    async fn in_topology(more: Value, topology: Topology, launches: &BTreeMap<&str, Launch>) -> Result<Option<Self>> {
+        let Topology { order_replicas, is_doubled, is_proxied } = topology;
         let servers = ["AMENDS_TEST_POSTGRES_URL", "AMENDS_TEST_MONGODB_URI", "AMENDS_TEST_REDIS_URL"].map(setting);
         let [Some(postgres), Some(mongodb), Some(redis)] = servers else {
             if setting("AMENDS_TEST_BACKENDS").is_some_and(|backends| backends == "embedded") {
@@ -93,9 +97,18 @@ impl Platform {
             anyhow::bail!("PostgreSQL, MongoDB and Redis are needed: run through `cargo xtask test`");
         };
         let dir = tempfile::Builder::new().prefix("amends-distributed-").tempdir()?;
-        let (postgres, postgres_proxy) = behind_proxy(&postgres).await?;
-        let (mongodb, mongodb_proxy) = behind_proxy(&mongodb).await?;
-        let (redis, redis_proxy) = behind_proxy(&redis).await?;
+        let mut proxies = BTreeMap::new();
+        let mut behind_proxy = async |server, url: String| {
+            if !is_proxied {
+                return anyhow::Ok(url);
+            }
+            let (url, proxy) = proxy_before(&url).await?;
+            proxies.insert(server, proxy);
+            Ok(url)
+        };
+        let postgres = behind_proxy("postgres", postgres).await?;
+        let mongodb = behind_proxy("mongodb", mongodb).await?;
+        let redis = behind_proxy("redis", redis).await?;
         let run = check::key().replace('-', "");
         let database = |service: &str| format!("amends_{service}_{run}");
         let mut urls = BTreeMap::new();
@@ -129,7 +142,7 @@ impl Platform {
             (front["identity.http.listen"], front["order.http.listen"], front["order.grpc.listen"]);
         let own = |key: &str| pairs[key][0];
         let acquirer = port();
-        let acquirer_proxy = Proxy::start(acquirer).await?;
+        let acquirer_url = behind_proxy("acquirer", format!("http://{acquirer}")).await?;
         let auth = json!({"issuer": settings::ISSUER, "jwks_url": format!("http://{identity}/.well-known/jwks.json")});
         let mut config = settings::shared();
         settings::merge(
@@ -145,7 +158,7 @@ impl Platform {
                     "grpc": {"listen": own("payment.grpc.listen")}, "redis_url": redis, "auth": auth,
                     "database": {"url": mongodb, "name": database("payment")},
                     "processor": {"kind": "http", "http": {
-                        "url": format!("http://{}", acquirer_proxy.address), "secret": settings::MERCHANT_SECRET,
+                        "url": acquirer_url, "secret": settings::MERCHANT_SECRET,
                         // All that a question has: a busy machine is slow, and a second attempt would only make it slower.
                         "attempt_timeout_ms": 2_000,
                     }},
@@ -217,12 +230,7 @@ impl Platform {
             inventory,
             acquirer: Some(acquirer),
             programs,
-            proxies: BTreeMap::from([
-                ("postgres", postgres_proxy),
-                ("mongodb", mongodb_proxy),
-                ("redis", redis_proxy),
-                ("acquirer", acquirer_proxy),
-            ]),
+            proxies,
             stores: ["--distributed", "--config", &file].map(str::to_owned).to_vec(),
             identity_database: urls["identity"].clone(),
             order_database: urls["order"].clone(),
@@ -237,8 +245,23 @@ impl Platform {
     }
 }
 
+/// What there is of everything.
+struct Topology {
+    order_replicas: usize,
+    /// Of each service two.
+    is_doubled: bool,
+    /// A proxy before each server and before the acquirer.
+    is_proxied: bool,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Self { order_replicas: 1, is_doubled: false, is_proxied: true }
+    }
+}
+
 /// The same URL, through a proxy.
-async fn behind_proxy(url: &str) -> Result<(String, Proxy)> {
+async fn proxy_before(url: &str) -> Result<(String, Proxy)> {
     let (scheme, rest) = url.split_once("://").context("a URL has a scheme")?;
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod figures;
+mod instructions;
 mod journeys;
 mod many_callers;
 mod one_caller;
@@ -15,13 +16,32 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result, bail, ensure};
 
 use bounds::Bounds;
-use figures::Measured;
+use instructions::Callgrind;
 use subject::{Subject, Way};
+
+/// Who asks, and what is counted of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    OneCaller,
+    ManyCallers,
+    /// Of one caller, and nothing else.
+    Instructions,
+}
+
+impl Mode {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::OneCaller => "one_caller",
+            Self::ManyCallers => "many_callers",
+            Self::Instructions => "instructions",
+        }
+    }
+}
 
 struct Options {
     bounds: PathBuf,
     way: Way,
-    many_callers: bool,
+    mode: Mode,
     /// Requests of each kind by one caller, where they are not as many as usual.
     orders: Option<usize>,
     exact_only: bool,
@@ -32,7 +52,7 @@ impl Options {
         let mut options = Self {
             bounds: "price.toml".into(),
             way: Way::OneProcess,
-            many_callers: false,
+            mode: Mode::OneCaller,
             orders: None,
             exact_only: false,
         };
@@ -45,12 +65,15 @@ impl Options {
                 "--callers" => {
                     let callers: usize = value()?.parse().context("--callers must be a number")?;
                     ensure!([1, many_callers::CALLERS].contains(&callers), "--callers: 1 or {}", many_callers::CALLERS);
-                    options.many_callers = callers > 1;
+                    options.mode = if callers > 1 { Mode::ManyCallers } else { Mode::OneCaller };
                 }
+                "--instructions" => options.mode = Mode::Instructions,
                 "--orders" => options.orders = Some(value()?.parse().context("--orders must be a number")?),
                 "--exact" => options.exact_only = true,
                 _ => {
-                    bail!("unknown argument {argument}: --distributed, --callers N, --orders N, --exact, --bounds FILE")
+                    bail!(
+                        "unknown argument {argument}: --distributed, --callers N, --instructions, --orders N, --exact, --bounds FILE"
+                    )
                 }
             }
         }
@@ -59,6 +82,10 @@ impl Options {
         ensure!(
             options.orders.is_none_or(|orders| (10..=10_000).contains(&orders)),
             "--orders must be from 10 to 10000"
+        );
+        ensure!(
+            options.mode != Mode::Instructions || options.way == Way::OneProcess,
+            "--instructions are counted in one process"
         );
         Ok(options)
     }
@@ -69,13 +96,22 @@ async fn main() -> Result<ExitCode> {
     let options = Options::from_arguments()?;
     let bounds = std::fs::read_to_string(&options.bounds).with_context(|| options.bounds.display().to_string())?;
     let bounds = Bounds::parse(&bounds).with_context(|| options.bounds.display().to_string())?;
-    let subject = Subject::start(options.way, options.many_callers).await?;
-    let measured = measure(&subject, &options).await.with_context(|| subject.platform.logs())?;
+    let callgrind = if options.mode == Mode::Instructions { Some(Callgrind::new()?) } else { None };
+    let subject = match &callgrind {
+        Some(callgrind) => Subject::launched(callgrind.launch()).await?,
+        None => Subject::start(options.way, options.mode == Mode::ManyCallers).await?,
+    };
+    let orders = options.orders.unwrap_or(options.way.orders());
+    let measured = match (&callgrind, options.mode) {
+        (Some(callgrind), _) => instructions::measure(&subject, callgrind, orders).await,
+        (None, Mode::ManyCallers) => many_callers::measure(&subject).await,
+        (None, _) => one_caller::measure(&subject, orders).await,
+    };
+    let measured = measured.with_context(|| subject.platform.logs())?;
     subject.platform.settled().await?;
     subject.platform.audit().await?;
     subject.platform.stop().await?;
-    let callers = if options.many_callers { "many_callers" } else { "one_caller" };
-    let section = format!("{}.{callers}", options.way.name());
+    let section = format!("{}.{}", options.way.name(), options.mode.name());
     let mut out = std::io::stdout();
     out.write_all(table::render(&section, &measured, &bounds).as_bytes())?;
     let verdict = bounds.verdict(&section, &measured, options.exact_only);
@@ -86,12 +122,4 @@ async fn main() -> Result<ExitCode> {
         writeln!(out, "FAILED  {line}")?;
     }
     Ok(if verdict.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn measure(subject: &Subject, options: &Options) -> Result<Measured> {
-    if options.many_callers {
-        many_callers::measure(subject).await
-    } else {
-        one_caller::measure(subject, options.orders.unwrap_or(options.way.orders())).await
-    }
 }

@@ -9,7 +9,7 @@ use amends_tests::{
     process::Launch,
 };
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::figures::{Counts, of_page, of_reading};
 
@@ -66,21 +66,9 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
+    /// Each program with a meter.
     pub(crate) async fn start(way: Way, many_callers: bool) -> Result<Self> {
-        let settings = json!({
-            // All callers have one address and are one subject: the limit per caller is not what is looked at here.
-            "gateway": {"rate_limit": {"enabled": !many_callers}},
-            // A machine that is busy with other work is no reason to ask twice: that would be counted, too.
-            "order": {
-                "wait": {"default_ms": WAIT_MS, "accept_ms": WAIT_MS},
-                "saga": {"attempt_timeout_ms": PATIENCE_MS},
-                "payment": {"channel": {"connect_timeout_ms": CONNECT_MS}, "resilience": {"timeout_ms": PATIENCE_MS}},
-                "inventory": {"channel": {"connect_timeout_ms": CONNECT_MS}, "resilience": {"timeout_ms": PATIENCE_MS}},
-            },
-            "payment": {"processor": {"timeout_ms": PATIENCE_MS}},
-            // As it is delivered: the tests' own configuration says otherwise.
-            "telemetry": {"log_format": "auto", "filter": "info"},
-        });
+        let settings = settings(many_callers);
         let mut meters = BTreeMap::new();
         for program in way.programs() {
             meters.insert(*program, Meter::new().map_err(anyhow::Error::msg)?);
@@ -97,6 +85,17 @@ impl Subject {
                 platform.context("needs PostgreSQL, MongoDB and Redis")?
             }
         };
+        Self::of(platform, way, meters).await
+    }
+
+    /// One process, started like this, whose meter is the launch's own.
+    pub(crate) async fn launched(launch: Launch) -> Result<Self> {
+        let settings = settings(false);
+        let platform = Platform::embedded_as(Setup { settings, launch, ..Setup::default() }).await?;
+        Self::of(platform, Way::OneProcess, BTreeMap::new()).await
+    }
+
+    async fn of(platform: Platform, way: Way, meters: BTreeMap<&'static str, Meter>) -> Result<Self> {
         let client = platform.demo().await?;
         let http = service_base::client::internal().timeout(Duration::from_secs(10)).build()?;
         Ok(Self { platform, client, way, meters, http })
@@ -130,4 +129,21 @@ impl Subject {
         }
         Ok(counts)
     }
+}
+
+fn settings(many_callers: bool) -> Value {
+    json!({
+        // All callers have one address and are one subject: the limit per caller is not what is looked at here.
+        "gateway": {"rate_limit": {"enabled": !many_callers}},
+        // A machine that is busy with other work is no reason to ask twice: that would be counted, too.
+        "order": {
+            "wait": {"default_ms": WAIT_MS, "accept_ms": WAIT_MS},
+            "saga": {"attempt_timeout_ms": PATIENCE_MS},
+            "payment": {"channel": {"connect_timeout_ms": CONNECT_MS}, "resilience": {"timeout_ms": PATIENCE_MS}},
+            "inventory": {"channel": {"connect_timeout_ms": CONNECT_MS}, "resilience": {"timeout_ms": PATIENCE_MS}},
+        },
+        "payment": {"processor": {"timeout_ms": PATIENCE_MS}},
+        // As it is delivered: the tests' own configuration says otherwise.
+        "telemetry": {"log_format": "auto", "filter": "info"},
+    })
 }
