@@ -70,10 +70,23 @@ pub(crate) struct Rotation<'a> {
     pub presented: Presented,
     /// By whom.
     pub client_id: &'a str,
+    /// The family as it was read a moment ago, if it was: while it is as it was, it need not be read again.
+    pub known: Option<&'a Family>,
     /// The access token to issue, unless the generation has one already.
     pub access: &'a IssuedAccess,
     /// Until then a revocation of the session is kept, if this turns out to be one.
     pub revoked_until: Timestamp,
+}
+
+/// What is stored of a session and of who asks for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    /// Its refresh tokens.
+    pub family: Family,
+    /// Whose it is; none where the user is gone.
+    pub user: Option<User>,
+    /// The client that was named, which may be another than the session's; none where there is none of that name.
+    pub client: Option<Client>,
 }
 
 /// What became of a presented refresh token.
@@ -129,6 +142,8 @@ pub(crate) trait Store: Send + Sync + 'static {
     async fn begin_family(&self, family: &Family) -> Result<(), StoreError>;
     /// A family by id.
     async fn family(&self, family_id: Uuid) -> Result<Option<Family>, StoreError>;
+    /// A family by id, with its user, and a client by id.
+    async fn session(&self, family_id: Uuid, client_id: &str) -> Result<Option<Session>, StoreError>;
     /// Decides about a presented refresh token and carries the decision out, as one.
     async fn rotate(
         &self,

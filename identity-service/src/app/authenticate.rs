@@ -29,19 +29,43 @@ impl Core {
     /// # Errors
     /// [`TokenError::InvalidClient`], whatever it is that does not fit.
     pub(crate) async fn authenticate(&self, presented: Presented, accepts: Accepts) -> Result<Client, TokenError> {
-        let client_id = match (presented.client_id, accepts) {
-            (Some(client_id), _) if is_valid_name(&client_id) => client_id,
-            (None, Accepts::AnyClient) if presented.client_secret.is_none() => self.settings.login_client_id.clone(),
-            _ => return Err(TokenError::InvalidClient),
-        };
-        let client = self.store.client(&client_id).await?;
-        let stored = client.as_ref().and_then(|client| client.secret_mac.as_deref());
+        let client_id = self.named(&presented, accepts)?;
+        let stored = self.store.client(&client_id).await?;
+        self.authentic(&presented, accepts, &client_id, stored)
+    }
+
+    /// Which client the request says that it is.
+    ///
+    /// # Errors
+    /// [`TokenError::InvalidClient`], where it says nothing that could be meant.
+    pub(super) fn named(&self, presented: &Presented, accepts: Accepts) -> Result<String, TokenError> {
+        match (&presented.client_id, accepts) {
+            (Some(client_id), _) if is_valid_name(client_id) => Ok(client_id.clone()),
+            (None, Accepts::AnyClient) if presented.client_secret.is_none() => {
+                Ok(self.settings.login_client_id.clone())
+            }
+            _ => Err(TokenError::InvalidClient),
+        }
+    }
+
+    /// Whether it is the client of that name, as stored.
+    ///
+    /// # Errors
+    /// [`TokenError::InvalidClient`], where it is not, or there is none.
+    pub(super) fn authentic(
+        &self,
+        presented: &Presented,
+        accepts: Accepts,
+        client_id: &str,
+        stored: Option<Client>,
+    ) -> Result<Client, TokenError> {
+        let secret_mac = stored.as_ref().and_then(|client| client.secret_mac.as_deref());
         let authentic = match (&presented.client_secret, accepts) {
-            (Some(secret), _) => self.keyring.is_client_secret(&client_id, secret.expose_secret(), stored),
-            (None, Accepts::AnyClient) => stored.is_none(),
+            (Some(secret), _) => self.keyring.is_client_secret(client_id, secret.expose_secret(), secret_mac),
+            (None, Accepts::AnyClient) => secret_mac.is_none(),
             (None, Accepts::Confidential) => false,
         };
-        client.filter(|client| authentic && !client.disabled).ok_or(TokenError::InvalidClient)
+        stored.filter(|client| authentic && !client.disabled).ok_or(TokenError::InvalidClient)
     }
 }
 

@@ -25,15 +25,25 @@ impl Core {
         token: &str,
         requested: Option<ScopeSet>,
     ) -> Result<Issued, TokenError> {
-        let client = self.authenticate(client, Accepts::AnyClient).await?;
+        let name = self.named(&client, Accepts::AnyClient)?;
+        let presented = refresh_token::read(&self.keyring, token);
+        let session = match presented {
+            Some(presented) => self.store.session(presented.family_id, &name).await?,
+            None => None,
+        };
+        let (Some(presented), Some(session)) = (presented, session) else {
+            // A client that is none is told so first, whatever it presents.
+            require(&self.authenticate(client, Accepts::AnyClient).await?, Grant::RefreshToken)?;
+            return Err(BAD_TOKEN);
+        };
+        let client = self.authentic(&client, Accepts::AnyClient, &name, session.client)?;
         require(&client, Grant::RefreshToken)?;
-        let presented = refresh_token::read(&self.keyring, token).ok_or(BAD_TOKEN)?;
-        let family = self.store.family(presented.family_id).await?.ok_or(BAD_TOKEN)?;
+        let family = session.family;
         if family.client_id != client.client_id {
             tracing::warn!(client = client.client_id, "a client presented the refresh token of another");
             return Err(BAD_TOKEN);
         }
-        let user = self.store.user(&family.username).await?.ok_or(BAD_TOKEN)?;
+        let user = session.user.ok_or(BAD_TOKEN)?;
         if user.disabled || !family.is_of_password(user.password_changed_at) {
             return Err(BAD_TOKEN);
         }
@@ -54,8 +64,13 @@ impl Core {
             now,
         );
         let drafted = claims.issued(&scopes);
-        let rotation =
-            Rotation { presented, client_id: &client.client_id, access: &drafted, revoked_until: session_over_at(now) };
+        let rotation = Rotation {
+            presented,
+            client_id: &client.client_id,
+            known: Some(&family),
+            access: &drafted,
+            revoked_until: session_over_at(now),
+        };
         let (generation, access) = match self.store.rotate(rotation, &self.settings.refresh, now).await? {
             Rotated::Current { generation, access, .. } => (generation, access),
             Rotated::Reused(revoked) => {

@@ -27,7 +27,7 @@ const SELECT: &str =
     FROM refresh_families WHERE family_id = $1";
 
 #[derive(sqlx::FromRow)]
-struct FamilyRow {
+pub(super) struct FamilyRow {
     family_id: String,
     username: String,
     client_id: String,
@@ -73,7 +73,7 @@ pub(super) async fn begin(database: &Database, family: &Family) -> Result<(), Sq
 pub(super) async fn read(database: &Database, family_id: Uuid) -> Result<Option<Family>, SqlError> {
     let row: Option<FamilyRow> =
         sqlx::query_as(SELECT).bind(family_id.to_string()).fetch_optional(database.reader()).await?;
-    row.map(from_row).transpose()
+    row.map(family_of).transpose()
 }
 
 pub(super) async fn rotate(
@@ -83,20 +83,19 @@ pub(super) async fn rotate(
     now: Timestamp,
 ) -> Result<Rotated, SqlError> {
     let family_id = rotation.presented.family_id;
+    if let Some(known) = rotation.known
+        && known.family_id == family_id
+        && let Decision::Rotate { generation, expires_at } =
+            decide(known, rotation.presented.generation, rotation.client_id, policy, now)
+        && swap(database, known, generation, expires_at, rotation.access, now).await?
+    {
+        return Ok(Rotated::Current { generation, access: rotation.access.clone(), repeated: false });
+    }
     let mut tx = database.begin().await?;
     let Some(family) = lock_in_tx(database, &mut tx, family_id).await? else { return Ok(Rotated::Unknown) };
     let rotated = match decide(&family, rotation.presented.generation, rotation.client_id, policy, now) {
         Decision::Rotate { generation, expires_at } => {
-            sqlx::query(
-                "UPDATE refresh_families SET generation = $1, rotated_at = $2, expires_at = $3 WHERE family_id = $4",
-            )
-            .bind(i64::from(generation))
-            .bind(now.as_micros())
-            .bind(expires_at.as_micros())
-            .bind(family_id.to_string())
-            .execute(&mut *tx)
-            .await?;
-            put_access_in_tx(&mut tx, family_id, generation, rotation.access).await?;
+            rotated(&family, generation, expires_at, rotation.access, now).execute(&mut *tx).await?;
             Rotated::Current { generation, access: rotation.access.clone(), repeated: false }
         }
         Decision::Repeat => {
@@ -113,6 +112,43 @@ pub(super) async fn rotate(
     };
     tx.commit().await?;
     Ok(rotated)
+}
+
+/// The rotation of a family that was read a moment ago, if it is as it was: all that a decision rests on changes only with the generation,
+/// or by a revocation.
+async fn swap(
+    database: &Database,
+    known: &Family,
+    generation: u32,
+    expires_at: Timestamp,
+    access: &IssuedAccess,
+    now: Timestamp,
+) -> Result<bool, SqlError> {
+    let done = rotated(known, generation, expires_at, access, now).execute(database.writer()).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+fn rotated<'q>(
+    family: &Family,
+    generation: u32,
+    expires_at: Timestamp,
+    access: &IssuedAccess,
+    now: Timestamp,
+) -> sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments> {
+    sqlx::query(
+        "UPDATE refresh_families SET generation = $1, rotated_at = $2, expires_at = $3, access_generation = $1,
+            access_jti = $4, access_iat = $5, access_exp = $6, access_scopes = $7
+         WHERE family_id = $8 AND generation = $9 AND revoked_at IS NULL",
+    )
+    .bind(i64::from(generation))
+    .bind(now.as_micros())
+    .bind(expires_at.as_micros())
+    .bind(access.jti.clone())
+    .bind(access.iat)
+    .bind(access.exp)
+    .bind(access.scopes.to_string())
+    .bind(family.family_id.to_string())
+    .bind(i64::from(family.generation))
 }
 
 pub(super) async fn revoke(
@@ -132,7 +168,7 @@ pub(super) async fn revoke(
 async fn lock_in_tx(database: &Database, tx: &mut Tx, family_id: Uuid) -> Result<Option<Family>, SqlError> {
     let locking = sqlx::AssertSqlSafe(format!("{SELECT}{}", database.dialect().for_update()));
     let row: Option<FamilyRow> = sqlx::query_as(locking).bind(family_id.to_string()).fetch_optional(&mut **tx).await?;
-    row.map(from_row).transpose()
+    row.map(family_of).transpose()
 }
 
 /// One row, however many tokens the session has.
@@ -171,7 +207,7 @@ async fn put_access_in_tx(
     Ok(())
 }
 
-fn from_row(row: FamilyRow) -> Result<Family, SqlError> {
+pub(super) fn family_of(row: FamilyRow) -> Result<Family, SqlError> {
     let access = match (row.access_generation, row.access_jti, row.access_iat, row.access_exp, row.access_scopes) {
         (Some(generation), Some(jti), Some(iat), Some(exp), Some(scopes)) if generation == row.generation => {
             Some(IssuedAccess { jti, iat, exp, scopes: read_scopes(&scopes)? })

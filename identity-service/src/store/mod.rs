@@ -5,6 +5,7 @@ mod keys;
 mod principals;
 mod revocations;
 mod schema;
+mod sessions;
 mod throttle;
 
 use async_trait::async_trait;
@@ -21,7 +22,7 @@ use crate::{
         refresh::{Family, RefreshPolicy},
         throttle::Failures,
     },
-    ports::{Revocation, Rotated, Rotation, Store, StoreError, StoredKey},
+    ports::{Revocation, Rotated, Rotation, Session, Store, StoreError, StoredKey},
 };
 
 pub use schema::SCHEMA;
@@ -95,6 +96,10 @@ impl Store for SqlStore {
 
     async fn family(&self, family_id: Uuid) -> Result<Option<Family>, StoreError> {
         self.bounded(families::read(&self.database, family_id)).await
+    }
+
+    async fn session(&self, family_id: Uuid, client_id: &str) -> Result<Option<Session>, StoreError> {
+        self.bounded(sessions::read(&self.database, family_id, client_id)).await
     }
 
     async fn rotate(

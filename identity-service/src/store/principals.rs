@@ -8,7 +8,7 @@ use crate::domain::{
     scope::ScopeSet,
 };
 
-type UserRow = (String, String, String, i64, i64);
+pub(super) type UserRow = (String, String, String, i64, i64);
 
 pub(super) async fn user(database: &Database, username: &str) -> Result<Option<User>, SqlError> {
     let row: Option<UserRow> = sqlx::query_as(
@@ -17,16 +17,18 @@ pub(super) async fn user(database: &Database, username: &str) -> Result<Option<U
     .bind(username)
     .fetch_optional(database.reader())
     .await?;
-    row.map(|(username, password_hash, scopes, disabled, password_changed_at)| {
-        Ok(User {
-            username,
-            password_hash,
-            scopes: read_scopes(&scopes)?,
-            disabled: disabled != 0,
-            password_changed_at: Timestamp::from_micros(password_changed_at),
-        })
+    row.map(user_of).transpose()
+}
+
+pub(super) fn user_of(row: UserRow) -> Result<User, SqlError> {
+    let (username, password_hash, scopes, disabled, password_changed_at) = row;
+    Ok(User {
+        username,
+        password_hash,
+        scopes: read_scopes(&scopes)?,
+        disabled: disabled != 0,
+        password_changed_at: Timestamp::from_micros(password_changed_at),
     })
-    .transpose()
 }
 
 pub(super) async fn put_user(database: &Database, user: &User, now: Timestamp) -> Result<(), SqlError> {
@@ -57,7 +59,7 @@ pub(super) async fn rehash_user(database: &Database, username: &str, former: &st
     Ok(())
 }
 
-type ClientRow = (String, Option<String>, String, String, i64);
+pub(super) type ClientRow = (String, Option<String>, String, String, i64);
 
 pub(super) async fn client(database: &Database, client_id: &str) -> Result<Option<Client>, SqlError> {
     let row: Option<ClientRow> =
@@ -65,16 +67,18 @@ pub(super) async fn client(database: &Database, client_id: &str) -> Result<Optio
             .bind(client_id)
             .fetch_optional(database.reader())
             .await?;
-    row.map(|(client_id, secret_mac, scopes, grants, disabled)| {
-        Ok(Client {
-            client_id,
-            secret_mac,
-            scopes: read_scopes(&scopes)?,
-            grants: GrantSet::parse(&grants).map_err(|_| SqlError::Corrupt { what: "grants of a client" })?,
-            disabled: disabled != 0,
-        })
+    row.map(client_of).transpose()
+}
+
+pub(super) fn client_of(row: ClientRow) -> Result<Client, SqlError> {
+    let (client_id, secret_mac, scopes, grants, disabled) = row;
+    Ok(Client {
+        client_id,
+        secret_mac,
+        scopes: read_scopes(&scopes)?,
+        grants: GrantSet::parse(&grants).map_err(|_| SqlError::Corrupt { what: "grants of a client" })?,
+        disabled: disabled != 0,
     })
-    .transpose()
 }
 
 pub(super) async fn put_client(database: &Database, client: &Client, now: Timestamp) -> Result<(), SqlError> {

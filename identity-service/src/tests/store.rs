@@ -83,9 +83,21 @@ fn family() -> Family {
 /// How long the tests keep a session's revocation.
 const KEPT: u64 = 4000;
 
+/// As a refresh does it: with the family that was read before.
 async fn rotate(store: &SqlStore, family_id: Uuid, generation: u32, access: &IssuedAccess, now: Timestamp) -> Rotated {
+    let known = store.family(family_id).await.unwrap();
+    rotate_known(store, (family_id, generation), known.as_ref(), access, now).await
+}
+
+async fn rotate_known(
+    store: &SqlStore,
+    (family_id, generation): (Uuid, u32),
+    known: Option<&Family>,
+    access: &IssuedAccess,
+    now: Timestamp,
+) -> Rotated {
     let presented = Presented { family_id, generation };
-    let rotation = Rotation { presented, client_id: "web", access, revoked_until: secs(KEPT) };
+    let rotation = Rotation { presented, client_id: "web", known, access, revoked_until: secs(KEPT) };
     store.rotate(rotation, &POLICY, now).await.unwrap()
 }
 
@@ -204,6 +216,7 @@ async fn a_family_rotates_repeats_and_is_revoked_on_reuse() {
         let foreign = Rotation {
             presented: Presented { family_id: id, generation: 1 },
             client_id: "thief",
+            known: None,
             access: &access("a4", 200),
             revoked_until: secs(KEPT),
         };
@@ -216,6 +229,65 @@ async fn a_family_rotates_repeats_and_is_revoked_on_reuse() {
         assert!(is_session_revoked(store, id).await && !is_revoked(store, "a2").await);
         assert_eq!(rotate(store, id, 2, &access("a6", 200), secs(111)).await, Rotated::Refused(Refusal::Revoked));
         assert_eq!(rotate(store, Uuid::nil(), 1, &access("a7", 200), secs(111)).await, Rotated::Unknown);
+    }
+}
+
+#[tokio::test]
+async fn what_was_known_of_a_family_is_not_believed() {
+    for Place { store, .. } in &every_store().await {
+        let fresh = family();
+        let id = fresh.family_id;
+        store.begin_family(&fresh).await.unwrap();
+        let second = access("a2", 200);
+        assert_eq!(rotate_known(store, (id, 1), None, &second, secs(60)).await, current(2, second.clone(), false));
+        let late = rotate_known(store, (id, 1), Some(&fresh), &access("a3", 300), secs(65)).await;
+        assert_eq!(late, current(2, second, true), "another was first");
+        let other = Family { family_id: Uuid::from_u128(3), ..fresh.clone() };
+        let unknown = rotate_known(store, (other.family_id, 1), Some(&other), &access("a4", 300), secs(65)).await;
+        assert_eq!(unknown, Rotated::Unknown);
+        let known = store.family(id).await.unwrap().unwrap();
+        store.revoke_family(id, secs(KEPT), secs(66)).await.unwrap();
+        let revoked = rotate_known(store, (id, 2), Some(&known), &access("a5", 300), secs(67)).await;
+        assert_eq!(revoked, Rotated::Refused(Refusal::Revoked));
+        assert_eq!(store.family(id).await.unwrap().unwrap().generation, 2);
+        let reused = rotate_known(store, (id, 1), Some(&fresh), &access("a6", 300), secs(900)).await;
+        assert_eq!(reused, Rotated::Refused(Refusal::Revoked), "decided by what is stored");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_read_with_its_user_and_a_client() {
+    for Place { store, .. } in &every_store().await {
+        let family = Family { access: Some(access("a1", 100)), ..family() };
+        store.begin_family(&family).await.unwrap();
+        let session = async |client| store.session(family.family_id, client).await.unwrap().unwrap();
+        let alone = session("web").await;
+        assert!(alone.family == family && alone.user.is_none() && alone.client.is_none());
+        let user = User {
+            username: "ann".into(),
+            password_hash: "h1".into(),
+            scopes: ScopeSet::parse("a b").unwrap(),
+            disabled: true,
+            password_changed_at: secs(1),
+        };
+        store.put_user(&user, start()).await.unwrap();
+        let client = Client {
+            client_id: "web".into(),
+            secret_mac: None,
+            scopes: ScopeSet::parse("b").unwrap(),
+            grants: [Grant::RefreshToken].into_iter().collect::<GrantSet>(),
+            disabled: false,
+        };
+        store.put_client(&client, start()).await.unwrap();
+        let whole = session("web").await;
+        let (read, by) = (whole.user.unwrap(), whole.client.unwrap());
+        assert_eq!((read.username, read.password_hash, read.scopes), (user.username, user.password_hash, user.scopes));
+        assert_eq!((read.disabled, read.password_changed_at), (true, secs(1)));
+        assert_eq!((by.client_id, by.secret_mac, by.scopes), (client.client_id, None, client.scopes));
+        assert!(by.grants.allows(Grant::RefreshToken) && !by.grants.allows(Grant::TokenExchange) && !by.disabled);
+        let of_other = session("other").await;
+        assert!(of_other.family == family && of_other.user.is_some() && of_other.client.is_none());
+        assert!(store.session(Uuid::nil(), "web").await.unwrap().is_none());
     }
 }
 
