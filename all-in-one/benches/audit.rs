@@ -105,16 +105,9 @@ async fn fill(dir: &Path, orders: u64) {
         execute(
             &inventory,
             &format!(
-                "INSERT INTO reservations (id, order_id, state, expires_at, created_at, changed_at)
-                 SELECT {id}, {id}, 'committed', {at}, {at}, {at} {series}"
-            ),
-        )
-        .await;
-        execute(
-            &inventory,
-            &format!(
-                "INSERT INTO reservation_lines (reservation_id, position, sku, quantity, price_minor, currency)
-                 SELECT {id}, 0, 'espresso-1kg', 1, 1850, 'EUR' {series}"
+                "INSERT INTO reservations (id, order_id, state, expires_at, created_at, changed_at, lines)
+                 SELECT {id}, {id}, 'committed', {at}, {at}, {at},
+                    '[{{\"sku\":\"espresso-1kg\",\"quantity\":1,\"price_minor\":1850,\"currency\":\"EUR\"}}]' {series}"
             ),
         )
         .await;

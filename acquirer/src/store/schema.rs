@@ -8,6 +8,7 @@ pub const SCHEMA: Schema = Schema { component: "acquirer", migrations: &[LEDGER]
 const LEDGER: Migration = Migration {
     version: 1,
     description: "ledger",
+    postgres: None,
     // One key, one movement: a mistake in the rules stops here instead of becoming money.
     sql: "
 CREATE TABLE acquirer_lines (

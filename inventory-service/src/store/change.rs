@@ -3,7 +3,10 @@
 use amends_primitives::{ReservationId, Timestamp};
 use amends_sql::{Dialect, SqlError, Tx};
 
-use super::{reservations, steps, stock};
+use super::{
+    reservations::{self, Move},
+    steps, stock,
+};
 use crate::{
     domain::{Decision, Event, Rejection, Reservation, State, evolve},
     ports::{ActionKey, Answer, Refusal},
@@ -14,6 +17,10 @@ pub(super) struct Change<'a> {
     pub(super) key: &'a ActionKey,
     pub(super) reservation: ReservationId,
     pub(super) now: Timestamp,
+    /// What happens to it.
+    pub(super) event: Event,
+    /// Where that leads, and from where. None: the rules alone can say whether it may.
+    pub(super) usual: Option<Move>,
     /// Where it leads to when it is done.
     pub(super) done: State,
     /// The answer when the key was compensated or closed.
@@ -22,36 +29,52 @@ pub(super) struct Change<'a> {
 
 impl Change<'_> {
     /// Answers as the first time, or decides and writes.
+    ///
+    /// The key is claimed for a success before the reservation is looked at: nearly always it is one, and then nothing has to be read. Two
+    /// twins wait for each other at the key, which comes before the reservation here as everywhere.
     pub(super) async fn run_in_tx(
         self,
         tx: &mut Tx,
         dialect: Dialect,
         decide: impl FnOnce(&Reservation) -> Decision + Send,
     ) -> Result<Answer<Reservation>, SqlError> {
-        let Self { key, reservation, now, done, late } = self;
-        // Every action on a reservation locks it before it claims its key, so that two twins wait for each other here.
-        let Some(found) = reservations::lock(tx, dialect, reservation).await? else {
-            let missing = Rejection::ReservationNotFound { reservation };
-            let instead = steps::claim_for(tx, dialect, key, now, Err(&missing), done, late).await?;
-            return Ok(instead.unwrap_or_else(|| Err(missing.into())));
-        };
-        let decision = decide(&found);
-        let decided = match &decision {
-            Decision::Now(_) | Decision::Already => Ok(reservation),
-            Decision::ExpiredNow(rejection) | Decision::Refused(rejection) => Err(rejection),
-        };
-        if let Some(answer) = steps::claim_for(tx, dialect, key, now, decided, done, late).await? {
+        let Self { key, reservation, now, event, usual, done, late } = self;
+        if let Some(answer) = steps::claim_for(tx, dialect, key, now, Ok(reservation), done, late).await? {
             return Ok(answer);
         }
-        let (event, refused) = match decision {
-            Decision::Now(event) => (event, None),
-            Decision::ExpiredNow(rejection) => (Event::Expired, Some(rejection)),
-            Decision::Already => return Ok(Ok(found)),
-            Decision::Refused(rejection) => return Ok(Err(rejection.into())),
+        if let Some(usual) = usual
+            && let Some(moved) = reservations::move_if(tx, reservation, usual, now).await?
+        {
+            let (changed, by) = evolve(moved, event);
+            stock::apply(tx, dialect, &changed.lines, by, now).await?;
+            return Ok(Ok(changed));
+        }
+        let refused = match reservations::lock(tx, dialect, reservation).await? {
+            None => Rejection::ReservationNotFound { reservation },
+            Some(found) => match decide(&found) {
+                Decision::Already => return Ok(Ok(found)),
+                Decision::Now(event) => return Ok(Ok(write(tx, dialect, found, event, now).await?)),
+                Decision::ExpiredNow(rejection) => {
+                    write(tx, dialect, found, Event::Expired, now).await?;
+                    rejection
+                }
+                Decision::Refused(rejection) => rejection,
+            },
         };
-        let (changed, moved) = evolve(found, event);
-        reservations::set_state(tx, changed.id, changed.state, now).await?;
-        stock::apply(tx, dialect, &changed.lines, moved, now).await?;
-        Ok(refused.map_or(Ok(changed), |rejection| Err(rejection.into())))
+        steps::refuse_after_all(tx, dialect, key, now, &refused).await?;
+        Ok(Err(refused.into()))
     }
+}
+
+async fn write(
+    tx: &mut Tx,
+    dialect: Dialect,
+    found: Reservation,
+    event: Event,
+    now: Timestamp,
+) -> Result<Reservation, SqlError> {
+    let (changed, moved) = evolve(found, event);
+    reservations::set_state(tx, changed.id, changed.state, now).await?;
+    stock::apply(tx, dialect, &changed.lines, moved, now).await?;
+    Ok(changed)
 }

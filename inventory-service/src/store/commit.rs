@@ -3,9 +3,9 @@
 use amends_sql::{Dialect, SqlError, Tx};
 use async_trait::async_trait;
 
-use super::{Work, change::Change};
+use super::{Work, change::Change, reservations::Move};
 use crate::{
-    domain::{Command, Decision, Reservation, State, decide},
+    domain::{Command, Decision, Event, Reservation, State, decide},
     ports::{Answer, Commit, Refusal},
 };
 
@@ -23,9 +23,11 @@ impl Work for Commit {
     type Output = Answer<Reservation>;
 
     async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<Self::Output, SqlError> {
-        let Self { key, reservation, now, .. } = self;
-        let (done, late) = (State::Committed, Refusal::CommitClosed);
-        let change = Change { key, reservation: *reservation, now: *now, done, late };
+        let Self { key, reservation, now, expire_skus } = self;
+        let (event, done, late) = (Event::Committed, State::Committed, Refusal::CommitClosed);
+        // Whether the fault strikes is in the lines.
+        let usual = expire_skus.is_empty().then_some(Move { from: State::Held, to: done, in_time: true });
+        let change = Change { key, reservation: *reservation, now: *now, event, usual, done, late };
         change.run_in_tx(tx, dialect, |reservation| self.decide(reservation)).await
     }
 }

@@ -5,7 +5,12 @@ use amends_sql::{Migration, Schema};
 /// Orders, their lines, the idempotency keys they were placed under, and the outbox.
 pub const SCHEMA: Schema = Schema {
     component: "orders",
-    migrations: &[Migration { version: 1, description: "orders, lines, idempotency keys, outbox", sql: V1 }],
+    migrations: &[Migration {
+        version: 1,
+        description: "orders, lines, idempotency keys, outbox",
+        postgres: None,
+        sql: V1,
+    }],
 };
 
 // `status` and the columns beside it are the state; `store/orders.rs` alone reads and writes them together.

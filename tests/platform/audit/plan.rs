@@ -133,15 +133,8 @@ impl Plan {
         self.sql(
             "inventory",
             format!(
-                "INSERT INTO reservations SELECT '{id}', '{to}', '{state}', expires_at, created_at, changed_at \
+                "INSERT INTO reservations SELECT '{id}', '{to}', '{state}', expires_at, created_at, changed_at, lines \
                  FROM reservations WHERE id = '{from}'"
-            ),
-        );
-        self.sql(
-            "inventory",
-            format!(
-                "INSERT INTO reservation_lines SELECT '{id}', position, sku, quantity, price_minor, currency \
-                 FROM reservation_lines WHERE reservation_id = '{from}'"
             ),
         );
         id

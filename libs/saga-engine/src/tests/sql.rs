@@ -26,6 +26,7 @@ const TRIPS: Schema = Schema {
     migrations: &[Migration {
         version: 1,
         description: "trips",
+        postgres: None,
         sql: "CREATE TABLE trips (id TEXT NOT NULL PRIMARY KEY, status TEXT NOT NULL)",
     }],
 };
@@ -456,6 +457,18 @@ async fn the_barrier_keeps_its_table_in_sql() {
             assert_eq!(begin(&mut tx, late, "f").await, BeginAction::Compensated, "{late}");
         }
         tx.commit().await.unwrap();
+
+        // What was put on record as done may turn out refused, but not what is over.
+        let mut tx = database.begin().await.unwrap();
+        let begun = barrier.act_at_once(&mut tx, &key("after_all"), "f", Ok(&json!({"id": 2})), now).await.unwrap();
+        assert_eq!(begun, BeginAction::First);
+        barrier.refuse_after_all(&mut tx, &key("after_all"), &json!("no"), now).await.unwrap();
+        assert_eq!(begin(&mut tx, "after_all", "f").await, BeginAction::RepeatRefusal(json!("no")));
+        for other in ["after_all", "done", "nothing"] {
+            let error = barrier.refuse_after_all(&mut tx, &key(other), &json!("no"), now).await.unwrap_err();
+            assert!(matches!(error, BarrierError::NotOpen(_)), "{other}");
+        }
+        tx.rollback().await.unwrap();
 
         // To finish what was not begun is a mistake, and so is not to finish.
         let mut tx = database.begin().await.unwrap();

@@ -9,6 +9,7 @@ pub const SCHEMA: Schema = Schema {
     migrations: &[Migration {
         version: 1,
         description: "journal",
+        postgres: None,
         sql: "
 CREATE TABLE sagas (
     id TEXT NOT NULL PRIMARY KEY,
