@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use super::{Work, change::Change, reservations::Move};
 use crate::{
-    domain::{Command, Decision, Event, Reservation, State, decide},
+    domain::{Command, Decision, Reservation, State, decide},
     ports::{Answer, Commit, Refusal},
 };
 
@@ -23,11 +23,9 @@ impl Work for Commit {
     type Output = Answer<Reservation>;
 
     async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<Self::Output, SqlError> {
-        let Self { key, reservation, now, expire_skus } = self;
-        let (event, done, late) = (Event::Committed, State::Committed, Refusal::CommitClosed);
-        // Whether the fault strikes is in the lines.
-        let usual = expire_skus.is_empty().then_some(Move { from: State::Held, to: done, in_time: true });
-        let change = Change { key, reservation: *reservation, now: *now, event, usual, done, late };
+        let Self { key, reservation, now, .. } = self;
+        let usual = Move { from: State::Held, to: State::Committed, in_time: true };
+        let change = Change { key, reservation: *reservation, now: *now, usual, late: Refusal::CommitClosed };
         change.run_in_tx(tx, dialect, |reservation| self.decide(reservation)).await
     }
 }

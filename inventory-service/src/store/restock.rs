@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use super::{Work, change::Change, reservations::Move};
 use crate::{
-    domain::{Command, Event, Reservation, State, decide},
+    domain::{Command, Reservation, State, decide},
     ports::{Answer, Refusal, Restock},
 };
 
@@ -15,9 +15,8 @@ impl Work for Restock {
 
     async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<Self::Output, SqlError> {
         let Self { key, reservation, now } = self;
-        let (event, done, late) = (Event::Restocked, State::Restocked, Refusal::StepCompensated);
-        let usual = Some(Move { from: State::Committed, to: done, in_time: false });
-        let change = Change { key, reservation: *reservation, now: *now, event, usual, done, late };
+        let usual = Move { from: State::Committed, to: State::Restocked, in_time: false };
+        let change = Change { key, reservation: *reservation, now: *now, usual, late: Refusal::StepCompensated };
         change.run_in_tx(tx, dialect, |reservation| decide(reservation, Command::Restock, *now)).await
     }
 }
