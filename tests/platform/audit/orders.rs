@@ -81,14 +81,8 @@ fn sagas(plan: &mut Plan) {
     plan.sql(
         "order",
         format!(
-            "UPDATE sagas SET status = 'parked', parked = '{cause}', seq = 1, owner = NULL WHERE id = '{}'",
-            parked.saga
-        ),
-    );
-    plan.sql(
-        "order",
-        format!(
-            "INSERT INTO saga_events VALUES ('{}', 1, '[{{\"at\":1,\"event\":\"parked.v1\",\"cause\":{cause}}}]')",
+            "UPDATE sagas SET status = 'parked', parked = '{cause}', seq = 1, owner = NULL, \
+             events = '[{{\"at\":1,\"event\":\"parked.v1\",\"cause\":{cause}}}]' WHERE id = '{}'",
             parked.saga
         ),
     );
@@ -107,7 +101,6 @@ fn sagas(plan: &mut Plan) {
 
     let missing = plan.confirmed();
     plan.sql("order", format!("DELETE FROM sagas WHERE id = '{}'", missing.saga));
-    plan.sql("order", format!("DELETE FROM saga_events WHERE saga_id = '{}'", missing.saga));
     plan.expect(missing.id, Law::SagaMissing);
 
     let differ = plan.confirmed();
@@ -119,14 +112,7 @@ fn sagas(plan: &mut Plan) {
         "order",
         format!(
             "INSERT INTO sagas SELECT '{saga}', definition, version, '{nobodys}', status, step, input, traceparent, failure, parked, \
-             request, seq, fence, owner, wake_at, created_at, updated_at, finished_at FROM sagas WHERE id = '{}'",
-            model.saga
-        ),
-    );
-    plan.sql(
-        "order",
-        format!(
-            "INSERT INTO saga_events SELECT '{saga}', seq, events FROM saga_events WHERE saga_id = '{}'",
+             request, seq, fence, owner, wake_at, created_at, updated_at, finished_at, events FROM sagas WHERE id = '{}'",
             model.saga
         ),
     );
@@ -139,7 +125,7 @@ fn journal(plan: &mut Plan) {
     });
 
     let nobodys = plan.id();
-    plan.sql("order", format!("INSERT INTO saga_events VALUES ('{nobodys}', 1, '[]')"));
+    plan.sql("order", format!("INSERT INTO saga_entries VALUES ('{nobodys}', 1, '[]')"));
     plan.expect(format!("saga {nobodys}"), Law::EventsWithoutSaga);
 
     plan.one(Law::JournalBroken, "order", |order| {

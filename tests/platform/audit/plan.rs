@@ -159,9 +159,8 @@ impl Plan {
         self.sql(
             "order",
             format!(
-                "UPDATE sagas SET status = 'running', finished_at = NULL, seq = 0, step = NULL WHERE id = '{saga}'"
+                "UPDATE sagas SET status = 'running', finished_at = NULL, seq = 0, step = NULL, events = NULL WHERE id = '{saga}'"
             ),
         );
-        self.sql("order", format!("DELETE FROM saga_events WHERE saga_id = '{saga}'"));
     }
 }
