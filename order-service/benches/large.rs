@@ -206,13 +206,11 @@ async fn fill(database: &Database, rows: i64) {
         let statements = [
             format!(
                 "INSERT INTO orders (id, customer_id, status, version, currency, total_minor, payment_method, payment_id,
-                    reservation_id, saga_id, idempotency_key, trace_id, created_at, updated_at, settled_at)
+                    reservation_id, saga_id, idempotency_key, trace_id, created_at, updated_at, settled_at,
+                    lines)
                  SELECT {id}, 'customer-' || (n % 5000), 'confirmed', 2, 'EUR', 1850, 'pm_ok', {id}, {id}, {id}, 'key-' || n,
-                    md5(CAST(n AS TEXT)), {at}, {at}, {at} {orders}"
-            ),
-            format!(
-                "INSERT INTO order_lines (order_id, line_no, sku, quantity, unit_price_minor)
-                 SELECT {id}, 1, 'espresso-1kg', 1, 1850 {orders}"
+                    md5(CAST(n AS TEXT)), {at}, {at}, {at},
+                    '[{{\"sku\":\"espresso-1kg\",\"quantity\":1,\"unit_price_minor\":1850}}]' {orders}"
             ),
             // No engine may see them running: it would take them over.
             format!(

@@ -45,7 +45,7 @@ fn of_orders(plan: &mut Plan) {
     plan.sql(
         "order",
         format!(
-            "UPDATE outbox SET payload = replace(payload, '{}', '{other}') WHERE order_id = '{}' AND order_version = 2",
+            "UPDATE orders SET events = replace(events, '{}', '{other}') WHERE id = '{}'",
             named.reservation, named.id
         ),
     );

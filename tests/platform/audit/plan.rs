@@ -146,11 +146,10 @@ impl Plan {
         self.sql(
             "order",
             format!(
-                "UPDATE orders SET status = 'pending', version = 1, payment_id = NULL, reservation_id = NULL, settled_at = NULL \
-                 WHERE id = '{id}'"
+                "UPDATE orders SET status = 'pending', version = 1, payment_id = NULL, reservation_id = NULL, settled_at = NULL, \
+                 events = json_remove(events, '$[1]') WHERE id = '{id}'"
             ),
         );
-        self.sql("order", format!("DELETE FROM outbox WHERE order_id = '{id}' AND order_version = 2"));
         self.restart_saga(saga);
     }
 

@@ -99,18 +99,12 @@ impl Rows {
         let mut order_store = Store::open(&places.orders).await.context("orders")?;
         let mut orders = BTreeMap::new();
         for row in order_store
-            .all("SELECT id, customer_id, idempotency_key, status, currency, CAST(total_minor AS TEXT) FROM orders", 6)
+            .all("SELECT id, customer_id, idempotency_key, status, currency, CAST(total_minor AS TEXT), lines FROM orders", 7)
             .await?
         {
-            let [id, customer, key, status, currency, total] = array(row)?;
-            let total = total.parse()?;
-            orders.insert(id, Order { customer, key, status, currency, total, goods: Goods::new() });
-        }
-        for row in order_store.all("SELECT order_id, sku, CAST(quantity AS TEXT) FROM order_lines", 3).await? {
-            let [order, sku, quantity] = array(row)?;
-            if let Some(order) = orders.get_mut(&order) {
-                *order.goods.entry(sku).or_default() += quantity.parse::<i64>()?;
-            }
+            let [id, customer, key, status, currency, total, lines] = array(row)?;
+            let (total, goods) = (total.parse()?, goods(&lines)?);
+            orders.insert(id, Order { customer, key, status, currency, total, goods });
         }
         let at_work = "SELECT id, status FROM sagas WHERE status IN ('running', 'unwinding', 'parked')";
         let sagas_at_work = order_store.all(at_work, 2).await?.into_iter().map(|row| Ok(array(row)?.into()));
