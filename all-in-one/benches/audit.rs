@@ -65,17 +65,9 @@ async fn fill(dir: &Path, orders: u64) {
             &order,
             &format!(
                 "INSERT INTO orders (id, customer_id, status, version, currency, total_minor, payment_method, payment_id,
-                    reservation_id, saga_id, idempotency_key, trace_id, created_at, updated_at, settled_at)
-                 SELECT {id}, 'customer', 'confirmed', 2, 'EUR', 1850, 'pm_ok', {id}, {id}, {id}, 'key-' || n, '', {at}, {at}, {at}
-                 {series}"
-            ),
-        )
-        .await;
-        execute(
-            &order,
-            &format!(
-                "INSERT INTO order_lines (order_id, line_no, sku, quantity, unit_price_minor)
-                 SELECT {id}, 1, 'espresso-1kg', 1, 1850 {series}"
+                    reservation_id, saga_id, idempotency_key, trace_id, created_at, updated_at, settled_at, lines)
+                 SELECT {id}, 'customer', 'confirmed', 2, 'EUR', 1850, 'pm_ok', {id}, {id}, {id}, 'key-' || n, '', {at}, {at}, {at},
+                    '[{{\"sku\":\"espresso-1kg\",\"quantity\":1,\"unit_price_minor\":1850}}]' {series}"
             ),
         )
         .await;
@@ -105,16 +97,9 @@ async fn fill(dir: &Path, orders: u64) {
         execute(
             &inventory,
             &format!(
-                "INSERT INTO reservations (id, order_id, state, expires_at, created_at, changed_at)
-                 SELECT {id}, {id}, 'committed', {at}, {at}, {at} {series}"
-            ),
-        )
-        .await;
-        execute(
-            &inventory,
-            &format!(
-                "INSERT INTO reservation_lines (reservation_id, position, sku, quantity, price_minor, currency)
-                 SELECT {id}, 0, 'espresso-1kg', 1, 1850, 'EUR' {series}"
+                "INSERT INTO reservations (id, order_id, state, expires_at, created_at, changed_at, lines)
+                 SELECT {id}, {id}, 'committed', {at}, {at}, {at},
+                    '[{{\"sku\":\"espresso-1kg\",\"quantity\":1,\"price_minor\":1850,\"currency\":\"EUR\"}}]' {series}"
             ),
         )
         .await;

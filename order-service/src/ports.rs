@@ -70,7 +70,7 @@ pub struct Claim {
     pub fingerprint: Fingerprint,
 }
 
-/// A new order, to be written in one transaction with its key, its outbox row and its saga's start.
+/// A new order, to be written in one transaction with its key, its first event and its saga's start.
 #[derive(Debug, Clone)]
 pub struct StartOrder {
     /// Pending, version 1.
@@ -161,6 +161,8 @@ pub enum OrderChange {
         payment: Option<PaymentId>,
         /// From `reserve_stock`.
         reservation: Option<ReservationId>,
+        /// What was placed.
+        placed: Placed,
     },
     /// Everything is undone.
     Fail {
@@ -172,6 +174,8 @@ pub enum OrderChange {
         refunded: Option<PaymentId>,
         /// Whether the same request may be tried anew.
         give_key_back: bool,
+        /// What was placed.
+        placed: Placed,
     },
     /// The cancellation's pivot.
     MarkCancelling {
@@ -189,11 +193,28 @@ pub enum OrderChange {
     },
 }
 
+/// What a saga that places an order knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Who ordered.
+    pub customer: CustomerId,
+    /// What it costs.
+    pub total: Money,
+}
+
 impl OrderChange {
+    /// What was placed, where the change is the end of placing it.
+    pub(crate) const fn placed(&self) -> Option<&Placed> {
+        match self {
+            Self::Confirm { placed, .. } | Self::Fail { placed, .. } => Some(placed),
+            Self::MarkCancelling { .. } | Self::MarkCancelled { .. } => None,
+        }
+    }
+
     /// The order, the command, and whether the idempotency key is given back.
     pub(crate) fn command(&self) -> Result<(OrderId, Command, bool), Refusal> {
         Ok(match self.clone() {
-            Self::Confirm { order, payment, reservation } => match (payment, reservation) {
+            Self::Confirm { order, payment, reservation, .. } => match (payment, reservation) {
                 (Some(payment), Some(reservation)) => {
                     (order, Command::Confirm { receipt: Receipt { payment, reservation } }, false)
                 }
@@ -205,7 +226,7 @@ impl OrderChange {
                     ));
                 }
             },
-            Self::Fail { order, failure, refunded, give_key_back } => {
+            Self::Fail { order, failure, refunded, give_key_back, .. } => {
                 (order, Command::Fail { failure, refunded }, give_key_back)
             }
             Self::MarkCancelling { order, by } => (order, Command::MarkCancelling { by }, false),
@@ -219,7 +240,7 @@ impl OrderChange {
 pub struct Swept {
     /// Expired idempotency keys.
     pub keys: u64,
-    /// Outbox rows past their retention.
+    /// Orders whose events are past their retention.
     pub events: u64,
     /// Whether a batch was full.
     pub may_have_more: bool,
@@ -230,7 +251,7 @@ pub struct Swept {
 pub trait OrderStore: Send + Sync {
     /// Who has a key.
     async fn claim(&self, customer: &CustomerId, key: &IdempotencyKey) -> Result<Option<Claim>, SqlError>;
-    /// Order, key, outbox row and saga start: one commit, or nothing.
+    /// Order, key, event and saga start: one commit, or nothing.
     async fn start(&self, start: StartOrder, saga: Arc<dyn SagaStart>) -> Result<Started, BeginError>;
     /// A saga about an order that exists: one commit.
     async fn begin(&self, saga: Arc<dyn SagaStart>) -> Result<(), BeginError>;
@@ -238,7 +259,7 @@ pub trait OrderStore: Send + Sync {
     async fn order(&self, id: OrderId) -> Result<Option<Order>, SqlError>;
     /// A page of orders, newest first, by keyset: no page costs more than another.
     async fn list(&self, ask: &ListOrders) -> Result<Page, SqlError>;
-    /// Removes a batch of expired keys and of outbox rows written before a time.
+    /// Removes a batch of expired keys, and the events of a batch of orders that last changed before a time.
     async fn sweep(&self, now: Timestamp, events_before: Timestamp) -> Result<Swept, SqlError>;
 }
 

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use acquirer::{
     domain::{Entry, Key},
     ledger::LedgerError,
-    store::{FormerLine, SqlLedger},
+    store::{FormerLine, SCHEMA, SqlLedger},
 };
 use amends_primitives::SystemClock;
-use amends_sql::{Options, sqlite_url};
+use amends_sql::{Database, Options, Schema, sqlite_url};
 
 async fn ledger(dir: &tempfile::TempDir) -> SqlLedger {
     let url = sqlite_url(&dir.path().join("acquirer.db")).unwrap();
@@ -33,6 +33,33 @@ async fn lines_are_read_once_by_key() {
     assert_eq!(read("b", Some("d"), 100).await, keys[2..4]);
     assert_eq!(ledger.line("a").await.unwrap().unwrap().key, "a");
     assert_eq!(ledger.line("none").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_ledger_of_the_first_version_goes_on_with_its_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = sqlite_url(&dir.path().join("acquirer.db")).unwrap();
+    let old = Database::connect_lazy(&url, &Options::default()).unwrap();
+    old.migrate(&Schema { component: SCHEMA.component, migrations: &SCHEMA.migrations[..1] }).await.unwrap();
+    let amount = r#"{"amount_minor":5,"currency":"EUR"}"#;
+    let line = format!(r#"{{"fate":"captured","amount":{amount},"method":"pm_ok","refunds":[]}}"#);
+    for sql in [
+        format!("INSERT INTO acquirer_lines VALUES ('b', 1, '{line}'), ('a', 3, '{line}')"),
+        "INSERT INTO acquirer_movements VALUES (2, 1, 'capture', 'a', 'a', 5, 'EUR', 'r'), (1, 1, 'capture', 'b', 'b', 5, 'EUR', 'r')"
+            .to_owned(),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(old.writer()).await.unwrap();
+    }
+    old.close().await;
+
+    let ledger = ledger(&dir).await;
+    let lines = ledger.lines("", None, 10).await.unwrap();
+    let found: Vec<_> = lines.into_iter().map(|line| (line.key, line.entry.unwrap().version)).collect();
+    assert_eq!(found, [("a".to_owned(), 3), ("b".to_owned(), 1)]);
+    ledger.take_over(&[FormerLine { key: "c".into(), version: 1, line }]).await.unwrap();
+    let movements = ledger.movements(0, 10).await.unwrap();
+    let posted: Vec<_> = movements.iter().map(|posted| (posted.seq, posted.movement.charge.to_string())).collect();
+    assert_eq!(posted, [(1, "b".to_owned()), (2, "a".to_owned()), (3, "c".to_owned())]);
 }
 
 #[tokio::test]

@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn every_check_has_its_law() {
-        let of_orders = [orders::OF_ORDERS, orders::ORDER_AND_SAGA].concat();
+        let of_orders = [&orders::OF_ORDERS[..], &orders::ORDER_AND_SAGA].concat();
         let others = [
             orders::KEY_MISSING,
             orders::KEY_NAMES_OTHER_ORDER,

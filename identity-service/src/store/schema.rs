@@ -10,6 +10,7 @@ const MIGRATIONS: &[Migration] = &[FIRST, SESSIONS];
 const FIRST: Migration = Migration {
     version: 1,
     description: "users, clients, keys, families, revocations",
+    postgres: None,
     sql: "
 CREATE TABLE users (
     username TEXT PRIMARY KEY,
@@ -79,6 +80,7 @@ CREATE INDEX login_failures_by_age ON login_failures (last_at);
 const SESSIONS: Migration = Migration {
     version: 2,
     description: "the access token of a session, and sessions by their revocation",
+    postgres: None,
     sql: "
 ALTER TABLE refresh_families ADD COLUMN password_of BIGINT;
 ALTER TABLE refresh_families ADD COLUMN access_generation BIGINT;

@@ -5,7 +5,7 @@
 use amends_sql::{Database, SqlError};
 use sqlx::{AssertSqlSafe, Row as _, any::AnyRow};
 
-use super::{Store, text};
+use super::{Store, lines, text};
 
 /// A reservation as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +44,6 @@ pub struct AuditStep {
     pub answer: Option<String>,
 }
 
-const COLUMNS: &str = "r.id AS id, r.order_id AS order_id, r.state AS state, l.sku AS sku, l.quantity AS quantity, l.price_minor AS price_minor, \
-    l.currency AS currency";
-const LINES: &str = "LEFT JOIN reservation_lines l ON l.reservation_id = r.id ORDER BY r.order_id, r.id, l.position";
-
 impl Store {
     /// Its database, for the checks.
     pub const fn database(&self) -> &Database {
@@ -67,8 +63,8 @@ impl Store {
     ) -> Result<Vec<AuditReservation>, SqlError> {
         let to = if upto.is_some() { " AND order_id <= $4" } else { "" };
         let sql = format!(
-            "SELECT {COLUMNS} FROM (SELECT id, order_id, state FROM reservations WHERE (order_id, id) > ($1, $2){to} \
-             ORDER BY order_id, id LIMIT $3) r {LINES}"
+            "SELECT id, order_id, state, lines FROM reservations WHERE (order_id, id) > ($1, $2){to} \
+             ORDER BY order_id, id LIMIT $3"
         );
         let work = async {
             let mut query = sqlx::query(AssertSqlSafe(sql))
@@ -103,21 +99,21 @@ impl Store {
 }
 
 fn read(rows: &[AnyRow]) -> Result<Vec<AuditReservation>, SqlError> {
-    let mut reservations: Vec<AuditReservation> = Vec::new();
-    for row in rows {
-        let id: String = row.try_get("id")?;
-        if reservations.last().is_none_or(|last| last.id != id) {
-            let (order, state) = (row.try_get("order_id")?, row.try_get("state")?);
-            reservations.push(AuditReservation { id, order, state, lines: Vec::new() });
-        }
-        if let (Some(last), Some(sku)) = (reservations.last_mut(), row.try_get::<Option<String>, _>("sku")?) {
-            last.lines.push(AuditLine {
-                sku,
-                quantity: row.try_get("quantity")?,
-                unit_price_minor: row.try_get("price_minor")?,
-                currency: row.try_get("currency")?,
-            });
-        }
-    }
-    Ok(reservations)
+    let reservation = |row: &AnyRow| {
+        // Lines that a hand has spoilt are none, which the checks find.
+        let lines = lines::raw(&row.try_get::<String, _>("lines")?).unwrap_or_default();
+        let line = |line: lines::StoredLine| AuditLine {
+            sku: line.sku,
+            quantity: line.quantity,
+            unit_price_minor: line.price_minor,
+            currency: line.currency,
+        };
+        Ok(AuditReservation {
+            id: row.try_get("id")?,
+            order: row.try_get("order_id")?,
+            state: row.try_get("state")?,
+            lines: lines.into_iter().map(line).collect(),
+        })
+    };
+    rows.iter().map(reservation).collect()
 }

@@ -3,9 +3,12 @@
 use amends_primitives::{ReservationId, Timestamp};
 use amends_sql::{Dialect, SqlError, Tx};
 
-use super::{reservations, steps, stock};
+use super::{
+    reservations::{self, Move},
+    steps, stock,
+};
 use crate::{
-    domain::{Decision, Event, Rejection, Reservation, State, evolve},
+    domain::{Decision, Event, Rejection, Reservation, evolve},
     ports::{ActionKey, Answer, Refusal},
 };
 
@@ -14,44 +17,65 @@ pub(super) struct Change<'a> {
     pub(super) key: &'a ActionKey,
     pub(super) reservation: ReservationId,
     pub(super) now: Timestamp,
-    /// Where it leads to when it is done.
-    pub(super) done: State,
+    /// Where it leads to when it is done, and from where.
+    pub(super) usual: Move,
     /// The answer when the key was compensated or closed.
     pub(super) late: Refusal,
 }
 
 impl Change<'_> {
     /// Answers as the first time, or decides and writes.
+    ///
+    /// The key is claimed for a success, and the reservation moved, before it is looked at: nearly always that is right, and what has to be
+    /// known comes back with the move. Two twins wait for each other at the key, which comes before the reservation here as everywhere.
     pub(super) async fn run_in_tx(
         self,
         tx: &mut Tx,
         dialect: Dialect,
         decide: impl FnOnce(&Reservation) -> Decision + Send,
     ) -> Result<Answer<Reservation>, SqlError> {
-        let Self { key, reservation, now, done, late } = self;
-        // Every action on a reservation locks it before it claims its key, so that two twins wait for each other here.
-        let Some(found) = reservations::lock(tx, dialect, reservation).await? else {
-            let missing = Rejection::ReservationNotFound { reservation };
-            let instead = steps::claim_for(tx, dialect, key, now, Err(&missing), done, late).await?;
-            return Ok(instead.unwrap_or_else(|| Err(missing.into())));
-        };
-        let decision = decide(&found);
-        let decided = match &decision {
-            Decision::Now(_) | Decision::Already => Ok(reservation),
-            Decision::ExpiredNow(rejection) | Decision::Refused(rejection) => Err(rejection),
-        };
-        if let Some(answer) = steps::claim_for(tx, dialect, key, now, decided, done, late).await? {
+        let Self { key, reservation, now, usual, late } = self;
+        if let Some(answer) = steps::claim_for(tx, dialect, key, now, Ok(reservation), usual.to, late).await? {
             return Ok(answer);
         }
-        let (event, refused) = match decision {
+        let moved = reservations::move_if(tx, reservation, usual, now).await?;
+        let is_moved = moved.is_some();
+        let found = match moved {
+            Some(moved) => Some(Reservation { state: usual.from, ..moved }),
+            None => reservations::lock(tx, dialect, reservation).await?,
+        };
+        let Some(found) = found else {
+            return refuse(tx, dialect, key, now, Rejection::ReservationNotFound { reservation }).await;
+        };
+        let (event, refused) = match decide(&found) {
             Decision::Now(event) => (event, None),
             Decision::ExpiredNow(rejection) => (Event::Expired, Some(rejection)),
+            Decision::Already | Decision::Refused(_) if is_moved => {
+                return Err(SqlError::Unexpected { what: "a reservation was moved against the rules" });
+            }
             Decision::Already => return Ok(Ok(found)),
-            Decision::Refused(rejection) => return Ok(Err(rejection.into())),
+            Decision::Refused(rejection) => return refuse(tx, dialect, key, now, rejection).await,
         };
-        let (changed, moved) = evolve(found, event);
-        reservations::set_state(tx, changed.id, changed.state, now).await?;
-        stock::apply(tx, dialect, &changed.lines, moved, now).await?;
-        Ok(refused.map_or(Ok(changed), |rejection| Err(rejection.into())))
+        let (changed, by) = evolve(found, event);
+        if !is_moved || changed.state != usual.to {
+            reservations::set_state(tx, changed.id, changed.state, now).await?;
+        }
+        stock::apply(tx, dialect, &changed.lines, by, now).await?;
+        match refused {
+            Some(rejection) => refuse(tx, dialect, key, now, rejection).await,
+            None => Ok(Ok(changed)),
+        }
     }
+}
+
+/// Keeps a refusal under a key that was claimed for a success.
+async fn refuse(
+    tx: &mut Tx,
+    dialect: Dialect,
+    key: &ActionKey,
+    now: Timestamp,
+    rejection: Rejection,
+) -> Result<Answer<Reservation>, SqlError> {
+    steps::refuse_after_all(tx, dialect, key, now, &rejection).await?;
+    Ok(Err(rejection.into()))
 }

@@ -27,18 +27,18 @@ pub const OF_RESERVATIONS: [Check; 2] = [
     Check {
         code: "reservation_malformed",
         about: "reservation",
-        sql: "SELECT r.id, r.order_id, r.state || CASE WHEN l.reservation_id IS NULL THEN ', without a line' \
-                ELSE ', with a line of ' || l.quantity || ' ' || l.sku || ' at ' || l.price_minor || ' ' || l.currency \
-                || CASE WHEN i.sku IS NULL THEN ', an article that does not exist' ELSE '' END END \
-              FROM reservations r LEFT JOIN reservation_lines l ON l.reservation_id = r.id LEFT JOIN items i ON i.sku = l.sku \
-              WHERE {range:r.id} AND (l.reservation_id IS NULL OR i.sku IS NULL OR l.quantity < 1 OR l.price_minor < 1)",
+        sql: "SELECT r.id, r.order_id, r.state || ', without a line' FROM reservations r \
+              WHERE {range:r.id} AND NOT EXISTS (SELECT 1 FROM reservation_lines l WHERE l.reservation_id = r.id)",
     },
     Check {
         code: "reservation_malformed",
         about: "reservation",
-        sql: "SELECT l.reservation_id, '', 'a line of ' || l.quantity || ' ' || l.sku || ' belongs to a reservation that does not exist' \
-              FROM reservation_lines l LEFT JOIN reservations r ON r.id = l.reservation_id \
-              WHERE {range:l.reservation_id} AND r.id IS NULL",
+        sql: "SELECT r.id, r.order_id, r.state || ', with a line of ' || COALESCE(CAST(l.quantity AS TEXT), 'no') || ' ' \
+                || COALESCE(l.sku, 'no article') || ' at ' || COALESCE(CAST(l.price_minor AS TEXT), 'no') || ' ' \
+                || COALESCE(l.currency, 'currency') || CASE WHEN i.sku IS NULL THEN ', an article that does not exist' ELSE '' END \
+              FROM reservations r JOIN reservation_lines l ON l.reservation_id = r.id LEFT JOIN items i ON i.sku = l.sku \
+              WHERE {range:r.id} AND (i.sku IS NULL OR l.quantity IS NULL OR l.quantity < 1 OR l.price_minor IS NULL \
+                OR l.price_minor < 1 OR l.currency IS NULL)",
     },
 ];
 

@@ -3,7 +3,7 @@
 use amends_sql::{Dialect, SqlError, Tx};
 use async_trait::async_trait;
 
-use super::{Work, change::Change};
+use super::{Work, change::Change, reservations::Move};
 use crate::{
     domain::{Command, Decision, Reservation, State, decide},
     ports::{Answer, Commit, Refusal},
@@ -24,8 +24,8 @@ impl Work for Commit {
 
     async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<Self::Output, SqlError> {
         let Self { key, reservation, now, .. } = self;
-        let (done, late) = (State::Committed, Refusal::CommitClosed);
-        let change = Change { key, reservation: *reservation, now: *now, done, late };
+        let usual = Move { from: State::Held, to: State::Committed, in_time: true };
+        let change = Change { key, reservation: *reservation, now: *now, usual, late: Refusal::CommitClosed };
         change.run_in_tx(tx, dialect, |reservation| self.decide(reservation)).await
     }
 }

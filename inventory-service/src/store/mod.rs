@@ -14,6 +14,7 @@ mod close_commit;
 mod commit;
 mod expire;
 mod forget;
+mod lines;
 mod rebase;
 mod release;
 mod reservations;

@@ -5,9 +5,13 @@ use amends_sql::{Dialect, SqlError, Tx};
 use async_trait::async_trait;
 use saga_engine::participant::{Barrier, BeginCompensation};
 
-use super::{Work, reservations, steps, stock};
+use super::{
+    Work,
+    reservations::{self, Move},
+    steps, stock,
+};
 use crate::{
-    domain::{Command, Decision, Rejection, decide, evolve},
+    domain::{Command, Decision, Event, Rejection, State, decide, evolve},
     ports::Released,
 };
 
@@ -28,6 +32,12 @@ impl Work for Release {
             BeginCompensation::Already(Some(answer)) => (answer, Released::AlreadyUndone),
         };
         let id = steps::reservation_of(answer)?;
+        let usual = Move { from: State::Held, to: State::Released, in_time: false };
+        if let Some(moved) = reservations::move_if(tx, id, usual, self.now).await? {
+            let (changed, by) = evolve(moved, Event::Released);
+            stock::apply(tx, dialect, &changed.lines, by, self.now).await?;
+            return Ok(Ok(released));
+        }
         let reservation =
             reservations::lock(tx, dialect, id).await?.ok_or(SqlError::Corrupt { what: "step answer" })?;
         match decide(&reservation, Command::Release, self.now) {

@@ -1,22 +1,18 @@
-//! Rows of reservations and their lines.
+//! Rows of reservations.
 
 use amends_primitives::{OrderId, ReservationId, Timestamp};
 use amends_sql::{Database, Dialect, SqlError, Tx};
 use sqlx::{Any, AssertSqlSafe, Executor};
 
-use super::text;
+use super::{lines, text};
 use crate::{
-    domain::{PricedLine, Quantity, Reservation, State},
+    domain::{Reservation, State},
     ports::{ReservationPage, StoreError},
 };
 
-/// A reservation with one of its lines.
-type Row = (String, String, String, i64, i64, String, i64, i64, String);
+type Row = (String, String, String, i64, i64, String);
 
-const COLUMNS: &str =
-    "r.id, r.order_id, r.state, r.expires_at, r.created_at, l.sku, l.quantity, l.price_minor, l.currency";
-
-const JOIN: &str = "reservations r JOIN reservation_lines l ON l.reservation_id = r.id";
+const COLUMNS: &str = "id, order_id, state, expires_at, created_at, lines";
 
 /// Reads one reservation.
 pub(super) async fn load(tx: &mut Tx, id: ReservationId) -> Result<Option<Reservation>, SqlError> {
@@ -25,12 +21,7 @@ pub(super) async fn load(tx: &mut Tx, id: ReservationId) -> Result<Option<Reserv
 
 /// Reads one reservation that this transaction is going to change, and keeps others from changing it.
 pub(super) async fn lock(tx: &mut Tx, dialect: Dialect, id: ReservationId) -> Result<Option<Reservation>, SqlError> {
-    let lock = match dialect {
-        // Only the reservation: its lines never change.
-        Dialect::Postgres => " FOR UPDATE OF r",
-        Dialect::Sqlite => "",
-    };
-    one(&mut **tx, id, lock).await
+    one(&mut **tx, id, dialect.for_update()).await
 }
 
 async fn one<'c>(
@@ -38,65 +29,68 @@ async fn one<'c>(
     id: ReservationId,
     suffix: &str,
 ) -> Result<Option<Reservation>, SqlError> {
-    let sql = format!("SELECT {COLUMNS} FROM {JOIN} WHERE r.id = $1 ORDER BY l.position{suffix}");
-    let rows = sqlx::query_as(AssertSqlSafe(sql)).bind(id.to_string()).fetch_all(executor).await?;
-    Ok(assemble(rows)?.pop())
+    let sql = format!("SELECT {COLUMNS} FROM reservations WHERE id = $1{suffix}");
+    sqlx::query_as(AssertSqlSafe(sql)).bind(id.to_string()).fetch_optional(executor).await?.map(reservation).transpose()
 }
 
-/// Rows in (id, position) order become reservations.
-fn assemble(rows: Vec<Row>) -> Result<Vec<Reservation>, SqlError> {
-    let mut reservations: Vec<Reservation> = Vec::new();
-    for (id, order, state, expires_at, created_at, sku, quantity, price_minor, currency) in rows {
-        let id = text::parsed(&id, "reservation id")?;
-        let quantity = u32::try_from(quantity).ok().and_then(Quantity::try_new);
-        let line = PricedLine {
-            sku: text::parsed(&sku, "sku")?,
-            quantity: quantity.ok_or(SqlError::Corrupt { what: "quantity" })?,
-            unit_price: text::money(price_minor, &currency)?,
-        };
-        match reservations.last_mut() {
-            Some(last) if last.id == id => last.lines.push(line),
-            _ => reservations.push(Reservation {
-                id,
-                order: text::parsed(&order, "order id")?,
-                state: State::from_name(&state).ok_or(SqlError::Corrupt { what: "reservation state" })?,
-                lines: vec![line],
-                expires_at: Timestamp::from_micros(expires_at),
-                created_at: Timestamp::from_micros(created_at),
-            }),
-        }
-    }
-    Ok(reservations)
+fn reservation((id, order, state, expires_at, created_at, lines): Row) -> Result<Reservation, SqlError> {
+    Ok(Reservation {
+        id: text::parsed(&id, "reservation id")?,
+        order: text::parsed(&order, "order id")?,
+        state: State::from_name(&state).ok_or(SqlError::Corrupt { what: "reservation state" })?,
+        lines: lines::read(&lines)?,
+        expires_at: Timestamp::from_micros(expires_at),
+        created_at: Timestamp::from_micros(created_at),
+    })
 }
 
-/// Writes a new reservation and its lines.
+/// Writes a new reservation.
 pub(super) async fn insert(tx: &mut Tx, reservation: &Reservation) -> Result<(), SqlError> {
     sqlx::query(
-        "INSERT INTO reservations (id, order_id, state, expires_at, created_at, changed_at) VALUES ($1, $2, $3, $4, $5, $5)",
+        "INSERT INTO reservations (id, order_id, state, expires_at, created_at, changed_at, lines) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(reservation.id.to_string())
     .bind(reservation.order.to_string())
     .bind(reservation.state.name())
     .bind(reservation.expires_at.as_micros())
     .bind(reservation.created_at.as_micros())
+    .bind(reservation.created_at.as_micros())
+    .bind(lines::write(&reservation.lines)?)
     .execute(&mut **tx)
     .await?;
-    let sql = format!(
-        "INSERT INTO reservation_lines (reservation_id, position, sku, quantity, price_minor, currency) VALUES {}",
-        text::rows(1, reservation.lines.len(), 6)
-    );
-    let mut query = sqlx::query(AssertSqlSafe(sql));
-    for (position, line) in (0_i64..).zip(&reservation.lines) {
-        query = query
-            .bind(reservation.id.to_string())
-            .bind(position)
-            .bind(line.sku.as_str())
-            .bind(i64::from(line.quantity))
-            .bind(line.unit_price.amount_minor())
-            .bind(line.unit_price.currency().code().to_owned());
-    }
-    query.execute(&mut **tx).await?;
     Ok(())
+}
+
+/// From where to where a reservation goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Move {
+    pub(super) from: State,
+    pub(super) to: State,
+    /// Only before its time has passed.
+    pub(super) in_time: bool,
+}
+
+/// Moves a reservation that is where it is expected, and returns it as it is then. The WHERE clause is the rule for this move in SQL; the
+/// conformance suite checks that they agree.
+pub(super) async fn move_if(
+    tx: &mut Tx,
+    id: ReservationId,
+    Move { from, to, in_time }: Move,
+    now: Timestamp,
+) -> Result<Option<Reservation>, SqlError> {
+    let in_time = if in_time { " AND expires_at > $2" } else { "" };
+    let sql = format!(
+        "UPDATE reservations SET state = $1, changed_at = $2 WHERE id = $3 AND state = $4{in_time} RETURNING {COLUMNS}"
+    );
+    let moved = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(to.name())
+        .bind(now.as_micros())
+        .bind(id.to_string())
+        .bind(from.name())
+        .fetch_optional(&mut **tx)
+        .await?;
+    moved.map(reservation).transpose()
 }
 
 /// Writes where a reservation stands now.
@@ -120,13 +114,9 @@ pub(super) async fn list(
     after: Option<ReservationId>,
     limit: usize,
 ) -> Result<ReservationPage, StoreError> {
-    // The page is cut before the join, or a reservation could lose lines. One more than asked for tells whether there is more.
+    // One more than asked for tells whether there is more.
     let of_order = if order.is_some() { " AND order_id = $3" } else { "" };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM (SELECT id, order_id, state, expires_at, created_at FROM reservations \
-         WHERE id > $1{of_order} ORDER BY id LIMIT $2) r \
-         JOIN reservation_lines l ON l.reservation_id = r.id ORDER BY r.id, l.position"
-    );
+    let sql = format!("SELECT {COLUMNS} FROM reservations WHERE id > $1{of_order} ORDER BY id LIMIT $2");
     let mut query = sqlx::query_as(AssertSqlSafe(sql))
         .bind(after.map_or_else(String::new, |id| id.to_string()))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
@@ -134,7 +124,8 @@ pub(super) async fn list(
         query = query.bind(order.to_string());
     }
     let rows = async { Ok::<_, StoreError>(query.fetch_all(database.reader()).await?) };
-    let mut reservations = assemble(database.bounded(rows).await?)?;
+    let rows: Vec<Row> = database.bounded(rows).await?;
+    let mut reservations = rows.into_iter().map(reservation).collect::<Result<Vec<_>, _>>()?;
     let more = reservations.len() > limit;
     reservations.truncate(limit);
     let next = reservations.last().filter(|_| more).map(|last| last.id);

@@ -3,6 +3,9 @@
 //! The first attempt decides on what it reads, claims its key for that, and checks again when it writes, so that those who are refused
 //! wait for no lock and those who are served hold an item's row for the commit only. An attempt that lost against another buyer is made again with the
 //! rows locked from the start: it cannot lose twice.
+//!
+//! SQLite has one writer, so there a transaction takes the goods first, at the prices that the caller expects, and has nothing to read. What
+//! cannot be taken is decided as elsewhere.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +14,7 @@ use async_trait::async_trait;
 
 use super::{Work, catalogue, reservations, steps, stock};
 use crate::{
-    domain::{Rejection, Reservation, State, decide_reserve},
+    domain::{Line, PricedLine, Rejection, Reservation, State, StockMove, decide_reserve},
     ports::{Answer, Refusal, Reserve},
 };
 
@@ -19,6 +22,22 @@ pub(super) struct Reserving {
     pub(super) ask: Reserve,
     /// Whether an attempt has lost against another buyer.
     pub(super) lost: AtomicBool,
+}
+
+impl Reserving {
+    /// What is asked for at the prices that the caller expects, if it names one for each line, and no fault is to refuse it.
+    fn expected(&self) -> Option<Vec<PricedLine>> {
+        let priced = |line: &Line| {
+            let unit_price = line.expected_unit_price.filter(|_| !self.ask.refuse_skus.contains(&line.sku))?;
+            Some(PricedLine { sku: line.sku.clone(), quantity: line.quantity, unit_price })
+        };
+        self.ask.lines.iter().map(priced).collect()
+    }
+
+    fn reservation(&self, lines: Vec<PricedLine>) -> Reservation {
+        let Reserve { id, order, expires_at, now, .. } = self.ask;
+        Reservation { id, order, state: State::Held, lines, expires_at, created_at: now }
+    }
 }
 
 #[async_trait]
@@ -33,6 +52,18 @@ impl Work for Reserving {
         if lost && let Some(answer) = steps::claim(tx, dialect, key, now, held, late.clone()).await? {
             return Ok(answer);
         }
+        if dialect == Dialect::Sqlite
+            && let Some(lines) = self.expected()
+            && stock::reserve_all(tx, &lines, now).await?
+        {
+            let reservation = self.reservation(lines);
+            if let Some(answer) = steps::claim_for(tx, dialect, key, now, Ok(reservation.id), held, late).await? {
+                stock::apply(tx, dialect, &reservation.lines, StockMove::Unreserve, now).await?;
+                return Ok(answer);
+            }
+            reservations::insert(tx, &reservation).await?;
+            return Ok(Ok(reservation));
+        }
         let items = catalogue::read(tx, dialect, ask.lines.iter().map(|line| &line.sku), lost).await?;
         let refused = ask.lines.iter().find(|line| ask.refuse_skus.contains(&line.sku));
         let decided = match refused {
@@ -43,14 +74,7 @@ impl Work for Reserving {
             }),
             None => decide_reserve(&ask.lines, &items),
         };
-        let decided = decided.map(|lines| Reservation {
-            id: ask.id,
-            order: ask.order,
-            state: State::Held,
-            lines,
-            expires_at: ask.expires_at,
-            created_at: ask.now,
-        });
+        let decided = decided.map(|lines| self.reservation(lines));
         let outcome = decided.as_ref().map(|reservation| reservation.id);
         if lost {
             steps::keep(tx, dialect, key, now, outcome).await?;

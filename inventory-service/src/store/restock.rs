@@ -3,7 +3,7 @@
 use amends_sql::{Dialect, SqlError, Tx};
 use async_trait::async_trait;
 
-use super::{Work, change::Change};
+use super::{Work, change::Change, reservations::Move};
 use crate::{
     domain::{Command, Reservation, State, decide},
     ports::{Answer, Refusal, Restock},
@@ -15,8 +15,8 @@ impl Work for Restock {
 
     async fn run_in_tx(&self, tx: &mut Tx, dialect: Dialect) -> Result<Self::Output, SqlError> {
         let Self { key, reservation, now } = self;
-        let (done, late) = (State::Restocked, Refusal::StepCompensated);
-        let change = Change { key, reservation: *reservation, now: *now, done, late };
+        let usual = Move { from: State::Committed, to: State::Restocked, in_time: false };
+        let change = Change { key, reservation: *reservation, now: *now, usual, late: Refusal::StepCompensated };
         change.run_in_tx(tx, dialect, |reservation| decide(reservation, Command::Restock, *now)).await
     }
 }

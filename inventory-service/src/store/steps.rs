@@ -73,6 +73,18 @@ pub(super) async fn claim_for(
     instead(tx, begun.map_err(sql_error)?, state, late).await
 }
 
+/// Keeps a refusal under a key that this transaction has [claimed for](claim_for) a success.
+pub(super) async fn refuse_after_all(
+    tx: &mut Tx,
+    dialect: Dialect,
+    action: &ActionKey,
+    now: Timestamp,
+    refused: &Rejection,
+) -> Result<(), SqlError> {
+    let refused = Barrier::new(dialect).refuse_after_all(tx, &action.step, &write(refused)?, now).await;
+    refused.map_err(sql_error)
+}
+
 /// The answer to give instead of acting.
 async fn instead(
     tx: &mut Tx,

@@ -5,7 +5,7 @@
 
 use amends_primitives::Timestamp;
 use amends_sql::{Dialect, SqlError, Tx};
-use sqlx::AssertSqlSafe;
+use sqlx::{Any, AssertSqlSafe, any::AnyArguments, query::Query};
 
 use super::text;
 use crate::domain::{PricedLine, StockMove};
@@ -31,16 +31,37 @@ pub(super) async fn reserve(
             text::rows(2, lines, 4)
         ),
     };
-    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(now.as_micros());
-    for line in lines {
-        query = query
-            .bind(line.sku.as_str())
+    let changed = with_lines(sql, lines, now).execute(&mut **tx).await?.rows_affected();
+    Ok(usize::try_from(changed) == Ok(lines.len()))
+}
+
+/// As [`reserve`], but all or nothing, and `false` leaves the transaction as it was: nothing was taken. It reads what it changes, so it is for
+/// a database with one writer: elsewhere another could change an item in between.
+pub(super) async fn reserve_all(tx: &mut Tx, lines: &[PricedLine], now: Timestamp) -> Result<bool, SqlError> {
+    if lines.len() == 1 {
+        return reserve(tx, Dialect::Sqlite, lines, now).await;
+    }
+    let sql = format!(
+        "WITH asked (sku, units, minor, currency) AS (VALUES {}) \
+         UPDATE items SET reserved = items.reserved + asked.units, updated_at = $1 FROM asked WHERE items.sku = asked.sku \
+         AND {} = (SELECT COUNT(*) FROM asked a JOIN items i ON i.sku = a.sku AND i.on_hand - i.reserved >= a.units \
+             AND i.price_minor = a.minor AND i.currency = a.currency)",
+        text::rows(2, lines.len(), 4),
+        lines.len()
+    );
+    Ok(with_lines(sql, lines, now).execute(&mut **tx).await?.rows_affected() > 0)
+}
+
+/// The time, and for each line its four values.
+fn with_lines(sql: String, lines: &[PricedLine], now: Timestamp) -> Query<'static, Any, AnyArguments> {
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(now.as_micros());
+    lines.iter().fold(query, |query, line| {
+        query
+            .bind(line.sku.as_str().to_owned())
             .bind(i64::from(line.quantity))
             .bind(line.unit_price.amount_minor())
-            .bind(line.unit_price.currency().code().to_owned());
-    }
-    let changed = query.execute(&mut **tx).await?.rows_affected();
-    Ok(usize::try_from(changed) == Ok(lines.len()))
+            .bind(line.unit_price.currency().code().to_owned())
+    })
 }
 
 /// Does to the stock of `lines` what an event asks for.

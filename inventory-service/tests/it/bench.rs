@@ -24,20 +24,26 @@ pub(crate) struct Bench {
     pub(crate) clock: ManualClock,
     ids: SeededIds,
     put: parking_lot::Mutex<HashMap<Sku, i64>>,
+    /// What buyers expect an item to cost; none takes any price.
+    expected: Option<Money>,
     own: TestDatabase,
 }
 
 impl Bench {
     pub(crate) async fn sqlite() -> Option<Arc<Self>> {
-        Some(Self::over(TestDatabase::sqlite()).await)
+        Some(Self::over(TestDatabase::sqlite(), Some(PRICE)).await)
+    }
+
+    pub(crate) async fn sqlite_at_any_price() -> Option<Arc<Self>> {
+        Some(Self::over(TestDatabase::sqlite(), None).await)
     }
 
     /// `None` only when the embedded backends alone were asked for.
     pub(crate) async fn postgres() -> Option<Arc<Self>> {
-        Some(Self::over(TestDatabase::postgres().await?).await)
+        Some(Self::over(TestDatabase::postgres().await?, Some(PRICE)).await)
     }
 
-    async fn over(own: TestDatabase) -> Arc<Self> {
+    async fn over(own: TestDatabase, expected: Option<Money>) -> Arc<Self> {
         // Hundreds of tasks at once on two cores: the suite checks what is decided, not how fast.
         let patient = Duration::from_secs(30);
         let options = Options { acquire_timeout: patient, statement_timeout: patient, ..Options::default() };
@@ -50,13 +56,14 @@ impl Bench {
             clock: ManualClock::default(),
             ids: SeededIds::new(7),
             put: parking_lot::Mutex::default(),
+            expected,
             own,
         })
     }
 
     /// Forgets everything but the time.
     pub(crate) async fn empty(&self) {
-        for table in ["reservation_lines", "reservations", "items", "saga_barrier"] {
+        for table in ["reservations", "items", "saga_barrier"] {
             sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}")))
                 .execute(self.database.writer())
                 .await
@@ -100,7 +107,7 @@ impl Bench {
     }
 
     pub(crate) async fn put(&self, sku: &str, on_hand: i64) {
-        let item = NewItem::try_new(sku.parse().unwrap(), sku.to_uppercase(), eur(500), on_hand).unwrap();
+        let item = NewItem::try_new(sku.parse().unwrap(), sku.to_uppercase(), PRICE, on_hand).unwrap();
         self.store.put_item(item, self.now()).await.unwrap().unwrap();
         self.put.lock().insert(sku.parse().unwrap(), on_hand);
     }
@@ -132,7 +139,8 @@ impl Bench {
     }
 
     pub(crate) async fn reserve(&self, saga: u64, lines: &[(&str, u32)]) -> Answer<Reservation> {
-        self.reserve_lines(saga, lines.iter().map(|(sku, units)| line(sku, *units)).collect(), 1).await
+        let line = |(sku, units): &(&str, u32)| Line { expected_unit_price: self.expected, ..line(sku, *units) };
+        self.reserve_lines(saga, lines.iter().map(line).collect(), 1).await
     }
 
     pub(crate) async fn reserve_lines(&self, saga: u64, lines: Vec<Line>, fingerprint: u8) -> Answer<Reservation> {
@@ -196,6 +204,8 @@ pub(crate) fn key(saga: u64, step: &'static str) -> StepKey {
 fn action(saga: u64, step: &'static str, fingerprint: u8) -> ActionKey {
     ActionKey { step: key(saga, step), fingerprint: Fingerprint::new([fingerprint; 32]) }
 }
+
+const PRICE: Money = Money::new(500, Currency::EUR);
 
 pub(crate) fn eur(minor: i64) -> Money {
     Money::new(minor, Currency::EUR)

@@ -18,6 +18,10 @@ macro_rules! on_every_backend {
             $(#[tokio::test(flavor = "multi_thread")] async fn $check() { super::run(crate::bench::Bench::sqlite().await, 1, super::$check).await })+
             $(#[tokio::test(flavor = "multi_thread")] async fn $race() { super::run(crate::bench::Bench::sqlite().await, super::rounds(), super::$race).await })+
         }
+        mod sqlite_at_any_price {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $check() { super::run(crate::bench::Bench::sqlite_at_any_price().await, 1, super::$check).await })+
+            $(#[tokio::test(flavor = "multi_thread")] async fn $race() { super::run(crate::bench::Bench::sqlite_at_any_price().await, 1, super::$race).await })+
+        }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread")] async fn $check() { super::run(crate::bench::Bench::postgres().await, 1, super::$check).await })+
             $(#[tokio::test(flavor = "multi_thread")] async fn $race() { super::run(crate::bench::Bench::postgres().await, super::rounds(), super::$race).await })+
@@ -29,6 +33,8 @@ on_every_backend! {
     once:
     a_reservation_is_all_or_nothing
     a_wrong_price_names_the_sku
+    a_repeat_is_answered_and_takes_nothing_more
+    a_refused_commit_stays_refused
     a_refusal_stays_a_refusal
     another_request_under_the_same_key_is_refused
     releasing_gives_the_goods_back_once
@@ -118,6 +124,33 @@ async fn a_wrong_price_names_the_sku(bench: Arc<Bench>) {
     assert_eq!(bench.reserve_lines(1, lines.clone(), 1).await, Err(Refusal::Rejected(expected)));
     lines[1].expected_unit_price = Some(eur(500));
     bench.reserve_lines(2, lines, 1).await.unwrap();
+}
+
+async fn a_repeat_is_answered_and_takes_nothing_more(bench: Arc<Bench>) {
+    bench.put("tea", 10).await;
+    bench.put("mug", 2).await;
+    let first = bench.reserve(1, &[("tea", 3), ("mug", 1)]).await.unwrap();
+    assert_eq!(bench.reserve(1, &[("tea", 3), ("mug", 1)]).await.unwrap(), first);
+    assert_eq!((bench.stock("tea").await, bench.stock("mug").await), ((10, 3), (2, 1)));
+    bench.commit(1, first.id).await.unwrap();
+    // Also where the goods would not be there a second time.
+    bench.reserve(2, &[("mug", 1)]).await.unwrap();
+    assert_eq!(bench.reserve(1, &[("tea", 3), ("mug", 1)]).await.unwrap(), first);
+    let other = bench.reserve_lines(1, vec![line("tea", 1)], 9).await;
+    assert_eq!(other, Err(Refusal::StepKeyReused));
+    assert_eq!((bench.stock("tea").await, bench.stock("mug").await), ((7, 0), (1, 1)));
+}
+
+async fn a_refused_commit_stays_refused(bench: Arc<Bench>) {
+    bench.put("tea", 10).await;
+    let missing = ReservationId::new(Uuid::from_u128(404));
+    assert_eq!(refused(&bench.commit(1, missing).await.unwrap_err()), "there is no reservation");
+    assert_eq!(refused(&bench.commit(1, missing).await.unwrap_err()), "there is no reservation");
+    let held = bench.reserve(2, &[("tea", 1)]).await.unwrap();
+    bench.release(2).await.unwrap();
+    let first = bench.commit(2, held.id).await.unwrap_err();
+    assert_eq!((bench.commit(2, held.id).await, bench.stock("tea").await), (Err(first), (10, 0)));
+    assert!(!bench.close_commit(2).await, "nothing was done under the key");
 }
 
 async fn repeats_at_once_have_one_effect_and_one_answer(bench: Arc<Bench>) {

@@ -5,5 +5,6 @@ mod bench;
 mod conformance;
 mod faults;
 mod grpc;
+mod migration;
 mod model;
 mod service;

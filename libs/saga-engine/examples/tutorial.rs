@@ -45,6 +45,7 @@ const BOOKINGS: Schema = Schema {
     migrations: &[Migration {
         version: 1,
         description: "bookings",
+        postgres: None,
         sql: "CREATE TABLE bookings (step_key TEXT NOT NULL PRIMARY KEY, what TEXT NOT NULL)",
     }],
 };

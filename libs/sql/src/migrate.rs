@@ -8,7 +8,7 @@ use sqlx::{
     migrate::{MigrationType, Migrator},
 };
 
-use crate::{Database, SqlError, classes, in_words};
+use crate::{Database, Dialect, SqlError, classes, in_words};
 
 /// One step of a schema: forwards only, expand before contract, because old code runs against the new schema for a while.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +17,19 @@ pub struct Migration {
     pub version: i64,
     /// A few words.
     pub description: &'static str,
-    /// Statements that both dialects understand.
+    /// Statements that both dialects understand, or SQLite alone.
     pub sql: &'static str,
+    /// Statements for PostgreSQL, where it needs others.
+    pub postgres: Option<&'static str>,
+}
+
+impl Migration {
+    const fn text(&self, dialect: Dialect) -> &'static str {
+        match (dialect, self.postgres) {
+            (Dialect::Postgres, Some(text)) => text,
+            _ => self.sql,
+        }
+    }
 }
 
 /// The schema of one component.
@@ -38,12 +49,13 @@ impl Database {
     /// # Errors
     /// When the database cannot be reached, a statement fails, or the schema is newer than this binary.
     pub async fn migrate(&self, schema: &Schema) -> Result<(), SqlError> {
+        let dialect = self.dialect();
         let mut migrator = Migrator::with_migrations(
             schema
                 .migrations
                 .iter()
                 .map(|migration| {
-                    let (description, sql) = (migration.description.into(), migration.sql.into_sql_str());
+                    let (description, sql) = (migration.description.into(), migration.text(dialect).into_sql_str());
                     sqlx::migrate::Migration::new(migration.version, description, MigrationType::Simple, sql, false)
                 })
                 .collect(),
@@ -108,6 +120,7 @@ mod tests {
     const ONE: &[Migration] = &[Migration {
         version: 1,
         description: "create",
+        postgres: None,
         sql: "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT, CHECK (id > 0))",
     }];
 
@@ -123,7 +136,12 @@ mod tests {
         for _ in 0..2 {
             database.migrate(&Schema { component: "a", migrations: ONE }).await.unwrap();
         }
-        let other = &[Migration { version: 1, description: "create", sql: "CREATE TABLE u (id BIGINT PRIMARY KEY)" }];
+        let other = &[Migration {
+            version: 1,
+            description: "create",
+            postgres: None,
+            sql: "CREATE TABLE u (id BIGINT PRIMARY KEY)",
+        }];
         database.migrate(&Schema { component: "b", migrations: other }).await.unwrap();
     }
 

@@ -11,6 +11,7 @@ const SCHEMA: Schema = Schema {
     migrations: &[Migration {
         version: 1,
         description: "create",
+        postgres: None,
         sql: "CREATE TABLE thing (id BIGINT PRIMARY KEY, filler BLOB);
               CREATE TABLE part (id BIGINT PRIMARY KEY, of_thing BIGINT REFERENCES thing (id) DEFERRABLE INITIALLY DEFERRED)",
     }],

@@ -5,7 +5,7 @@ use amends_sql::{Dialect, SqlError, Tx};
 use async_trait::async_trait;
 use saga_engine::{ApplyLocal, LocalOutcome, Refusal};
 
-use super::change_in_tx;
+use super::{change_in_tx, settle_in_tx};
 use crate::{domain::Applied, metrics::Meters, ports::OrderChange};
 
 /// Applies [`OrderChange`]s to the order store.
@@ -30,6 +30,12 @@ impl ApplyLocal for ApplyToOrders {
             Ok(command) => command,
             Err(refusal) => return Ok(LocalOutcome::Refused(refusal)),
         };
+        if let Some(placed) = local.placed()
+            && let Some(changed) = settle_in_tx(tx, order, placed, &command, now, give_key_back).await?
+        {
+            self.meters.changed(order, &changed, now);
+            return Ok(LocalOutcome::Applied);
+        }
         match change_in_tx(self.dialect, tx, order, &command, now, give_key_back).await? {
             Ok(Applied::Now(changed)) => {
                 self.meters.changed(order, &changed, now);

@@ -3,8 +3,6 @@
 //!
 //! Must not know: what is right.
 
-use std::collections::HashMap;
-
 use amends_primitives::{Money, Timestamp};
 use amends_sql::{
     Database, SqlError,
@@ -14,7 +12,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Row as _, any::AnyRow};
 
 use super::{
-    Subject,
+    Subject, lines,
     orders::{HEAD, read_row},
     outbox::payload_of,
 };
@@ -68,7 +66,7 @@ pub struct AuditLine {
 
 const SELECT: &str = "SELECT o.id, o.customer_id, o.status, o.version, o.total_minor, o.currency, o.payment_id, o.reservation_id, \
     o.saga_id, o.cancel_saga_id, s.status AS saga_status, \
-    s.updated_at AS saga_updated_at, o.settled_at, o.updated_at \
+    s.updated_at AS saga_updated_at, o.settled_at, o.updated_at, o.lines \
     FROM orders o LEFT JOIN sagas s ON s.id = COALESCE(o.cancel_saga_id, o.saga_id)";
 
 /// A page of orders by id, after `after`; an empty page is the end.
@@ -79,7 +77,7 @@ pub async fn orders_after(database: &Database, after: &str, limit: u16) -> Resul
     let work = async {
         let sql = format!("{SELECT} WHERE o.id > $1 ORDER BY o.id LIMIT $2");
         let query = sqlx::query(AssertSqlSafe(sql)).bind(after.to_owned()).bind(i64::from(limit));
-        read_orders(database, &query.fetch_all(database.reader()).await?).await
+        read_orders(&query.fetch_all(database.reader()).await?)
     };
     database.bounded(work).await
 }
@@ -95,7 +93,7 @@ pub async fn orders_of(database: &Database, ids: &[String]) -> Result<Vec<AuditO
     let work = async {
         let sql = format!("{SELECT} WHERE o.id IN ({}) ORDER BY o.id", placeholders(ids.len()));
         let query = ids.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, id| query.bind(id.clone()));
-        read_orders(database, &query.fetch_all(database.reader()).await?).await
+        read_orders(&query.fetch_all(database.reader()).await?)
     };
     database.bounded(work).await
 }
@@ -118,12 +116,11 @@ fn placeholders(count: usize) -> String {
     placeholders.join(", ")
 }
 
-async fn read_orders(database: &Database, rows: &[AnyRow]) -> Result<Vec<AuditOrder>, SqlError> {
-    let mut orders = Vec::with_capacity(rows.len());
-    for row in rows {
+fn read_orders(rows: &[AnyRow]) -> Result<Vec<AuditOrder>, SqlError> {
+    let order = |row: &AnyRow| {
         let text = |column: &str| row.try_get::<String, _>(column);
         let some = |column: &str| row.try_get::<Option<String>, _>(column);
-        orders.push(AuditOrder {
+        Ok(AuditOrder {
             id: text("id")?,
             customer: text("customer_id")?,
             status: text("status")?,
@@ -138,33 +135,21 @@ async fn read_orders(database: &Database, rows: &[AnyRow]) -> Result<Vec<AuditOr
             saga_updated_at: row.try_get::<Option<i64>, _>("saga_updated_at")?.map(Timestamp::from_micros),
             settled_at: row.try_get::<Option<i64>, _>("settled_at")?.map(Timestamp::from_micros),
             updated_at: Timestamp::from_micros(row.try_get("updated_at")?),
-            lines: Vec::new(),
-        });
-    }
-    // Lines are written with their order and never change.
-    let ids: Vec<&str> = orders.iter().map(|order| order.id.as_str()).collect();
-    let mut lines = lines_of(database, &ids).await?;
-    for order in &mut orders {
-        order.lines = lines.remove(&order.id).unwrap_or_default();
-    }
-    Ok(orders)
+            lines: lines_of(row)?,
+        })
+    };
+    rows.iter().map(order).collect()
 }
 
-async fn lines_of(database: &Database, orders: &[&str]) -> Result<HashMap<String, Vec<AuditLine>>, SqlError> {
-    let mut lines: HashMap<String, Vec<AuditLine>> = HashMap::new();
-    if orders.is_empty() {
-        return Ok(lines);
-    }
-    let sql = format!(
-        "SELECT order_id, sku, quantity, unit_price_minor FROM order_lines WHERE order_id IN ({}) ORDER BY order_id, line_no",
-        placeholders(orders.len())
-    );
-    let query = orders.iter().fold(sqlx::query_as(AssertSqlSafe(sql)), |query, order| query.bind(String::from(*order)));
-    let rows: Vec<(String, String, i64, i64)> = query.fetch_all(database.reader()).await?;
-    for (order, sku, quantity, unit_price_minor) in rows {
-        lines.entry(order).or_default().push(AuditLine { sku, quantity, unit_price_minor });
-    }
-    Ok(lines)
+/// Lines that a hand has spoilt are none: then the total is not their sum.
+fn lines_of(row: &AnyRow) -> Result<Vec<AuditLine>, SqlError> {
+    let lines = lines::raw(&row.try_get::<String, _>("lines")?).unwrap_or_default();
+    let line = |line: lines::StoredLine| AuditLine {
+        sku: line.sku,
+        quantity: line.quantity,
+        unit_price_minor: line.unit_price_minor,
+    };
+    Ok(lines.into_iter().map(line).collect())
 }
 
 /// Events of the outbox that do not say what their order says, for a page of orders after `after`; and where the next page begins,
@@ -183,47 +168,40 @@ pub async fn payloads_after(
         Ok::<_, SqlError>(Slice { after: after.to_owned(), upto: query.fetch_optional(database.reader()).await? })
     };
     let slice = database.bounded(slice).await?;
-    let columns = HEAD.replace(", ", ", o.");
-    let upto = if slice.upto.is_some() { " AND o.id <= $2" } else { "" };
-    let sql = format!(
-        "SELECT o.{columns}, e.order_version AS event_version, e.payload AS payload, e.created_at AS event_at \
-         FROM outbox e JOIN orders o ON o.id = e.order_id WHERE o.id > $1{upto} ORDER BY o.id, e.order_version"
-    );
+    let upto = if slice.upto.is_some() { " AND id <= $2" } else { "" };
+    let sql =
+        format!("SELECT {HEAD}, lines, events FROM orders WHERE id > $1{upto} AND events IS NOT NULL ORDER BY id");
     let work = async {
         let mut query = sqlx::query(AssertSqlSafe(sql)).bind(slice.after.clone());
         if let Some(upto) = &slice.upto {
             query = query.bind(upto.clone());
         }
-        let rows = query.fetch_all(database.reader()).await?;
-        let mut ids: Vec<String> = Vec::new();
-        for row in &rows {
-            let id: String = row.try_get("id")?;
-            if ids.last() != Some(&id) {
-                ids.push(id);
-            }
-        }
-        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let lines = lines_of(database, &ids).await?;
         let mut breaches = Vec::new();
-        for row in &rows {
-            breaches.extend(payload_breach(row, &lines)?);
+        for row in query.fetch_all(database.reader()).await? {
+            // Of events that a hand has spoilt the view knows none, which other checks find.
+            let events: Vec<Value> = serde_json::from_str(&row.try_get::<String, _>("events")?).unwrap_or_default();
+            let lines = lines_of(&row)?;
+            for event in &events {
+                breaches.extend(payload_breach(&row, &lines, event)?);
+            }
         }
         Ok::<_, SqlError>(breaches)
     };
     Ok((database.bounded(work).await?, slice.upto))
 }
 
-fn payload_breach(row: &AnyRow, lines: &HashMap<String, Vec<AuditLine>>) -> Result<Option<Breach>, SqlError> {
-    let (id, version): (String, i64) = (row.try_get("id")?, row.try_get("event_version")?);
+fn payload_breach(row: &AnyRow, lines: &[AuditLine], stored: &Value) -> Result<Option<Breach>, SqlError> {
+    let id: String = row.try_get("id")?;
+    let (version, event_at) = (stored["version"].as_i64().unwrap_or(0), stored["at"].as_i64().unwrap_or(0));
     // What is no order, and an event of a version that it never had, other checks find.
     let Ok(order) = read_row(row) else { return Ok(None) };
-    let Some(event) = event_of(&order, version, lines.get(&id).map_or(&[], Vec::as_slice)) else { return Ok(None) };
+    let Some(event) = event_of(&order, version, lines) else { return Ok(None) };
     let at = match (version, &order.state) {
         (1, _) => order.head.created_at,
         (2, _) => row.try_get::<Option<i64>, _>("settled_at")?.map_or(order.updated_at, Timestamp::from_micros),
         (_, _) if version == order.version => order.updated_at,
         // Between two changes whose times are known: only the event itself says when.
-        _ => Timestamp::from_micros(row.try_get("event_at")?),
+        _ => Timestamp::from_micros(event_at),
     };
     let subject = Subject {
         id: order.head.id,
@@ -232,12 +210,11 @@ fn payload_breach(row: &AnyRow, lines: &HashMap<String, Vec<AuditLine>>) -> Resu
         total: order.head.total,
         at,
     };
-    let (expected, text): (Value, String) = (payload_of(&subject, &event), row.try_get("payload")?);
-    let stored: Value = serde_json::from_str(&text).unwrap_or_default();
-    let Some(field) = differing_field(&expected, &stored) else { return Ok(None) };
+    let (expected, told) = (payload_of(&subject, &event), &stored["payload"]);
+    let Some(field) = differing_field(&expected, told) else { return Ok(None) };
     let detail = format!(
         "its event of version {version} says {field} {}, the order {}",
-        stored.get(&field).unwrap_or(&Value::Null),
+        told.get(&field).unwrap_or(&Value::Null),
         expected.get(&field).unwrap_or(&Value::Null)
     );
     Ok(Some(Breach { code: "outbox_payload_differs", about: "order", subject: id.clone(), order: id, detail }))

@@ -1,4 +1,4 @@
-//! The order store: orders, lines, idempotency keys and outbox, in one SQL text for SQLite and PostgreSQL.
+//! The order store: orders with their lines, idempotency keys and events, in one SQL text for SQLite and PostgreSQL.
 //!
 //! Must not know: HTTP, gRPC, participants, how a saga runs. It only lets the caller add to its transaction
 //! ([`SagaStart`](crate::ports::SagaStart)) so that an order and its saga begin together or not at all.
@@ -7,6 +7,7 @@ mod apply;
 pub mod audit;
 pub mod checks;
 mod idempotency;
+mod lines;
 mod orders;
 mod outbox;
 mod schema;
@@ -15,7 +16,7 @@ mod sweep;
 mod tests;
 
 pub use apply::ApplyToOrders;
-pub use orders::{SqlOrders, change_in_tx};
+pub use orders::{SqlOrders, change_in_tx, settle_in_tx};
 pub use outbox::{Subject, payload_of};
 pub use schema::SCHEMA;
 

@@ -1,4 +1,4 @@
-//! Orders and their lines: reading, listing, placing, changing.
+//! Orders: reading, listing, placing, changing.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -7,14 +7,15 @@ use amends_sql::{Database, Dialect, SqlError, Tx};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row as _, any::AnyRow};
 
-use super::{Journal, Subject, idempotency, outbox, sweep};
+use super::{Journal, Subject, idempotency, lines, outbox, sweep};
 use crate::{
     domain::{
-        Applied, Command, CustomerId, Failure, Line, Order, OrderHead, Receipt, Rejection, State, Status, decide,
+        Applied, Command, CustomerId, Event, Failure, Order, OrderHead, Receipt, Rejection, State, Status, decide,
         evolve,
     },
     ports::{
-        BeginError, Changed, Claim, IdempotencyKey, ListOrders, OrderStore, Page, SagaStart, StartOrder, Started, Swept,
+        BeginError, Changed, Claim, IdempotencyKey, ListOrders, OrderStore, Page, Placed, SagaStart, StartOrder,
+        Started, Swept,
     },
 };
 
@@ -44,14 +45,10 @@ impl OrderStore for SqlOrders {
         let lock = format!("{}\n{}", start.order.head.customer.as_str(), start.key.as_str());
         let work = self.journal.transact(lock, move |tx| {
             Box::pin(async move {
-                let StartOrder { order, placed, key, fingerprint, key_expires_at } = &start;
-                let mine = Claim { order: order.head.id, fingerprint: fingerprint.clone() };
-                let customer = &order.head.customer;
-                if let Some(claim) = idempotency::claim_in_tx(tx, customer, key, &mine, *key_expires_at).await? {
+                if !insert_in_tx(tx, &start).await? {
+                    let claim = idempotency::find_in_tx(tx, &start.order.head.customer, &start.key).await?;
                     return Ok((Started::Again(claim), saga));
                 }
-                insert_in_tx(tx, order, key).await?;
-                outbox::write_in_tx(tx, &subject_of(order), placed).await?;
                 saga.start_in_tx(tx).await?;
                 // Kept until the commit has ended, however late: dropped unlaunched, it has the engine look whether it is there.
                 Ok((Started::First, saga))
@@ -74,13 +71,9 @@ impl OrderStore for SqlOrders {
     async fn order(&self, id: OrderId) -> Result<Option<Order>, SqlError> {
         self.database
             .bounded(async {
-                let rows = sqlx::query(AssertSqlSafe(format!(
-                    "SELECT {COLUMNS} FROM orders o JOIN order_lines l ON l.order_id = o.id WHERE o.id = $1 ORDER BY l.line_no"
-                )))
-                .bind(id.to_string())
-                .fetch_all(self.database.reader())
-                .await?;
-                Ok(read_orders(&rows)?.pop())
+                let sql = format!("SELECT {HEAD}, lines FROM orders WHERE id = $1");
+                let query = sqlx::query(AssertSqlSafe(sql)).bind(id.to_string());
+                query.fetch_optional(self.database.reader()).await?.map(|row| read_order(&row)).transpose()
             })
             .await
     }
@@ -104,17 +97,14 @@ impl OrderStore for SqlOrders {
                     }
                 }
                 // One more than asked for tells whether there is a next page.
-                let sql = format!(
-                    "SELECT {COLUMNS} FROM (SELECT * FROM orders{filters} ORDER BY id DESC LIMIT ${}) o
-                     JOIN order_lines l ON l.order_id = o.id ORDER BY o.id DESC, l.line_no",
-                    bound.len() + 1
-                );
+                let sql =
+                    format!("SELECT {HEAD}, lines FROM orders{filters} ORDER BY id DESC LIMIT ${}", bound.len() + 1);
                 let mut query = sqlx::query(AssertSqlSafe(sql));
                 for value in bound {
                     query = query.bind(value);
                 }
                 let rows = query.bind(i64::from(ask.limit) + 1).fetch_all(self.database.reader()).await?;
-                let mut orders = read_orders(&rows)?;
+                let mut orders = rows.iter().map(read_order).collect::<Result<Vec<_>, _>>()?;
                 let more = orders.len() > usize::from(ask.limit);
                 orders.truncate(usize::from(ask.limit));
                 Ok(Page { next: if more { orders.last().map(|order| order.head.id) } else { None }, orders })
@@ -152,40 +142,37 @@ pub async fn change_in_tx(
     };
     let state = evolve(before.state, &event).map_err(|_| SqlError::Corrupt { what: "orders.status" })?;
     let after = Order { head: before.head, state, version: before.version + 1, updated_at: now };
-    update_in_tx(tx, &after).await?;
-    outbox::write_in_tx(tx, &subject_of(&after), &event).await?;
-    if give_key_back {
-        let key: String = row.try_get("idempotency_key")?;
-        idempotency::release_in_tx(tx, after.head.customer.as_str(), &key, id).await?;
-    }
-    Ok(Ok(Applied::Now(Changed {
-        status: after.status(),
-        total: after.head.total,
-        created_at: after.head.created_at,
-        trace_id: after.head.trace_id,
-    })))
+    let Order { head, state, version, .. } = &after;
+    let subject =
+        Subject { id, version: *version, customer: head.customer.as_str().to_owned(), total: head.total, at: now };
+    let changed = update_in_tx(tx, &subject, state, &event, give_key_back).await?;
+    // The row was read for update in this transaction, so no other transaction can have changed it.
+    changed.map(|changed| Ok(Applied::Now(changed))).ok_or(SqlError::Contended(sqlx::Error::RowNotFound))
+}
+
+/// As [`change_in_tx`], for the end of placing an order: it needs no look at the order first, as the saga knows what it has placed. None: the
+/// order is not as it was placed, or may not be changed so; nothing was written.
+///
+/// # Errors
+/// When the store fails.
+pub async fn settle_in_tx(
+    tx: &mut Tx,
+    id: OrderId,
+    placed: &Placed,
+    command: &Command,
+    now: Timestamp,
+    give_key_back: bool,
+) -> Result<Option<Changed>, SqlError> {
+    let Ok(Applied::Now(event)) = decide(&State::Pending, command, now) else { return Ok(None) };
+    let Ok(state) = evolve(State::Pending, &event) else { return Ok(None) };
+    let customer = placed.customer.as_str().to_owned();
+    let subject = Subject { id, version: 2, customer, total: placed.total, at: now };
+    update_in_tx(tx, &subject, &state, &event, give_key_back).await
 }
 
 /// An order without its lines.
 pub(super) const HEAD: &str = "id, customer_id, status, version, currency, total_minor, payment_method, payment_id, reservation_id, \
-    failure_code, failure_message, saga_id, cancel_saga_id, idempotency_key, trace_id, created_at, updated_at, settled_at";
-
-const COLUMNS: &str = "o.id AS id, o.customer_id AS customer_id, o.status AS status, o.version AS version, o.currency AS currency, \
-    o.total_minor AS total_minor, o.payment_method AS payment_method, o.payment_id AS payment_id, \
-    o.reservation_id AS reservation_id, o.failure_code AS failure_code, o.failure_message AS failure_message, \
-    o.saga_id AS saga_id, o.cancel_saga_id AS cancel_saga_id, o.trace_id AS trace_id, o.created_at AS created_at, \
-    o.updated_at AS updated_at, o.settled_at AS settled_at, l.sku AS sku, l.quantity AS quantity, \
-    l.unit_price_minor AS unit_price_minor";
-
-fn subject_of(order: &Order) -> Subject {
-    Subject {
-        id: order.head.id,
-        version: order.version,
-        customer: order.head.customer.as_str().to_owned(),
-        total: order.head.total,
-        at: order.updated_at,
-    }
-}
+    failure_code, failure_message, saga_id, cancel_saga_id, trace_id, created_at, updated_at, settled_at";
 
 /// The state as columns.
 struct Columns {
@@ -223,12 +210,23 @@ impl Columns {
     }
 }
 
-async fn insert_in_tx(tx: &mut Tx, order: &Order, key: &IdempotencyKey) -> Result<(), SqlError> {
+/// Whether the order's key was free. A twin whose transaction is still open is waited for: PostgreSQL's unique index does that, and SQLite
+/// has one writer.
+async fn insert_in_tx(tx: &mut Tx, start: &StartOrder) -> Result<bool, SqlError> {
+    let StartOrder { order, placed, key, fingerprint, key_expires_at } = start;
     let head = &order.head;
-    sqlx::query(
+    let subject = Subject {
+        id: head.id,
+        version: order.version,
+        customer: head.customer.as_str().to_owned(),
+        total: head.total,
+        at: order.updated_at,
+    };
+    let inserted = sqlx::query(
         "INSERT INTO orders (id, customer_id, status, version, currency, total_minor, payment_method, saga_id, idempotency_key,
-                             trace_id, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                             trace_id, created_at, updated_at, lines, key_fingerprint, key_expires_at, events)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+         ON CONFLICT (customer_id, idempotency_key) WHERE key_fingerprint IS NOT NULL DO NOTHING",
     )
     .bind(head.id.to_string())
     .bind(head.customer.as_str())
@@ -242,74 +240,65 @@ async fn insert_in_tx(tx: &mut Tx, order: &Order, key: &IdempotencyKey) -> Resul
     .bind(head.trace_id.as_str())
     .bind(head.created_at.as_micros())
     .bind(order.updated_at.as_micros())
+    .bind(lines::write(&head.lines)?)
+    .bind(fingerprint.as_str())
+    .bind(key_expires_at.as_micros())
+    .bind(format!("[{}]", outbox::stored(&subject, placed)))
     .execute(&mut **tx)
     .await?;
-    // All lines in one statement; at most 100 lines of 5 values, far below either database's limit of parameters.
-    let rows: Vec<String> = (0..head.lines.len())
-        .map(|line| {
-            let first = line * 4 + 2;
-            format!("($1, ${}, ${}, ${}, ${})", first, first + 1, first + 2, first + 3)
-        })
-        .collect();
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Writes an order's next state and what happened; nothing if it is at another version, or another's.
+async fn update_in_tx(
+    tx: &mut Tx,
+    subject: &Subject,
+    state: &State,
+    event: &Event,
+    give_key_back: bool,
+) -> Result<Option<Changed>, SqlError> {
+    let columns = Columns::of(state);
+    // Only where it is given back, or an index that does not change would be written.
+    let key = if give_key_back { ", key_fingerprint = NULL, key_expires_at = NULL" } else { "" };
     let sql = format!(
-        "INSERT INTO order_lines (order_id, line_no, sku, quantity, unit_price_minor) VALUES {}",
-        rows.join(", ")
-    );
-    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(head.id.to_string());
-    for (number, line) in (1_i64..).zip(&head.lines) {
-        query = query
-            .bind(number)
-            .bind(line.sku.as_str())
-            .bind(i64::from(line.quantity))
-            .bind(line.unit_price.amount_minor());
-    }
-    query.execute(&mut **tx).await?;
-    Ok(())
-}
-
-async fn update_in_tx(tx: &mut Tx, order: &Order) -> Result<(), SqlError> {
-    let columns = Columns::of(&order.state);
-    let changed = sqlx::query(
         "UPDATE orders SET status = $1, version = $2, payment_id = $3, reservation_id = $4, failure_code = $5,
-                failure_message = $6, cancel_saga_id = $7, updated_at = $8, settled_at = $9
-         WHERE id = $10 AND version = $11",
-    )
-    .bind(order.status().as_str())
-    .bind(order.version)
-    .bind(columns.payment)
-    .bind(columns.reservation)
-    .bind(columns.failure.as_ref().map(|failure| failure.code.to_string()))
-    .bind(columns.failure.map(|failure| failure.message))
-    .bind(columns.cancelled_by)
-    .bind(order.updated_at.as_micros())
-    .bind(columns.settled_at)
-    .bind(order.head.id.to_string())
-    .bind(order.version - 1)
-    .execute(&mut **tx)
-    .await?
-    .rows_affected();
-    // The row was read for update in this transaction, so no other transaction can have changed it.
-    if changed == 1 { Ok(()) } else { Err(SqlError::Contended(sqlx::Error::RowNotFound)) }
+                failure_message = $6, cancel_saga_id = $7, updated_at = $8, settled_at = $9,
+                events = COALESCE(substr(events, 1, length(events) - 1) || ',', '[') || $10 || ']'{key}
+         WHERE id = $11 AND version = $12 AND customer_id = $13 AND total_minor = $14 AND currency = $15
+         RETURNING created_at, trace_id"
+    );
+    let status = state.status().unwrap_or(Status::Pending);
+    let changed: Option<(i64, String)> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(status.as_str())
+        .bind(subject.version)
+        .bind(columns.payment)
+        .bind(columns.reservation)
+        .bind(columns.failure.as_ref().map(|failure| failure.code.to_string()))
+        .bind(columns.failure.map(|failure| failure.message))
+        .bind(columns.cancelled_by)
+        .bind(subject.at.as_micros())
+        .bind(columns.settled_at)
+        .bind(outbox::stored(subject, event))
+        .bind(subject.id.to_string())
+        .bind(subject.version - 1)
+        .bind(subject.customer.clone())
+        .bind(subject.total.amount_minor())
+        .bind(subject.total.currency().code())
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(changed.map(|(created_at, trace_id)| Changed {
+        status,
+        total: subject.total,
+        created_at: Timestamp::from_micros(created_at),
+        trace_id,
+    }))
 }
 
-/// Folds rows of orders joined with their lines; an order's rows are next to each other.
-fn read_orders(rows: &[AnyRow]) -> Result<Vec<Order>, SqlError> {
-    let mut orders: Vec<Order> = Vec::new();
-    for row in rows {
-        let id: String = row.try_get("id")?;
-        if orders.last().is_none_or(|last| last.head.id.to_string() != id) {
-            orders.push(read_row(row)?);
-        }
-        if let Some(order) = orders.last_mut() {
-            let corrupt = |_| SqlError::Corrupt { what: "order_lines" };
-            order.head.lines.push(Line {
-                sku: crate::domain::Sku::try_new(row.try_get::<String, _>("sku")?).map_err(corrupt)?,
-                quantity: crate::domain::Quantity::try_new(row.try_get("quantity")?).map_err(corrupt)?,
-                unit_price: Money::new(row.try_get("unit_price_minor")?, order.head.total.currency()),
-            });
-        }
-    }
-    Ok(orders)
+/// An order with its lines.
+fn read_order(row: &AnyRow) -> Result<Order, SqlError> {
+    let mut order = read_row(row)?;
+    order.head.lines = lines::read(&row.try_get::<String, _>("lines")?, order.head.total.currency())?;
+    Ok(order)
 }
 
 /// An order without its lines.

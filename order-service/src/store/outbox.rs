@@ -1,10 +1,9 @@
-//! The outbox: what happened to an order, written in the transaction that made it happen, for others to read.
+//! The outbox: what happened to an order, kept in its row by the statement that makes it happen, for others to read.
 //!
 //! The payload is a contract (`tests/golden/*.json`): the domain's events are converted to it by hand, so that refactoring the
-//! domain cannot break a reader. No relay is here: readers page over the table by age, and rows are kept for a configured time.
+//! domain cannot break a reader. No relay is here: readers page over the view `outbox`, and events are kept for a configured time.
 
 use amends_primitives::{Money, OrderId, Timestamp};
-use amends_sql::{SqlError, Tx};
 use serde_json::{Value, json};
 
 use crate::domain::Event;
@@ -58,16 +57,11 @@ pub fn payload_of(subject: &Subject, event: &Event) -> Value {
     payload
 }
 
-pub(super) async fn write_in_tx(tx: &mut Tx, subject: &Subject, event: &Event) -> Result<(), SqlError> {
-    sqlx::query("INSERT INTO outbox (order_id, order_version, kind, payload, created_at) VALUES ($1, $2, $3, $4, $5)")
-        .bind(subject.id.to_string())
-        .bind(subject.version)
-        .bind(event.kind())
-        .bind(payload_of(subject, event).to_string())
-        .bind(subject.at.as_micros())
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
+/// An event as an element of its order's list of them.
+pub(super) fn stored(subject: &Subject, event: &Event) -> String {
+    let payload = payload_of(subject, event);
+    json!({ "version": subject.version, "kind": event.kind(), "at": subject.at.as_micros(), "payload": payload })
+        .to_string()
 }
 
 fn money(money: Money) -> Value {

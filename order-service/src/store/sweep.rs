@@ -1,4 +1,4 @@
-//! Keeps the store bounded: expired idempotency keys and old outbox rows go, a batch at a time.
+//! Keeps the store bounded: expired idempotency keys and old events go, a batch at a time.
 
 use amends_primitives::Timestamp;
 use amends_sql::{Database, SqlError};
@@ -11,18 +11,18 @@ const BATCH: i64 = 500;
 pub(super) async fn sweep(database: &Database, now: Timestamp, events_before: Timestamp) -> Result<Swept, SqlError> {
     // A key whose order is still in motion stays, however old: a parked order must not be placed a second time.
     let keys = sqlx::query(
-        "DELETE FROM idempotency_keys WHERE (customer_id, idempotency_key) IN (
-            SELECT k.customer_id, k.idempotency_key FROM idempotency_keys k JOIN orders o ON o.id = k.order_id
-            WHERE k.expires_at <= $1 AND o.status <> 'pending' ORDER BY k.expires_at LIMIT $2)",
+        "UPDATE orders SET key_fingerprint = NULL, key_expires_at = NULL WHERE id IN (
+            SELECT id FROM orders WHERE key_expires_at <= $1 AND status <> 'pending' ORDER BY key_expires_at LIMIT $2)",
     )
     .bind(now.as_micros())
     .bind(BATCH)
     .execute(database.writer())
     .await?
     .rows_affected();
+    // Events go together, once the last of them is old enough.
     let events = sqlx::query(
-        "DELETE FROM outbox WHERE (order_id, order_version) IN (
-            SELECT order_id, order_version FROM outbox WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
+        "UPDATE orders SET events = NULL WHERE id IN (
+            SELECT id FROM orders WHERE events IS NOT NULL AND updated_at < $1 ORDER BY updated_at LIMIT $2)",
     )
     .bind(events_before.as_micros())
     .bind(BATCH)

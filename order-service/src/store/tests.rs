@@ -7,14 +7,16 @@ use std::{
 };
 
 use amends_primitives::{Currency, Money, OrderId, PaymentId, ReservationId, SagaId, Timestamp};
-use amends_sql::{Database, Options, Tx};
+use amends_sql::{Database, Options, Schema, Tx, checks::Slice};
 use async_trait::async_trait;
 use service_base::metrics::Metrics;
 use sqlx::AssertSqlSafe;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{ApplyToOrders, Journal, SqlOrders, audit, change_in_tx};
+use super::{
+    ApplyToOrders, Journal, SCHEMA, SqlOrders, Subject, audit, change_in_tx, checks, payload_of, settle_in_tx,
+};
 use crate::{
     build,
     domain::{
@@ -23,7 +25,8 @@ use crate::{
     },
     metrics::Meters,
     ports::{
-        BeginError, Changed, Fingerprint, IdempotencyKey, ListOrders, OrderStore as _, SagaStart, StartOrder, Started,
+        BeginError, Changed, Fingerprint, IdempotencyKey, ListOrders, OrderStore as _, Placed, SagaStart, StartOrder,
+        Started,
     },
     testkit::Postgres,
 };
@@ -174,7 +177,7 @@ async fn a_race_for_one_key_has_one_winner(world: World) {
 async fn an_order_whose_saga_cannot_begin_is_not_there(world: World) {
     let refused = world.store.start(start(1, "demo"), Arc::new(Refuses)).await;
     assert!(matches!(refused, Err(BeginError::Overloaded)));
-    for table in ["orders", "order_lines", "idempotency_keys", "outbox"] {
+    for table in ["orders", "order_lines", "outbox"] {
         assert_eq!(world.count(table).await, 0, "{table}");
     }
 }
@@ -218,6 +221,34 @@ async fn every_state_is_kept(world: World) {
     assert_eq!(world.order(shipped).await.state, State::Shipped { receipt: receipt(), confirmed_at: at(5) });
     // One event for each change.
     assert_eq!(world.count("outbox").await, 4 + 2 + 3);
+}
+
+async fn a_saga_settles_what_it_placed_and_nothing_else(world: World) {
+    let order = world.begin(1, "demo").await;
+    let placed = |who: &str, minor| Placed { customer: customer(who), total: Money::new(minor, Currency::EUR) };
+    let confirm = Command::Confirm { receipt: receipt() };
+    let settle = async |placed: Placed, command: &Command, give_key_back| {
+        let mut tx = world.database.begin().await.unwrap();
+        let settled = settle_in_tx(&mut tx, order, &placed, command, at(5), give_key_back).await.unwrap();
+        tx.commit().await.unwrap();
+        settled
+    };
+    for (other, command) in
+        [(placed("other", 5550), &confirm), (placed("demo", 1), &confirm), (placed("demo", 5550), &Command::Ship)]
+    {
+        assert_eq!(settle(other, command, true).await, None);
+    }
+    assert_eq!(world.order(order).await, start(1, "demo").order);
+    let settled = settle(placed("demo", 5550), &confirm, false).await.unwrap();
+    assert_eq!((settled.status, settled.created_at), (Status::Confirmed, at(0)));
+    assert_eq!(settled.trace_id, start(1, "demo").order.head.trace_id);
+    assert_eq!(settle(placed("demo", 5550), &confirm, false).await, None, "it is settled");
+    let as_changed = world.begin(2, "demo").await;
+    let _ = world.change(as_changed, confirm.clone(), false).await.unwrap();
+    let (one, other) = (world.order(order).await, world.order(as_changed).await);
+    assert_eq!((one.state, one.version, one.updated_at), (other.state, other.version, other.updated_at));
+    assert!(world.store.claim(&customer("demo"), &key("k1")).await.unwrap().is_some());
+    assert_eq!(world.count("outbox").await, 4);
 }
 
 async fn a_key_that_is_given_back_may_be_used_anew(world: World) {
@@ -284,11 +315,11 @@ async fn events_say_what_their_orders_say(world: World) {
         all
     };
     assert_eq!(breaches().await, Vec::<String>::new());
-    let spoilt = "UPDATE outbox SET payload = replace(payload, '5550', '1') WHERE order_version = 2";
+    let spoilt = "UPDATE orders SET events = replace(events, '5550', '1') WHERE version = 2";
     sqlx::query(spoilt).execute(world.database.writer()).await.unwrap();
     let found = breaches().await;
-    assert_eq!(found.len(), 1);
-    assert!(found[0].starts_with("its event of version 2 says total {\"amount_minor\":1,"), "{found:?}");
+    assert_eq!(found.len(), 2);
+    assert!(found[1].starts_with("its event of version 2 says total {\"amount_minor\":1,"), "{found:?}");
 }
 
 async fn what_is_past_its_time_goes(world: World) {
@@ -297,12 +328,19 @@ async fn what_is_past_its_time_goes(world: World) {
     let _ = world.change(settled, Command::Confirm { receipt: receipt() }, false).await.unwrap();
     let early = world.store.sweep(at(999), at(0)).await.unwrap();
     assert_eq!((early.keys, early.events), (0, 0));
-    // A key of an order in motion stays, however old.
+    // A key of an order in motion stays, however old, and so do the events of an order that has changed since.
     let late = world.store.sweep(at(1_000), at(1)).await.unwrap();
-    assert_eq!((late.keys, late.events, late.may_have_more), (1, 2, false));
+    assert_eq!((late.keys, late.events, late.may_have_more), (1, 1, false));
     assert!(world.store.claim(&customer("demo"), &key("k1")).await.unwrap().is_none());
     assert!(world.store.claim(&customer("demo"), &key("k2")).await.unwrap().is_some());
-    assert_eq!(world.count("outbox").await, 1);
+    assert_eq!(world.count("outbox").await, 2);
+    assert_eq!(world.store.sweep(at(1_000), at(6)).await.unwrap().events, 1);
+    assert_eq!(world.count("outbox").await, 0);
+    // What happens after that is told nevertheless.
+    let _ = world.change(settled, Command::Ship, false).await.unwrap();
+    let left: (i64, String) =
+        sqlx::query_as("SELECT order_version, kind FROM outbox").fetch_one(world.database.reader()).await.unwrap();
+    assert_eq!(left, (3, "order_shipped".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -338,8 +376,7 @@ async fn a_full_disk_costs_the_orders_that_meet_it() {
         world.database.ready().await.unwrap();
         placed += 1;
     }
-    // Nothing of what was refused is there: an order without its key, or lines without their order.
-    for table in ["orders", "idempotency_keys", "outbox"] {
+    for table in ["orders", "outbox"] {
         assert_eq!(u128::try_from(world.count(table).await).unwrap(), placed, "{table}");
     }
 }
@@ -402,6 +439,158 @@ async fn a_start_is_kept_until_its_late_commit_has_ended() {
     hung.await.unwrap();
 }
 
+async fn rows_that_a_hand_has_spoilt_are_told_of(world: World) {
+    let breaches = async || {
+        let mut found = Vec::new();
+        let checks = [
+            &checks::OF_ORDERS[..],
+            &[checks::KEY_MISSING, checks::KEY_NAMES_OTHER_ORDER, checks::EVENT_MISSING, checks::EVENT_UNFOUNDED],
+        ];
+        for check in checks.concat() {
+            let breaches = world.database.breaches(&check, &Slice::whole(), 0).await.unwrap();
+            found.extend(breaches.into_iter().map(|breach| format!("{}: {}", breach.code, breach.detail)));
+        }
+        found.sort();
+        found
+    };
+    for n in 1..=8 {
+        let order = world.begin(n, "demo").await;
+        let failure = Failure { code: FailureCode::DependencyUnavailable, message: "a service was away".into() };
+        if n > 6 {
+            let _ = world.change(order, Command::Fail { failure, refunded: None }, n == 7).await.unwrap();
+        }
+    }
+    assert_eq!(
+        breaches().await,
+        [
+            "key_names_other_order: the record of demo names order 00000000-0000-0000-0000-000000000008, which failed with dependency_unavailable and gave its key back"
+        ]
+    );
+    let spoilt = [
+        "lines = replace(lines, '1850', '1')",
+        "lines = '[7]'",
+        "key_fingerprint = NULL, key_expires_at = NULL",
+        "events = NULL",
+        "events = replace(events, 'order_placed', 'order_shipped')",
+        "events = replace(events, '\"version\":1', '\"version\":\"one\"')",
+    ];
+    for (n, set) in (1..).zip(spoilt) {
+        let sql = format!("UPDATE orders SET {set} WHERE id = '{}'", OrderId::new(id(n)));
+        sqlx::query(AssertSqlSafe(sql)).execute(world.database.writer()).await.unwrap();
+    }
+    let found = breaches().await;
+    assert_eq!(
+        found[..2].iter().chain(&found[3..]).map(String::as_str).collect::<Vec<_>>(),
+        [
+            "key_missing: its idempotency key k3 of demo has no record",
+            "key_names_other_order: the record of demo names order 00000000-0000-0000-0000-000000000008, which failed with dependency_unavailable and gave its key back",
+            "outbox_event_missing: pending at version 1, but version 1 has no event in the outbox",
+            "outbox_event_unfounded: the outbox has order_placed for version none, but the order is pending at version 1",
+            "outbox_event_unfounded: the outbox has order_shipped for version 1, but the order is pending at version 1",
+            "total_not_sum_of_lines: the total is 5550, its 1 lines come to 0 (minor units)",
+            "total_not_sum_of_lines: the total is 5550, its 2 lines come to 3 (minor units)",
+        ]
+    );
+    assert_eq!(found[2], found[3], "of orders 4 and 6");
+    for wrong in ["lines = ''", "lines = '{}'", "events = 'null'", "events = '['"] {
+        let sql = format!("UPDATE orders SET {wrong}");
+        sqlx::query(AssertSqlSafe(sql)).execute(world.database.writer()).await.unwrap_err();
+    }
+}
+
+/// What the version before this one wrote: lines, keys and events in tables of their own.
+async fn an_old_store_keeps_its_lines_keys_and_events(database: Database) {
+    let old = Schema { component: SCHEMA.component, migrations: &SCHEMA.migrations[..1] };
+    database.migrate(&old).await.unwrap();
+    let (first, second) = (start(1, "o'neill"), start(2, "demo"));
+    let execute = async |sql: String| {
+        sqlx::query(AssertSqlSafe(sql)).execute(database.writer()).await.unwrap();
+    };
+    for (start, status, version) in [(&first, "confirmed", 2), (&second, "pending", 1)] {
+        let head = &start.order.head;
+        let customer = head.customer.as_str().replace('\'', "''");
+        let (id, saga, key, begun) = (head.id, head.saga, start.key.as_str(), at(0).as_micros());
+        let settled = match version {
+            1 => "NULL, NULL, NULL".to_owned(),
+            _ => format!("'{}', '{}', {}", receipt().payment, receipt().reservation, at(5).as_micros()),
+        };
+        let updated = if version == 1 { begun } else { at(5).as_micros() };
+        execute(format!(
+            "INSERT INTO orders (id, customer_id, status, version, currency, total_minor, payment_method, saga_id, idempotency_key,
+                trace_id, created_at, updated_at, payment_id, reservation_id, settled_at)
+             VALUES ('{id}', '{customer}', '{status}', {version}, 'EUR', 5550, 'pm_ok', '{saga}', '{key}', '{}', {begun}, {updated},
+                {settled})",
+            head.trace_id
+        ))
+        .await;
+        execute(format!("INSERT INTO order_lines VALUES ('{id}', 2, 'ant', 1, 1850), ('{id}', 1, 'zebra', 2, 1850)"))
+            .await;
+        let (print, expires) = (start.fingerprint.as_str(), start.key_expires_at.as_micros());
+        execute(format!("INSERT INTO idempotency_keys VALUES ('{customer}', '{key}', '{print}', '{id}', {expires})"))
+            .await;
+        let subject =
+            |version, at| Subject { id, version, customer: head.customer.as_str().to_owned(), total: head.total, at };
+        let confirmed = Event::Confirmed { receipt: receipt(), at: at(5) };
+        for (subject, event) in [(subject(2, at(5)), &confirmed), (subject(1, at(0)), &start.placed)] {
+            if subject.version <= version {
+                let payload = payload_of(&subject, event).to_string().replace('\'', "''");
+                let (version, kind, at) = (subject.version, event.kind(), subject.at.as_micros());
+                execute(format!("INSERT INTO outbox VALUES ('{id}', {version}, '{kind}', '{payload}', {at})")).await;
+            }
+        }
+    }
+    // Its claim has been swept, and so have its events.
+    execute(format!(
+        "INSERT INTO orders (id, customer_id, status, version, currency, total_minor, payment_method, saga_id, idempotency_key,
+            trace_id, created_at, updated_at, failure_code, failure_message, settled_at)
+         VALUES ('{}', 'demo', 'failed', 2, 'EUR', 5550, 'pm_ok', '{}', 'k2', '', 1, 1, 'internal', 'no', 1)",
+        id(3),
+        id(1003)
+    ))
+    .await;
+    execute(format!("INSERT INTO order_lines VALUES ('{}', 1, 'ant', 3, 1850)", id(3))).await;
+
+    for schema in build::schemas() {
+        database.migrate(&schema).await.unwrap();
+    }
+    let world = World::new(database);
+    let confirmed = State::Confirmed { receipt: receipt(), at: at(5) };
+    let expected = Order { state: confirmed, version: 2, updated_at: at(5), ..first.order.clone() };
+    assert_eq!(world.order(expected.head.id).await, expected);
+    assert_eq!(world.order(second.order.head.id).await, second.order);
+    assert_eq!(world.order(OrderId::new(id(3))).await.head.lines.len(), 1);
+    for start in [&first, &second] {
+        let claim = world.store.claim(&start.order.head.customer, &start.key).await.unwrap().unwrap();
+        assert_eq!((claim.order, claim.fingerprint), (start.order.head.id, start.fingerprint.clone()));
+    }
+    let again = StartOrder { key: second.key.clone(), ..start(9, "demo") };
+    assert!(matches!(world.store.start(again, Arc::new(Nothing)).await.unwrap(), Started::Again(_)));
+    let events: Vec<(String, i64, String, i64)> =
+        sqlx::query_as("SELECT order_id, order_version, kind, created_at FROM outbox ORDER BY order_id, order_version")
+            .fetch_all(world.database.reader())
+            .await
+            .unwrap();
+    let event = |start: &StartOrder, version, kind: &str, at: Timestamp| {
+        (start.order.head.id.to_string(), version, kind.to_owned(), at.as_micros())
+    };
+    assert_eq!(
+        events,
+        [
+            event(&first, 1, "order_placed", at(0)),
+            event(&first, 2, "order_confirmed", at(5)),
+            event(&second, 1, "order_placed", at(0)),
+        ]
+    );
+    let (breaches, _) = audit::payloads_after(&world.database, "", 10).await.unwrap();
+    assert_eq!(breaches, []);
+    for check in checks::OF_ORDERS.into_iter().chain([checks::EVENT_UNFOUNDED, checks::TWO_ORDERS_UNDER_ONE_KEY]) {
+        assert_eq!(world.database.breaches(&check, &Slice::whole(), 0).await.unwrap(), [], "{}", check.code);
+    }
+    // Its next event comes after those of the old store.
+    let _ = world.change(expected.head.id, Command::Ship, false).await.unwrap();
+    assert_eq!(world.count("outbox").await, 4);
+}
+
 async fn a_dead_database_is_an_error_in_time(world: World) {
     world.database.close().await;
     let began = std::time::Instant::now();
@@ -434,6 +623,8 @@ async fn conforms<F: Future<Output = Database>>(fresh: impl Fn() -> F) {
         a_race_for_one_key_has_one_winner,
         an_order_whose_saga_cannot_begin_is_not_there,
         every_state_is_kept,
+        a_saga_settles_what_it_placed_and_nothing_else,
+        rows_that_a_hand_has_spoilt_are_told_of,
         a_key_that_is_given_back_may_be_used_anew,
         pages_are_newest_first_and_filtered,
         the_audit_sees_every_order_once,
@@ -441,6 +632,9 @@ async fn conforms<F: Future<Output = Database>>(fresh: impl Fn() -> F) {
         what_is_past_its_time_goes,
         a_dead_database_is_an_error_in_time,
     );
+    let database = fresh().await;
+    an_old_store_keeps_its_lines_keys_and_events(database.clone()).await;
+    database.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -464,7 +658,6 @@ async fn postgres_conforms() {
 /// Golden files: what readers of the outbox rely on.
 #[test]
 fn outbox_payloads_are_a_contract() {
-    use super::{Subject, payload_of};
     let StartOrder { order, placed, .. } = start(1, "demo");
     let subject = |version| Subject {
         id: order.head.id,

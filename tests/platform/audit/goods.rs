@@ -34,7 +34,8 @@ fn of_orders(plan: &mut Plan) {
     plan.expect(nobodys, Law::OrphanReservation);
 
     plan.one(Law::GoodsDifferFromOrder, "inventory", |order| {
-        format!("UPDATE reservation_lines SET quantity = 2 WHERE reservation_id = '{}'", order.reservation)
+        let twice = r#"replace(lines, '"quantity":1', '"quantity":2')"#;
+        format!("UPDATE reservations SET lines = {twice} WHERE id = '{}'", order.reservation)
     });
 
     // The order and the step agree on a reservation that is not the one with the goods.
@@ -44,7 +45,7 @@ fn of_orders(plan: &mut Plan) {
     plan.sql(
         "order",
         format!(
-            "UPDATE outbox SET payload = replace(payload, '{}', '{other}') WHERE order_id = '{}' AND order_version = 2",
+            "UPDATE orders SET events = replace(events, '{}', '{other}') WHERE id = '{}'",
             named.reservation, named.id
         ),
     );
@@ -76,7 +77,7 @@ fn by_themselves(plan: &mut Plan) {
 
     let empty = plan.id();
     plan.one(Law::ReservationMalformed, "inventory", |order| {
-        format!("INSERT INTO reservations VALUES ('{empty}', '{}', 'released', 1, 1, 1)", order.id)
+        format!("INSERT INTO reservations VALUES ('{empty}', '{}', 'released', 1, 1, 1, '[]')", order.id)
     });
 
     // Of an order that is still on its way, with a sweeper that sleeps.

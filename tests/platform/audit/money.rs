@@ -62,10 +62,7 @@ fn of_orders(plan: &mut Plan) {
     plan.sql("order", format!("UPDATE orders SET payment_id = '{other}' WHERE id = '{}'", named.id));
     plan.sql(
         "order",
-        format!(
-            "UPDATE outbox SET payload = replace(payload, '{}', '{other}') WHERE order_id = '{}' AND order_version = 2",
-            named.payment, named.id
-        ),
+        format!("UPDATE orders SET events = replace(events, '{}', '{other}') WHERE id = '{}'", named.payment, named.id),
     );
     plan.expect(named.id, Law::OrderNamesOtherPayment);
 

@@ -133,15 +133,8 @@ impl Plan {
         self.sql(
             "inventory",
             format!(
-                "INSERT INTO reservations SELECT '{id}', '{to}', '{state}', expires_at, created_at, changed_at \
+                "INSERT INTO reservations SELECT '{id}', '{to}', '{state}', expires_at, created_at, changed_at, lines \
                  FROM reservations WHERE id = '{from}'"
-            ),
-        );
-        self.sql(
-            "inventory",
-            format!(
-                "INSERT INTO reservation_lines SELECT '{id}', position, sku, quantity, price_minor, currency \
-                 FROM reservation_lines WHERE reservation_id = '{from}'"
             ),
         );
         id
@@ -153,11 +146,10 @@ impl Plan {
         self.sql(
             "order",
             format!(
-                "UPDATE orders SET status = 'pending', version = 1, payment_id = NULL, reservation_id = NULL, settled_at = NULL \
-                 WHERE id = '{id}'"
+                "UPDATE orders SET status = 'pending', version = 1, payment_id = NULL, reservation_id = NULL, settled_at = NULL, \
+                 events = json_remove(events, '$[1]') WHERE id = '{id}'"
             ),
         );
-        self.sql("order", format!("DELETE FROM outbox WHERE order_id = '{id}' AND order_version = 2"));
         self.restart_saga(saga);
     }
 
@@ -166,9 +158,8 @@ impl Plan {
         self.sql(
             "order",
             format!(
-                "UPDATE sagas SET status = 'running', finished_at = NULL, seq = 0, step = NULL WHERE id = '{saga}'"
+                "UPDATE sagas SET status = 'running', finished_at = NULL, seq = 0, step = NULL, events = NULL WHERE id = '{saga}'"
             ),
         );
-        self.sql("order", format!("DELETE FROM saga_events WHERE saga_id = '{saga}'"));
     }
 }

@@ -10,24 +10,35 @@ use super::{execute, found, place, plan::Plan};
 pub(crate) async fn planted_on_servers_it_is_found(platform: &mut Platform) -> Result<()> {
     let orders = place(platform, "case-confirmed", "pm_ok", 6).await?;
     place(platform, amends::catalogue::REFUSED_AT_PIVOT, "pm_ok", 2).await?;
-    place(platform, "case-declined", "pm_declined", 2).await?;
+    let declined = place(platform, "case-declined", "pm_declined", 2).await?;
     platform.settled().await?;
     platform.audit().await.context("before anything is planted")?;
 
     let mut plan = Plan::default();
-    let [payload, journal, lines, sold, amount, key] = orders.as_slice() else { anyhow::bail!("{orders:?}") };
-    plan.sql("order", format!("UPDATE outbox SET payload = replace(payload, '1850', '1') WHERE order_id = '{payload}' AND order_version = 2"));
+    let [payload, journal, shipped_not, sold, amount, key] = orders.as_slice() else { anyhow::bail!("{orders:?}") };
+    // Only the second event names it.
+    plan.sql("order", format!("UPDATE orders SET events = replace(events, payment_id, id) WHERE id = '{payload}'"));
     plan.expect(payload, Law::OutboxPayloadDiffers);
     plan.sql("order", format!("UPDATE sagas SET seq = seq + 1 WHERE subject = '{journal}'"));
     plan.expect(journal, Law::JournalBroken);
-    let other = plan.id();
-    plan.sql("order", format!("UPDATE idempotency_keys SET order_id = '{other}' WHERE order_id = '{key}'"));
-    plan.expect(other, Law::KeyNamesOtherOrder);
-    let nobodys = plan.id();
-    plan.sql("order", format!("INSERT INTO order_lines VALUES ('{nobodys}', 1, 'case-confirmed', 1, 1850)"));
-    plan.expect(nobodys, Law::LinesWithoutOrder);
-    plan.sql("order", format!("INSERT INTO outbox VALUES ('{lines}', 3, 'order_shipped', '{{}}', 1)"));
-    plan.expect(lines, Law::OutboxEventUnfounded);
+    plan.sql("order", format!("UPDATE orders SET key_fingerprint = NULL, key_expires_at = NULL WHERE id = '{key}'"));
+    plan.expect(key, Law::KeyMissing);
+    let [failed, more] = declined.as_slice() else { anyhow::bail!("{declined:?}") };
+    let away = "'payment_declined', 'dependency_unavailable'";
+    plan.sql(
+        "order",
+        format!(
+            "UPDATE orders SET failure_code = replace(failure_code, {away}), events = replace(events, {away}) WHERE id = '{failed}'"
+        ),
+    );
+    plan.expect(failed, Law::KeyNamesOtherOrder);
+    let twice = |column: &str| format!("{column} = replace({column}, '\"quantity\":1', '\"quantity\":2')");
+    plan.sql("order", format!("UPDATE orders SET {}, {} WHERE id = '{more}'", twice("lines"), twice("events")));
+    plan.expect(more, Law::TotalNotSumOfLines);
+    let shipped = r#"{"at":1,"kind":"order_shipped","payload":{},"version":3}"#;
+    let more = format!("substr(events, 1, length(events) - 1) || ',{shipped}]'");
+    plan.sql("order", format!("UPDATE orders SET events = {more} WHERE id = '{shipped_not}'"));
+    plan.expect(shipped_not, Law::OutboxEventUnfounded);
     plan.sql(
         "inventory",
         "INSERT INTO items (sku, name, price_minor, currency, on_hand, reserved, updated_at) VALUES ('planted', 'P', 1, 'EUR', 9, 3, 1)",

@@ -99,18 +99,12 @@ impl Rows {
         let mut order_store = Store::open(&places.orders).await.context("orders")?;
         let mut orders = BTreeMap::new();
         for row in order_store
-            .all("SELECT id, customer_id, idempotency_key, status, currency, CAST(total_minor AS TEXT) FROM orders", 6)
+            .all("SELECT id, customer_id, idempotency_key, status, currency, CAST(total_minor AS TEXT), lines FROM orders", 7)
             .await?
         {
-            let [id, customer, key, status, currency, total] = array(row)?;
-            let total = total.parse()?;
-            orders.insert(id, Order { customer, key, status, currency, total, goods: Goods::new() });
-        }
-        for row in order_store.all("SELECT order_id, sku, CAST(quantity AS TEXT) FROM order_lines", 3).await? {
-            let [order, sku, quantity] = array(row)?;
-            if let Some(order) = orders.get_mut(&order) {
-                *order.goods.entry(sku).or_default() += quantity.parse::<i64>()?;
-            }
+            let [id, customer, key, status, currency, total, lines] = array(row)?;
+            let (total, goods) = (total.parse()?, goods(&lines)?);
+            orders.insert(id, Order { customer, key, status, currency, total, goods });
         }
         let at_work = "SELECT id, status FROM sagas WHERE status IN ('running', 'unwinding', 'parked')";
         let sagas_at_work = order_store.all(at_work, 2).await?.into_iter().map(|row| Ok(array(row)?.into()));
@@ -118,16 +112,9 @@ impl Rows {
 
         let mut inventory = Store::open(&places.inventory).await.context("inventory")?;
         let mut reservations = BTreeMap::new();
-        for row in inventory.all("SELECT id, order_id, state FROM reservations", 3).await? {
-            let [id, order, state] = array(row)?;
-            reservations.insert(id, Reservation { order, state, goods: Goods::new() });
-        }
-        let lines = "SELECT reservation_id, sku, CAST(quantity AS TEXT) FROM reservation_lines";
-        for row in inventory.all(lines, 3).await? {
-            let [reservation, sku, quantity] = array(row)?;
-            if let Some(reservation) = reservations.get_mut(&reservation) {
-                *reservation.goods.entry(sku).or_default() += quantity.parse::<i64>()?;
-            }
+        for row in inventory.all("SELECT id, order_id, state, lines FROM reservations", 4).await? {
+            let [id, order, state, lines] = array(row)?;
+            reservations.insert(id, Reservation { order, state, goods: goods(&lines)? });
         }
         let mut items = BTreeMap::new();
         for row in inventory.all("SELECT sku, CAST(on_hand AS TEXT), CAST(reserved AS TEXT) FROM items", 3).await? {
@@ -141,6 +128,16 @@ impl Rows {
         let bank_minor = on_statement(&places.ledger).await.context("the acquirer's ledger")?;
         Ok(Self { orders, payments, reservations, items, sagas_at_work, bank_minor })
     }
+}
+
+/// What is in the lines of a row.
+fn goods(lines: &str) -> Result<Goods> {
+    let (lines, mut goods): (Vec<serde_json::Value>, _) = (serde_json::from_str(lines)?, Goods::new());
+    for line in &lines {
+        let (sku, quantity) = (line["sku"].as_str(), line["quantity"].as_i64());
+        *goods.entry(sku.context("a line without an article")?.to_owned()).or_default() += quantity.context("units")?;
+    }
+    Ok(goods)
 }
 
 fn array<const N: usize>(row: Vec<String>) -> Result<[String; N]> {

@@ -98,13 +98,12 @@ laws! {
     StepAndGoodsDiffer "step_and_goods_differ": STOCK;
     // The order store by itself.
     TotalNotSumOfLines "total_not_sum_of_lines": RESTORE;
-    LinesWithoutOrder "lines_without_order": RESTORE;
     OrderMalformed "order_malformed": TAMPERED;
     TwoOrdersUnderOneKey "two_orders_under_one_key": "cancel the order that the caller was not told of";
     KeyMissing "key_missing": "write the key's record anew, or a repeat of the request places the order again";
-    KeyNamesOtherOrder "key_names_other_order": "correct the record, or the caller is answered with another order";
+    KeyNamesOtherOrder "key_names_other_order": "clear the claim (`key_fingerprint`, `key_expires_at`), or a repeat of the request is answered with a failure that is over";
     OutboxEventMissing "outbox_event_missing": RESTORE;
-    OutboxEventUnfounded "outbox_event_unfounded": "tell the readers of the outbox that it did not happen, then delete the row";
+    OutboxEventUnfounded "outbox_event_unfounded": "tell the readers of the outbox that it did not happen, then take it out of the order's events";
     OutboxPayloadDiffers "outbox_payload_differs": RESTORE;
     // Sagas.
     SagaParked "saga_parked": "read the saga's timeline, mend the cause, then retry or resolve it";

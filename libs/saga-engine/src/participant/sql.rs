@@ -15,6 +15,7 @@ pub const SCHEMA: Schema = Schema {
         Migration {
             version: 1,
             description: "barrier",
+            postgres: None,
             // `state` is open while the transaction that performs the action is not committed; no other transaction ever sees it.
             sql: "CREATE TABLE saga_barrier (
             step_key TEXT NOT NULL PRIMARY KEY,
@@ -28,7 +29,27 @@ pub const SCHEMA: Schema = Schema {
         Migration {
             version: 2,
             description: "retention",
+            postgres: None,
             sql: "CREATE INDEX saga_barrier_updated ON saga_barrier (updated_at)",
+        },
+        Migration {
+            version: 3,
+            description: "one b-tree",
+            // A key is found by itself alone and its record is small: without a rowid, SQLite writes one b-tree instead of two.
+            sql: "CREATE TABLE saga_barrier_3 (
+            step_key TEXT NOT NULL PRIMARY KEY,
+            state TEXT NOT NULL CHECK (state IN ('open', 'done', 'refused', 'tombstone')),
+            fingerprint TEXT,
+            answer TEXT,
+            created_at BIGINT NOT NULL,
+            updated_at BIGINT NOT NULL
+        ) WITHOUT ROWID;
+        INSERT INTO saga_barrier_3 (step_key, state, fingerprint, answer, created_at, updated_at)
+            SELECT step_key, state, fingerprint, answer, created_at, updated_at FROM saga_barrier ORDER BY step_key;
+        DROP TABLE saga_barrier;
+        ALTER TABLE saga_barrier_3 RENAME TO saga_barrier;
+        CREATE INDEX saga_barrier_updated ON saga_barrier (updated_at)",
+            postgres: Some(""),
         },
     ],
 };
@@ -158,7 +179,7 @@ impl Barrier {
     /// # Errors
     /// When the database fails, or the action was not begun in this transaction.
     pub async fn finish(&self, tx: &mut Tx, key: &StepKey, answer: &Value, now: Timestamp) -> Result<(), BarrierError> {
-        self.settle(tx, key, "done", answer, now).await
+        self.settle(tx, key, "open", "done", answer, now).await
     }
 
     /// The action was refused, without an effect; `answer` is what repeats will be answered. Commit it: a refusal that is not
@@ -167,7 +188,22 @@ impl Barrier {
     /// # Errors
     /// When the database fails, or the action was not begun in this transaction.
     pub async fn refuse(&self, tx: &mut Tx, key: &StepKey, answer: &Value, now: Timestamp) -> Result<(), BarrierError> {
-        self.settle(tx, key, "refused", answer, now).await
+        self.settle(tx, key, "open", "refused", answer, now).await
+    }
+
+    /// An action that this transaction has put on record as done, by [`act_at_once`](Self::act_at_once), turned out to be refused: its
+    /// effect was not written, and `answer` is what repeats will be answered.
+    ///
+    /// # Errors
+    /// When the database fails, or the action is not on record as done.
+    pub async fn refuse_after_all(
+        &self,
+        tx: &mut Tx,
+        key: &StepKey,
+        answer: &Value,
+        now: Timestamp,
+    ) -> Result<(), BarrierError> {
+        self.settle(tx, key, "done", "refused", answer, now).await
     }
 
     /// A compensation arrives.
@@ -180,6 +216,10 @@ impl Barrier {
         key: &StepKey,
         now: Timestamp,
     ) -> Result<BeginCompensation, BarrierError> {
+        // Nearly always there is something to undo. Of an action whose transaction is still open this sees nothing, and the insert waits.
+        if let Some(answer) = self.bury_done(tx, key, now).await? {
+            return Ok(BeginCompensation::WasDone(answer));
+        }
         if self.insert(tx, key, "tombstone", None, None, now).await? {
             return Ok(BeginCompensation::NeverSeen);
         }
@@ -312,20 +352,31 @@ impl Barrier {
         &self,
         tx: &mut Tx,
         key: &StepKey,
+        from: &'static str,
         state: &'static str,
         answer: &Value,
         now: Timestamp,
     ) -> Result<(), BarrierError> {
-        let sql =
-            "UPDATE saga_barrier SET state = $2, answer = $3, updated_at = $4 WHERE step_key = $1 AND state = 'open'";
+        let sql = "UPDATE saga_barrier SET state = $2, answer = $3, updated_at = $4 WHERE step_key = $1 AND state = $5";
         let updated = sqlx::query(sql)
             .bind(key.to_string())
             .bind(state)
             .bind(answer.to_string())
             .bind(now.as_micros())
+            .bind(from)
             .execute(&mut **tx)
             .await?;
         if updated.rows_affected() == 1 { Ok(()) } else { Err(BarrierError::NotOpen(key.to_string())) }
+    }
+
+    /// Leaves a tombstone where an action is done; returns what it had answered.
+    async fn bury_done(&self, tx: &mut Tx, key: &StepKey, now: Timestamp) -> Result<Option<Value>, BarrierError> {
+        let sql = "UPDATE saga_barrier SET state = 'tombstone', updated_at = $2
+            WHERE step_key = $1 AND state = 'done' AND answer IS NOT NULL RETURNING answer";
+        let buried: Option<String> =
+            sqlx::query_scalar(sql).bind(key.to_string()).bind(now.as_micros()).fetch_optional(&mut **tx).await?;
+        let read = |answer: String| serde_json::from_str(&answer);
+        buried.map(read).transpose().map_err(|_| SqlError::Corrupt { what: "saga_barrier.answer" }.into())
     }
 
     /// A refusal's answer is not kept: a tombstone with an answer means that the action once took effect.

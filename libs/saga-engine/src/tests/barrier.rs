@@ -21,6 +21,7 @@ const EFFECTS: Schema = Schema {
     migrations: &[Migration {
         version: 1,
         description: "effects",
+        postgres: None,
         sql: "CREATE TABLE effects (step_key TEXT NOT NULL, change BIGINT NOT NULL)",
     }],
 };

@@ -65,6 +65,7 @@ const PROBES: Schema = Schema {
     migrations: &[Migration {
         version: 1,
         description: "probe",
+        postgres: None,
         sql: "CREATE TABLE probes (text TEXT NOT NULL, at BIGINT NOT NULL, CHECK (text <> 'impossible'))",
     }],
 };

@@ -14,9 +14,10 @@ use super::{
     sample::{ALL, Note, Trip, TripState, trip},
 };
 use crate::{
-    ApplyLocal, Engine, LocalOutcome, NewSaga, Refusal, SCHEMA, SqlJournal, StartError, Status, TraceContext, Waited,
+    ApplyLocal, Engine, LocalOutcome, NewSaga, NothingLocal, Refusal, SCHEMA, SqlJournal, StartError, Status,
+    TraceContext, Waited,
     event::{Event, Record},
-    journal::{Append, Appended, DefinitionId, Journal, NewRow, ReplicaId},
+    journal::{Append, Appended, DefinitionId, Journal, NewRow, ReplicaId, sql::audit},
     participant::{self, Barrier, BarrierError, BeginAction, BeginClose, BeginCompensation},
     testkit::Books,
 };
@@ -26,6 +27,7 @@ const TRIPS: Schema = Schema {
     migrations: &[Migration {
         version: 1,
         description: "trips",
+        postgres: None,
         sql: "CREATE TABLE trips (id TEXT NOT NULL PRIMARY KEY, status TEXT NOT NULL)",
     }],
 };
@@ -303,6 +305,85 @@ async fn failed_entry_is_not_written_and_a_repeated_one_once() {
     .await;
 }
 
+/// A saga's first entry goes into its row, later ones into a table. An older version had all of them in the table.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_are_read_wherever_they_are() {
+    databases::on_each(async |database| {
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let old = Schema { component: SCHEMA.component, migrations: &SCHEMA.migrations[..1] };
+        database.migrate(&old).await.unwrap();
+        let started = |attempt| Record { at, event: Event::StepStarted { step: "reserve".into(), attempt } };
+        let records = [1, 2, 3].map(started);
+        let old_id = SagaId::new(RandomIds.next_id());
+        let row = format!(
+            "INSERT INTO sagas (id, definition, version, subject, status, input, seq, fence, owner, created_at, updated_at)
+             VALUES ('{old_id}', 'trip', 1, 'old', 'running', '{{}}', 3, 1, 'dead', 1, 1)"
+        );
+        let entry = |seq: usize, records: &[Record]| {
+            let events = serde_json::to_string(records).unwrap();
+            format!("INSERT INTO saga_events VALUES ('{old_id}', {seq}, '{events}')")
+        };
+        for sql in [row, entry(3, &records[2..]), entry(1, &records[..2])] {
+            sqlx::query(sqlx::AssertSqlSafe(sql)).execute(database.writer()).await.unwrap();
+        }
+        database.migrate(&SCHEMA).await.unwrap();
+
+        let journal = SqlJournal::new(database.clone(), NothingLocal);
+        let new_id = SagaId::new(RandomIds.next_id());
+        let (definition, owner) = (DefinitionId { name: "trip".into(), version: 1 }, ReplicaId::new("dead"));
+        let (subject, trace) = ("new".to_owned(), TraceContext::none());
+        let row =
+            NewRow { id: new_id, definition: definition.clone(), subject, input: "{}".into(), trace, owner: owner.clone(), at };
+        journal.start(&row).await.unwrap();
+        let append = |id, expected_seq, records: &[Record]| Append {
+            saga_id: id,
+            expected_seq,
+            fence: 1,
+            owner: owner.clone(),
+            records: records.to_vec(),
+            status: Status::Running,
+            step: None,
+            failure: None,
+            parked: None,
+            wake_at: None,
+            clears_request: false,
+            releases: false,
+            local: None,
+            at,
+        };
+        // Without events it is no entry, and the next is still the first.
+        let entries =
+            [(new_id, 0, &records[..0]), (new_id, 0, &records[..2]), (new_id, 2, &records[2..]), (old_id, 3, &records[..1])];
+        for (id, seq, records) in entries {
+            let appended = journal.append(Arc::new(append(id, seq, records))).await.unwrap();
+            assert_eq!(appended, Appended::Written(None));
+        }
+        let count = async |table: &str| {
+            let sql = format!("SELECT saga_id, seq FROM {table} ORDER BY seq");
+            let rows: Vec<(String, i64)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(database.reader()).await.unwrap();
+            let of = |id: SagaId| rows.iter().filter(|row| row.0 == id.to_string()).map(|row| row.1).collect::<Vec<_>>();
+            (of(old_id), of(new_id))
+        };
+        assert_eq!(count("saga_entries").await, (vec![1, 3, 4], vec![3]));
+        assert_eq!(count("saga_events").await, (vec![1, 3, 4], vec![1, 3]));
+
+        let old_records = [&records[..], &records[..1]].concat();
+        for (id, expected) in [(old_id, &old_records[..]), (new_id, &records)] {
+            assert_eq!(journal.load(id).await.unwrap().unwrap().records, expected);
+            let journals = audit::journals_after(&database, "", 10).await.unwrap();
+            let entries = &journals.iter().find(|journal| journal.id == id.to_string()).unwrap().entries;
+            let stored = entries.iter().flat_map(|(_, text)| serde_json::from_str::<Vec<Record>>(text).unwrap());
+            assert_eq!(stored.collect::<Vec<_>>(), expected);
+        }
+        let claimed = journal.claim(&ReplicaId::new("alive"), &[definition], 10, Timestamp::from_micros(i64::MAX), at).await;
+        let lengths: HashSet<_> =
+            claimed.unwrap().sagas.into_iter().map(|stored| (stored.row.id, stored.records.len())).collect();
+        assert_eq!(lengths, HashSet::from([(old_id, 4), (new_id, 3)]));
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unreadable_saga_does_not_block_others() {
     on_each(async |world| {
@@ -310,7 +391,7 @@ async fn an_unreadable_saga_does_not_block_others() {
         let at = Timestamp::from_millis(1_700_000_000_000);
         let definition = DefinitionId { name: "trip".into(), version: 1 };
         let mut ids = Vec::new();
-        for subject in ["whole", "torn row", "torn events"] {
+        for subject in ["whole", "torn row", "torn first entry", "torn entry"] {
             let id = SagaId::new(RandomIds.next_id());
             let (owner, trace) = (ReplicaId::new("dead"), TraceContext::none());
             let definition = definition.clone();
@@ -318,8 +399,9 @@ async fn an_unreadable_saga_does_not_block_others() {
             journal.start(&row).await.unwrap();
             ids.push(id);
         }
-        let events = format!("INSERT INTO saga_events (saga_id, seq, events) VALUES ('{}', 1, '[')", ids[2]);
-        for sql in ["UPDATE sagas SET failure = '{' WHERE subject = 'torn row'", &events] {
+        let entry = format!("INSERT INTO saga_entries (saga_id, seq, events) VALUES ('{}', 1, '[')", ids[3]);
+        let first = "UPDATE sagas SET events = '[' WHERE subject = 'torn first entry'";
+        for sql in ["UPDATE sagas SET failure = '{' WHERE subject = 'torn row'", first, &entry] {
             sqlx::query(sqlx::AssertSqlSafe(sql)).execute(world.database.writer()).await.unwrap();
         }
 
@@ -329,7 +411,7 @@ async fn an_unreadable_saga_does_not_block_others() {
             .unwrap();
         let whole: Vec<_> = claimed.sagas.iter().map(|stored| stored.row.id).collect();
         let torn: HashSet<_> = claimed.unreadable.iter().map(|(id, _)| *id).collect();
-        assert_eq!((whole, torn), (vec![ids[0]], HashSet::from([ids[1], ids[2]])));
+        assert_eq!((whole, torn), (vec![ids[0]], HashSet::from([ids[1], ids[2], ids[3]])));
     })
     .await;
 }
@@ -456,6 +538,18 @@ async fn the_barrier_keeps_its_table_in_sql() {
             assert_eq!(begin(&mut tx, late, "f").await, BeginAction::Compensated, "{late}");
         }
         tx.commit().await.unwrap();
+
+        // What was put on record as done may turn out refused, but not what is over.
+        let mut tx = database.begin().await.unwrap();
+        let begun = barrier.act_at_once(&mut tx, &key("after_all"), "f", Ok(&json!({"id": 2})), now).await.unwrap();
+        assert_eq!(begun, BeginAction::First);
+        barrier.refuse_after_all(&mut tx, &key("after_all"), &json!("no"), now).await.unwrap();
+        assert_eq!(begin(&mut tx, "after_all", "f").await, BeginAction::RepeatRefusal(json!("no")));
+        for other in ["after_all", "done", "nothing"] {
+            let error = barrier.refuse_after_all(&mut tx, &key(other), &json!("no"), now).await.unwrap_err();
+            assert!(matches!(error, BarrierError::NotOpen(_)), "{other}");
+        }
+        tx.rollback().await.unwrap();
 
         // To finish what was not begun is a mistake, and so is not to finish.
         let mut tx = database.begin().await.unwrap();

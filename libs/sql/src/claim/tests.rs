@@ -7,7 +7,12 @@ use crate::{Migration, Options, Schema};
 
 const SCHEMA: Schema = Schema {
     component: "claimed",
-    migrations: &[Migration { version: 1, description: "create", sql: "CREATE TABLE t (id BIGINT PRIMARY KEY)" }],
+    migrations: &[Migration {
+        version: 1,
+        description: "create",
+        postgres: None,
+        sql: "CREATE TABLE t (id BIGINT PRIMARY KEY)",
+    }],
 };
 
 async fn served(file: &Path) -> Result<Database, ClaimError> {

@@ -17,6 +17,7 @@ const SCHEMA: Schema = Schema {
     migrations: &[Migration {
         version: 1,
         description: "create",
+        postgres: None,
         sql: "CREATE TABLE number (id BIGINT PRIMARY KEY, filler BLOB)",
     }],
 };

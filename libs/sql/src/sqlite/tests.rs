@@ -14,6 +14,7 @@ const SCHEMA: Schema = Schema {
     migrations: &[Migration {
         version: 1,
         description: "create",
+        postgres: None,
         sql: "CREATE TABLE thing (id BIGINT PRIMARY KEY, name TEXT);
               CREATE TABLE part (id BIGINT PRIMARY KEY, of_thing BIGINT REFERENCES thing (id) DEFERRABLE INITIALLY DEFERRED)",
     }],

@@ -12,6 +12,7 @@ impl LocalStep<PlaceOrder> for ConfirmOrder {
     const NAME: &'static str = "confirm_order";
 
     fn change(&self, state: &State, _context: &StepContext) -> OrderChange {
-        OrderChange::Confirm { order: state.order, payment: state.payment, reservation: state.reservation }
+        let State { order, payment, reservation, .. } = *state;
+        OrderChange::Confirm { order, payment, reservation, placed: state.placed() }
     }
 }

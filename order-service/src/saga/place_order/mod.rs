@@ -19,7 +19,7 @@ use service_base::code::Code;
 use super::{OrderChange, Participants};
 use crate::{
     domain::{self, CustomerId, FailureCode, Line, PaymentMethod},
-    ports::{Charge, Reserve},
+    ports::{Charge, Placed, Reserve},
 };
 
 use charge_payment::ChargePayment;
@@ -59,6 +59,10 @@ impl State {
         self.correlation_id.as_deref()
     }
 
+    fn placed(&self) -> Placed {
+        Placed { customer: self.customer.clone(), total: self.total }
+    }
+
     /// What to reserve; the same in every attempt.
     pub(super) fn reserve(&self) -> Reserve<'_> {
         Reserve { order: self.order, lines: &self.lines }
@@ -80,7 +84,8 @@ impl Saga for PlaceOrder {
     fn on_unwound(state: &State, failure: &Failure) -> Option<OrderChange> {
         let failure = explain(failure);
         let give_key_back = failure.code.gives_key_back();
-        Some(OrderChange::Fail { order: state.order, failure, refunded: state.payment, give_key_back })
+        let (order, refunded, placed) = (state.order, state.payment, state.placed());
+        Some(OrderChange::Fail { order, failure, refunded, give_key_back, placed })
     }
 }
 

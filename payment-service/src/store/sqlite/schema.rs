@@ -9,6 +9,7 @@ pub const SCHEMA: Schema =
 const PAYMENTS: Migration = Migration {
     version: 1,
     description: "payments",
+    postgres: None,
     // The checks repeat what the domain guarantees: a mistake in it stops at the store instead of becoming money.
     // Listing is always in the order of ids, so each index ends with it.
     sql: "
@@ -53,6 +54,7 @@ CREATE TABLE payment_refund_keys (
 const AUTHORIZATIONS: Migration = Migration {
     version: 2,
     description: "authorizations",
+    postgres: None,
     sql: "
 CREATE TABLE payments_2 (
     step_key TEXT NOT NULL PRIMARY KEY,
@@ -111,6 +113,7 @@ CREATE INDEX payments_by_status ON payments (status, payment_id);
 const WEBHOOKS: Migration = Migration {
     version: 3,
     description: "webhooks",
+    postgres: None,
     sql: "
 CREATE TABLE webhook_outbox (
     event_id TEXT NOT NULL PRIMARY KEY,
@@ -153,6 +156,7 @@ CREATE INDEX webhook_deliveries_by_end ON webhook_deliveries (done_at) WHERE don
 const BY_TIME: Migration = Migration {
     version: 4,
     description: "payments by time",
+    postgres: None,
     sql: "CREATE INDEX payments_by_time ON payments (created_at, payment_id);",
 };
 
@@ -161,6 +165,7 @@ const BY_TIME: Migration = Migration {
 const DOCUMENTS: Migration = Migration {
     version: 5,
     description: "payments as documents",
+    postgres: None,
     sql: "
 CREATE TABLE payments_5 (
     step_key TEXT NOT NULL PRIMARY KEY,

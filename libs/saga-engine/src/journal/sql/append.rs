@@ -79,37 +79,39 @@ async fn advance<L>(
     let moved = move_rows(tx, dialect, entries).await?;
     if dialect == Dialect::Sqlite && !moved.is_empty() {
         let mut left: HashSet<&String> = moved.keys().collect();
-        let is_first = |entry: &&&Append<L>| left.remove(&entry.saga_id.to_string());
-        let kept: Vec<_> = entries.iter().filter(is_first).copied().collect();
-        insert_events(tx, &kept).await?;
+        let is_kept = |entry: &&&Append<L>| left.remove(&entry.saga_id.to_string()) && is_later(entry);
+        let kept: Vec<_> = entries.iter().filter(is_kept).copied().collect();
+        if !kept.is_empty() {
+            insert_events(tx, &kept).await?;
+        }
     }
     Ok(moved)
 }
 
-/// On PostgreSQL the events go with the same statement, as each is a round trip; SQLite's statements write to one table.
+/// Whether it has events and is not the saga's first that has: that one is in the saga's row.
+const fn is_later<L>(entry: &Append<L>) -> bool {
+    entry.expected_seq > 0 && !entry.records.is_empty()
+}
+
+/// Of a first entry the events go into the saga's row. On PostgreSQL those of later ones go with the same statement, as each is a round trip;
+/// SQLite's statements write to one table.
 async fn move_rows<L>(
     tx: &mut Tx,
     dialect: Dialect,
     entries: &[&Append<L>],
 ) -> Result<HashMap<String, Option<String>>, SqlError> {
     let padded = padded(entries.len());
-    let (sql, with_events) = match dialect {
+    let sql = match dialect {
         // No table of values is made for one.
-        Dialect::Sqlite if padded == 1 => (MOVE_ONE.to_owned(), false),
-        Dialect::Sqlite => {
-            (format!("WITH {} {MOVE} RETURNING sagas.id, sagas.request", listed(padded, COLUMNS)), false)
-        }
-        Dialect::Postgres => {
-            let columns = format!("{COLUMNS}, events");
-            let sql = format!(
-                "WITH {}, moved AS ({MOVE} RETURNING sagas.id, sagas.request, entry.expected, entry.events),
-                kept AS (INSERT INTO saga_events (saga_id, seq, events)
-                    SELECT id, expected + 1, events FROM moved WHERE events IS NOT NULL)
-                SELECT id, request FROM moved",
-                listed(padded, &columns)
-            );
-            (sql, true)
-        }
+        Dialect::Sqlite if padded == 1 => MOVE_ONE.to_owned(),
+        Dialect::Sqlite => format!("WITH {} {MOVE} RETURNING sagas.id, sagas.request", listed(padded)),
+        Dialect::Postgres => format!(
+            "WITH {}, moved AS ({MOVE} RETURNING sagas.id, sagas.request, entry.expected, entry.events AS appended),
+            kept AS (INSERT INTO saga_entries (saga_id, seq, events)
+                SELECT id, expected + 1, appended FROM moved WHERE expected > 0 AND appended IS NOT NULL)
+            SELECT id, request FROM moved",
+            listed(padded)
+        ),
     };
     let mut query = sqlx::query_as::<_, (String, Option<String>)>(sqlx::AssertSqlSafe(sql));
     for at in 0..padded {
@@ -129,41 +131,45 @@ async fn move_rows<L>(
             .bind(entry.map(|entry| i64::from(entry.clears_request)))
             .bind(entry.map(|entry| entry.at.as_micros()))
             .bind(entry.and_then(|entry| finished_at(entry)));
-        if with_events {
-            query = query.bind(entry.map(events).transpose()?.flatten());
-        }
+        let events = match entry {
+            Some(entry) if dialect == Dialect::Postgres || !is_later(entry) => events(entry)?,
+            _ => None,
+        };
+        query = query.bind(events);
     }
     Ok(query.fetch_all(&mut **tx).await?.into_iter().collect())
 }
 
 const COLUMNS: &str =
-    "id, expected, fence, writer, seq, status, step, failure, parked, wake_at, owner, clears, at, finished_at";
+    "id, expected, fence, writer, seq, status, step, failure, parked, wake_at, owner, clears, at, finished_at, events";
 const MOVE: &str =
     "UPDATE sagas SET seq = entry.seq, status = entry.status, step = entry.step, failure = entry.failure,
         parked = entry.parked, wake_at = entry.wake_at, owner = entry.owner,
         request = CASE WHEN entry.clears = 1 THEN NULL ELSE sagas.request END,
-        updated_at = entry.at, finished_at = entry.finished_at
+        updated_at = entry.at, finished_at = entry.finished_at,
+        events = CASE WHEN entry.expected = 0 THEN entry.events ELSE sagas.events END
     FROM entry WHERE sagas.id = entry.id AND sagas.seq = entry.expected AND sagas.fence = entry.fence
         AND sagas.owner = entry.writer";
 
 /// The same for one entry; its values are [`COLUMNS`].
 const MOVE_ONE: &str =
     "UPDATE sagas SET seq = $5, status = $6, step = $7, failure = $8, parked = $9, wake_at = $10, owner = $11,
-        request = CASE WHEN $12 = 1 THEN NULL ELSE request END, updated_at = $13, finished_at = $14
+        request = CASE WHEN $12 = 1 THEN NULL ELSE request END, updated_at = $13, finished_at = $14,
+        events = CASE WHEN $2 = 0 THEN $15 ELSE events END
     WHERE id = $1 AND seq = $2 AND fence = $3 AND owner = $4 RETURNING id, request";
 
 /// The entries as a table, one row each.
-fn listed(padded: usize, columns: &str) -> String {
-    format!("entry ({columns}) AS (VALUES {})", tuples(padded, columns.split(',').count()))
+fn listed(padded: usize) -> String {
+    format!("entry ({COLUMNS}) AS (VALUES {})", tuples(padded, COLUMNS.split(',').count()))
 }
 
+/// Of later entries.
 async fn insert_events<L>(tx: &mut Tx, entries: &[&Append<L>]) -> Result<(), SqlError> {
     let padded = padded(entries.len());
     let sql = match entries {
-        [entry] if entry.records.is_empty() => return Ok(()),
-        [_] => "INSERT INTO saga_events (saga_id, seq, events) VALUES ($1, $2, $3)".to_owned(),
+        [_] => "INSERT INTO saga_entries (saga_id, seq, events) VALUES ($1, $2, $3)".to_owned(),
         _ => format!(
-            "INSERT INTO saga_events (saga_id, seq, events)
+            "INSERT INTO saga_entries (saga_id, seq, events)
             SELECT column1, column2, column3 FROM (VALUES {}) AS new WHERE column3 IS NOT NULL",
             tuples(padded, 3)
         ),

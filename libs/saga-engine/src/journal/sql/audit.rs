@@ -25,7 +25,7 @@ pub const EVENTS_WITHOUT_SAGA: Check = Check {
     code: "events_without_saga",
     about: "saga",
     sql: "SELECT e.saga_id, '', 'the journal holds events from ' || e.seq || ' on, and no such saga' \
-          FROM saga_events e LEFT JOIN sagas s ON s.id = e.saga_id WHERE {range:e.saga_id} AND s.id IS NULL",
+          FROM saga_entries e LEFT JOIN sagas s ON s.id = e.saga_id WHERE {range:e.saga_id} AND s.id IS NULL",
 };
 
 /// A page of sagas with their entries, by id, each of one moment.
@@ -34,8 +34,8 @@ pub const EVENTS_WITHOUT_SAGA: Check = Check {
 /// When the database fails.
 pub async fn journals_after(database: &Database, after: &str, limit: u16) -> Result<Vec<StoredJournal>, SqlError> {
     let sql = "SELECT s.id, s.definition, s.version, s.subject, s.status, s.failure, s.parked, s.seq, s.created_at, \
-            e.seq AS entry, e.events AS events \
-        FROM (SELECT * FROM sagas WHERE id > $1 ORDER BY id LIMIT $2) s LEFT JOIN saga_events e ON e.saga_id = s.id \
+            s.events AS first_entry, e.seq AS entry, e.events AS events \
+        FROM (SELECT * FROM sagas WHERE id > $1 ORDER BY id LIMIT $2) s LEFT JOIN saga_entries e ON e.saga_id = s.id \
         ORDER BY s.id, e.seq";
     let work = async {
         let query = sqlx::query(AssertSqlSafe(sql)).bind(after.to_owned()).bind(i64::from(limit));
@@ -66,6 +66,6 @@ fn journal(row: &AnyRow, id: String) -> Result<StoredJournal, SqlError> {
         parked: row.try_get("parked")?,
         seq: row.try_get("seq")?,
         created_at: Timestamp::from_micros(row.try_get("created_at")?),
-        entries: Vec::new(),
+        entries: row.try_get::<Option<String>, _>("first_entry")?.map(|events| (1, events)).into_iter().collect(),
     })
 }

@@ -8,10 +8,7 @@ use amends_sql::{Connection, Database, Dialect, SqlError};
 use sqlx::{Row, any::AnyRow};
 
 use super::rows::{self, COLUMNS, placeholders};
-use crate::{
-    event::Record,
-    journal::{Claimed, DefinitionId, Heartbeat, JournalError, OperatorRequest, ReplicaId, Stored},
-};
+use crate::journal::{Claimed, DefinitionId, Heartbeat, JournalError, OperatorRequest, ReplicaId, Stored};
 
 /// Microseconds since the epoch, by the database.
 pub(super) const fn now(dialect: Dialect) -> &'static str {
@@ -172,10 +169,10 @@ async fn with_events(database: &Database, taken: &[AnyRow]) -> Result<Claimed, J
     let id = |row: &AnyRow| row.try_get::<String, _>(0).map_err(SqlError::from);
     let ids = taken.iter().map(id).collect::<Result<Vec<_>, _>>()?;
     let mut connection = database.reader().acquire().await.map_err(SqlError::from)?;
-    let mut events = texts_of(&mut connection, &ids).await?;
+    let mut events = later_entries(&mut connection, &ids).await?;
     let mut claimed = Claimed::default();
     for (row, id) in taken.iter().zip(&ids) {
-        match stored(row, &events.remove(id).unwrap_or_default()) {
+        match stored(row, events.remove(id).unwrap_or_default()) {
             Ok(stored) => claimed.sagas.push(stored),
             // An unreadable saga does not block the others.
             Err(error) => claimed.unreadable.push((id.parse().map_err(|_| rows::corrupt(id, "id"))?, error)),
@@ -184,10 +181,15 @@ async fn with_events(database: &Database, taken: &[AnyRow]) -> Result<Claimed, J
     Ok(claimed)
 }
 
-fn stored(row: &AnyRow, texts: &[String]) -> Result<Stored, JournalError> {
-    let row = rows::saga(row)?;
-    let mut records = read_events(&row.id.to_string(), texts)?;
-    // The rest is of the replica that took the saga over since, this replica's lease having ended: not this row's.
+/// From a saga's [`COLUMNS`] and its later entries.
+pub(super) fn stored(row: &AnyRow, later: Vec<String>) -> Result<Stored, JournalError> {
+    let (first, row) = (rows::first_entry(row)?, rows::saga(row)?);
+    let mut records = Vec::new();
+    for text in first.into_iter().chain(later) {
+        records.extend(rows::records(&row.id.to_string(), &text)?);
+    }
+    // The rest is of the replica that took the saga over since, this replica's lease having ended, or was written between two reads: not this
+    // row's.
     records.truncate(usize::try_from(row.seq).unwrap_or(usize::MAX));
     Ok(Stored { row, records })
 }
@@ -202,24 +204,13 @@ async fn forget_the_gone(database: &Database, now: &str) -> Result<(), JournalEr
     Ok(())
 }
 
-/// The events of one saga.
-pub(super) async fn events_of(connection: &mut Connection, id: &str) -> Result<Vec<Record>, JournalError> {
-    let texts = texts_of(connection, &[id.to_owned()]).await?.remove(id).unwrap_or_default();
-    read_events(id, &texts)
-}
-
-fn read_events(id: &str, texts: &[String]) -> Result<Vec<Record>, JournalError> {
-    let mut records = Vec::new();
-    for text in texts {
-        records.extend(rows::records(id, text)?);
-    }
-    Ok(records)
-}
-
-/// The entries of some sagas as they are stored, by the saga's id.
-async fn texts_of(connection: &mut Connection, ids: &[String]) -> Result<HashMap<String, Vec<String>>, JournalError> {
+/// The later entries of some sagas as they are stored, by the saga's id.
+pub(super) async fn later_entries(
+    connection: &mut Connection,
+    ids: &[String],
+) -> Result<HashMap<String, Vec<String>>, JournalError> {
     let sql = format!(
-        "SELECT saga_id, events FROM saga_events WHERE saga_id IN ({}) ORDER BY saga_id, seq",
+        "SELECT saga_id, events FROM saga_entries WHERE saga_id IN ({}) ORDER BY saga_id, seq",
         placeholders(1, ids.len())
     );
     let mut query = sqlx::query_as::<_, (String, String)>(sqlx::AssertSqlSafe(sql));

@@ -6,7 +6,7 @@ use amends_primitives::{SagaId, Timestamp};
 use amends_sql::{Database, SqlError};
 
 use super::{
-    ownership::{events_of, now},
+    ownership::{later_entries, now, stored},
     rows::{self, COLUMNS, placeholders, write_json},
 };
 use crate::{
@@ -36,11 +36,10 @@ pub(super) async fn load(database: &Database, id: SagaId) -> Result<Option<Store
         .fetch_optional(&mut *tx)
         .await
         .map_err(SqlError::from)?;
-    let Some(row) = found.as_ref().map(rows::saga).transpose()? else { return Ok(None) };
-    let mut records = events_of(&mut tx, &key).await?;
-    // Entries written between the two reads (PostgreSQL reads each statement at its own moment).
-    records.truncate(usize::try_from(row.seq).unwrap_or(usize::MAX));
-    Ok(Some(Stored { row, records }))
+    let Some(row) = found else { return Ok(None) };
+    // PostgreSQL reads each statement at its own moment: later entries may be more than the row knows of.
+    let later = later_entries(&mut tx, std::slice::from_ref(&key)).await?.remove(&key).unwrap_or_default();
+    stored(&row, later).map(Some)
 }
 
 pub(super) async fn snapshots(database: &Database, ids: &[SagaId]) -> Result<Vec<Snapshot>, JournalError> {

@@ -24,7 +24,7 @@ pub(super) async fn purge(database: &Database, before: Timestamp, limit: u32) ->
     if ids.is_empty() {
         return Ok(0);
     }
-    for (table, column) in [("saga_events", "saga_id"), ("sagas", "id")] {
+    for (table, column) in [("saga_entries", "saga_id"), ("sagas", "id")] {
         let sql = format!("DELETE FROM {table} WHERE {column} IN ({})", placeholders(1, ids.len()));
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
         for (id,) in &ids {

@@ -13,7 +13,12 @@ use crate::{
 
 /// In the order in which [`saga`] reads them.
 pub(super) const COLUMNS: &str = "id, definition, version, subject, status, step, input, traceparent, failure, parked, request, \
-seq, fence, owner, wake_at, created_at, updated_at, finished_at";
+seq, fence, owner, wake_at, created_at, updated_at, finished_at, events";
+
+/// The saga's first entry, where that is in its row.
+pub(super) fn first_entry(row: &AnyRow) -> Result<Option<String>, JournalError> {
+    row.try_get(18).map_err(sql)
+}
 
 pub(super) fn saga(row: &AnyRow) -> Result<SagaRow, JournalError> {
     let id: String = row.try_get(0).map_err(sql)?;

@@ -4,12 +4,13 @@ use amends_sql::{Migration, Schema};
 
 /// The journal's schema. Run its migrations in the host's own database, beside the host's, so that a saga starts in the same
 /// transaction as what it is about.
-pub const SCHEMA: Schema = Schema {
-    component: "saga",
-    migrations: &[Migration {
-        version: 1,
-        description: "journal",
-        sql: "
+pub const SCHEMA: Schema = Schema { component: "saga", migrations: &[JOURNAL, FIRST_ENTRY] };
+
+const JOURNAL: Migration = Migration {
+    version: 1,
+    description: "journal",
+    postgres: None,
+    sql: "
 CREATE TABLE sagas (
     id TEXT NOT NULL PRIMARY KEY,
     definition TEXT NOT NULL,
@@ -52,5 +53,18 @@ CREATE TABLE saga_replicas (
     expires_at BIGINT NOT NULL,
     beats BIGINT NOT NULL
 );",
-    }],
+};
+
+/// A saga's first entry is in its row, and a happy saga has no other. Later ones are rows of a table that no longer has its old name, so that
+/// an older program, which would pass over the first, cannot write; it still reads, through a view of both.
+const FIRST_ENTRY: Migration = Migration {
+    version: 2,
+    description: "the first entry in the saga",
+    postgres: None,
+    sql: "
+ALTER TABLE sagas ADD COLUMN events TEXT;
+ALTER TABLE saga_events RENAME TO saga_entries;
+CREATE VIEW saga_events (saga_id, seq, events) AS
+    SELECT id, CAST(1 AS BIGINT), events FROM sagas WHERE events IS NOT NULL
+    UNION ALL SELECT saga_id, seq, events FROM saga_entries;",
 };
