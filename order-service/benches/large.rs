@@ -1,7 +1,7 @@
 //! What millions of finished orders cost those that come after: sagas a second on a full database against an empty one, in one run and
-//! in turns; and how long an operator's and a customer's first page take. On PostgreSQL, which `cargo xtask bench` starts.
+//! in turns; and how long an operator's and a customer's first page take. In a SQLite file, and on PostgreSQL, which `cargo xtask bench` starts.
 //!
-//! `AMENDS_BENCH_ROWS` says how many finished orders there are (default 20 000; 5 000 000 take some minutes and 6 GB).
+//! `AMENDS_BENCH_ROWS` says how many finished orders there are (default 20 000; 5 000 000 take some minutes and 6 GB, in each).
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may stop, and tells what it measured")]
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 };
 
 use amends_primitives::{IdSource, RandomIds, SagaId};
-use amends_sql::{Database, Options};
+use amends_sql::{Database, Dialect, Options};
 use async_trait::async_trait;
 use futures::future::join_all;
 use order_service::{
@@ -23,6 +23,7 @@ use saga_engine::{
     StepContext, TraceContext, Undo,
     journal::{Filter, Journal},
 };
+use tempfile::TempDir;
 
 /// Sagas in flight.
 const CONCURRENCY: usize = 32;
@@ -74,8 +75,51 @@ impl Compensable<Flow> for Call {
     }
 }
 
+/// Where stores are made, each of its own.
+enum Place {
+    Sqlite(TempDir),
+    /// By the server's URL.
+    Postgres(String),
+}
+
+impl Place {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SQLite",
+            Self::Postgres(_) => "PostgreSQL",
+        }
+    }
+
+    /// A new store's URL.
+    async fn make(&self, name: &str) -> String {
+        match self {
+            Self::Sqlite(dir) => amends_sql::sqlite_url(&dir.path().join(format!("{name}.db"))).unwrap(),
+            Self::Postgres(server) => {
+                let name = format!("bench_{name}_{}", std::process::id());
+                self.administer(&format!("CREATE DATABASE {name}")).await;
+                let (server, _) = server.rsplit_once('/').unwrap();
+                format!("{server}/{name}")
+            }
+        }
+    }
+
+    /// A file goes with its folder.
+    async fn remove(&self, url: &str) {
+        if let (Self::Postgres(_), Some((_, name))) = (self, url.rsplit_once('/')) {
+            self.administer(&format!("DROP DATABASE {name}")).await;
+        }
+    }
+
+    async fn administer(&self, sql: &str) {
+        let Self::Postgres(server) = self else { return };
+        let admin = Database::connect_lazy(server, &Options::administration()).unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(admin.writer()).await.unwrap();
+        admin.close().await;
+    }
+}
+
 struct Side {
-    name: String,
+    url: String,
     database: Database,
     administration: Database,
     engine: Engine<SqlJournal<NothingLocal>>,
@@ -84,16 +128,28 @@ struct Side {
 
 #[tokio::main]
 async fn main() {
-    // `cargo test` runs benches to see that they start; this one needs a server and has nothing short to show.
+    // `cargo test` runs benches to see that they start; this one has nothing short to show.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
     let rows: i64 = setting("AMENDS_BENCH_ROWS").map_or(20_000, |rows| rows.parse().unwrap());
-    let Some(server) = setting("AMENDS_TEST_POSTGRES_URL") else {
-        println!("NOT RUN: large needs PostgreSQL; run it by `cargo xtask bench`");
-        return;
-    };
-    let (mut empty, mut large) = (Side::new(&server, "empty").await, Side::new(&server, "large").await);
+    let sqlite = Place::Sqlite(TempDir::with_prefix("amends-large-").unwrap());
+    let mut places = vec![sqlite];
+    match setting("AMENDS_TEST_POSTGRES_URL") {
+        Some(server) => places.push(Place::Postgres(server)),
+        None => println!("NOT RUN on PostgreSQL: run it by `cargo xtask bench`"),
+    }
+    if let Some(only) = setting("AMENDS_BENCH_STORE") {
+        places.retain(|place| place.name().eq_ignore_ascii_case(&only));
+    }
+    for place in places {
+        compare(&place, rows).await;
+    }
+}
+
+async fn compare(place: &Place, rows: i64) {
+    println!("\n{}", place.name());
+    let (mut empty, mut large) = (Side::new(place, "empty").await, Side::new(place, "large").await);
     let begun = Instant::now();
     large.turn().await;
     fill(&large.administration, rows).await;
@@ -119,17 +175,13 @@ async fn main() {
     );
     pages(&large.database).await;
     for side in [empty, large] {
-        side.drop_database(&server).await;
+        side.remove(place).await;
     }
 }
 
 impl Side {
-    async fn new(server: &str, name: &str) -> Self {
-        let name = format!("bench_{name}_{}", std::process::id());
-        let admin = Database::connect_lazy(server, &Options::administration()).unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(admin.writer()).await.unwrap();
-        let (server, _) = server.rsplit_once('/').unwrap();
-        let url = format!("{server}/{name}");
+    async fn new(place: &Place, name: &str) -> Self {
+        let url = place.make(name).await;
         let database = Database::connect_lazy(&url, &Options::default()).unwrap();
         for schema in order_service::schemas() {
             database.migrate(&schema).await.unwrap();
@@ -140,7 +192,7 @@ impl Side {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let administration = Database::connect_lazy(&url, &Options::administration()).unwrap();
-        Self { name, database, administration, engine, rates: Vec::new() }
+        Self { url, database, administration, engine, rates: Vec::new() }
     }
 
     async fn turn(&mut self) {
@@ -164,18 +216,20 @@ impl Side {
     /// Neither the vacuum that this number of new rows calls for nor the checkpoint of the filling is measured with the sagas; and
     /// PostgreSQL, which finds out within a minute that tables are no longer empty, plans for it at once.
     async fn settle(&self) {
-        for sql in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
-            sqlx::query(sql).execute(self.administration.writer()).await.unwrap();
+        let after: &[&'static str] = match self.database.dialect() {
+            Dialect::Sqlite => &["PRAGMA wal_checkpoint(PASSIVE)"],
+            Dialect::Postgres => &["VACUUM (ANALYZE)", "CHECKPOINT"],
+        };
+        for sql in after {
+            sqlx::query(*sql).execute(self.administration.writer()).await.unwrap();
         }
     }
 
-    async fn drop_database(self, server: &str) {
+    async fn remove(self, place: &Place) {
         let _handed_over = self.engine.drain(Duration::from_secs(5)).await;
         self.database.close().await;
         self.administration.close().await;
-        let admin = Database::connect_lazy(server, &Options::administration()).unwrap();
-        let sql = format!("DROP DATABASE {}", self.name);
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(admin.writer()).await.unwrap();
+        place.remove(&self.url).await;
     }
 }
 
@@ -185,54 +239,88 @@ impl Side {
 /// the size of a busy engine's. Rows of another size, or without the dead ones between them, would leave other gaps in the tables'
 /// pages, and how sagas that come later fit into those decides what they cost.
 async fn fill(database: &Database, rows: i64) {
-    let template = format!(
+    let run = async |sql: String| {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(database.writer()).await.unwrap();
+    };
+    run(format!(
         "CREATE TABLE template AS SELECT row_number() OVER () - 1 AS place, s.input, s.events
          FROM (SELECT * FROM sagas WHERE status = 'completed' AND events IS NOT NULL LIMIT {TEMPLATES}) AS s"
-    );
-    // What the filling itself costs is not measured; a crash in it ends the benchmark.
-    for sql in [template.as_str(), "SET synchronous_commit = off"] {
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(database.writer()).await.unwrap();
-    }
+    ))
+    .await;
     let templates: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM template").fetch_one(database.writer()).await.unwrap();
     assert_eq!(templates, (TEMPLATES,), "each saga of the filling has one");
+    if database.dialect() == Dialect::Postgres {
+        // What the filling itself costs is not measured; a crash in it ends the benchmark.
+        run("SET synchronous_commit = off".to_owned()).await;
+    }
     let mut from = 0;
     while from < rows {
         let to = (from + CHUNK).min(rows);
-        let id = "'01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0')";
-        let at = "1700000000000000 + n * 1000000";
-        let series =
-            |from: &str, to: &str| format!("FROM generate_series(CAST({from} + 1 AS BIGINT), {to}) AS series(n)");
-        let (orders, batch) = (series(&from.to_string(), &to.to_string()), series("done", "least(done + size, last)"));
-        let statements = [
-            format!(
-                "INSERT INTO orders (id, customer_id, status, version, currency, total_minor, payment_method, payment_id,
-                    reservation_id, saga_id, idempotency_key, trace_id, created_at, updated_at, settled_at,
-                    lines)
-                 SELECT {id}, 'customer-' || (n % 5000), 'confirmed', 2, 'EUR', 1850, 'pm_ok', {id}, {id}, {id}, 'key-' || n,
-                    md5(CAST(n AS TEXT)), {at}, {at}, {at},
-                    '[{{\"sku\":\"espresso-1kg\",\"quantity\":1,\"unit_price_minor\":1850}}]' {orders}"
-            ),
-            // No engine may see them running: it would take them over.
-            format!(
-                "DO $fill$ DECLARE done BIGINT := {from}; last BIGINT := {to}; size BIGINT := {BATCH}; BEGIN
-                 WHILE done < last LOOP
-                    INSERT INTO sagas (id, definition, version, subject, status, input, seq, fence, owner, created_at, updated_at)
-                    SELECT {id}, 'place-order', 1, {id}, 'running', t.input, 0, 1, 'a replica of some time ago', {at}, {at}
-                    {batch} JOIN template t ON t.place = series.n % {TEMPLATES};
-                    UPDATE sagas SET status = CASE WHEN ended.n % 100000 = 7 THEN 'parked' ELSE 'completed' END, seq = 3, owner = NULL,
-                        finished_at = CASE WHEN ended.n % 100000 = 7 THEN NULL ELSE {at} END, events = ended.events
-                    FROM (SELECT n, t.events {batch} JOIN template t ON t.place = series.n % {TEMPLATES}) AS ended WHERE sagas.id = {id};
-                    COMMIT;
-                    done := least(done + size, last);
-                 END LOOP; END $fill$"
-            ),
-        ];
+        let statements = match database.dialect() {
+            Dialect::Sqlite => in_sqlite(from, to),
+            Dialect::Postgres => in_postgres(from, to),
+        };
         for statement in statements {
-            sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(database.writer()).await.unwrap();
+            run(statement).await;
         }
         from = to;
     }
-    sqlx::query("DROP TABLE template").execute(database.writer()).await.unwrap();
+    run("DROP TABLE template".to_owned()).await;
+}
+
+const AT: &str = "1700000000000000 + n * 1000000";
+
+/// Orders with these numbers, which `series` brings as `n`.
+fn orders(id: &str, trace: &str, series: &str) -> String {
+    format!(
+        "INSERT INTO orders (id, customer_id, status, version, currency, total_minor, payment_method, payment_id,
+            reservation_id, saga_id, idempotency_key, trace_id, created_at, updated_at, settled_at, lines)
+         SELECT {id}, 'customer-' || (n % 5000), 'confirmed', 2, 'EUR', 1850, 'pm_ok', {id}, {id}, {id}, 'key-' || n,
+            {trace}, {AT}, {AT}, {AT},
+            '[{{\"sku\":\"espresso-1kg\",\"quantity\":1,\"unit_price_minor\":1850}}]' {series}"
+    )
+}
+
+/// A file keeps no dead rows: what is written at once is as what was changed.
+fn in_sqlite(from: i64, to: i64) -> [String; 2] {
+    let id = "printf('01900000-0000-7000-8000-%012x', n)";
+    let numbers = format!(
+        "(WITH RECURSIVE s(n) AS (SELECT {from} + 1 UNION ALL SELECT n + 1 FROM s WHERE n < {to}) SELECT n FROM s)"
+    );
+    let parked = "n % 100000 = 7";
+    [
+        orders(id, "printf('%032x', n * 2654435761)", &format!("FROM {numbers}")),
+        format!(
+            "INSERT INTO sagas (id, definition, version, subject, status, input, seq, fence, owner, created_at, updated_at,
+                finished_at, events)
+             SELECT {id}, 'place-order', 1, {id}, CASE WHEN {parked} THEN 'parked' ELSE 'completed' END, t.input, 3, 1, NULL, {AT}, {AT},
+                CASE WHEN {parked} THEN NULL ELSE {AT} END, t.events
+             FROM {numbers} JOIN template t ON t.place = n % {TEMPLATES}"
+        ),
+    ]
+}
+
+fn in_postgres(from: i64, to: i64) -> [String; 2] {
+    let id = "'01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0')";
+    let series = |from: &str, to: &str| format!("FROM generate_series(CAST({from} + 1 AS BIGINT), {to}) AS series(n)");
+    let batch = series("done", "least(done + size, last)");
+    [
+        orders(id, "md5(CAST(n AS TEXT))", &series(&from.to_string(), &to.to_string())),
+        // No engine may see them running: it would take them over.
+        format!(
+            "DO $fill$ DECLARE done BIGINT := {from}; last BIGINT := {to}; size BIGINT := {BATCH}; BEGIN
+             WHILE done < last LOOP
+                INSERT INTO sagas (id, definition, version, subject, status, input, seq, fence, owner, created_at, updated_at)
+                SELECT {id}, 'place-order', 1, {id}, 'running', t.input, 0, 1, 'a replica of some time ago', {AT}, {AT}
+                {batch} JOIN template t ON t.place = series.n % {TEMPLATES};
+                UPDATE sagas SET status = CASE WHEN ended.n % 100000 = 7 THEN 'parked' ELSE 'completed' END, seq = 3, owner = NULL,
+                    finished_at = CASE WHEN ended.n % 100000 = 7 THEN NULL ELSE {AT} END, events = ended.events
+                FROM (SELECT n, t.events {batch} JOIN template t ON t.place = series.n % {TEMPLATES}) AS ended WHERE sagas.id = {id};
+                COMMIT;
+                done := least(done + size, last);
+             END LOOP; END $fill$"
+        ),
+    ]
 }
 
 async fn pages(database: &Database) {
