@@ -134,23 +134,26 @@ fn within_descriptors(config: &mut Config, runtime: &Runtime) -> anyhow::Result<
     let limits = &mut config.limits;
     // Each request has a connection to its upstream, and one upstream's idle connections are still there while another's are used.
     let (connections, requests) = (connections.at_most(limits.connections), (requests.size() / 2).max(1));
+    let before = (limits.connections, limits.requests);
     if connections < limits.connections {
         limits.connections = connections;
-        limits.connections_per_address = limits.connections_per_address.min(share_of(connections));
+        limits.connections_per_address = share_of(limits.connections_per_address, before.0, connections);
     }
     if requests < limits.requests {
         limits.requests = requests;
-        limits.requests_per_address = limits.requests_per_address.min(share_of(requests));
-        limits.requests_per_subject = limits.requests_per_subject.min(share_of(requests));
+        limits.requests_per_address = share_of(limits.requests_per_address, before.1, requests);
+        limits.requests_per_subject = share_of(limits.requests_per_subject, before.1, requests);
     }
     tracing::info!(connections = limits.connections, requests = limits.requests, "callers may have so many at once");
     Ok(())
 }
 
-/// What one caller may hold of a total that the process's descriptors have made smaller than the configured one: as much as leaves room
-/// for three more like it.
-fn share_of(total: usize) -> usize {
-    (total / 4).max(1)
+/// What one caller may hold of a total that the process's descriptors have made smaller than the configured one: no more than is
+/// configured, and of the rest as much as leaves room for three more like it, or as large a part as is configured where that is more.
+fn share_of(configured: usize, before: usize, total: usize) -> usize {
+    // Of limits that are far below what a computer can count.
+    let same_part = configured.saturating_mul(total) / before.max(1);
+    configured.min((total / 4).max(same_part).max(1))
 }
 
 impl App {
@@ -208,4 +211,18 @@ fn h2_options(config: &Config) -> H2Options {
     // Answers waiting for a caller who does not read them, per stream.
     options.max_send_buffer_size(256 * 1024);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_descriptors_leave_a_caller_its_part() {
+        assert_eq!(share_of(256, 4096, 2806), 256, "a quarter is more than is configured");
+        assert_eq!(share_of(256, 4096, 400), 100, "a quarter");
+        assert_eq!(share_of(4096, 4096, 2806), 2806, "all of it, as configured");
+        assert_eq!(share_of(3072, 4096, 2000), 1500, "three quarters, as configured");
+        assert_eq!(share_of(256, 4096, 1), 1);
+    }
 }
