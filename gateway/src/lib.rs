@@ -59,6 +59,7 @@ pub struct App {
     listener: TcpListener,
     front: Arc<Front>,
     drain: Duration,
+    threads: usize,
     runtime: Runtime,
 }
 
@@ -104,7 +105,7 @@ pub async fn build_with(
     let addresses = Addresses { public: listener.local_addr().context("the listener has no address")? };
 
     let observer = Observer::new(runtime);
-    let drain = millis(config.timeouts.drain_ms);
+    let (drain, threads) = (millis(config.timeouts.drain_ms), config.threads);
     let front_config = config.clone();
     let awaited = TaskTracker::new();
     let gateway = Gateway {
@@ -122,7 +123,7 @@ pub async fn build_with(
     };
     let app = Arc::new(pingora(gateway, &front_config));
     let front = Arc::new(Front::new(app, observer, Arc::clone(&runtime.ids), acceptor, awaited, &front_config));
-    Ok(App { addresses, listener, front, drain, runtime: runtime.clone() })
+    Ok(App { addresses, listener, front, drain, threads, runtime: runtime.clone() })
 }
 
 /// Lowers the limits on connections and requests to what there are file descriptors for, besides those of all that was built before:
@@ -169,9 +170,40 @@ impl App {
     pub async fn run(self) -> anyhow::Result<()> {
         self.runtime.readiness.started();
         tracing::info!(address = %self.addresses.public, "the gateway listens");
-        self.front.serve(self.listener, self.runtime.shutdown.token(), self.drain).await;
+        let serving = self.front.serve(self.listener, self.runtime.shutdown.token(), self.drain);
+        match self.threads {
+            0 => serving.await,
+            threads => Threads::start(threads)?.run(serving).await?,
+        }
         tracing::info!("the gateway has stopped");
         Ok(())
+    }
+}
+
+/// Threads of the gateway's own.
+struct Threads(Option<tokio::runtime::Runtime>);
+
+impl Threads {
+    fn start(number: usize) -> anyhow::Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(number).thread_name("gateway").enable_all().build();
+        Ok(Self(Some(runtime.context("the gateway has no threads")?)))
+    }
+
+    async fn run(&self, serving: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(serving).await.context("the gateway has stopped badly"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // Waiting is not possible here; what it serves ends with it.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
