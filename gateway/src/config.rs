@@ -10,12 +10,17 @@ use service_base::{
     peer::Network,
 };
 
+/// More than any machine has processors for.
+const THREADS_MAX: usize = 1024;
+
 /// Everything the gateway can be told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where callers connect: HTTP/1.1 and HTTP/2 with prior knowledge on one port.
     pub listen: SocketAddr,
+    /// Threads of its own, where it shares its process with services that may keep theirs busy; none, and it runs on its process's.
+    pub threads: usize,
     /// Speak TLS there, HTTP/1.1 and HTTP/2 by ALPN.
     pub tls: Option<Tls>,
     /// Load balancers whose `X-Forwarded-For` is believed, as addresses or networks. Without them every caller behind one
@@ -183,6 +188,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            threads: 0,
             tls: None,
             trusted_proxies: Vec::new(),
             upstreams: Upstreams::default(),
@@ -285,6 +291,9 @@ impl Section for Config {
         if !(64..=limits.head_bytes.max(64)).contains(&limits.target_bytes) {
             wrong("limits.target_bytes", "must be at least 64 and at most limits.head_bytes");
         }
+        if self.threads > THREADS_MAX {
+            wrong("threads", "must be at most 1024");
+        }
         for (key, is_zero) in [
             ("limits.connections", limits.connections == 0),
             ("limits.connections_per_address", limits.connections_per_address == 0),
@@ -371,6 +380,7 @@ mod tests {
         let sources = Sources::none()
             .set("gateway.upstreams.identity", "nowhere")
             .set("gateway.limits.headers", 7)
+            .set("gateway.threads", 1025)
             .set("gateway.timeouts.head_ms", 0)
             .set("gateway.limits.requests_per_subject", 0)
             .set("gateway.limits.waiting_bytes_per_caller", 4096)
@@ -386,6 +396,7 @@ mod tests {
             "gateway.nonsense",
             "gateway.rate_limit.subject",
             "gateway.redis_url",
+            "gateway.threads",
             "gateway.timeouts.head_ms",
             "gateway.upstreams.identity",
         ] {

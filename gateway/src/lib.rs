@@ -59,6 +59,7 @@ pub struct App {
     listener: TcpListener,
     front: Arc<Front>,
     drain: Duration,
+    threads: usize,
     runtime: Runtime,
 }
 
@@ -104,7 +105,7 @@ pub async fn build_with(
     let addresses = Addresses { public: listener.local_addr().context("the listener has no address")? };
 
     let observer = Observer::new(runtime);
-    let drain = millis(config.timeouts.drain_ms);
+    let (drain, threads) = (millis(config.timeouts.drain_ms), config.threads);
     let front_config = config.clone();
     let awaited = TaskTracker::new();
     let gateway = Gateway {
@@ -122,7 +123,7 @@ pub async fn build_with(
     };
     let app = Arc::new(pingora(gateway, &front_config));
     let front = Arc::new(Front::new(app, observer, Arc::clone(&runtime.ids), acceptor, awaited, &front_config));
-    Ok(App { addresses, listener, front, drain, runtime: runtime.clone() })
+    Ok(App { addresses, listener, front, drain, threads, runtime: runtime.clone() })
 }
 
 /// Lowers the limits on connections and requests to what there are file descriptors for, besides those of all that was built before:
@@ -134,23 +135,26 @@ fn within_descriptors(config: &mut Config, runtime: &Runtime) -> anyhow::Result<
     let limits = &mut config.limits;
     // Each request has a connection to its upstream, and one upstream's idle connections are still there while another's are used.
     let (connections, requests) = (connections.at_most(limits.connections), (requests.size() / 2).max(1));
+    let before = (limits.connections, limits.requests);
     if connections < limits.connections {
         limits.connections = connections;
-        limits.connections_per_address = limits.connections_per_address.min(share_of(connections));
+        limits.connections_per_address = share_of(limits.connections_per_address, before.0, connections);
     }
     if requests < limits.requests {
         limits.requests = requests;
-        limits.requests_per_address = limits.requests_per_address.min(share_of(requests));
-        limits.requests_per_subject = limits.requests_per_subject.min(share_of(requests));
+        limits.requests_per_address = share_of(limits.requests_per_address, before.1, requests);
+        limits.requests_per_subject = share_of(limits.requests_per_subject, before.1, requests);
     }
     tracing::info!(connections = limits.connections, requests = limits.requests, "callers may have so many at once");
     Ok(())
 }
 
-/// What one caller may hold of a total that the process's descriptors have made smaller than the configured one: as much as leaves room
-/// for three more like it.
-fn share_of(total: usize) -> usize {
-    (total / 4).max(1)
+/// What one caller may hold of a total that the process's descriptors have made smaller than the configured one: no more than is
+/// configured, and of the rest as much as leaves room for three more like it, or as large a part as is configured where that is more.
+fn share_of(configured: usize, before: usize, total: usize) -> usize {
+    // Of limits that are far below what a computer can count.
+    let same_part = configured.saturating_mul(total) / before.max(1);
+    configured.min((total / 4).max(same_part).max(1))
 }
 
 impl App {
@@ -166,9 +170,40 @@ impl App {
     pub async fn run(self) -> anyhow::Result<()> {
         self.runtime.readiness.started();
         tracing::info!(address = %self.addresses.public, "the gateway listens");
-        self.front.serve(self.listener, self.runtime.shutdown.token(), self.drain).await;
+        let serving = self.front.serve(self.listener, self.runtime.shutdown.token(), self.drain);
+        match self.threads {
+            0 => serving.await,
+            threads => Threads::start(threads)?.run(serving).await?,
+        }
         tracing::info!("the gateway has stopped");
         Ok(())
+    }
+}
+
+/// Threads of the gateway's own.
+struct Threads(Option<tokio::runtime::Runtime>);
+
+impl Threads {
+    fn start(number: usize) -> anyhow::Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(number).thread_name("gateway").enable_all().build();
+        Ok(Self(Some(runtime.context("the gateway has no threads")?)))
+    }
+
+    async fn run(&self, serving: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(serving).await.context("the gateway has stopped badly"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // Waiting is not possible here; what it serves ends with it.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -208,4 +243,18 @@ fn h2_options(config: &Config) -> H2Options {
     // Answers waiting for a caller who does not read them, per stream.
     options.max_send_buffer_size(256 * 1024);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_descriptors_leave_a_caller_its_part() {
+        assert_eq!(share_of(256, 4096, 2806), 256, "a quarter is more than is configured");
+        assert_eq!(share_of(256, 4096, 400), 100, "a quarter");
+        assert_eq!(share_of(4096, 4096, 2806), 2806, "all of it, as configured");
+        assert_eq!(share_of(3072, 4096, 2000), 1500, "three quarters, as configured");
+        assert_eq!(share_of(256, 4096, 1), 1);
+    }
 }

@@ -4,12 +4,11 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use service_base::{
     context::CORRELATION_HEADER,
-    problem::{Code, OVERLOADED_HEADER, Problem},
+    problem::{Code, Problem},
 };
 
 use crate::hygiene::Flaw;
@@ -70,8 +69,7 @@ impl Refusal {
         if let Some(trace_id) = trace_id {
             object["trace_id"] = trace_id.into();
         }
-        let mut headers = (*self.problem).clone().into_response().into_parts().0.headers;
-        headers.remove(OVERLOADED_HEADER);
+        let mut headers = self.problem.http_headers();
         for (name, value) in &self.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);

@@ -34,9 +34,18 @@ struct Arguments {
     /// Of the curve: where it is drawn.
     #[arg(long, default_value = "target/overload.svg")]
     svg: PathBuf,
+    /// Of the curve: what it is of, as picture and page call it.
+    #[arg(long, default_value = "overload")]
+    name: String,
+    /// Of the curve: the page that shows its figures, between the marks of that name.
+    #[arg(long)]
+    page: Option<PathBuf>,
     /// Of the curve: orders a second to take multiples of, instead of the best throughput that is found.
     #[arg(long)]
     best: Option<f64>,
+    /// Of the curve: what is offered, as multiples of the best throughput.
+    #[arg(long, value_delimiter = ',', default_values_t = curve::MULTIPLES)]
+    multiples: Vec<f64>,
     /// Of the curve: seconds a caller waits for its answer.
     #[arg(long, default_value_t = 5)]
     patience: u64,
@@ -94,11 +103,14 @@ async fn overload(arguments: &Arguments, password: &str) -> anyhow::Result<ExitC
         patience: Duration::from_secs(arguments.patience),
         connections_max: arguments.connections,
         best: arguments.best,
+        multiples: arguments.multiples.clone(),
     };
     let curve = curve::measure(&arguments.host, password, &plan, |line| println!("{line}")).await?;
-    let stages = format!("{} s a stage, callers wait {} s", plan.seconds, plan.patience.as_secs());
-    println!("\nbest: {:.0} orders a second; {stages}\n\n{}", curve.best, curve::table(&curve));
-    curve::write(&arguments.svg, "Overload", &curve)?;
+    println!("\n{}", curve::figures(&plan, &curve));
+    curve::write(&arguments.svg, &format!("Overload, {}", arguments.name), &curve)?;
+    if let Some(page) = &arguments.page {
+        curve::put(page, &arguments.name, &plan, &curve)?;
+    }
     println!("drawn in {}", arguments.svg.display());
     let wrong = curve::verdict(&curve, (!arguments.smoke).then_some(Judged::PROMISED));
     for line in &wrong {

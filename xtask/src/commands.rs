@@ -259,15 +259,28 @@ pub(crate) fn load(arguments: &[String]) -> Result {
     if !has("--curve") {
         return load_one(has("--smoke"), has("--distributed"), &theirs);
     }
-    let folder = if has("--write") { "docs" } else { "target" };
     // One process needs no servers, and is what most look at: it comes first, and alone where five cannot be started.
-    for (distributed, name) in [(false, "one-process"), (true, "five-processes")] {
+    let mut result = Ok(());
+    for (distributed, name) in [(false, "one process"), (true, "five processes")] {
         if distributed || !has("--distributed") {
-            let drawing = ["--svg".to_owned(), format!("{folder}/overload-{name}.svg")];
-            load_one(has("--smoke"), distributed, &theirs.iter().copied().chain(&drawing).collect::<Vec<_>>())?;
+            let drawing = drawing(name, has("--write"));
+            let arguments = theirs.iter().copied().chain(&drawing).collect::<Vec<_>>();
+            // A mark that one of them misses is no reason not to look at the other.
+            result = result.and(load_one(has("--smoke"), distributed, &arguments));
         }
     }
-    Ok(())
+    result
+}
+
+/// How a curve is called and where it goes: below `target`, or beside the page that shows it.
+fn drawing(name: &str, is_shown: bool) -> Vec<String> {
+    let folder = if is_shown { "docs" } else { "target" };
+    let svg = format!("{folder}/overload-{}.svg", name.replace(' ', "-"));
+    let mut drawing = vec!["--svg".to_owned(), svg, "--name".to_owned(), name.to_owned()];
+    if is_shown {
+        drawing.extend(["--page".to_owned(), "docs/resilience.md".to_owned()]);
+    }
+    drawing
 }
 
 fn load_one(smoke: bool, distributed: bool, theirs: &[&String]) -> Result {
@@ -340,6 +353,13 @@ pub(crate) fn price(arguments: &[String]) -> Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn curves_go_beside_their_page_where_they_are_written() {
+        assert_eq!(drawing("one process", false).join(" "), "--svg target/overload-one-process.svg --name one process");
+        let shown = "--svg docs/overload-one-process.svg --name one process --page docs/resilience.md";
+        assert_eq!(drawing("one process", true).join(" "), shown);
+    }
 
     #[test]
     fn only_tests_that_start_programs_build_them_first() {

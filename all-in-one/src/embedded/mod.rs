@@ -256,6 +256,12 @@ pub fn look(secrets_file: &Path, data_dir: &Path, mut sources: Sources) -> anyho
     Ok(sources)
 }
 
+/// As many as there are processors: however much the services have to do, callers hear at once where there is no room. Where they share
+/// threads, a refusal waits behind all that is done for orders, and orders behind refusals.
+fn gateway_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
 fn decide(data_dir: &Path, sources: &mut Sources, secrets: &Secrets) -> anyhow::Result<()> {
     stores::in_directory(data_dir, sources)?;
     let seed: Vec<Value> = catalogue::CATALOGUE
@@ -273,6 +279,7 @@ fn decide(data_dir: &Path, sources: &mut Sources, secrets: &Secrets) -> anyhow::
     stores::add_base(
         sources,
         json!({
+            "gateway": {"threads": gateway_threads()},
             "identity": {"http": private()}, "order": {"http": private(), "grpc": private()},
             "payment": {"grpc": private()}, "inventory": {"grpc": private()},
         }),

@@ -48,24 +48,12 @@ impl Gateway {
         ctx.client = peer.map(|peer| peer::caller(peer, &head.headers, &self.config.trusted_proxies));
         ctx.active = Some(self.observer.began(ctx.protocol()));
         ctx.awaited = Some(self.awaited.token());
-        ctx.span = tracing::info_span!(
-            "http.request",
-            otel.name = Empty,
-            otel.kind = "server",
-            otel.status_code = Empty,
-            service = SERVICE,
-            http.request.method = known_method(&ctx.method),
-            http.route = Empty,
-            http.response.status_code = Empty,
-            rpc.response.status_code = Empty,
-            url.path = ctx.path,
-            peer.service = Empty,
-            error.type = Empty,
-            retry.attempt = Empty,
-            correlation_id = %ctx.context.correlation,
-        );
-        ctx.context = ctx.context.clone().in_span(&ctx.span);
-        ctx.trace_id = ctx.context.trace_id();
+        // While orders are refused for want of room, a span for each would be more load: one that is let through has its span from then on.
+        if is_order(&ctx.method, &ctx.path) && self.throttle.refuses_some(self.clock.moment()) {
+            ctx.trace_id = ctx.context.trace_id();
+        } else {
+            open_span(ctx);
+        }
     }
 
     /// Everything that the head alone decides: the route, and on whose account the request goes.
@@ -91,8 +79,7 @@ impl Gateway {
             // Shutdown ends it early: its caller opens another one elsewhere.
             ctx.awaited = None;
         }
-        ctx.span.record("http.route", route.name);
-        ctx.span.record("otel.name", format!("{} {}", known_method(&ctx.method), route.name));
+        show_route(ctx, route);
         let (patience, is_callers) = self.patience(route, session.req_header());
         ctx.deadline = ctx.began + patience;
         ctx.is_callers_deadline = is_callers;
@@ -142,7 +129,7 @@ impl Gateway {
 
     /// Refuses an order that the order service would refuse for want of room.
     fn throttle(&self, ctx: &mut Ctx, method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
-        let is_order = *method == Method::POST && ctx.path == routes::ORDERS;
+        let is_order = is_order(method.as_str(), &ctx.path);
         let (true, Some(subject), Some(key)) = (is_order, &ctx.subject, headers.get(IDEMPOTENCY_KEY)) else {
             return Ok(());
         };
@@ -210,5 +197,42 @@ impl Gateway {
     pub(super) fn too_large(&self) -> Refusal {
         let detail = format!("the body is larger than {} bytes", self.config.limits.body_bytes);
         Refusal::of(Code::PayloadTooLarge, detail)
+    }
+}
+
+/// Whether a request places an order: what is refused for want of room.
+fn is_order(method: &str, path: &str) -> bool {
+    method == "POST" && path == routes::ORDERS
+}
+
+/// Begins the request's span, and takes over its trace.
+pub(super) fn open_span(ctx: &mut Ctx) {
+    ctx.span = tracing::info_span!(
+        "http.request",
+        otel.name = Empty,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        service = SERVICE,
+        http.request.method = known_method(&ctx.method),
+        http.route = Empty,
+        http.response.status_code = Empty,
+        rpc.response.status_code = Empty,
+        url.path = ctx.path,
+        peer.service = Empty,
+        error.type = Empty,
+        retry.attempt = Empty,
+        correlation_id = %ctx.context.correlation,
+    );
+    ctx.context = ctx.context.clone().in_span(&ctx.span);
+    ctx.trace_id = ctx.context.trace_id();
+    if let Some(route) = ctx.route {
+        show_route(ctx, route);
+    }
+}
+
+fn show_route(ctx: &Ctx, route: Route) {
+    if !ctx.span.is_disabled() {
+        ctx.span.record("http.route", route.name);
+        ctx.span.record("otel.name", format!("{} {}", known_method(&ctx.method), route.name));
     }
 }

@@ -12,7 +12,7 @@ use service_base::{
     problem::{Code, Problem},
 };
 
-use super::{Ctx, Gateway};
+use super::{Ctx, Gateway, receive::read_over};
 use crate::{hygiene::Flaw, refusal::Refusal, routes::Target, stream::FramingError};
 
 impl Gateway {
@@ -30,6 +30,9 @@ impl Gateway {
             return Ok(200);
         }
         let (status, headers, body) = refusal.http(Some(&ctx.trace_id));
+        if !ctx.is_http2 {
+            read_over(session).await;
+        }
         self.last_if_stopping(session);
         if status == StatusCode::BAD_REQUEST {
             // What follows a malformed request on its connection must not be read as a second request.

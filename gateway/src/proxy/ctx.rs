@@ -6,7 +6,7 @@ use std::{
 };
 
 use amends_primitives::IdSource;
-use service_base::{code::Code, context::RequestContext};
+use service_base::{code::Code, context::RequestContext, latest::Mark};
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
@@ -17,7 +17,6 @@ use crate::{
     refusal::Refusal,
     routes::{Route, Target, Upstream},
     shares::Share,
-    throttle::Mark,
 };
 
 /// What is known about one request. Filled phase by phase.

@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use self::{
+    admit::open_span,
     answer::{judge, stream_expired},
     ctx::Ctx,
     head::origin_form,
@@ -112,6 +113,9 @@ impl ProxyHttp for Gateway {
         let span = ctx.span.clone();
         let context = ctx.context.clone();
         let admitted = context.scope(self.admit(session, ctx).instrument(span)).await;
+        if ctx.span.is_none() && !admitted.as_ref().is_err_and(|refusal| refusal.code() == Code::Overloaded) {
+            open_span(ctx);
+        }
         let refusal = match admitted {
             Ok((route @ Route { target: Target::Forward(_), .. }, owner)) => {
                 match self.receive(session, ctx, route, &owner).await? {

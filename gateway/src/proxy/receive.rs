@@ -165,6 +165,27 @@ impl Gateway {
     }
 }
 
+/// Reads over what has come of a refused request's body, so that the next request can use its connection: a new connection costs more than
+/// a refusal. Waits for nothing. Where the body is not here to its end, the answer says that it is the last on its connection.
+pub(super) async fn read_over(session: &mut Session) {
+    let mut left = AHEAD_BYTES_MAX;
+    if declared_length(session.req_header()).is_some_and(|length| length > left) {
+        return;
+    }
+    while !session.as_mut().is_body_done() {
+        let read = {
+            let mut read = pin!(session.as_mut().read_request_body());
+            poll_fn(|context| Poll::Ready(read.as_mut().poll(context))).await
+        };
+        match read {
+            Poll::Ready(Ok(Some(part))) if part.len() as u64 <= left => left -= part.len() as u64,
+            Poll::Ready(Err(_)) => return session.set_keepalive(None),
+            // The end, or more to come, or too much.
+            _ => return,
+        }
+    }
+}
+
 /// Tells a caller who waits for it to send the body. Pingora has no such answer for HTTP/2, whose callers send without it after a while.
 async fn go_on(session: &mut Session) -> Result<()> {
     let head = session.req_header();

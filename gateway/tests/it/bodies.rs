@@ -281,3 +281,29 @@ async fn whatever_has_a_body_is_passed_on_whole() {
         assert_eq!(head.send().await.unwrap().status(), 200);
     }
 }
+
+#[tokio::test]
+async fn refused_request_keeps_its_connection_where_its_body_is_here() {
+    let world = World::start().await;
+    let mut connection = world.connect().await;
+    // Refused by its head alone, for want of a token.
+    let head = "POST /v1/orders HTTP/1.1\r\nHost: gw\r\n";
+    for framed in ["Content-Length: 2\r\n\r\n{}", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"] {
+        connection.send(format!("{head}{framed}")).await;
+        let (status, headers, _) = parse(&connection.read_answer().await);
+        assert_eq!((status, headers["connection"].as_str()), (401, "keep-alive"), "{framed}");
+    }
+    connection.send("GET /healthz HTTP/1.1\r\nHost: gw\r\n\r\n").await;
+    assert_eq!(parse(&connection.read_answer().await).0, 200);
+}
+
+#[tokio::test]
+async fn refused_request_whose_body_is_not_here_is_the_last() {
+    let world = World::start().await;
+    let head = "POST /v1/orders HTTP/1.1\r\nHost: gw\r\n";
+    let large = format!("Content-Length: 70000\r\n\r\n{}", "x".repeat(70_000));
+    for framed in ["Content-Length: 20\r\n\r\nGET /healthz", &large] {
+        let (status, headers, _) = parse(&world.raw(format!("{head}{framed}")).await);
+        assert_eq!((status, headers["connection"].as_str()), (401, "close"));
+    }
+}

@@ -175,3 +175,25 @@ async fn tls_speaks_both_versions_and_lets_the_silent_go() {
     let error = gateway::build(config, &world.runtime).await.unwrap_err();
     assert!(error.to_string().contains("gateway.tls.key"), "{error:#}");
 }
+
+#[tokio::test]
+async fn gateway_with_threads_of_its_own_serves_and_stops() {
+    let mut world = World::with(|config| config.threads = 2).await;
+    let answer = World::client().get(world.url("/v1/orders")).bearer_auth(world.token("orders:read")).send();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    world.runtime.shutdown.trigger();
+    let running = world.running.take().unwrap();
+    tokio::time::timeout(PATIENCE, running).await.expect("it stops").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn gateway_that_is_given_up_takes_its_threads_along() {
+    let mut world = World::with(|config| config.threads = 1).await;
+    let mut kept = world.connect().await;
+    kept.send("GET /healthz HTTP/1.1\r\nHost: gw\r\n\r\n").await;
+    kept.read_answer().await;
+    let running = world.running.take().unwrap();
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    assert_eq!(kept.read_to_end().await, "");
+}

@@ -9,6 +9,7 @@ mod grpc;
 mod hygiene;
 mod lifecycle;
 mod limits;
+mod overload;
 mod routing;
 mod shares;
 mod streams;

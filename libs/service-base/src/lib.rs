@@ -11,6 +11,7 @@ pub mod context;
 pub mod descriptors;
 pub mod files;
 pub mod kv;
+pub mod latest;
 pub mod metrics;
 pub mod peer;
 pub mod problem;

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use axum::{
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -163,6 +163,23 @@ impl Problem {
         &self.0.errors
     }
 
+    /// What its HTTP answer's headers say, besides the body's length.
+    pub fn http_headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(after) = self.0.retry_after {
+            headers.insert(header::RETRY_AFTER, whole_seconds(after).into());
+        }
+        for (name, text) in [(header::LOCATION, &self.0.location), (header::WWW_AUTHENTICATE, &self.0.www_authenticate)]
+        {
+            if let Some(Ok(value)) = text.as_deref().map(HeaderValue::from_str) {
+                headers.insert(name, value);
+            }
+        }
+        headers
+    }
+
     /// The JSON object, as RFC 9457 and its extensions `code`, `errors`, `trace_id` have it.
     pub fn to_json(&self) -> Value {
         let code = self.0.code.as_str();
@@ -208,25 +225,9 @@ impl From<Code> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.http_status(), self.to_json().to_string()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().extend(self.http_headers());
         if self.0.code == Code::Overloaded {
-            headers.insert(OVERLOADED_HEADER, HeaderValue::from_static("true"));
-        }
-        let mut put = |name, value: String| {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
-        };
-        if let Some(after) = self.0.retry_after {
-            put(header::RETRY_AFTER, whole_seconds(after).to_string());
-        }
-        if let Some(location) = self.0.location {
-            put(header::LOCATION, location);
-        }
-        if let Some(challenge) = self.0.www_authenticate {
-            put(header::WWW_AUTHENTICATE, challenge);
+            response.headers_mut().insert(OVERLOADED_HEADER, HeaderValue::from_static("true"));
         }
         response
     }

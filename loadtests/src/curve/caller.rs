@@ -6,13 +6,14 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, bail, ensure};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -25,6 +26,7 @@ use crate::scenario::USERNAME;
 
 /// An order, and a problem, are smaller, with their headers.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+const ANSWER_BYTES_USUAL: usize = 2048;
 /// How much longer than the caller's patience an answer is waited for, so that what comes too late is seen to come.
 const GRACE: Duration = Duration::from_secs(1);
 /// No order waits longer than this for a connection to be made.
@@ -39,13 +41,19 @@ pub(super) struct Caller {
     authority: String,
     patience: Duration,
     /// The last that was used is used first, as it is least likely to be closed by now.
-    idle: Mutex<Vec<TcpStream>>,
+    idle: Mutex<Vec<Connection>>,
     open: AtomicUsize,
     connections_max: usize,
-    token: Mutex<String>,
-    /// Keys must differ between runs against the same instance, too: they live for days.
-    run: u128,
+    /// Every order up to its key. What follows the key is [`Self::after_key`].
+    before_key: Mutex<Arc<str>>,
+    after_key: String,
     next: AtomicU64,
+}
+
+/// A connection, and what is read from it: kept with it, so that an answer costs no memory of its own.
+struct Connection {
+    stream: TcpStream,
+    received: Vec<u8>,
 }
 
 /// A place among the open connections.
@@ -58,11 +66,11 @@ impl Drop for Place<'_> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
+struct Answer<'a> {
     status: u16,
     has_retry_after: bool,
     closes: bool,
-    body: Vec<u8>,
+    body: &'a [u8],
 }
 
 impl Caller {
@@ -71,6 +79,8 @@ impl Caller {
         let authority = host.strip_prefix("http://").context("say http://ADDRESS:PORT")?.trim_end_matches('/');
         let address: SocketAddr = authority.parse().with_context(|| format!("{authority} is no ADDRESS:PORT"))?;
         ensure!(address.ip().is_loopback(), "{address} is not on the loopback interface: only that is loaded");
+        let seconds = patience.as_secs().max(1);
+        let length = ORDER.len();
         Ok(Self {
             address,
             authority: authority.to_owned(),
@@ -78,8 +88,8 @@ impl Caller {
             idle: Mutex::default(),
             open: AtomicUsize::new(0),
             connections_max,
-            token: Mutex::default(),
-            run: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos(),
+            before_key: Mutex::new("".into()),
+            after_key: format!("\r\nprefer: wait={seconds}\r\ncontent-length: {length}\r\n\r\n{ORDER}"),
             next: AtomicU64::new(0),
         })
     }
@@ -87,29 +97,29 @@ impl Caller {
     /// Takes a token for the orders that follow.
     pub(super) async fn log_in(&self, password: &str) -> anyhow::Result<()> {
         let body = serde_json::json!({"username": USERNAME, "password": password}).to_string();
-        let request = self.post("/auth/login", "", &body);
-        let answer = timeout_at(Instant::now() + LOG_IN_MAX, self.ask(&request)).await??;
-        let text = String::from_utf8_lossy(&answer.body);
-        ensure!(answer.status == 200, "{}: {text}", answer.status);
-        let body: Value = serde_json::from_str(&text)?;
-        let token = body["access_token"].as_str().context("no access_token")?;
-        token.clone_into(&mut self.token.lock().unwrap_or_else(PoisonError::into_inner));
+        let request = format!("{}content-length: {}\r\n\r\n{body}", self.post("/auth/login"), body.len());
+        let token = self.ask(&request, |answer| {
+            let text = String::from_utf8_lossy(answer.body);
+            ensure!(answer.status == 200, "{}: {text}", answer.status);
+            let body: Value = serde_json::from_str(&text)?;
+            Ok(body["access_token"].as_str().context("no access_token")?.to_owned())
+        });
+        let token = timeout_at(Instant::now() + LOG_IN_MAX, token).await???;
+        // Keys must differ between runs against the same instance, too: they live for days.
+        let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let head = self.post("/v1/orders");
+        let before_key = format!("{head}authorization: Bearer {token}\r\nidempotency-key: curve-{run}-");
+        *self.before_key.lock().unwrap_or_else(PoisonError::into_inner) = before_key.into();
         Ok(())
     }
 
     /// Places one order that was to be sent at `intended`.
     pub(super) async fn order(&self, intended: Instant) -> Outcome {
-        let (run, number, seconds) =
-            (self.run, self.next.fetch_add(1, Ordering::Relaxed), self.patience.as_secs().max(1));
-        let headers = {
-            let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-            format!(
-                "authorization: Bearer {token}\r\nidempotency-key: curve-{run}-{number}\r\nprefer: wait={seconds}\r\n"
-            )
-        };
-        let request = self.post("/v1/orders", &headers, ORDER);
-        match timeout_at(intended + self.patience + GRACE, self.ask(&request)).await {
-            Ok(Ok(answer)) => outcome(&answer),
+        let before_key = Arc::clone(&self.before_key.lock().unwrap_or_else(PoisonError::into_inner));
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let request = format!("{before_key}{number}{}", self.after_key);
+        match timeout_at(intended + self.patience + GRACE, self.ask(&request, outcome)).await {
+            Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Outcome::Other(error.to_string()),
             Err(_) => Outcome::Other("no answer in time".to_owned()),
         }
@@ -123,22 +133,20 @@ impl Caller {
         }
     }
 
-    fn post(&self, path: &str, headers: &str, body: &str) -> String {
-        let (host, length) = (&self.authority, body.len());
-        format!(
-            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
-        )
+    fn post(&self, path: &str) -> String {
+        format!("POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n", self.authority)
     }
 
-    async fn ask(&self, request: &str) -> anyhow::Result<Answer> {
+    async fn ask<T>(&self, request: &str, read: impl FnOnce(&Answer<'_>) -> T) -> anyhow::Result<T> {
         // Counted first: what is given up in the middle frees its place by being dropped.
         let _place = self.place().context("not sent, for want of a connection")?;
         let mut connection = self.connection().await.map_err(|_| anyhow::anyhow!("connection could not be made"))?;
-        let answer = exchange(&mut connection, request).await.map_err(|_| anyhow::anyhow!("connection broke"))?;
-        if !answer.closes {
+        let answer = connection.exchange(request).await.map_err(|_| anyhow::anyhow!("connection broke"))?;
+        let (read, closes) = (read(&answer), answer.closes);
+        if !closes {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
-        Ok(answer)
+        Ok(read)
     }
 
     fn place(&self) -> Option<Place<'_>> {
@@ -147,42 +155,42 @@ impl Caller {
         (before < self.connections_max).then_some(place)
     }
 
-    async fn connection(&self) -> anyhow::Result<TcpStream> {
+    async fn connection(&self) -> anyhow::Result<Connection> {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match idle {
                 // Closed meanwhile, it has something to read: its end.
-                Some(connection) if is_open(&connection) => return Ok(connection),
+                Some(connection) if connection.is_open() => return Ok(connection),
                 Some(_) => {}
                 None => break,
             }
         }
         let stream = timeout_at(Instant::now() + CONNECT_MAX, TcpStream::connect(self.address)).await??;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok(Connection { stream, received: Vec::with_capacity(ANSWER_BYTES_USUAL) })
     }
 }
 
-fn is_open(connection: &TcpStream) -> bool {
-    matches!(connection.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
-}
+impl Connection {
+    fn is_open(&self) -> bool {
+        matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
 
-async fn exchange(connection: &mut TcpStream, request: &str) -> anyhow::Result<Answer> {
-    connection.write_all(request.as_bytes()).await?;
-    let mut bytes = Vec::with_capacity(2048);
-    loop {
-        if connection.read_buf(&mut bytes).await? == 0 {
-            bail!("closed in the middle of an answer");
+    async fn exchange(&mut self, request: &str) -> anyhow::Result<Answer<'_>> {
+        self.stream.write_all(request.as_bytes()).await?;
+        self.received.clear();
+        while parse(&self.received)?.is_none() {
+            ensure!(self.received.len() <= ANSWER_BYTES_MAX, "an answer without an end");
+            if self.stream.read_buf(&mut self.received).await? == 0 {
+                bail!("closed in the middle of an answer");
+            }
         }
-        if let Some(answer) = parse(&bytes)? {
-            return Ok(answer);
-        }
-        ensure!(bytes.len() <= ANSWER_BYTES_MAX, "an answer without an end");
+        parse(&self.received)?.context("an answer that was there a moment ago")
     }
 }
 
 /// The answer, once it is whole. Its length must be declared.
-fn parse(bytes: &[u8]) -> anyhow::Result<Option<Answer>> {
+fn parse(bytes: &[u8]) -> anyhow::Result<Option<Answer<'_>>> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(&bytes[..end])?;
     let mut lines = head.split("\r\n");
@@ -200,14 +208,17 @@ fn parse(bytes: &[u8]) -> anyhow::Result<Option<Answer>> {
     }
     let length = length.context("an answer of no declared length")?;
     let body = bytes.get(end + 4..end + 4 + length);
-    Ok(body.map(|body| Answer { status, has_retry_after, closes, body: body.to_vec() }))
+    Ok(body.map(|body| Answer { status, has_retry_after, closes, body }))
 }
 
-fn outcome(answer: &Answer) -> Outcome {
-    let code = || {
-        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        body["code"].as_str().unwrap_or("without a code").to_owned()
-    };
+/// The part of a problem that says what went wrong.
+#[derive(Deserialize)]
+struct Coded<'a> {
+    code: &'a str,
+}
+
+fn outcome(answer: &Answer<'_>) -> Outcome {
+    let code = || serde_json::from_slice(answer.body).map_or("without a code", |coded: Coded<'_>| coded.code);
     match answer.status {
         201 => Outcome::Confirmed,
         202 => Outcome::Accepted,
@@ -231,7 +242,7 @@ mod tests {
     #[test]
     fn a_refusal_needs_its_code_and_a_time_to_wait() {
         let of = |status, has_retry_after, body: &str| {
-            outcome(&Answer { status, has_retry_after, closes: false, body: body.as_bytes().to_vec() })
+            outcome(&Answer { status, has_retry_after, closes: false, body: body.as_bytes() })
         };
         assert_eq!(of(503, true, r#"{"code":"overloaded"}"#), Outcome::Refused);
         let other = |what: &str| Outcome::Other(what.to_owned());
@@ -245,7 +256,7 @@ mod tests {
     fn an_answer_is_read_when_it_is_whole() {
         let whole =
             b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\ncontent-length: 2\r\nConnection: close\r\n\r\n{}";
-        let expected = Answer { status: 503, has_retry_after: true, closes: true, body: b"{}".to_vec() };
+        let expected = Answer { status: 503, has_retry_after: true, closes: true, body: b"{}" };
         assert_eq!(parse(whole).unwrap(), Some(expected));
         for end in [0, 20, whole.len() - 1] {
             assert_eq!(parse(&whole[..end]).unwrap(), None);

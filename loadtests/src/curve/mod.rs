@@ -8,6 +8,7 @@
 
 mod caller;
 mod load;
+mod page;
 mod stage;
 mod svg;
 
@@ -16,10 +17,11 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::Context as _;
 
 use self::caller::Caller;
+pub use self::page::{figures, put};
 pub use self::stage::{Judged, Outcome, Sample, Stage, table, verdict};
 pub use self::svg::draw;
 
-/// What is offered, as multiples of the best throughput.
+/// What is usually offered, as multiples of the best throughput.
 pub const MULTIPLES: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
 /// Numbers of callers among which the best throughput is looked for: batches grow with them, up to a point.
 const CALLERS: [usize; 3] = [32, 64, 128];
@@ -37,6 +39,8 @@ pub struct Plan {
     pub connections_max: usize,
     /// The best throughput, where it is known already.
     pub best: Option<f64>,
+    /// What is offered, as multiples of the best throughput.
+    pub multiples: Vec<f64>,
 }
 
 /// What was measured.
@@ -63,7 +67,7 @@ pub async fn measure(host: &str, password: &str, plan: &Plan, told: impl Fn(&str
     };
     anyhow::ensure!(best >= 1.0, "no order a second is confirmed: there is nothing to take multiples of");
     let mut stages = Vec::new();
-    for multiple in MULTIPLES {
+    for multiple in plan.multiples.iter().copied() {
         // Tokens live for minutes, and so may a stage.
         caller.log_in(password).await.context("cannot log in again")?;
         let rate = best * multiple;

@@ -1,44 +1,39 @@
 //! Which requests were let in lately, by customer and key: their repeats are no new work, and are let in without being looked up, however
 //! much is going on. A hint, of this process alone; what a key stands for is in the store.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    hash::{BuildHasher as _, RandomState},
-};
+use std::hash::RandomState;
 
 use parking_lot::Mutex;
+use service_base::latest::{Latest, Mark};
 
 use crate::{domain::CustomerId, ports::IdempotencyKey};
 
-/// Some minutes of what one process can do, in 16 bytes each.
-const REMEMBERED_MAX: usize = 32_768;
-
-/// Remembers so many requests, the latest ones.
-#[derive(Debug, Default)]
+/// Two requests that share a mark only mean that a new one skips the queue.
+#[derive(Debug)]
 pub(super) struct Accepted {
     hasher: RandomState,
-    /// By hash: two requests that share one only mean that a new one skips the queue.
-    keys: Mutex<(HashSet<u64>, VecDeque<u64>)>,
+    latest: Mutex<Latest>,
+}
+
+impl Default for Accepted {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), latest: Mutex::new(Latest::new(Latest::REQUESTS)) }
+    }
 }
 
 impl Accepted {
     pub(super) fn note(&self, customer: &CustomerId, key: &IdempotencyKey) {
-        let hash = self.hasher.hash_one((customer.as_str(), key.as_str()));
-        let mut keys = self.keys.lock();
-        let (known, order) = &mut *keys;
-        if !known.insert(hash) {
-            return;
-        }
-        order.push_back(hash);
-        if order.len() > REMEMBERED_MAX
-            && let Some(oldest) = order.pop_front()
-        {
-            known.remove(&oldest);
-        }
+        let mark = self.mark(customer, key);
+        self.latest.lock().note(mark);
     }
 
     pub(super) fn has(&self, customer: &CustomerId, key: &IdempotencyKey) -> bool {
-        self.keys.lock().0.contains(&self.hasher.hash_one((customer.as_str(), key.as_str())))
+        let mark = self.mark(customer, key);
+        self.latest.lock().has(mark)
+    }
+
+    fn mark(&self, customer: &CustomerId, key: &IdempotencyKey) -> Mark {
+        Mark::of(&self.hasher, customer.as_str(), key.as_str().as_bytes())
     }
 }
 
@@ -47,15 +42,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_requests_are_known_and_no_others() {
+    fn requests_are_known_by_customer_and_key() {
         let (accepted, ann, bob) =
             (Accepted::default(), CustomerId::try_new("ann").unwrap(), CustomerId::try_new("bob").unwrap());
-        let key = |number: usize| IdempotencyKey::try_new(number.to_string()).unwrap();
-        for number in 0..=REMEMBERED_MAX {
-            accepted.note(&ann, &key(number));
-            accepted.note(&ann, &key(number));
-        }
-        assert!(accepted.has(&ann, &key(1)) && accepted.has(&ann, &key(REMEMBERED_MAX)));
-        assert!(!accepted.has(&ann, &key(0)) && !accepted.has(&bob, &key(1)));
+        let key = |text: &str| IdempotencyKey::try_new(text).unwrap();
+        accepted.note(&ann, &key("a"));
+        assert!(accepted.has(&ann, &key("a")));
+        assert!(!accepted.has(&ann, &key("b")) && !accepted.has(&bob, &key("a")));
     }
 }
