@@ -19,7 +19,7 @@ pub(crate) fn settings() -> Value {
     json!({
         "gateway": {"rate_limit": {"enabled": false}},
         // A quarter of those who wait can only be repeats.
-        "order": {"admission": {"working_min": 2}, "limits": {"waiting_max": ROOM * 4 / 3}},
+        "order": {"admission": {"working_min": 2, "working_first": 2}, "limits": {"waiting_max": ROOM * 4 / 3}},
     })
 }
 

@@ -70,6 +70,8 @@ pub struct BulkheadConfig {
 pub struct AdmissionConfig {
     /// Pieces of work that may be under way whatever they take.
     pub working_min: usize,
+    /// Pieces of work that may be under way before it is known what they take.
+    pub working_first: usize,
     /// Milliseconds that work may take before less of it is done at once; or twice what it takes when little is under way, if that is more.
     pub work_ms: u64,
     /// Milliseconds for which more may arrive than is done: all of a burst that is over by then waits for its turn.
@@ -80,7 +82,7 @@ pub struct AdmissionConfig {
 
 impl Default for AdmissionConfig {
     fn default() -> Self {
-        Self { working_min: 32, work_ms: 100, burst_ms: 1_000, queue_ms: 500 }
+        Self { working_min: 4, working_first: 32, work_ms: 100, burst_ms: 1_000, queue_ms: 500 }
     }
 }
 
@@ -88,6 +90,7 @@ impl Section for AdmissionConfig {
     fn validate(&self, errors: &mut Vec<ConfigError>) {
         let mut check = |good: bool, key: &str, message: &str| ConfigError::unless(good, key, message, errors);
         check(self.working_min > 0, "working_min", "must be at least 1");
+        check(self.working_first >= self.working_min, "working_first", "must not be below working_min");
         check(self.work_ms > 0, "work_ms", "must be at least 1");
         check(self.queue_ms > 0, "queue_ms", "must be at least 1");
         check(self.burst_ms >= self.queue_ms, "burst_ms", "must not be below queue_ms");
@@ -170,7 +173,9 @@ mod tests {
             errors.into_iter().map(|error| error.key).collect::<Vec<_>>()
         };
         assert!(keys(&AdmissionConfig::default()).is_empty());
-        let nothing = AdmissionConfig { working_min: 0, work_ms: 0, burst_ms: 0, queue_ms: 1 };
+        let nothing = AdmissionConfig { working_min: 0, working_first: 0, work_ms: 0, burst_ms: 0, queue_ms: 1 };
+        let few_at_first = AdmissionConfig { working_first: 3, ..AdmissionConfig::default() };
+        assert_eq!(keys(&few_at_first), ["working_first"]);
         assert_eq!(keys(&nothing), ["working_min", "work_ms", "burst_ms"]);
     }
 

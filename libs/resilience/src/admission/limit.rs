@@ -9,6 +9,9 @@
 //! What is allowed is a fixed time, or twice what work takes when little of it is under way, whichever is longer: a participant that is
 //! slow by nature is no reason to do less at once. That base is measured only with at most `working_min` under way, so it does not creep up
 //! with a queue of our own making; and when the base itself rises, the limit falls to `working_min`, where the new base is measured.
+//!
+//! At the beginning, and after each such fall, nothing is known of what can be under way. The limit then doubles with each window, up to
+//! `working_first` or until work takes too long, as a connection of TCP begins (RFC 5681, section 3.1).
 
 use std::time::Duration;
 
@@ -25,14 +28,19 @@ const SAMPLES_MAX: usize = 512;
 /// Windows among which the best rate is looked for: about two seconds.
 const RATES: usize = 8;
 /// How long a base is believed without being measured again.
-const BASE_PERIOD: Duration = Duration::from_secs(10);
+const BASE_PERIOD: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Limit {
     min: usize,
+    first: usize,
     max: usize,
     allowed: Duration,
     current: usize,
+    /// Below it the limit doubles: no more was ever too much, at what is allowed now.
+    safe: usize,
+    /// What was allowed when work last took too long.
+    exceeded: Duration,
     working: usize,
     window: Window,
     rates: [f64; RATES],
@@ -68,11 +76,15 @@ impl Limit {
     pub(super) fn new(config: &AdmissionConfig, max: usize, now: Moment) -> Self {
         let max = max.max(1);
         let min = config.working_min.clamp(1, max);
+        let first = config.working_first.clamp(min, max);
         Self {
             min,
+            first,
             max,
             allowed: Duration::from_millis(config.work_ms),
-            current: min,
+            current: first,
+            safe: first,
+            exceeded: Duration::ZERO,
             working: 0,
             window: Window { began: now, took: Vec::new(), ended: 0, is_felt: false },
             rates: [0.0; RATES],
@@ -137,8 +149,12 @@ impl Limit {
         let Some(median) = median(&mut window.took) else { return };
         let allowed = self.allowed();
         if median <= allowed {
+            if allowed > self.exceeded {
+                self.safe = self.first;
+            }
             if window.is_felt {
-                self.current = (self.current + self.current.div_ceil(8)).min(self.max);
+                let doubled = (2 * self.current).min(self.safe);
+                self.current = (self.current + self.current.div_ceil(8)).max(doubled).min(self.max);
             }
             return;
         }
@@ -147,6 +163,7 @@ impl Limit {
         let fits = (best * allowed.as_secs_f64()).round() as usize;
         // What takes too long with a limit is no reason for a higher one.
         self.current = fits.min(self.current).clamp(self.min, self.max);
+        (self.safe, self.exceeded) = (self.current, allowed);
     }
 
     fn allowed(&self) -> Duration {
@@ -186,7 +203,8 @@ mod tests {
     }
 
     fn limit(max: usize) -> Limit {
-        Limit::new(&AdmissionConfig { working_min: 32, work_ms: 100, ..AdmissionConfig::default() }, max, at(0))
+        let config = AdmissionConfig { working_min: 4, working_first: 32, work_ms: 100, ..AdmissionConfig::default() };
+        Limit::new(&config, max, at(0))
     }
 
     /// Work that is served one after the other, `per_second` of it, and takes `slow` besides; as much arrives as is let in.
@@ -263,10 +281,28 @@ mod tests {
     }
 
     #[test]
+    fn little_is_under_way_where_little_can_be_done() {
+        let mut world = World::new(120.0, 10);
+        world.run(5_000, 1);
+        let (done, _) = world.run(10_000, 1);
+        assert!((1_150..=1_210).contains(&done), "all that can be: {done}");
+        assert!((8..=24).contains(&world.limit.limit()), "what is done in 100 ms: {}", world.limit.limit());
+    }
+
+    #[test]
+    fn slow_participant_costs_seconds_to_find_out() {
+        let mut world = World::new(1000.0, 5);
+        world.run(5_000, 1);
+        world.slow = 300;
+        world.run(8_000, 1);
+        assert!(world.limit.limit() >= 32, "{}", world.limit.limit());
+    }
+
+    #[test]
     fn limit_recovers_after_a_stall() {
         let mut world = World::new(20.0, 5);
         world.run(20_000, 1);
-        assert_eq!(world.limit.limit(), 32, "twenty a second, and the minimum is kept");
+        assert!((4..=12).contains(&world.limit.limit()), "twenty a second: {}", world.limit.limit());
         world.per_ms = 1.0;
         world.served_until = 0.0;
         world.run(5_000, 2);
@@ -281,7 +317,7 @@ mod tests {
         for _ in 0..200 {
             now += 300;
             let started: Vec<_> = std::iter::from_fn(|| limit.start(at(now))).collect();
-            assert!((32..=40).contains(&started.len()));
+            assert!((32..=40).contains(&started.len()), "{}", started.len());
             for one in started {
                 limit.end(one, true, at(now + 1));
             }

@@ -188,7 +188,7 @@ mod tests {
 
     fn admission(max: usize) -> (Admission, Arc<ManualClock>, Metrics) {
         let (clock, metrics) = (Arc::new(ManualClock::new(Timestamp::from_millis(0))), Metrics::new());
-        let config = AdmissionConfig { working_min: 2, ..AdmissionConfig::default() };
+        let config = AdmissionConfig { working_min: 2, working_first: 2, ..AdmissionConfig::default() };
         (Admission::new("orders", &config, max, Arc::clone(&clock) as _, &metrics), clock, metrics)
     }
 

@@ -14,7 +14,7 @@ const ROOM: usize = 6;
 /// A platform that works on one order at a time.
 async fn narrow() -> Platform {
     Platform::with(|config| {
-        config.admission.working_min = 1;
+        (config.admission.working_min, config.admission.working_first) = (1, 1);
         config.saga.attempt_timeout_ms = 60_000;
         // A quarter is kept for repeats.
         config.limits.waiting_max = 8;
