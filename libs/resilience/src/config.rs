@@ -82,7 +82,7 @@ pub struct AdmissionConfig {
 
 impl Default for AdmissionConfig {
     fn default() -> Self {
-        Self { working_min: 4, working_first: 32, work_ms: 100, burst_ms: 1_000, queue_ms: 500 }
+        Self { working_min: 16, working_first: 32, work_ms: 100, burst_ms: 1_000, queue_ms: 500 }
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
         };
         assert!(keys(&AdmissionConfig::default()).is_empty());
         let nothing = AdmissionConfig { working_min: 0, working_first: 0, work_ms: 0, burst_ms: 0, queue_ms: 1 };
-        let few_at_first = AdmissionConfig { working_first: 3, ..AdmissionConfig::default() };
+        let few_at_first = AdmissionConfig { working_first: 15, ..AdmissionConfig::default() };
         assert_eq!(keys(&few_at_first), ["working_first"]);
         assert_eq!(keys(&nothing), ["working_min", "work_ms", "burst_ms"]);
     }
