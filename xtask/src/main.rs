@@ -63,7 +63,7 @@ Variables: AMENDS_TEST_POSTGRES_URL, AMENDS_TEST_REDIS_URL, AMENDS_TEST_MONGODB_
 private ones. AMENDS_CACHE_DIR: where downloaded tools are kept.
 AMENDS_TEST_VECTORS: a folder with Wycheproof's json_web_signature_test.json, for the test that needs it.
 AMENDS_CHAOS_SEED, AMENDS_MODEL=full, AMENDS_SIMULATION_SEEDS=0..100000, AMENDS_CONFORMANCE_ROUNDS: longer or repeated test runs.
-AMENDS_BENCH_ROWS, AMENDS_BENCH_ORDERS: how large the stores are that are measured.
+AMENDS_BENCH_ROWS, AMENDS_BENCH_ORDERS: how large the stores are that are measured; AMENDS_BENCH_STORE=sqlite or postgresql: only there.
 ";
 
 fn main() -> ExitCode {
