@@ -196,11 +196,20 @@ pub async fn eventually<F: Future<Output = bool>>(
 /// # Errors
 /// When it cannot be ended.
 pub async fn crash_server(pid_variable: &str) -> anyhow::Result<Option<()>> {
-    let Some(file) = crate::setting(pid_variable) else { return Ok(None) };
-    let pid: u32 = std::fs::read_to_string(&file).with_context(|| file.clone())?.trim().parse()?;
+    let Some(pid) = server_process(pid_variable)? else { return Ok(None) };
     let sent = Command::new("kill").args(["-KILL", &pid.to_string()]).status().await?;
     anyhow::ensure!(sent.success(), "cannot kill {pid} ({pid_variable})");
     Ok(Some(()))
+}
+
+/// The process of a server that `cargo xtask` started, whose id is in the file that the variable names; `None` where the variable is not set.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn server_process(pid_variable: &str) -> anyhow::Result<Option<u32>> {
+    let Some(file) = crate::setting(pid_variable) else { return Ok(None) };
+    let pid = std::fs::read_to_string(&file).with_context(|| file.clone())?;
+    Ok(Some(pid.trim().parse().with_context(|| file.clone())?))
 }
 
 /// A loopback port that is free, given out once in this process, and below the ports that systems lend to outgoing connections:

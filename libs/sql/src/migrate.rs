@@ -10,7 +10,8 @@ use sqlx::{
 
 use crate::{Database, Dialect, SqlError, classes, in_words};
 
-/// One step of a schema: forwards only, expand before contract, because old code runs against the new schema for a while.
+/// One step of a schema: forwards only, expand before contract, because old code runs against the new schema for a while. A step after which
+/// old code can no longer write says so, and has a reason that is worth a stop of all replicas (ADR 24).
 #[derive(Debug, Clone, Copy)]
 pub struct Migration {
     /// Counts up from 1 within the component.

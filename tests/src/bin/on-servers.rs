@@ -9,14 +9,13 @@ use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use amends_tests::{
     kit::processor,
-    platform::{PASSWORD, Platform},
+    platform::{PASSWORD, PROGRAMS, Platform},
+    process::server_process,
 };
 use anyhow::Context;
 use serde_json::json;
 
-/// Ours, and the bank's.
-const PROGRAMS: [&str; 6] = ["gateway", "identity", "order", "inventory", "payment", "acquirer"];
-/// Theirs, and the variable that names the file with the process id.
+/// What is not ours, and the variable that names the file with the process id.
 const SERVERS: [(&str, &str); 3] = [
     ("PostgreSQL", "AMENDS_TEST_POSTGRES_PID_FILE"),
     ("MongoDB", "AMENDS_TEST_MONGODB_PID_FILE"),
@@ -59,7 +58,7 @@ impl Used {
             time.insert(program, platform.process_id(program).and_then(processor::used_by));
         }
         for (server, variable) in SERVERS {
-            time.insert(server, processor::of_server(variable).and_then(processor::used_by));
+            time.insert(server, server_process(variable)?.and_then(processor::used_by));
         }
         let page = format!("http://{}/metrics", platform.admin_address("order")?);
         let page = service_base::client::internal().build()?.get(page).send().await?.error_for_status()?.text().await?;

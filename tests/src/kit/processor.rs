@@ -13,11 +13,6 @@ pub fn used_by(process: u32) -> Option<Duration> {
     all.of.contains_key(&process).then(|| TICK * u32::try_from(all.with_children(process)).unwrap_or(u32::MAX))
 }
 
-/// The process whose id is in the file that a variable of the test run names: a server that `cargo xtask` started.
-pub fn of_server(variable: &str) -> Option<u32> {
-    fs::read_to_string(crate::setting(variable)?).ok()?.trim().parse().ok()
-}
-
 struct Processes {
     /// Parent and ticks by process id.
     of: BTreeMap<u32, (u32, u64)>,

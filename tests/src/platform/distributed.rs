@@ -34,6 +34,9 @@ const LISTENERS: [&str; 6] = [
     "inventory.grpc.listen",
 ];
 
+/// Our five services and the acquirer, by the names under which each runs where it is a process of its own.
+pub const PROGRAMS: [&str; 6] = ["gateway", "order", "payment", "inventory", "identity", "acquirer"];
+
 impl Platform {
     /// Starts five processes and an acquirer on the servers that `cargo xtask test` provides. `None`, said loudly, where only embedded stores are asked
     /// for.

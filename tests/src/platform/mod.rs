@@ -26,6 +26,7 @@ use crate::{
     proxy::Proxy,
 };
 
+pub use distributed::PROGRAMS;
 pub use embedded::Setup;
 
 /// Migrations, key generation and an Argon2 hash for each user, in a debug build on a busy machine.

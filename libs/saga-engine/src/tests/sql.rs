@@ -251,6 +251,26 @@ async fn a_start_that_the_database_refuses_is_refused_alone() {
     assert_eq!(engine.stats().await.unwrap().counts, []);
 }
 
+/// An entry of a saga that goes on, and does nothing else.
+fn running<L>(saga_id: SagaId, expected_seq: u64, owner: &ReplicaId, records: &[Record], at: Timestamp) -> Append<L> {
+    Append {
+        saga_id,
+        expected_seq,
+        fence: 1,
+        owner: owner.clone(),
+        records: records.to_vec(),
+        status: Status::Running,
+        step: None,
+        failure: None,
+        parked: None,
+        wake_at: None,
+        clears_request: false,
+        releases: false,
+        local: None,
+        at,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failed_entry_is_not_written_and_a_repeated_one_once() {
     on_each(async |world| {
@@ -266,22 +286,7 @@ async fn failed_entry_is_not_written_and_a_repeated_one_once() {
         }
         sqlx::query("UPDATE sagas SET request = '{'").execute(world.database.writer()).await.unwrap();
         let started = Event::StepStarted { step: "book".into(), attempt: 1 };
-        let entry = |id: &SagaId| Append {
-            saga_id: *id,
-            expected_seq: 0,
-            fence: 1,
-            owner: owner.clone(),
-            records: vec![Record { at, event: started.clone() }],
-            status: Status::Running,
-            step: None,
-            failure: None,
-            parked: None,
-            wake_at: None,
-            clears_request: false,
-            releases: false,
-            local: None,
-            at,
-        };
+        let entry = |id: &SagaId| running(*id, 0, &owner, &[Record { at, event: started.clone() }], at);
         let told = join_all(ids.iter().map(|id| journal.append(Arc::new(entry(id))))).await;
         assert!(told.iter().all(Result::is_err), "{told:?}");
         let (moved,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM sagas WHERE seq <> 0")
@@ -335,27 +340,11 @@ async fn entries_are_read_wherever_they_are() {
         let row =
             NewRow { id: new_id, definition: definition.clone(), subject, input: "{}".into(), trace, owner: owner.clone(), at };
         journal.start(&row).await.unwrap();
-        let append = |id, expected_seq, records: &[Record]| Append {
-            saga_id: id,
-            expected_seq,
-            fence: 1,
-            owner: owner.clone(),
-            records: records.to_vec(),
-            status: Status::Running,
-            step: None,
-            failure: None,
-            parked: None,
-            wake_at: None,
-            clears_request: false,
-            releases: false,
-            local: None,
-            at,
-        };
         // Without events it is no entry, and the next is still the first.
         let entries =
             [(new_id, 0, &records[..0]), (new_id, 0, &records[..2]), (new_id, 2, &records[2..]), (old_id, 3, &records[..1])];
         for (id, seq, records) in entries {
-            let appended = journal.append(Arc::new(append(id, seq, records))).await.unwrap();
+            let appended = journal.append(Arc::new(running(id, seq, &owner, records, at))).await.unwrap();
             assert_eq!(appended, Appended::Written(None));
         }
         let count = async |table: &str| {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use amends::client::Client;
 use amends_tests::{
     kit::meter::Meter,
-    platform::{Platform, Setup},
+    platform::{PROGRAMS, Platform, Setup},
     process::Launch,
 };
 use anyhow::{Context, Result};
@@ -52,7 +52,7 @@ impl Way {
     const fn programs(self) -> &'static [&'static str] {
         match self {
             Self::OneProcess => &["amends"],
-            Self::FiveProcesses => &["gateway", "order", "payment", "inventory", "identity", "acquirer"],
+            Self::FiveProcesses => &PROGRAMS,
         }
     }
 }
