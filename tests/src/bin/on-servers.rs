@@ -70,10 +70,13 @@ impl Used {
     /// A line for people.
     fn since(&self, before: &Self) -> String {
         let orders = self.orders.saturating_sub(before.orders);
+        if orders == 0 {
+            return "no order was placed: nothing to divide the processor time by".to_owned();
+        }
         let names = PROGRAMS.into_iter().chain(SERVERS.map(|(server, _)| server));
         let of_each: Vec<String> = names
             .map(|name| match (self.time[name], before.time[name]) {
-                (Some(now), Some(before)) if orders > 0 => {
+                (Some(now), Some(before)) => {
                     format!("{name} {:.2} ms", now.saturating_sub(before).as_secs_f64() * 1e3 / f64::from(orders))
                 }
                 // It is not on this machine, or this is no Linux.
