@@ -230,6 +230,7 @@ pub(crate) fn core(
             SERVICE,
             &config.admission,
             limits.waiting_max - limits.waiting_max / FOR_REPEATS,
+            config.attempt_max(),
             Arc::clone(&runtime.clock),
             &runtime.metrics,
         ),

@@ -242,6 +242,12 @@ impl Section for Config {
 }
 
 impl Config {
+    /// How long a participant is waited for at the most before an attempt is given up.
+    pub fn attempt_max(&self) -> Duration {
+        let of_steps = Duration::from_millis(self.saga.attempt_timeout_ms);
+        of_steps.min(self.payment.resilience.attempt_max()).min(self.inventory.resilience.attempt_max())
+    }
+
     /// As the store takes it.
     pub fn database_options(&self) -> amends_sql::Options {
         let usual = self.database.options();

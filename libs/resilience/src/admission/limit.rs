@@ -10,6 +10,10 @@
 //! slow by nature is no reason to do less at once. That base is measured only with at most `working_min` under way, so it does not creep up
 //! with a queue of our own making; and when the base itself rises, the limit falls to `working_min`, where the new base is measured.
 //!
+//! Twice the base may be more than a participant is waited for. Work that queues for so long before it is given up as if the participant
+//! had failed, and is then done again; so no more than most of an attempt is allowed, however long work takes. For the same reason work
+//! that came to nothing is counted if it took longer than is allowed: where every attempt is given up, nothing else would be.
+//!
 //! At the beginning, and after each such fall, nothing is known of what can be under way. The limit then doubles with each window, up to
 //! `working_first` or until work takes too long, as a connection of TCP begins (RFC 5681, section 3.1).
 
@@ -27,6 +31,10 @@ const SAMPLES_MIN: usize = 8;
 const SAMPLES_MAX: usize = 512;
 /// Windows among which the best rate is looked for: about two seconds.
 const RATES: usize = 8;
+/// How much of an attempt's time all the work may take, in percent: its calls vary, and the longest is the one that is given up.
+const OF_ATTEMPT: u32 = 60;
+/// How much longer than its base work may take at least, in percent of it.
+const OVER_BASE: u32 = 125;
 /// How long a base is believed without being measured again.
 const BASE_PERIOD: Duration = Duration::from_secs(2);
 
@@ -36,6 +44,7 @@ pub(super) struct Limit {
     first: usize,
     max: usize,
     allowed: Duration,
+    allowed_max: Duration,
     current: usize,
     /// Below it the limit doubles: no more was ever too much, at what is allowed now.
     safe: usize,
@@ -61,6 +70,8 @@ struct Window {
     began: Moment,
     took: Vec<Duration>,
     ended: usize,
+    /// Those of the ended that did not come to nothing.
+    done: usize,
     is_felt: bool,
 }
 
@@ -73,7 +84,7 @@ struct Base {
 }
 
 impl Limit {
-    pub(super) fn new(config: &AdmissionConfig, max: usize, now: Moment) -> Self {
+    pub(super) fn new(config: &AdmissionConfig, max: usize, attempt: Duration, now: Moment) -> Self {
         let max = max.max(1);
         let min = config.working_min.clamp(1, max);
         let first = config.working_first.clamp(min, max);
@@ -82,11 +93,12 @@ impl Limit {
             first,
             max,
             allowed: Duration::from_millis(config.work_ms),
+            allowed_max: attempt * OF_ATTEMPT / 100,
             current: first,
             safe: first,
             exceeded: Duration::ZERO,
             working: 0,
-            window: Window { began: now, took: Vec::new(), ended: 0, is_felt: false },
+            window: Window::new(now),
             rates: [0.0; RATES],
             next_rate: 0,
             base: Base { began: now, current: None, before: None },
@@ -118,18 +130,22 @@ impl Limit {
         Some(Started { at: now, is_alone: self.working <= self.min })
     }
 
-    /// Ends a piece of work. One that came to nothing (`counts` is false) says nothing about how long work takes.
+    /// Ends a piece of work. One that came to nothing (`counts` is false) says nothing about how long work takes, unless it is that it
+    /// takes longer than is allowed.
     pub(super) fn end(&mut self, started: Started, counts: bool, now: Moment) {
         let is_alone = started.is_alone && self.working <= self.min;
         self.working = self.working.saturating_sub(1);
+        let took = now.since(started.at);
         if counts {
-            let took = now.since(started.at);
+            self.window.done += 1;
+            if is_alone {
+                self.base.note(took, now);
+            }
+        }
+        if counts || took > self.allowed() {
             self.window.ended += 1;
             if self.window.took.len() < SAMPLES_MAX {
                 self.window.took.push(took);
-            }
-            if is_alone {
-                self.base.note(took, now);
             }
         }
         let passed = now.since(self.window.began);
@@ -140,10 +156,9 @@ impl Limit {
     }
 
     fn close_window(&mut self, passed: Duration, now: Moment) {
-        let mut window =
-            std::mem::replace(&mut self.window, Window { began: now, took: Vec::new(), ended: 0, is_felt: false });
+        let mut window = std::mem::replace(&mut self.window, Window::new(now));
         #[expect(clippy::cast_precision_loss, reason = "a rate of some thousands")]
-        let rate = window.ended as f64 / passed.as_secs_f64();
+        let rate = window.done as f64 / passed.as_secs_f64();
         self.rates[self.next_rate] = rate;
         self.next_rate = (self.next_rate + 1) % RATES;
         let Some(median) = median(&mut window.took) else { return };
@@ -167,7 +182,15 @@ impl Limit {
     }
 
     fn allowed(&self) -> Duration {
-        self.base.least().map_or(self.allowed, |base| self.allowed.max(2 * base))
+        let Some(base) = self.base.least() else { return self.allowed };
+        let bounded = (2 * base).min(self.allowed_max.max(base * OVER_BASE / 100));
+        self.allowed.max(bounded)
+    }
+}
+
+impl Window {
+    fn new(began: Moment) -> Self {
+        Self { began, took: Vec::new(), ended: 0, done: 0, is_felt: false }
     }
 }
 
@@ -202,9 +225,11 @@ mod tests {
         Moment::from_beginning(Duration::from_millis(ms))
     }
 
+    const ATTEMPT: Duration = Duration::from_secs(30);
+
     fn limit(max: usize) -> Limit {
         let config = AdmissionConfig { working_min: 4, working_first: 32, work_ms: 100, ..AdmissionConfig::default() };
-        Limit::new(&config, max, at(0))
+        Limit::new(&config, max, ATTEMPT, at(0))
     }
 
     /// Work that is served one after the other, `per_second` of it, and takes `slow` besides; as much arrives as is let in.
@@ -214,13 +239,15 @@ mod tests {
         slow: u64,
         now: u64,
         served_until: f64,
-        under_way: VecDeque<(u64, Started)>,
+        under_way: VecDeque<(u64, Started, bool)>,
+        gives_up_after: Option<u64>,
     }
 
     impl World {
         fn new(per_second: f64, slow: u64) -> Self {
             let per_ms = per_second / 1000.0;
-            Self { limit: limit(1024), per_ms, slow, now: 0, served_until: 0.0, under_way: VecDeque::new() }
+            let (limit, under_way) = (limit(1024), VecDeque::new());
+            Self { limit, per_ms, slow, now: 0, served_until: 0.0, under_way, gives_up_after: None }
         }
 
         #[expect(
@@ -233,10 +260,10 @@ mod tests {
             let (until, mut done, mut refused) = (self.now + ms, 0, 0);
             while self.now < until {
                 self.now += 1;
-                while self.under_way.front().is_some_and(|(end, _)| *end <= self.now) {
-                    let (_, started) = self.under_way.pop_front().unwrap();
-                    self.limit.end(started, true, at(self.now));
-                    done += 1;
+                while self.under_way.front().is_some_and(|(end, ..)| *end <= self.now) {
+                    let (_, started, is_done) = self.under_way.pop_front().unwrap();
+                    self.limit.end(started, is_done, at(self.now));
+                    done += usize::from(is_done);
                 }
                 for _ in 0..arrivals_per_ms {
                     let Some(started) = self.limit.start(at(self.now)) else {
@@ -244,7 +271,9 @@ mod tests {
                         continue;
                     };
                     self.served_until = self.served_until.max(self.now as f64) + 1.0 / self.per_ms;
-                    self.under_way.push_back((self.served_until as u64 + self.slow, started));
+                    let served = self.served_until as u64 + self.slow;
+                    let given_up = self.gives_up_after.map_or(u64::MAX, |after| self.now + after);
+                    self.under_way.push_back((served.min(given_up), started, served <= given_up));
                 }
             }
             (done, refused)
@@ -310,6 +339,31 @@ mod tests {
         assert!(done > 1_900, "{done}, {}", world.limit.limit());
     }
 
+    /// A participant that serves one after the other, and whose callers give up after half a second; what they gave up is still served.
+    #[test]
+    fn work_is_not_queued_for_longer_than_an_attempt() {
+        let config = AdmissionConfig::default();
+        let attempt = Duration::from_millis(500);
+        let mut world = World::new(60.0, 10);
+        world.limit = Limit::new(&config, 1024, attempt, at(0));
+        world.gives_up_after = Some(500);
+        world.run(10_000, 1);
+        let (done, _) = world.run(10_000, 1);
+        assert!((550..=610).contains(&done), "{done} of 600, {}", world.limit.limit());
+        assert!(world.limit.limit() < 25, "{}", world.limit.limit());
+    }
+
+    #[test]
+    fn limit_falls_where_every_attempt_is_given_up() {
+        let mut world = World::new(1000.0, 5);
+        world.run(5_000, 4);
+        let before = world.limit.limit();
+        world.per_ms = 0.1;
+        world.gives_up_after = Some(500);
+        world.run(5_000, 4);
+        assert!(before > 80 && world.limit.limit() <= 25, "{before}, {}", world.limit.limit());
+    }
+
     #[test]
     fn limit_stays_within_its_bounds() {
         let mut limit = limit(40);
@@ -323,7 +377,7 @@ mod tests {
             }
         }
         assert_eq!(limit.limit(), 40);
-        assert_eq!(Limit::new(&AdmissionConfig::default(), 1, at(0)).limit(), 1);
+        assert_eq!(Limit::new(&AdmissionConfig::default(), 1, ATTEMPT, at(0)).limit(), 1);
     }
 
     #[test]

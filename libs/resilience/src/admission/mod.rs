@@ -6,7 +6,7 @@
 mod limit;
 mod queue;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use amends_primitives::Clock;
 use parking_lot::Mutex;
@@ -74,16 +74,18 @@ pub enum Turn {
 pub struct Waiting(oneshot::Receiver<Working>);
 
 impl Admission {
-    /// For the work of a service, of which at most `max` pieces are under way or wait.
+    /// For the work of a service, of which at most `max` pieces are under way or wait, and whose participants are each waited for no longer
+    /// than `attempt` at a time.
     pub fn new(
         service: &'static str,
         config: &AdmissionConfig,
         max: usize,
+        attempt: Duration,
         clock: Arc<dyn Clock>,
         metrics: &Metrics,
     ) -> Self {
         let now = clock.moment();
-        let state = Mutex::new(State { limit: Limit::new(config, max, now), queue: Queue::new(config, max, now) });
+        let state = Mutex::new(State { limit: Limit::new(config, max, attempt, now), queue: Queue::new(config, max, now) });
         let labels = ServiceLabels { service };
         let gauge = |name, help| metrics.gauge::<ServiceLabels>(name, help).get_or_create_owned(&labels);
         let meters = Meters {
@@ -189,7 +191,7 @@ mod tests {
     fn admission(max: usize) -> (Admission, Arc<ManualClock>, Metrics) {
         let (clock, metrics) = (Arc::new(ManualClock::new(Timestamp::from_millis(0))), Metrics::new());
         let config = AdmissionConfig { working_min: 2, working_first: 2, ..AdmissionConfig::default() };
-        (Admission::new("orders", &config, max, Arc::clone(&clock) as _, &metrics), clock, metrics)
+        (Admission::new("orders", &config, max, Duration::from_secs(30), Arc::clone(&clock) as _, &metrics), clock, metrics)
     }
 
     fn now(turn: Result<Turn, Overloaded>) -> Working {
