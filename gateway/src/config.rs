@@ -35,6 +35,9 @@ pub struct Config {
     pub redis_url: SecretUrl,
     /// How much a caller may send.
     pub limits: Limits,
+    /// Whether callers decide, by the flag in their `traceparent`, that their requests are recorded in traces. Otherwise the trace is
+    /// continued, and `telemetry` alone decides: a caller could have all of its requests recorded, or none.
+    pub trust_callers_traces: bool,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// How often a caller may ask.
@@ -195,6 +198,7 @@ impl Default for Config {
             auth: VerifierConfig::default(),
             redis_url: SecretUrl::default(),
             limits: Limits::default(),
+            trust_callers_traces: false,
             timeouts: Timeouts::default(),
             rate_limit: RateLimits::default(),
             probes: Probes::default(),

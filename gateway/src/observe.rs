@@ -190,7 +190,7 @@ impl Observer {
                     url.path = summary.path,
                     http.route = summary.route,
                     http.response.status_code = summary.status,
-                    rpc.response.status_code = summary.grpc_code.map(code_name),
+                    rpc.status_code = summary.grpc_code.map(code_name),
                     duration_ms = millis(summary.took),
                     request_bytes = summary.request_bytes,
                     response_bytes = summary.response_bytes,

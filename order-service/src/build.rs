@@ -206,6 +206,7 @@ pub(crate) fn core(
         .ids(Arc::clone(&runtime.ids))
         .config(config.saga.engine())
         .metrics(engine_metrics(&runtime.metrics))
+        .spans_in(service_base::context::spans_of(SERVICE))
         .register(place_order::definition(&participants, &policy, deadline)?)
         .register(cancel_order::definition(&participants, &policy)?)
         .start();

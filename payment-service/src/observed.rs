@@ -25,7 +25,7 @@ use crate::{
 };
 use amends_webhooks::event::Outgoing;
 
-const PROCESSOR: &str = "payment-processor";
+const PROCESSOR: &str = "acquirer";
 const COLLECTION: &str = "payments";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -69,7 +69,7 @@ impl ObservedStore {
     ) -> Result<T, StoreError> {
         let span = tracing::info_span!(
             "db",
-            otel.name = operation,
+            otel.name = format!("{operation} {COLLECTION}"),
             otel.kind = "client",
             otel.status_code = Empty,
             db.system.name = self.system,
@@ -165,9 +165,11 @@ impl ObservedProcessor {
             "processor",
             otel.name = operation,
             otel.kind = "client",
+            otel.status_code = Empty,
             peer.service = PROCESSOR,
             service.peer.name = PROCESSOR,
             result = Empty,
+            error.type = Empty,
         );
         // A call that is given up has a duration as well.
         let mut watch = Watch {
@@ -183,6 +185,11 @@ impl ObservedProcessor {
     }
 }
 
+/// Whether an outcome is one that nobody knows.
+fn is_failure(result: &str) -> bool {
+    matches!(result, "timed_out" | "failed" | "busy" | "given_up")
+}
+
 struct Watch<'a> {
     durations: &'a DurationFamily<ProcessorLabels>,
     span: Span,
@@ -194,6 +201,9 @@ struct Watch<'a> {
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
         self.span.record("result", self.result);
+        if is_failure(self.result) {
+            self.span.record("otel.status_code", "ERROR").record("error.type", self.result);
+        }
         let labels = ProcessorLabels { peer_service: PROCESSOR, operation: self.operation, result: self.result };
         self.durations.get_or_create(&labels).observe(self.begun.elapsed().as_secs_f64(), trace_label(), None);
     }

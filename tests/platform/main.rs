@@ -13,10 +13,11 @@ mod orders;
 mod overload;
 mod rush;
 mod tokens;
+mod traces;
 
 use std::{future::Future, pin::Pin};
 
-use amends_tests::platform::Platform;
+use amends_tests::{kit::otlp::Collector, platform::Platform};
 
 type Case = (&'static str, for<'a> fn(&'a Platform) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>);
 
@@ -107,6 +108,21 @@ async fn embedded_over_loopback() {
 async fn five_processes_on_servers() {
     if let Some(platform) = Platform::distributed().await.unwrap() {
         run(CASES, platform).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_of_orders_are_whole() {
+    let collector = Collector::start().await.unwrap();
+    if let Some(mut platform) = Platform::distributed_with(traces::settings(&collector)).await.unwrap() {
+        let mut looked = traces::each_order_is_one_whole_trace(&platform, &collector).await;
+        if looked.is_ok() {
+            looked = traces::recovery_continues_the_trace(&mut platform, &collector).await;
+        }
+        if let Err(error) = looked {
+            panic!("{error:#}\n\n{}", platform.logs());
+        }
+        platform.stop().await.unwrap();
     }
 }
 

@@ -6,12 +6,12 @@ use http::{HeaderMap, Method, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use service_base::{
-    context::RequestContext,
+    context::{RequestContext, is_recording},
     peer,
     problem::{Code, Problem},
     wire::{grpc_timeout, is_grpc, known_method},
 };
-use tracing::field::Empty;
+use tracing::{Span, field::Empty};
 
 use super::{
     Ctx, Gateway,
@@ -24,7 +24,7 @@ use crate::{
     limits::{Caller, Taken},
     observe::SERVICE,
     refusal::Refusal,
-    routes::{self, Access, Patience, Probe, Route, Target},
+    routes::{self, Access, Patience, Probe, Route, Target, Upstream},
     shares::Owner,
 };
 
@@ -39,7 +39,7 @@ impl Gateway {
     /// Learns what can be known from the head alone.
     pub(super) fn begin(&self, session: &mut Session, ctx: &mut Ctx) {
         let head = session.req_header();
-        ctx.context = RequestContext::extract(&head.headers, &*self.ids);
+        ctx.context = RequestContext::extract_outside(&head.headers, self.config.trust_callers_traces, &*self.ids);
         ctx.is_http2 = head.version == Version::HTTP_2;
         ctx.is_grpc = is_grpc(&head.headers);
         ctx.method = head.method.to_string();
@@ -79,7 +79,9 @@ impl Gateway {
             // Shutdown ends it early: its caller opens another one elsewhere.
             ctx.awaited = None;
         }
-        show_route(ctx, route);
+        if !ctx.span.is_disabled() {
+            ctx.span.record("http.route", route.name);
+        }
         let (patience, is_callers) = self.patience(route, session.req_header());
         ctx.deadline = ctx.began + patience;
         ctx.is_callers_deadline = is_callers;
@@ -205,34 +207,63 @@ fn is_order(method: &str, path: &str) -> bool {
     method == "POST" && path == routes::ORDERS
 }
 
-/// Begins the request's span, and takes over its trace.
+/// Begins the request's span, and takes over its trace. Its name is final: the route is looked up for it where it is not known yet.
 pub(super) fn open_span(ctx: &mut Ctx) {
+    let known = || {
+        Method::from_bytes(ctx.method.as_bytes()).ok().and_then(|method| routes::find(&method, &ctx.path, ctx.is_grpc))
+    };
+    let route = ctx.route.or_else(known);
     ctx.span = tracing::info_span!(
         "http.request",
-        otel.name = Empty,
+        otel.name = span_name(ctx, route),
         otel.kind = "server",
         otel.status_code = Empty,
         service = SERVICE,
         http.request.method = known_method(&ctx.method),
-        http.route = Empty,
+        http.route = ctx.route.map(|route| route.name),
         http.response.status_code = Empty,
-        rpc.response.status_code = Empty,
+        rpc.status_code = Empty,
         url.path = ctx.path,
-        peer.service = Empty,
         error.type = Empty,
-        retry.attempt = Empty,
         correlation_id = %ctx.context.correlation,
     );
-    ctx.context = ctx.context.clone().in_span(&ctx.span);
+    ctx.context = ctx.context.clone().in_span(&ctx.span, SERVICE);
     ctx.trace_id = ctx.context.trace_id();
-    if let Some(route) = ctx.route {
-        show_route(ctx, route);
-    }
 }
 
-fn show_route(ctx: &Ctx, route: Route) {
-    if !ctx.span.is_disabled() {
-        ctx.span.record("http.route", route.name);
-        ctx.span.record("otel.name", format!("{} {}", known_method(&ctx.method), route.name));
+/// Begins the span of one attempt to have the request answered; none where nothing is recorded.
+pub(super) fn open_attempt(ctx: &mut Ctx, upstream: Upstream, address: SocketAddr) {
+    let (context, parent, route) = (&ctx.context, &ctx.span, ctx.route);
+    ctx.attempt = context.in_scope(parent, || {
+        if !is_recording() {
+            return Span::none();
+        }
+        tracing::info_span!(
+            "http.client",
+            otel.name = span_name(ctx, route),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            http.request.method = known_method(&ctx.method),
+            http.response.status_code = Empty,
+            rpc.method = ctx.is_grpc.then(|| ctx.route_name().trim_start_matches('/')),
+            rpc.status_code = Empty,
+            url.template = ctx.route_name(),
+            server.address = %address.ip(),
+            server.port = i64::from(address.port()),
+            peer.service = upstream.name(),
+            service.peer.name = upstream.name(),
+            retry.attempt = i64::try_from(ctx.tried.len()).unwrap_or(i64::MAX),
+            error.type = Empty,
+        )
+    });
+}
+
+/// `METHOD route`, and for gRPC `package.Service/Method`.
+fn span_name(ctx: &Ctx, route: Option<Route>) -> String {
+    let route = route.map_or("unmatched", |route| route.name);
+    if ctx.is_grpc {
+        route.trim_start_matches('/').to_owned()
+    } else {
+        format!("{} {route}", known_method(&ctx.method))
     }
 }

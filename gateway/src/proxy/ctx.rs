@@ -24,6 +24,8 @@ pub(crate) struct Ctx {
     pub(super) began: Instant,
     pub(super) context: RequestContext,
     pub(super) span: Span,
+    /// Of the current attempt, under the request's.
+    pub(super) attempt: Span,
     pub(super) trace_id: String,
     pub(super) method: String,
     pub(super) path: String,
@@ -70,6 +72,7 @@ impl Ctx {
             began: now,
             context: RequestContext::fresh(ids),
             span: Span::none(),
+            attempt: Span::none(),
             trace_id: String::new(),
             method: String::new(),
             path: String::new(),

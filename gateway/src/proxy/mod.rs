@@ -20,13 +20,18 @@ use pingora_core::{
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use service_base::{code::Code, context::CORRELATION_HEADER, problem::OVERLOADED_HEADER};
+use service_base::{
+    code::Code,
+    context::CORRELATION_HEADER,
+    problem::OVERLOADED_HEADER,
+    wire::{code_name, is_server_fault},
+};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use self::{
-    admit::open_span,
+    admit::{open_attempt, open_span},
     answer::{judge, stream_expired},
     ctx::Ctx,
     head::origin_form,
@@ -76,6 +81,7 @@ impl Gateway {
     /// Ends an attempt, for the metrics per upstream.
     fn attempt_ended(&self, ctx: &mut Ctx, outcome: Outcome) {
         if let (Some(asked), Some(upstream)) = (ctx.asked.take(), ctx.upstream()) {
+            show_outcome(&std::mem::replace(&mut ctx.attempt, Span::none()), outcome);
             self.observer.answered(
                 upstream.name(),
                 ctx.route_name(),
@@ -147,10 +153,9 @@ impl ProxyHttp for Gateway {
                 ctx.body_bytes = 0;
                 if !ctx.tried.is_empty() {
                     self.observer.retried(upstream.name());
-                    ctx.span.record("retry.attempt", ctx.tried.len());
                 }
                 ctx.tried.push(address);
-                ctx.span.record("peer.service", upstream.name());
+                open_attempt(ctx, upstream, address);
                 let mut left = ctx.left();
                 if ctx.body_since.is_some() {
                     left = left.min(millis(self.config.timeouts.body_whole_ms));
@@ -178,7 +183,8 @@ impl ProxyHttp for Gateway {
             request.remove_header(&name);
         }
         let mut carried = HeaderMap::new();
-        ctx.span.in_scope(|| ctx.context.inject_into(&mut carried));
+        let sender = if ctx.attempt.is_none() { &ctx.span } else { &ctx.attempt };
+        sender.in_scope(|| ctx.context.inject_into(&mut carried));
         request.remove_header("tracestate");
         for (name, value) in &carried {
             request.insert_header(name.clone(), value.clone())?;
@@ -329,11 +335,11 @@ impl ProxyHttp for Gateway {
         if is_gone && ctx.is_grpc && ctx.grpc_code.is_none() {
             ctx.grpc_code = Some(tonic::Code::Cancelled);
         }
-        ctx.span.record("http.response.status_code", status);
+        ctx.span.record("http.response.status_code", i64::from(status));
         if let Some(code) = ctx.grpc_code {
-            ctx.span.record("rpc.response.status_code", service_base::wire::code_name(code));
+            ctx.span.record("rpc.status_code", service_base::wire::code_name(code));
         }
-        if status >= 500 || ctx.grpc_code.is_some_and(service_base::wire::is_server_fault) {
+        if status == 0 || status >= 500 || ctx.grpc_code.is_some_and(service_base::wire::is_server_fault) {
             ctx.span.record("otel.status_code", "ERROR");
             ctx.span.record("error.type", ctx.refused.map_or("upstream", Code::as_str));
         }
@@ -368,6 +374,28 @@ impl ProxyHttp for Gateway {
     /// Counted, and a field of the span.
     fn suppress_proxy_warn_log(&self, _: &Session, _: &Ctx, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
+    }
+}
+
+/// Says in an attempt's span how it ended.
+fn show_outcome(attempt: &Span, outcome: Outcome) {
+    let error = match outcome {
+        Outcome::Answered { status, grpc_code } => {
+            attempt.record("http.response.status_code", i64::from(status));
+            if let Some(code) = grpc_code {
+                attempt.record("rpc.status_code", code_name(code));
+            }
+            match grpc_code {
+                Some(code) if is_server_fault(code) => Some(code_name(code)),
+                _ if status >= 500 => Some("5xx"),
+                _ => None,
+            }
+        }
+        Outcome::Unreachable => Some("unreachable"),
+        Outcome::Broken => Some("broken"),
+    };
+    if let Some(error) = error {
+        attempt.record("otel.status_code", "ERROR").record("error.type", error);
     }
 }
 

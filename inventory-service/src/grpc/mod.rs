@@ -95,18 +95,18 @@ fn step_span(verb: &'static str, key: Option<&amends_protos::common::v1::StepKey
     let span = tracing::info_span!(
         "step",
         otel.name = verb,
-        saga_id = tracing::field::Empty,
-        saga_step = tracing::field::Empty,
-        attempt = tracing::field::Empty,
-        order_id = tracing::field::Empty,
-        reservation_id = tracing::field::Empty,
+        saga.id = tracing::field::Empty,
+        saga.step = tracing::field::Empty,
+        retry.attempt = tracing::field::Empty,
+        order.id = tracing::field::Empty,
+        reservation.id = tracing::field::Empty,
     );
     if let Some(key) = key {
         // What is not an id is refused later on, but must not fill a log before that.
         let short = |text: &str| text.chars().take(64).collect::<String>();
-        span.record("saga_id", short(&key.saga_id))
-            .record("saga_step", short(&key.step))
-            .record("attempt", key.attempt);
+        span.record("saga.id", short(&key.saga_id))
+            .record("saga.step", short(&key.step))
+            .record("retry.attempt", i64::from(key.attempt));
     }
     span
 }

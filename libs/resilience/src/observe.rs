@@ -79,13 +79,13 @@ where
             otel.status_code = Empty,
             rpc.system.name = "grpc",
             rpc.method = method,
-            rpc.response.status_code = Empty,
+            rpc.status_code = Empty,
             error.type = Empty,
             peer.service = dependency,
             service.peer.name = dependency,
-            retry.attempt = call.attempt.number,
+            retry.attempt = i64::from(call.attempt.number),
             circuit_breaker.state = breaker.state().as_str(),
-            bulkhead.in_flight = bulkhead.in_flight(),
+            bulkhead.in_flight = i64::try_from(bulkhead.in_flight()).unwrap_or(i64::MAX),
         );
         let began = Instant::now();
         // Made inside the span, so that what it sends names this span as its parent.
@@ -129,7 +129,7 @@ where
             }
             Err(error) => (error.label(), error.error_type()),
         };
-        span.record("rpc.response.status_code", label);
+        span.record("rpc.status_code", label);
         if !error_type.is_empty() {
             span.record("otel.status_code", "ERROR").record("error.type", error_type);
         }

@@ -22,10 +22,13 @@ pub struct StepContext {
     pub trace: TraceContext,
 }
 
-/// A W3C `traceparent`, kept in the saga's row so that a resumed saga continues its trace.
+/// A W3C `traceparent`, and its `tracestate` after a space, kept in the saga's row so that a resumed saga continues its trace.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TraceContext(Option<String>);
+
+/// What of a `tracestate` is kept (W3C Trace Context asks for at least 512 characters, section 3.3.1.5).
+const STATE_LENGTH_MAX: usize = 512;
 
 impl TraceContext {
     /// No trace.
@@ -35,6 +38,23 @@ impl TraceContext {
 
     /// From a `traceparent` header; anything malformed is no trace, as the W3C recommendation has it.
     pub fn parse(traceparent: &str) -> Self {
+        let (traceparent, state) = traceparent.split_once(' ').unwrap_or((traceparent, ""));
+        let parent = Self::parent(traceparent);
+        if state.is_empty() { parent } else { parent.with_state(state) }
+    }
+
+    /// With the `tracestate` header that came along; one that is no header's text is left out.
+    #[must_use]
+    pub fn with_state(self, state: &str) -> Self {
+        let fits =
+            (1..=STATE_LENGTH_MAX).contains(&state.len()) && state.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        Self(match self.traceparent() {
+            Some(parent) if fits => Some(format!("{parent} {state}")),
+            parent => parent.map(str::to_owned),
+        })
+    }
+
+    fn parent(traceparent: &str) -> Self {
         let shaped = traceparent.len() >= 55
             && traceparent.is_ascii()
             && traceparent.bytes().enumerate().take(55).all(|(at, byte)| match at {
@@ -51,6 +71,16 @@ impl TraceContext {
 
     /// The `traceparent` header's value.
     pub fn traceparent(&self) -> Option<&str> {
+        self.0.as_deref().and_then(|text| text.get(..55))
+    }
+
+    /// The `tracestate` header's value.
+    pub fn tracestate(&self) -> Option<&str> {
+        self.0.as_deref().and_then(|text| text.get(56..))
+    }
+
+    /// Both, as [`parse`](Self::parse) reads them: what a journal keeps.
+    pub fn text(&self) -> Option<&str> {
         self.0.as_deref()
     }
 
@@ -63,6 +93,19 @@ impl TraceContext {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tracestate_is_kept_with_its_trace() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let both = TraceContext::parse(parent).with_state("a=1,b=2");
+        assert_eq!((both.traceparent(), both.tracestate()), (Some(parent), Some("a=1,b=2")));
+        assert_eq!(TraceContext::parse(both.text().unwrap()), both);
+        assert_eq!(TraceContext::parse(parent).tracestate(), None);
+        assert_eq!(TraceContext::none().with_state("a=1"), TraceContext::none());
+        for bad in ["", "a=\u{e9}", &"x".repeat(513)] {
+            assert_eq!(TraceContext::parse(parent).with_state(bad), TraceContext::parse(parent), "{bad}");
+        }
+    }
 
     #[test]
     fn only_a_well_formed_traceparent_is_a_trace() {

@@ -5,11 +5,13 @@
 use std::{future::Future, str::FromStr, sync::Arc};
 
 use amends_primitives::IdSource;
+use amends_telemetry::{Edge, OfService};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{
     FutureExt as _, SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
 };
 use rand::Rng as _;
+use tracing::Instrument as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 /// The header and metadata key of the correlation id.
@@ -54,20 +56,23 @@ pub struct RequestContext {
     pub deadline: Option<tokio::time::Instant>,
     /// What to continue where no span is recorded.
     trace: SpanContext,
+    /// Work begins here for somebody outside.
+    is_edge: bool,
 }
 
 impl RequestContext {
     /// For work that no request asked for: a new correlation id and a new trace.
     pub fn fresh(ids: &dyn IdSource) -> Self {
-        Self { correlation: Correlation::fresh(ids), deadline: None, trace: fresh_trace(ids) }
+        Self { correlation: Correlation::fresh(ids), deadline: None, trace: fresh_trace(ids), is_edge: false }
     }
 
-    /// For work that was put down and is taken up again: what was kept of its context, the rest made anew.
-    pub fn resumed(correlation: Option<&str>, traceparent: Option<&str>, ids: &dyn IdSource) -> Self {
+    /// For work that was put down and is taken up again: what was kept of its context ([`current_trace_text`]), the rest made anew.
+    pub fn resumed(correlation: Option<&str>, trace: Option<&str>, ids: &dyn IdSource) -> Self {
         Self {
             correlation: correlation.and_then(Correlation::accept).unwrap_or_else(|| Correlation::fresh(ids)),
             deadline: None,
-            trace: traceparent.and_then(parse_traceparent).unwrap_or_else(|| fresh_trace(ids)),
+            trace: trace.and_then(parse_trace_text).unwrap_or_else(|| fresh_trace(ids)),
+            is_edge: false,
         }
     }
 
@@ -80,7 +85,22 @@ impl RequestContext {
                 .unwrap_or_else(|| Correlation::fresh(ids)),
             deadline: None,
             trace: extract_trace(headers).unwrap_or_else(|| fresh_trace(ids)),
+            is_edge: false,
         }
+    }
+
+    /// What a caller outside sent along, the rest made anew. The trace is continued; whether it is recorded is decided here, whatever the
+    /// caller's flag and `tracestate` say, unless it `is_trusted`.
+    pub fn extract_outside(headers: &HeaderMap, is_trusted: bool, ids: &dyn IdSource) -> Self {
+        let context = Self::extract(headers, ids);
+        if is_trusted {
+            return context;
+        }
+        let theirs = &context.trace;
+        let state = theirs.trace_state().delete(amends_telemetry::STATE_KEY).unwrap_or_default();
+        let flags = theirs.trace_flags().with_sampled(false);
+        let trace = SpanContext::new(theirs.trace_id(), theirs.span_id(), flags, theirs.is_remote(), state);
+        Self { trace, is_edge: true, ..context }
     }
 
     /// The context of the work at hand.
@@ -109,20 +129,24 @@ impl RequestContext {
     }
 
     /// Puts this work's span under the caller's, if there is one; else the span begins a trace of its own, which the
-    /// sampler decides on. Before the span is entered for the first time, or it is too late.
-    pub fn adopt(&self, span: &tracing::Span) {
-        if !self.trace.is_remote() {
-            return;
+    /// sampler decides on. It, and those under it, are spans of `service`. Before the span is entered for the first time, or it is too late.
+    pub fn adopt(&self, span: &tracing::Span, service: &'static str) {
+        let mut parent = opentelemetry::Context::new().with_value(OfService(service));
+        if self.is_edge {
+            parent = parent.with_value(Edge);
+        }
+        if self.trace.is_remote() {
+            parent = parent.with_remote_span_context(self.trace.clone());
         }
         // Fails where no OpenTelemetry layer listens, and then there is nothing to adopt.
-        let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(self.trace.clone()));
+        let _ = span.set_parent(parent);
     }
 
     /// [Puts](Self::adopt) `span` under the caller's, and takes over its trace once it is known to OpenTelemetry. Where nothing is
     /// recorded, the work has a span's id all the same, of its own, for log lines and for those it calls.
     #[must_use]
-    pub fn in_span(self, span: &tracing::Span) -> Self {
-        self.adopt(span);
+    pub fn in_span(self, span: &tracing::Span, service: &'static str) -> Self {
+        self.adopt(span, service);
         let recorded = span.context().span().span_context().clone();
         if recorded.is_valid() {
             return Self { trace: recorded, ..self };
@@ -184,6 +208,43 @@ pub fn current_traceparent() -> Option<String> {
     recorded().map(|span| format_traceparent(&span)).or_else(from_context)
 }
 
+/// The trace of the current span, or else of the current context, with its `tracestate`: what a journal keeps, for
+/// [`RequestContext::resumed`].
+pub fn current_trace_text() -> Option<String> {
+    let from_context = || CURRENT.try_with(|context| format_trace_text(&context.trace)).ok();
+    recorded().map(|span| format_trace_text(&span)).or_else(from_context)
+}
+
+/// Whether the current span is recorded and will be sent: what may be named where only traces that exist may be.
+pub fn is_sampled() -> bool {
+    opentelemetry::Context::map_current(|context| {
+        let span = context.span();
+        span.is_recording() && span.span_context().is_sampled()
+    })
+}
+
+/// Does `work` in the context and the span at hand, wherever it is polled: for tasks that are part of a request.
+pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let context = RequestContext::current();
+    let work = work.instrument(tracing::Span::current()).with_current_context();
+    async move {
+        match context {
+            Some(context) => CURRENT.scope(context, work).await,
+            None => work.await,
+        }
+    }
+}
+
+/// A context whose spans are `service`'s, for code that opens spans of its own.
+pub fn spans_of(service: &'static str) -> opentelemetry::Context {
+    opentelemetry::Context::new().with_value(OfService(service))
+}
+
+/// Whether the current span is recorded: whether it is worth opening another under it that only traces are for.
+pub fn is_recording() -> bool {
+    opentelemetry::Context::map_current(|context| context.span().is_recording())
+}
+
 /// The current correlation id.
 pub fn current_correlation() -> Option<Correlation> {
     CURRENT.try_with(|context| context.correlation.clone()).ok()
@@ -242,6 +303,20 @@ fn parse_traceparent(text: &str) -> Option<SpanContext> {
     let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED;
     let context = SpanContext::new(trace, span, flags, true, TraceState::NONE);
     context.is_valid().then_some(context)
+}
+
+/// A `traceparent`, and after a space the `tracestate`.
+fn parse_trace_text(text: &str) -> Option<SpanContext> {
+    let (parent, state) = text.split_once(' ').unwrap_or((text, ""));
+    let trace = parse_traceparent(parent)?;
+    let state = TraceState::from_str(state).unwrap_or_default();
+    Some(SpanContext::new(trace.trace_id(), trace.span_id(), trace.trace_flags(), true, state))
+}
+
+fn format_trace_text(span: &SpanContext) -> String {
+    let state = span.trace_state().header();
+    let parent = format_traceparent(span);
+    if state.is_empty() { parent } else { format!("{parent} {state}") }
 }
 
 fn format_traceparent(span: &SpanContext) -> String {

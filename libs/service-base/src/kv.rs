@@ -8,8 +8,15 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::sync::OnceCell;
+use tracing::{Instrument as _, field::Empty};
 
-use crate::config::{ConfigError, SecretUrl};
+use crate::{
+    config::{ConfigError, SecretUrl},
+    context::is_recording,
+};
+
+/// In spans.
+const SYSTEM: &str = "redis";
 
 /// Longer than any healthy answer, shorter than any caller's deadline.
 const CALL_BOUND: Duration = Duration::from_millis(300);
@@ -78,6 +85,7 @@ impl Redis {
     /// # Errors
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unavailable> {
+        let name = command_name(command);
         let mut manager = self.manager().await?;
         let twice = async {
             match command.query_async(&mut manager).await {
@@ -85,7 +93,7 @@ impl Redis {
                 answer => answer,
             }
         };
-        bounded(twice).await
+        spanned(&name, bounded(twice)).await
     }
 
     /// Runs a script by its hash, sending its text where Redis does not know it yet.
@@ -100,7 +108,7 @@ impl Redis {
                 answer => answer,
             }
         };
-        bounded(twice).await
+        spanned("EVALSHA", bounded(twice)).await
     }
 
     /// Whether there is such a key.
@@ -158,6 +166,39 @@ impl Redis {
 /// long ago, and makes the next one only then.
 fn is_lost(error: &RedisError) -> bool {
     error.is_io_error() || error.is_connection_dropped()
+}
+
+/// The first word of a command; its keys and values are nobody's business.
+fn command_name(command: &Cmd) -> String {
+    let first = command.args_iter().next();
+    match first {
+        Some(redis::Arg::Simple(word)) => String::from_utf8_lossy(word).to_ascii_uppercase(),
+        _ => String::new(),
+    }
+}
+
+/// Waits in a client span, where that is recorded.
+async fn spanned<T>(command: &str, call: impl Future<Output = Result<T, Unavailable>>) -> Result<T, Unavailable> {
+    if !is_recording() {
+        return call.await;
+    }
+    let span = tracing::info_span!(
+        "redis",
+        otel.name = command,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        db.system.name = SYSTEM,
+        db.operation.name = command,
+        peer.service = SYSTEM,
+        service.peer.name = SYSTEM,
+        error.type = Empty,
+    );
+    let result = call.instrument(span.clone()).await;
+    if let Err(Unavailable(cause)) = &result {
+        let kind = if cause.is_some() { "redis" } else { "timeout" };
+        span.record("otel.status_code", "ERROR").record("error.type", kind);
+    }
+    result
 }
 
 async fn bounded<T>(call: impl Future<Output = Result<T, RedisError>>) -> Result<T, Unavailable> {

@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
+use service_base::context::carried;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
@@ -84,13 +85,14 @@ impl Shutdown {
         self.0.token.cancelled().await;
     }
 
-    /// Starts a task that [`Shutdown::drained`] waits for. The task itself must watch [`Shutdown::token`] to end.
+    /// Starts a task that [`Shutdown::drained`] waits for. The task itself must watch [`Shutdown::token`] to end. It is work of the request
+    /// at hand, if there is one.
     pub fn spawn<F>(&self, name: &'static str, future: F) -> tokio::task::JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.0.tasks.spawn(future.instrument(tracing::debug_span!(parent: None, "task", task = name)))
+        self.0.tasks.spawn(carried(future).instrument(tracing::debug_span!(parent: None, "task", task = name)))
     }
 
     /// Waits, at most `bound`, until every task started here has ended. Whether they all did.

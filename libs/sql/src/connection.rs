@@ -20,6 +20,7 @@ use sqlx::{
 use crate::{
     classes,
     health::Health,
+    spans::{self, Parts},
     sqlite::{Held, Outcome, Statement, Wanted},
 };
 
@@ -167,6 +168,16 @@ impl Connection {
         self.watch.noted(result)
     }
 
+    /// Has a statement run, in a span of its own where that is recorded.
+    async fn ask<'q>(&mut self, query: impl Execute<'q, Any> + 'q, wanted: Wanted) -> Result<Outcome, Error> {
+        if !spans::is_recorded() {
+            return self.raw.ask(query, wanted).await;
+        }
+        let parts = Parts::of(query)?;
+        let (sql, target) = (parts.sql.clone(), Arc::clone(&self.watch.health));
+        target.target.statement(sql.as_str(), self.raw.ask(parts, wanted)).await
+    }
+
     /// `rows` were changed by an `execute`. What returns rows is not counted, as the number is then PostgreSQL's of rows read.
     fn changed(&mut self, rows: u64) {
         match self.transaction {
@@ -255,7 +266,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         async move {
             self.watch.usable()?;
             self.watch.health.counters.statement();
-            let result = self.raw.ask(query, Wanted::None).await;
+            let result = self.ask(query, Wanted::None).await;
             let changed = self.watch.noted(result)?.changed;
             self.changed(changed);
             Ok(AnyQueryResult { rows_affected: changed, ..AnyQueryResult::default() })
@@ -272,7 +283,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         let rows = async move {
             self.watch.usable()?;
             self.watch.health.counters.statement();
-            let result = self.raw.ask(query, Wanted::All).await;
+            let result = self.ask(query, Wanted::All).await;
             let rows = self.watch.noted(result)?.rows;
             Ok::<_, Error>(stream::iter(rows.into_iter().map(|row| Ok(Either::Right(row)))))
         };
@@ -287,7 +298,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         async move {
             self.watch.usable()?;
             self.watch.health.counters.statement();
-            let result = self.raw.ask(query, Wanted::First).await;
+            let result = self.ask(query, Wanted::First).await;
             Ok(self.watch.noted(result)?.rows.pop())
         }
         .boxed()

@@ -6,7 +6,7 @@ use std::{future::Future, path::PathBuf, str::FromStr as _, sync::Arc, time::Dur
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use tokio::sync::OnceCell;
 
-use crate::{Counts, Pool, SqlError, Tx, health::Health, path, promises::Slot, sqlite::Files};
+use crate::{Counts, Pool, SqlError, Tx, health::Health, path, promises::Slot, spans::Target, sqlite::Files};
 
 /// Which database this is, for the few statements that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl Database {
             .map(|path| Arc::new(File { path, existing_url: path::existing_only(url), looked_at: OnceCell::new() }));
         let connect = AnyConnectOptions::from_str(url)?;
         let set_up = session_set_up(dialect, options);
-        let health = Arc::new(Health::default());
+        let health = Arc::new(Health::of(Target::new(dialect, &connect)));
         let (writer, reader) = match dialect {
             Dialect::Sqlite => {
                 let opening = path::opening(connect.database_url.as_str(), options.may_create, set_up)?;

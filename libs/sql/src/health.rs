@@ -7,7 +7,7 @@ use std::{
 
 use sqlx::Error;
 
-use crate::{classes, classes::Class, counters::Counters, in_words};
+use crate::{classes, classes::Class, counters::Counters, in_words, spans::Target};
 
 /// A connection that was used this recently is taken to be alive, unless another has been lost since.
 const FRESH: Duration = Duration::from_secs(1);
@@ -19,6 +19,8 @@ pub(crate) struct Health {
     /// Held by the one caller that tests writing.
     pub(crate) testing: tokio::sync::Mutex<()>,
     pub(crate) counters: Counters,
+    /// Which store it is, in spans.
+    pub(crate) target: Target,
 }
 
 /// What is known of a store.
@@ -35,6 +37,10 @@ pub(crate) struct Known {
 }
 
 impl Health {
+    pub(crate) fn of(target: Target) -> Self {
+        Self { target, ..Self::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Known> {
         // A panic while it was held leaves nothing half-done.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)

@@ -25,6 +25,7 @@ mod path;
 mod pool;
 mod promises;
 mod ready;
+mod spans;
 mod sqlite;
 #[cfg(any(test, feature = "testing"))]
 mod testing;

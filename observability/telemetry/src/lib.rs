@@ -3,7 +3,7 @@
 //! - Console: bunyan JSON for machines, or lines for people; to standard output, a file, or nowhere; from a bounded queue.
 //! - Shipper: lean JSON over TCP to Logstash, from a bounded queue. It never makes a caller wait: what does not fit is
 //!   dropped and counted.
-//! - Traces: OTLP over gRPC. Where nothing is exported no span is made for it; a request's context has ids all the same, which logs and
+//! - Traces: OTLP over gRPC or HTTP. Where nothing is exported no span is made for it; a request's context has ids all the same, which logs and
 //!   answers carry.
 //!
 //! No sink blocks the program, whatever it does: not while it runs, and at its end for no longer than [`FLUSH_MAX`].
@@ -16,7 +16,6 @@ mod console;
 mod fields;
 mod lean;
 mod panics;
-mod sampling;
 mod shipper;
 mod sink;
 pub mod stderr;
@@ -31,8 +30,9 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tracing::Dispatch;
 use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt as _};
 
-pub use config::{Config, LogFormat, LogTo};
+pub use config::{Config, LogFormat, LogTo, OtlpHeaders, OtlpProtocol};
 pub use sink::SinkMeters;
+pub use traces::{Edge, LossLabels, OfService, STATE_KEY, SpanMeters};
 
 type BoxLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
@@ -70,7 +70,7 @@ pub enum InitError {
     Exporter(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What became of log lines on their way to Logstash, and to the console.
+/// What became of log lines on their way to Logstash and to the console, and of spans on theirs to a collector.
 #[derive(Debug, Clone, Default)]
 pub struct Meters {
     /// Of the console: standard output, standard error or a file.
@@ -81,6 +81,8 @@ pub struct Meters {
     pub dropped: Counter,
     /// 1 while there is a connection.
     pub connected: Gauge,
+    /// Of spans on their way to the collector.
+    pub spans: SpanMeters,
 }
 
 /// Keeps telemetry going; when dropped, sends what is waiting, for [`FLUSH_MAX`] at most.
@@ -152,7 +154,7 @@ pub fn init(config: Config) -> Result<Guard, InitError> {
 pub fn build(config: &Config) -> Result<(Dispatch, Guard), InitError> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", config.filter)).map_err(InitError::Filter)?;
     let meters = Meters::default();
-    let (traces, spans) = traces::start(config)?.unzip();
+    let (traces, spans) = traces::start(config, meters.spans.clone())?.unzip();
     let mut layers: Vec<BoxLayer> = Vec::from_iter(spans);
     let (lines, console) = console::layers(config, meters.console.clone())?;
     layers.extend(lines);

@@ -8,6 +8,7 @@ mod draft;
 mod get_order;
 mod items;
 mod list_orders;
+mod noted;
 mod place_order;
 mod settle;
 mod timeline;
@@ -191,6 +192,7 @@ impl From<SqlError> for LookupError {
 impl Core {
     /// The order, if it is the caller's to see.
     async fn visible(&self, caller: &Caller, id: OrderId, until: Instant) -> Result<Order, LookupError> {
+        noted::order(id);
         match in_time(until, self.store.order(id)).await? {
             Some(order) if caller.may_see(&order) => Ok(order),
             _ => Err(NotFound.into()),
@@ -209,7 +211,7 @@ impl From<BeginError> for Failed {
 
 /// The trace of the request at hand, for the saga's row.
 fn current_trace() -> TraceContext {
-    service_base::context::current_traceparent().map_or(TraceContext::none(), |text| TraceContext::parse(&text))
+    service_base::context::current_trace_text().map_or(TraceContext::none(), |text| TraceContext::parse(&text))
 }
 
 /// A store call that also ends when its caller's time is up.

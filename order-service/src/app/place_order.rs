@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{
     Caller, Core, Failed, Invalid, WaitLimits, current_trace,
     draft::{self, Draft, FieldProblem},
-    in_time,
+    in_time, noted,
     settle::Settled,
 };
 use crate::{
@@ -101,6 +101,7 @@ impl Core {
         // Taken by repeats too: a repeat that waits for the first request's saga is one more caller that waits.
         let _permit = self.permits.try_acquire().map_err(|_| Failed::Overloaded)?;
         let fingerprint = ask.fingerprint();
+        noted::key(&ask.key);
         let working = match self.admit(caller, &ask.key, wait_limits.accept_until).await? {
             Admitted::Again(claim) => return self.answer_again(&claim, &fingerprint, wait_limits).await,
             Admitted::New(working) => working,
@@ -263,6 +264,8 @@ impl Core {
         wait_limits: WaitLimits,
     ) -> Result<Placed, PlaceOrderError> {
         let id = order.head.id;
+        noted::order(id);
+        noted::replayed(replayed);
         let settled = match order.as_settled() {
             Some(order) => Settled::Yes(order),
             None => self.settle(order.head.saga, order, wait_limits).await?,

@@ -29,6 +29,6 @@ impl Participants {
         step: &StepContext,
         call: impl Future<Output = T> + Send,
     ) -> T {
-        RequestContext::resumed(correlation_id, step.trace.traceparent(), &*self.ids).scope(call).await
+        RequestContext::resumed(correlation_id, step.trace.text(), &*self.ids).scope(call).await
     }
 }

@@ -131,19 +131,19 @@ fn step_span(verb: &'static str, key: Option<&StepKey>) -> Span {
     let span = tracing::info_span!(
         "step",
         otel.name = verb,
-        saga_id = Empty,
-        saga_step = Empty,
-        attempt = Empty,
-        order_id = Empty,
-        payment_id = Empty,
-        payment_state = Empty,
+        saga.id = Empty,
+        saga.step = Empty,
+        retry.attempt = Empty,
+        order.id = Empty,
+        payment.id = Empty,
+        payment.state = Empty,
     );
     if let Some(key) = key {
         // What is not a key is refused later on, but must not fill a log before that.
         let short = |text: &str| text.chars().take(64).collect::<String>();
-        span.record("saga_id", short(&key.saga_id))
-            .record("saga_step", short(&key.step))
-            .record("attempt", key.attempt);
+        span.record("saga.id", short(&key.saga_id))
+            .record("saga.step", short(&key.step))
+            .record("retry.attempt", i64::from(key.attempt));
     }
     span
 }
@@ -151,7 +151,7 @@ fn step_span(verb: &'static str, key: Option<&StepKey>) -> Span {
 /// Notes in the current span which payment it was about, and what became of it.
 fn note(payment: &crate::domain::Payment) {
     Span::current()
-        .record("order_id", payment.charge.order_id.to_string())
-        .record("payment_id", payment.id.to_string())
-        .record("payment_state", payment.status().name());
+        .record("order.id", payment.charge.order_id.to_string())
+        .record("payment.id", payment.id.to_string())
+        .record("payment.state", payment.status().name());
 }

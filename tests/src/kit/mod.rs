@@ -6,6 +6,7 @@ pub mod clock;
 pub mod disk;
 pub mod flood;
 pub mod meter;
+pub mod otlp;
 pub mod power;
 mod preload;
 pub mod processor;

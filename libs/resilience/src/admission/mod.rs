@@ -85,7 +85,8 @@ impl Admission {
         metrics: &Metrics,
     ) -> Self {
         let now = clock.moment();
-        let state = Mutex::new(State { limit: Limit::new(config, max, attempt, now), queue: Queue::new(config, max, now) });
+        let state =
+            Mutex::new(State { limit: Limit::new(config, max, attempt, now), queue: Queue::new(config, max, now) });
         let labels = ServiceLabels { service };
         let gauge = |name, help| metrics.gauge::<ServiceLabels>(name, help).get_or_create_owned(&labels);
         let meters = Meters {
@@ -191,7 +192,11 @@ mod tests {
     fn admission(max: usize) -> (Admission, Arc<ManualClock>, Metrics) {
         let (clock, metrics) = (Arc::new(ManualClock::new(Timestamp::from_millis(0))), Metrics::new());
         let config = AdmissionConfig { working_min: 2, working_first: 2, ..AdmissionConfig::default() };
-        (Admission::new("orders", &config, max, Duration::from_secs(30), Arc::clone(&clock) as _, &metrics), clock, metrics)
+        (
+            Admission::new("orders", &config, max, Duration::from_secs(30), Arc::clone(&clock) as _, &metrics),
+            clock,
+            metrics,
+        )
     }
 
     fn now(turn: Result<Turn, Overloaded>) -> Working {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use amends_primitives::{Clock, IdSource, RandomIds, SystemClock};
+use opentelemetry::Context;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,6 +29,7 @@ pub struct EngineBuilder<J: Journal> {
     definitions: Definitions<J::Local>,
     jitter: Jitter,
     intercept: Option<Arc<dyn Intercept>>,
+    spans: Context,
 }
 
 impl<J: Journal> EngineBuilder<J> {
@@ -41,7 +43,14 @@ impl<J: Journal> EngineBuilder<J> {
             definitions: Vec::new(),
             jitter: Arc::new(rand::random::<f64>),
             intercept: None,
+            spans: Context::new(),
         }
+    }
+
+    /// What the context of every span holds besides its parent, such as whose span it is. Default: nothing.
+    #[must_use]
+    pub fn spans_in(self, spans: Context) -> Self {
+        Self { spans, ..self }
     }
 
     /// Where the time comes from. Default: the machine's clock.
@@ -103,6 +112,7 @@ impl<J: Journal> EngineBuilder<J> {
             definitions: self.definitions,
             jitter: self.jitter,
             intercept: self.intercept,
+            spans: self.spans,
             lease: Lease::new(exclusive),
             active: Mutex::new(HashMap::new()),
             starting: Mutex::new(HashSet::new()),

@@ -14,6 +14,7 @@ mod keeper;
 mod lease;
 mod perform;
 mod saga;
+mod spans;
 mod store_clock;
 mod wall;
 mod watcher;
@@ -59,6 +60,8 @@ pub(crate) struct Core<J: Journal> {
     pub(crate) replica: ReplicaId,
     pub(crate) jitter: Jitter,
     pub(crate) intercept: Option<Arc<dyn Intercept>>,
+    /// What the context of every span holds besides its parent.
+    pub(crate) spans: opentelemetry::Context,
     pub(crate) lease: Lease,
     /// One for each saga in memory.
     pub(crate) seats: Arc<Semaphore>,

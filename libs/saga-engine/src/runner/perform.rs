@@ -5,15 +5,13 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use amends_primitives::StepKey;
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
-use opentelemetry::{
-    Context,
-    trace::{FutureExt as _, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState},
-};
+use opentelemetry::trace::FutureExt as _;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::spans::{self, SagaSpan};
 use crate::{
-    Cause, Closed, Outcome, StepContext, TraceContext, Undo,
+    Cause, Closed, Outcome, StepContext, Undo,
     driver::Attempt,
     plan::{Conclusion, Effect, EffectKind},
     timeline::Phase,
@@ -60,20 +58,10 @@ pub(super) fn perform(
     context: &StepContext,
     attempt: Attempt,
     intercept: Option<Arc<dyn Intercept>>,
+    saga: &SagaSpan,
 ) -> BoxFuture<'static, Ended> {
-    let (trace, timeout) = (parent(&context.trace), context.timeout);
-    let span = {
-        // While it is attached, a span that is made becomes a child of the saga's trace.
-        let _attached = trace.clone().attach();
-        tracing::info_span!(
-            "saga.step",
-            otel.name = context.key.step(),
-            saga.id = %context.key.saga_id(),
-            saga.step = context.key.step(),
-            saga.phase = effect.kind.phase().as_str(),
-            retry.attempt = context.attempt,
-        )
-    };
+    let timeout = context.timeout;
+    let (span, parent) = saga.attempt(context, effect.kind);
     let call = Call { key: context.key.clone(), kind: effect.kind, attempt: effect.attempt };
     let work = async move {
         let begun = Instant::now();
@@ -91,9 +79,10 @@ pub(super) fn perform(
                 Cause::environment("timeout", format!("no answer within {} ms", timeout.as_millis())),
             ),
         };
+        spans::conclude(&tracing::Span::current(), &conclusion);
         (effect, conclusion, begun.elapsed())
     };
-    work.instrument(span).with_context(trace).boxed()
+    work.instrument(span).with_context(parent).boxed()
 }
 
 const fn unknown(kind: EffectKind, cause: Cause) -> Conclusion {
@@ -107,18 +96,4 @@ const fn unknown(kind: EffectKind, cause: Cause) -> Conclusion {
 fn panicked(panic: &(dyn Any + Send)) -> String {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("the step panicked: {}", message.unwrap_or("without a message"))
-}
-
-/// The remote span that the saga was started in.
-fn parent(trace: &TraceContext) -> Context {
-    let parsed = trace.traceparent().and_then(|text| {
-        let trace_id = TraceId::from_hex(text.get(3..35)?).ok()?;
-        let span_id = SpanId::from_hex(text.get(36..52)?).ok()?;
-        let flags = TraceFlags::new(u8::from_str_radix(text.get(53..55)?, 16).ok()?);
-        Some(SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE))
-    });
-    match parsed {
-        Some(span_context) => Context::new().with_remote_span_context(span_context),
-        None => Context::new(),
-    }
 }

@@ -412,7 +412,7 @@ async fn logged(way: Way) -> (Vec<serde_json::Value>, String) {
     headers.insert("x-correlation-id", "c-1".parse().unwrap());
     let context = RequestContext::extract(&headers, &*served.runtime.ids);
     let span = tracing::info_span!("calling", of_the_caller = true);
-    let context = context.in_span(&span);
+    let context = context.in_span(&span, "payment-service");
     context.scope(served.ask("").instrument(span)).await.unwrap();
     drop((recording, dispatch, telemetry));
     let metadata = served.script.seen.lock().pop().unwrap().metadata;

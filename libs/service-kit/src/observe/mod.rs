@@ -164,14 +164,17 @@ async fn answer_http(observer: Observer, request: Request, next: Next) -> Respon
         http.route = route,
         http.response.status_code = Empty,
         error.type = Empty,
+        order.id = Empty,
+        idempotency.key = Empty,
+        idempotency.replayed = Empty,
         correlation_id = %context.correlation,
     );
-    let context = context.in_span(&span);
+    let context = context.in_span(&span, recorder.service);
 
     let mut response = context.clone().scope(next.run(request).instrument(span.clone())).await;
 
     let status = response.status();
-    span.record("http.response.status_code", status.as_u16());
+    span.record("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR").record("error.type", status.as_str());
     }
@@ -207,11 +210,14 @@ async fn answer_rpc(observer: Observer, request: Request, next: Next) -> Respons
         service = recorder.service,
         rpc.system.name = "grpc",
         rpc.method = method,
-        rpc.response.status_code = Empty,
+        rpc.status_code = Empty,
         error.type = Empty,
+        order.id = Empty,
+        idempotency.key = Empty,
+        idempotency.replayed = Empty,
         correlation_id = %context.correlation,
     );
-    let context = context.in_span(&span);
+    let context = context.in_span(&span, recorder.service);
     let correlation = HeaderValue::from_str(context.correlation.as_str());
     let call = RpcCall { began, method, context: context.clone(), span: span.clone(), observer, _active: active };
 
@@ -257,8 +263,9 @@ struct RpcCall {
 impl RpcCall {
     fn end(self, code: tonic::Code) {
         let (name, took) = (code_name(code), self.began.elapsed());
-        self.span.record("rpc.response.status_code", name);
-        if is_server_fault(code) {
+        self.span.record("rpc.status_code", name);
+        // A call that was cut off has an end that nobody saw; to a trace that is a failure, to alarms it is the caller's choice.
+        if is_server_fault(code) || code == tonic::Code::Cancelled {
             self.span.record("otel.status_code", "ERROR").record("error.type", name);
         }
         self.context.in_scope(&self.span, || {

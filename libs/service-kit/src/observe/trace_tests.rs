@@ -102,7 +102,7 @@ async fn work_taken_up_again_continues_its_trace() {
     let parent = format!("00-{TRACE}-b7ad6b7169203331-00");
     let context = RequestContext::resumed(Some("c-1"), Some(&parent), &ids);
     let span = tracing::info_span!("saga.resume");
-    context.adopt(&span);
+    context.adopt(&span, "order-service");
     let seen = context.clone().scope(async { span.in_scope(|| (current_trace_id(), current_traceparent())) }).await;
     assert_eq!(seen.0.as_deref(), Some(TRACE));
     assert!(seen.1.is_some_and(|now| now.starts_with(&format!("00-{TRACE}-"))));

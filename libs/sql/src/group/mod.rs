@@ -21,7 +21,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Database, Dialect, SqlError, Tx, sqlite::spawn_writer};
+use crate::{Database, Dialect, SqlError, Tx, health::Health, sqlite::spawn_writer};
 
 pub use job::{Asked, Job, Reply};
 pub use savepoints::Savepoints;
@@ -100,6 +100,7 @@ pub struct GroupCommit<J> {
     queue: mpsc::Sender<J>,
     /// For a disk that hangs, and with it the thread that writes, which then cannot bound its own batches.
     bound: Duration,
+    health: Arc<Health>,
 }
 
 impl<J> std::fmt::Debug for GroupCommit<J> {
@@ -110,7 +111,7 @@ impl<J> std::fmt::Debug for GroupCommit<J> {
 
 impl<J> Clone for GroupCommit<J> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), bound: self.bound }
+        Self { queue: self.queue.clone(), bound: self.bound, health: Arc::clone(&self.health) }
     }
 }
 
@@ -119,13 +120,13 @@ impl<J: Job> GroupCommit<J> {
     pub fn start<W: BatchWriter<Job = J>>(database: Database, writer: W) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         // The batch that is being written, and the caller's own.
-        let bound = database.bound() * 2;
+        let (bound, health) = (database.bound() * 2, Arc::clone(&database.health));
         match database.dialect() {
             Dialect::Postgres => drop(tokio::spawn(run(database, writer, waiting))),
             // Whose statements wait for the disk: a batch is one job on a thread that may.
             Dialect::Sqlite => spawn_writer(run(database, writer, waiting)),
         }
-        Self { queue, bound }
+        Self { queue, bound, health }
     }
 
     /// How many jobs wait for their batch.
@@ -147,7 +148,8 @@ impl<J: Job> GroupCommit<J> {
             }
             answered.await.unwrap_or_else(|_| Err(stopped().into()))
         };
-        tokio::time::timeout(self.bound, answered).await.unwrap_or_else(|_elapsed| Err(SqlError::TimedOut.into()))
+        let bounded = self.health.target.batch(tokio::time::timeout(self.bound, answered)).await;
+        bounded.unwrap_or_else(|_elapsed| Err(SqlError::TimedOut.into()))
     }
 }
 

@@ -1,27 +1,39 @@
-//! Spans to a collector, by OTLP over gRPC.
+//! Spans to a collector, by OTLP.
+
+mod exporter;
+mod meters;
+mod sampling;
+mod services;
+mod tail;
 
 use std::{
     fmt,
-    sync::mpsc,
+    sync::{Mutex, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
-use opentelemetry::{KeyValue, trace::TracerProvider as _};
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry::{Context, KeyValue, trace::TracerProvider as _};
 use opentelemetry_sdk::{
     Resource,
-    trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider},
+    error::OTelSdkResult,
+    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, Span, SpanData, SpanProcessor},
 };
 
-use crate::{BoxLayer, Config, InitError, sampling};
+use self::{exporter::Connector, meters::Counted, sampling::Head, services::ByService, tail::Tail};
+use crate::{BoxLayer, Config, InitError};
 
-const EXPORT_MAX: Duration = Duration::from_secs(5);
+pub use meters::{LossLabels, SpanMeters};
+pub use sampling::{Edge, OfService, STATE_KEY};
+
 /// Spans waiting for export; about 1 KiB each. More are dropped.
 const QUEUE_MAX: usize = 8192;
+/// The names of attributes are those of this version.
+const SCHEMA: &str = "https://opentelemetry.io/schemas/1.45.0";
 
 /// The provider, and the thread its connection lives on.
 pub(crate) struct Traces {
     provider: SdkTracerProvider,
+    counted: Counted,
     /// Ends the thread when it is dropped.
     runtime: tokio::sync::oneshot::Sender<()>,
 }
@@ -36,10 +48,11 @@ impl Traces {
     /// Has what is waiting sent, until `deadline`, beside the caller: a collector may take its time, or a name that is being resolved.
     pub(crate) fn end(self, deadline: Instant) -> Ending {
         let (done, ended) = mpsc::sync_channel::<()>(0);
-        let Self { provider, runtime } = self;
+        let Self { provider, counted, runtime } = self;
         let work = move || {
             // Failing means that the collector did not take the last spans in time; there is no sink left to report it to.
             let _ = provider.shutdown_with_timeout(deadline.saturating_duration_since(Instant::now()));
+            counted.given_up();
             drop((runtime, done));
         };
         if let Err(error) = std::thread::Builder::new().name("otlp-end".to_owned()).spawn(work) {
@@ -61,40 +74,84 @@ impl Ending {
 
 /// Starts tracing, and gives the layer that turns spans into traces; nothing where no endpoint is to get them. Work still has ids then,
 /// and its callers' travel on: a request's context has them, whether a span is recorded or not.
-pub(crate) fn start(config: &Config) -> Result<Option<(Traces, BoxLayer)>, InitError> {
+pub(crate) fn start(config: &Config, meters: SpanMeters) -> Result<Option<(Traces, BoxLayer)>, InitError> {
     let Some(endpoint) = &config.otlp_endpoint else { return Ok(None) };
-    let resource = Resource::builder()
-        .with_service_name(config.service_name.clone())
-        .with_attributes([
-            KeyValue::new("service.version", config.service_version.clone()),
-            KeyValue::new("deployment.environment.name", config.environment.clone()),
-        ])
-        .build();
     // The exporter's connection lives on a runtime of its own: it must work while ours is busy, or ending.
     let (handle, stop) = start_runtime()?;
-    let _entered = handle.enter();
-    let exporter = SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(endpoint)
-        .with_timeout(EXPORT_MAX)
-        .build()
-        .map_err(|error| InitError::Exporter(error.into()))?;
+    let counted = Counted::new(meters, QUEUE_MAX);
+    let connector = Connector::new(config, endpoint, &handle)?;
+    let exporter = ByService::new(connector, &config.service_name, counted.clone());
     let batch = BatchConfigBuilder::default()
-        .with_max_queue_size(QUEUE_MAX)
+        .with_max_queue_size(2 * QUEUE_MAX)
         .with_scheduled_delay(Duration::from_secs(1))
         .build();
-    let root = sampling::of_percent(config.sample_percent);
+    let sender = BatchSpanProcessor::builder(exporter).with_batch_config(batch).build();
+    let tail = Mutex::new(Tail::new(Duration::from_millis(config.slow_ms)));
     let provider = SdkTracerProvider::builder()
-        .with_resource(resource)
-        .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batch).build())
-        .with_sampler(Sampler::ParentBased(Box::new(root)))
+        .with_resource(resource(config))
+        .with_span_processor(Chosen { sender, tail, counted: counted.clone() })
+        .with_sampler(Head::new(config))
         .build();
     let layer = tracing_opentelemetry::layer()
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_tracer(provider.tracer("amends"));
-    Ok(Some((Traces { provider, runtime: stop }, Box::new(layer))))
+    Ok(Some((Traces { provider, counted, runtime: stop }, Box::new(layer))))
+}
+
+fn resource(config: &Config) -> Resource {
+    let attributes = [
+        KeyValue::new("service.version", config.service_version.clone()),
+        KeyValue::new("service.namespace", "amends"),
+        KeyValue::new("service.instance.id", config.instance_id()),
+        KeyValue::new("deployment.environment.name", config.environment.clone()),
+        KeyValue::new("process.pid", i64::from(std::process::id())),
+    ];
+    // What `OTEL_RESOURCE_ATTRIBUTES` says goes before.
+    Resource::builder().with_schema_url(attributes, SCHEMA).with_service_name(config.service_name.clone()).build()
+}
+
+/// Hands on what is to be sent, as far as there is room.
+#[derive(Debug)]
+struct Chosen {
+    sender: BatchSpanProcessor,
+    tail: Mutex<Tail>,
+    counted: Counted,
+}
+
+impl Chosen {
+    fn send(&self, span: SpanData) {
+        if self.counted.may_wait() {
+            self.sender.on_end(span);
+        }
+    }
+}
+
+impl SpanProcessor for Chosen {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        if span.span_context.is_sampled() {
+            return self.send(span);
+        }
+        let chosen = self.tail.lock().unwrap_or_else(PoisonError::into_inner).ended(span);
+        for span in chosen {
+            self.send(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.sender.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.sender.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.sender.set_resource(resource);
+    }
 }
 
 type Started = (tokio::runtime::Handle, tokio::sync::oneshot::Sender<()>);

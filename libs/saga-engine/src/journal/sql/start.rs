@@ -31,7 +31,7 @@ fn bind(query: Query, saga: Option<&NewRow>) -> Query {
         .bind(saga.map(|saga| i64::from(saga.definition.version)))
         .bind(saga.map(|saga| saga.subject.clone()))
         .bind(saga.map(|saga| saga.input.clone()))
-        .bind(saga.and_then(|saga| saga.trace.traceparent()).map(str::to_owned))
+        .bind(saga.and_then(|saga| saga.trace.text()).map(str::to_owned))
         .bind(saga.map(|saga| saga.owner.as_str().to_owned()))
         .bind(saga.map(|saga| saga.at.as_micros()))
 }

@@ -6,9 +6,11 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use amends_primitives::{SagaId, Timestamp};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use opentelemetry::trace::FutureExt as _;
 use tokio::{sync::mpsc, time::Instant};
+use tracing::Instrument as _;
 
-use super::{Active, Core, perform, record_output, wall::Wall};
+use super::{Active, Core, perform, record_output, spans::SagaSpan, wall::Wall};
 use crate::{
     Cause, Journaling, LocalOutcome, Outcome, StepContext, StepKey, TraceContext, Undo,
     driver::{AnyDefinition, Driver},
@@ -38,6 +40,7 @@ pub(super) struct Saga<J: Journal> {
     id: SagaId,
     fence: u64,
     trace: TraceContext,
+    span: SagaSpan,
     definition: Arc<dyn AnyDefinition<J::Local>>,
     shape: Arc<Shape>,
     driver: Box<dyn Driver<J::Local>>,
@@ -70,11 +73,13 @@ impl<J: Journal> Saga<J> {
         durable: usize,
     ) -> Self {
         let wall = Wall::new(core.now(), Instant::now());
+        let span = SagaSpan::open(row, &core.spans);
         Self {
             core,
             id: row.id,
             fence: row.fence,
             trace: row.trace.clone(),
+            span,
             definition: Arc::clone(definition),
             shape: Arc::clone(definition.shape()),
             driver,
@@ -90,7 +95,12 @@ impl<J: Journal> Saga<J> {
         }
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(self) {
+        let (span, context) = (self.span.span().clone(), self.span.context().clone());
+        self.work().instrument(span).with_context(context).await;
+    }
+
+    async fn work(mut self) {
         // A panic in the host's own pure code (recording, changes, hooks) must not leave a saga that is neither run nor missed.
         let ran = AssertUnwindSafe(self.until_settled()).catch_unwind().await;
         let now = self.now();
@@ -99,7 +109,12 @@ impl<J: Journal> Saga<J> {
             Ok(Ok(())) => {
                 let status = self.state.status();
                 metrics.settled(name, status.as_str(), now.since(self.state.started_at));
-                if let Some(cause) = self.state.parked() {
+                let parked = self.state.parked();
+                self.span.ended(
+                    if parked.is_some() { "parked" } else { status.as_str() },
+                    parked.map(|cause| cause.code.as_str()),
+                );
+                if let Some(cause) = parked {
                     self.core.sweep.notify_one();
                     tracing::error!(saga.id = %id, saga.name = name, %cause, "saga parked: it needs a human");
                 } else {
@@ -108,15 +123,21 @@ impl<J: Journal> Saga<J> {
             }
             Ok(Err(Stop::Lost)) => {
                 metrics.fenced.inc();
+                self.span.ended("lost", None);
                 tracing::warn!(saga.id = %id, saga.name = name, "another replica has taken the saga over");
             }
-            Ok(Err(Stop::HandOver)) => self.give_up().await,
+            Ok(Err(Stop::HandOver)) => {
+                self.span.ended("handed_over", None);
+                self.give_up().await;
+            }
             Ok(Err(Stop::Bug(error))) => {
                 metrics.unreadable.inc();
+                self.span.ended("stopped", Some("bug"));
                 tracing::error!(saga.id = %id, saga.name = name, %error, "saga stopped by a mistake of the engine");
             }
             Err(_panic) => {
                 metrics.unreadable.inc();
+                self.span.ended("stopped", Some("panic"));
                 tracing::error!(saga.id = %id, saga.name = name, "the saga's own code panicked; it is tried again later");
             }
         }
@@ -204,7 +225,7 @@ impl<J: Journal> Saga<J> {
     fn attempt(&mut self, effect: Effect) -> BoxFuture<'static, perform::Ended> {
         let context = self.context(effect);
         let attempt = self.driver.attempt(effect, context.clone());
-        perform::perform(effect, &context, attempt, self.core.intercept.clone())
+        perform::perform(effect, &context, attempt, self.core.intercept.clone(), &self.span)
     }
 
     fn conclude(&mut self, (effect, mut conclusion, took): perform::Ended) -> Result<(), Stop> {
