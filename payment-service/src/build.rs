@@ -229,7 +229,7 @@ pub async fn build_with(
     let system = if config.database.is_mongo() { "mongodb" } else { "sqlite" };
     let ledger = ledger::open(&config, &*store.former, &runtime.clock).await?;
     let processor = processor(&config.processor, ledger.as_ref(), &faults)?;
-    let webhooks = Webhooks::new(&config.webhooks, &EventType::KINDS, Arc::clone(&store.webhooks), runtime)
+    let webhooks = Webhooks::new(SERVICE, &config.webhooks, &EventType::KINDS, Arc::clone(&store.webhooks), runtime)
         .context("payment.webhooks")?;
     let payments = Payments {
         store: Arc::new(ObservedStore::new(Arc::clone(&store.payments), system, &runtime.metrics)),

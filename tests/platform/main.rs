@@ -127,6 +127,16 @@ async fn traces_of_orders_are_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_of_one_process_are_whole() {
+    let collector = Collector::start().await.unwrap();
+    let platform = Platform::embedded_with(traces::settings(&collector)).await.unwrap();
+    if let Err(error) = traces::one_process_names_its_services(&platform, &collector).await {
+        panic!("{error:#}\n\n{}", platform.logs());
+    }
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_dependencies() {
     if let Some(mut platform) = Platform::distributed().await.unwrap() {
         if let Err(error) = dependencies::each_dependency_dies_and_returns(&mut platform).await {

@@ -42,11 +42,7 @@ pub(crate) async fn each_order_is_one_whole_trace(platform: &Platform, collector
 
     let placed = demo.place(&key(), &order_of("case-trace", 1, "pm_ok")).await?;
     expect(&placed, 201, "/status", "confirmed")?;
-    let confirmed = whole(collector, placed.text("/trace_id"), "completed").await?;
-    let edges = confirmed.edges();
-    for (from, to) in EDGES {
-        ensure!(edges.contains(&(from.to_owned(), to.to_owned())), "no edge {from} -> {to}:\n{confirmed}\n{edges:?}");
-    }
+    let confirmed = whole(collector, placed.text("/trace_id"), "completed", &EDGES).await?;
     for (name, kind, service, parent) in [
         ("POST /v1/orders", "SERVER", "gateway", None),
         ("POST /v1/orders", "CLIENT", "gateway", Some("POST /v1/orders")),
@@ -77,14 +73,14 @@ pub(crate) async fn each_order_is_one_whole_trace(platform: &Platform, collector
 
     let declined = demo.place(&key(), &order_of("case-declined", 1, "pm_declined")).await?;
     expect(&declined, 402, "/code", "payment_declined")?;
-    let tree = whole(collector, &trace_of(&demo.get(&location(&declined)?).await?), "unwound").await?;
+    let tree = whole(collector, &trace_of(&demo.get(&location(&declined)?).await?), "unwound", &[]).await?;
     ensure!(step(&tree, "charge_payment")?.text("saga.outcome").as_deref() == Some("refused"), "{tree}");
     let undone = one(&tree, |one| one.text("saga.phase").as_deref() == Some("compensation"))?;
     ensure!(undone.span.name == "reserve_stock", "{tree}");
 
     let refunded = demo.place(&key(), &order_of(amends::catalogue::REFUSED_AT_PIVOT, 1, "pm_ok")).await?;
     expect(&refunded, 409, "/code", "reservation_expired")?;
-    let tree = whole(collector, &trace_of(&demo.get(&location(&refunded)?).await?), "unwound").await?;
+    let tree = whole(collector, &trace_of(&demo.get(&location(&refunded)?).await?), "unwound", &[]).await?;
     let refund = one(&tree, |one| {
         one.text("saga.phase").as_deref() == Some("compensation") && one.span.name == "charge_payment"
     })?;
@@ -99,6 +95,23 @@ pub(crate) async fn each_order_is_one_whole_trace(platform: &Platform, collector
     ensure!(steps.clone().all(|one| one.span.trace_state.contains("vendor=1")), "tracestate is lost:\n{tree}");
     ensure!(steps.count() >= 2, "{tree}");
     Ok(())
+}
+
+/// Services that share a process are nodes of their own all the same.
+pub(crate) async fn one_process_names_its_services(platform: &Platform, collector: &Collector) -> Result<()> {
+    let placed = platform.demo().await?.place(&key(), &order_of("case-trace", 1, "pm_ok")).await?;
+    expect(&placed, 201, "/status", "confirmed")?;
+    let edges = [
+        ("gateway", "order-service"),
+        ("order-service", "inventory-service"),
+        ("order-service", "payment-service"),
+        ("order-service", "sqlite"),
+        ("inventory-service", "sqlite"),
+        ("payment-service", "sqlite"),
+        ("payment-service", "acquirer"),
+    ];
+    let tree = whole(collector, placed.text("/trace_id"), "completed", &edges).await?;
+    each_span_is_well_formed(&tree)
 }
 
 /// A replica dies in the middle of an order; what it began and what another does about it are one trace.
@@ -141,8 +154,13 @@ async fn reached(_: &Platform, collector: &Collector, trace: &str) -> Result<()>
     anyhow::bail!("the saga has not begun")
 }
 
-async fn whole(collector: &Collector, trace: &str, outcome: &str) -> Result<Tree> {
-    collector.tree(trace, |tree| ended(tree, outcome)).await
+async fn whole(collector: &Collector, trace: &str, outcome: &str, edges: &[(&str, &str)]) -> Result<Tree> {
+    let are_there = |tree: &Tree| {
+        let found = tree.edges();
+        edges.iter().all(|(from, to)| found.contains(&((*from).to_owned(), (*to).to_owned())))
+    };
+    let tree = collector.tree(trace, |tree| ended(tree, outcome) && are_there(tree)).await;
+    tree.with_context(|| format!("these edges are to be there: {edges:?}"))
 }
 
 /// As [`whole`], of a trace that somebody else has begun.

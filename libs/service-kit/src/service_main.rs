@@ -239,6 +239,13 @@ pub fn register_telemetry(metrics: &service_base::metrics::Metrics, guard: &tele
         "Log lines dropped because the shipper could not keep up",
         meters.dropped.clone(),
     );
+    let spans = &meters.spans;
+    metrics.register("telemetry_spans_exported_total", "Spans that the collector took", spans.exported.clone());
+    metrics.register(
+        "telemetry_spans_dropped_total",
+        "Spans that were to be sent and are lost, by reason: queue_full, collector, end_of_process",
+        spans.dropped.clone(),
+    );
     metrics.register("log_shipper_connected", "1 while the shipper has a connection", meters.connected.clone());
 }
 

@@ -67,6 +67,8 @@ struct Endpoint {
 }
 
 struct Inner<E> {
+    /// Whose webhooks they are, in traces.
+    service: &'static str,
     store: Arc<dyn WebhookStore<Error = E>>,
     clock: Arc<dyn Clock>,
     client: Client,
@@ -99,12 +101,13 @@ impl<E> fmt::Debug for Webhooks<E> {
 }
 
 impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
-    /// Tells of `kinds`, which are those that happen here. `None` where no endpoint is to be told.
+    /// Tells of `kinds`, which are those that happen in `service`. `None` where no endpoint is to be told.
     ///
     /// # Errors
     /// When an endpoint's URL or secret is invalid, which the configuration's own validation finds first, or no HTTP client can be
     /// made.
     pub fn new(
+        service: &'static str,
         config: &WebhooksConfig,
         kinds: &[EventKind],
         store: Arc<dyn WebhookStore<Error = E>>,
@@ -121,6 +124,7 @@ impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
         let wanted_by_any = |kind: &&EventKind| endpoints.iter().any(|endpoint| endpoint.wanted.contains(*kind));
         let outbox = Outbox::of(kinds.iter().filter(wanted_by_any).cloned().collect());
         Ok(Some(Self(Arc::new(Inner {
+            service,
             store,
             clock: Arc::clone(&runtime.clock),
             client: sender::client(config)?,

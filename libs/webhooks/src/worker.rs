@@ -123,8 +123,8 @@ impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
     }
 
     async fn attempt(&self, endpoint: &Endpoint, delivery: Delivery) {
+        let attached = service_base::context::spans_of(self.0.service).attach();
         let span = tracing::info_span!(
-            parent: None,
             "webhook",
             otel.name = "deliver",
             otel.kind = "client",
@@ -138,6 +138,7 @@ impl<E: std::error::Error + Send + Sync + 'static> Webhooks<E> {
             order.id = %delivery.order_id,
             result = Empty,
         );
+        drop(attached);
         self.attempt_in_span(endpoint, delivery, &span).instrument(span.clone()).await;
     }
 

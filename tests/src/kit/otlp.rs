@@ -195,7 +195,9 @@ impl Tree {
             {
                 edges.insert((parent.service.clone(), one.service.clone()));
             }
-            let is_answered = self.spans.iter().any(|other| other.span.parent_span_id == one.span.span_id);
+            let is_answered =
+                |other: &&Received| other.kind() == "SERVER" && other.span.parent_span_id == one.span.span_id;
+            let is_answered = self.spans.iter().any(|other| is_answered(&other));
             if let (false, "CLIENT", Some(peer)) = (is_answered, one.kind(), one.text("peer.service")) {
                 edges.insert((one.service.clone(), peer));
             }

@@ -5,6 +5,8 @@ mod meters;
 mod sampling;
 mod services;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,

@@ -174,7 +174,9 @@ impl Process {
         let opened = place.open().await;
         let runtime = Runtime::with(Arc::clone(clock) as Arc<_>, Arc::new(RandomIds));
         let webhooks =
-            Webhooks::new(config, &EventType::KINDS, Arc::clone(&opened.webhooks), &runtime).unwrap().unwrap();
+            Webhooks::new("payment-service", config, &EventType::KINDS, Arc::clone(&opened.webhooks), &runtime)
+                .unwrap()
+                .unwrap();
         let mut payments = World::new(opened.clone()).payments;
         payments.clock = Arc::clone(clock) as Arc<_>;
         payments.outbox = webhooks.outbox();
