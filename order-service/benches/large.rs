@@ -219,7 +219,8 @@ impl Side {
     async fn settle(&self) {
         let after: &[&'static str] = match self.database.dialect() {
             Dialect::Sqlite => &["PRAGMA wal_checkpoint(PASSIVE)"],
-            Dialect::Postgres => &["VACUUM (ANALYZE)", "CHECKPOINT"],
+            // A vacuum of ten million takes longer than any statement of a service may.
+            Dialect::Postgres => &["SET statement_timeout = 0", "VACUUM (ANALYZE)", "CHECKPOINT"],
         };
         for sql in after {
             sqlx::query(*sql).execute(self.administration.writer()).await.unwrap();
