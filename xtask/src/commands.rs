@@ -149,11 +149,26 @@ impl Selection {
     }
 }
 
+/// The package and the test that make names and a page of the telemetry's registry.
+const REGISTRY: (&str, &[&str]) = ("amends-registry", &["--test", "generated"]);
+
+/// Makes the names and the page of telemetry from their registry, or with `--check` fails with what differs, as `test` does.
+pub(crate) fn registry(arguments: &[String]) -> Result {
+    let mode = match arguments {
+        [] => "write",
+        [flag] if flag == "--check" => "check",
+        _ => return Err(Failure::message("say `cargo xtask registry` or `cargo xtask registry --check`")),
+    };
+    let (package, what) = REGISTRY;
+    run(cargo(&build_tools()?).args(["test", "--package", package]).args(what).env("AMENDS_GEN", mode))
+}
+
 /// Rewrites what is generated and committed; the tests that compare it write instead.
 pub(crate) fn generate() -> Result {
     let tools = build_tools()?;
-    let generators: [(&str, &[&str]); 3] = [
+    let generators: [(&str, &[&str]); 4] = [
         ("amends-protos", &["--test", "bootstrap"]),
+        REGISTRY,
         ("order-service", &["--lib", "the_committed_document_is_current"]),
         // The consumers; what providers promise is verified, not generated.
         (

@@ -50,7 +50,8 @@ cargo xtask <command>
                             machine can have, with the tools installed for it; ends with how soon orders were accepted after
                             each, and with what was not run
   bench [args…]             criterion benches, and a store with AMENDS_BENCH_ROWS finished orders, on private servers
-  gen                       regenerate what is generated and committed (protobuf code, OpenAPI, pacts)
+  gen                       regenerate what is generated and committed (protobuf code, OpenAPI, pacts, telemetry's names)
+  registry [--check]        names and observability/FIELDS.md from observability/registry; --check: say what differs
   tidy                      the rules the compiler cannot check
   mutants [--in-diff REV] [--package P]
                             changes the rules, one place at a time, by cargo-mutants, and fails for each change that no test
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         "proof" => proof::proof(rest),
         "bench" => commands::bench(rest),
         "gen" => commands::generate(),
+        "registry" => commands::registry(rest),
         "tidy" => tidy::run(),
         "mutants" => mutants::mutants(rest),
         "ci" => ci::run(),

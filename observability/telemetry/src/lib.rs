@@ -15,6 +15,7 @@ mod config;
 mod console;
 mod fields;
 mod lean;
+pub mod names;
 mod panics;
 mod shipper;
 mod sink;

@@ -6,6 +6,7 @@ mod embedded;
 mod login;
 mod settings;
 mod statement;
+mod telemetry;
 
 use std::{
     collections::BTreeMap,
