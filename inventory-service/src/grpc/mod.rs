@@ -18,7 +18,10 @@ mod status;
 use amends_auth::claims_of;
 use amends_protos::inventory::v1::{self as pb, inventory_service_server::InventoryService};
 use service_base::problem::Domain;
-use service_kit::faults::{Exit, lost_rpc};
+use service_kit::{
+    faults::{Exit, lost_rpc},
+    grpc::story::told,
+};
 use tonic::{Request, Response, Status, async_trait};
 use tracing::Instrument as _;
 
@@ -51,25 +54,30 @@ impl Api {
     }
 }
 
-/// The span of a method.
+/// The span of the step that a method's key names, if it has one.
 macro_rules! span {
     ($verb:ident, $message:ident) => {
-        tracing::Span::current()
+        None
     };
     ($verb:ident, $message:ident, $key:ident) => {
-        step_span(stringify!($verb), $message.$key.as_ref())
+        Some(step_span(stringify!($verb), $message.$key.as_ref()))
     };
 }
 
-/// Implements each method as: authorise, run the verb in a span of the step that its key names, if it has one, and answer.
+/// Implements each method as: authorise, run the verb in a span of the step that its key names, if it has one, tell it for the order's
+/// story, and answer.
 macro_rules! methods {
     ($($verb:ident($request:ident $(by $key:ident)?) -> $response:ident, $scope:ident;)+) => {
         #[async_trait]
         impl InventoryService for Api {
             $(async fn $verb(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
                 let (message, exit) = self.enter(request, $scope).await?;
-                let span = span!($verb, message $(, $key)?);
+                let step: Option<tracing::Span> = span!($verb, message $(, $key)?);
+                let span = step.clone().unwrap_or_else(tracing::Span::current);
                 let answer = $verb::answer(&self.inventory, message).instrument(span).await;
+                if let Some(step) = step {
+                    told(&step, stringify!($verb), answer.as_ref().err());
+                }
                 exit.leave(answer.map(Response::new), || lost_rpc(DOMAIN))
             })+
         }
@@ -95,18 +103,18 @@ fn step_span(verb: &'static str, key: Option<&amends_protos::common::v1::StepKey
     let span = tracing::info_span!(
         "step",
         otel.name = verb,
-        saga_id = tracing::field::Empty,
-        saga_step = tracing::field::Empty,
-        attempt = tracing::field::Empty,
-        order_id = tracing::field::Empty,
-        reservation_id = tracing::field::Empty,
+        saga.id = tracing::field::Empty,
+        saga.step = tracing::field::Empty,
+        retry.attempt = tracing::field::Empty,
+        order.id = tracing::field::Empty,
+        reservation.id = tracing::field::Empty,
     );
     if let Some(key) = key {
         // What is not an id is refused later on, but must not fill a log before that.
         let short = |text: &str| text.chars().take(64).collect::<String>();
-        span.record("saga_id", short(&key.saga_id))
-            .record("saga_step", short(&key.step))
-            .record("attempt", key.attempt);
+        span.record("saga.id", short(&key.saga_id))
+            .record("saga.step", short(&key.step))
+            .record("retry.attempt", key.attempt);
     }
     span
 }

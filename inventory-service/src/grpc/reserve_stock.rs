@@ -19,9 +19,9 @@ pub(super) async fn answer(
     let hold_for = parse::hold_for(&mut fields, request.hold_for.as_ref());
     let request = key.zip(order).zip(lines).map(|((key, order), lines)| ReserveRequest { key, order, lines, hold_for });
     let request = fields.finish(request)?;
-    Span::current().record("order_id", request.order.to_string());
+    Span::current().record("order.id", request.order.to_string());
     let answer = inventory.reserve(request).await.map_err(|error| status::failed(&error))?;
     let reservation = answer.map_err(|refusal| status::refused(&refusal))?;
-    Span::current().record("reservation_id", reservation.id.to_string());
+    Span::current().record("reservation.id", reservation.id.to_string());
     Ok(ReserveStockResponse { reservation: Some(parse::reservation(reservation)) })
 }

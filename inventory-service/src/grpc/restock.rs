@@ -13,8 +13,9 @@ pub(super) async fn answer(inventory: &Inventory, request: RestockRequest) -> Re
     let key = parse::action_key(&mut fields, "step_key", request.step_key.as_ref());
     let id = fields.parsed("reservation_id", &request.reservation_id);
     let (key, id) = fields.finish(key.zip(id))?;
-    Span::current().record("reservation_id", tracing::field::display(id));
+    Span::current().record("reservation.id", tracing::field::display(id));
     let answer = inventory.restock(key, id).await.map_err(|error| status::failed(&error))?;
     let reservation = answer.map_err(|refusal| status::refused(&refusal))?;
+    Span::current().record("order.id", tracing::field::display(reservation.order));
     Ok(RestockResponse { reservation: Some(parse::reservation(reservation)) })
 }

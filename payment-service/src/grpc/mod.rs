@@ -24,6 +24,7 @@ use futures::FutureExt as _;
 use service_base::{context::RequestContext, problem::Domain};
 use service_kit::{
     faults::{Exit, Faults, lost_rpc},
+    grpc::story::told,
     shutdown::Shutdown,
 };
 use tokio::sync::Semaphore;
@@ -90,25 +91,30 @@ impl Api {
     }
 }
 
-/// The span of a method.
+/// The span of the step that a method's key names, if it has one.
 macro_rules! span {
     ($verb:ident, $message:ident) => {
-        Span::current()
+        None
     };
     ($verb:ident, $message:ident, $key:ident) => {
-        step_span(stringify!($verb), $message.$key.as_ref())
+        Some(step_span(stringify!($verb), $message.$key.as_ref()))
     };
 }
 
-/// Implements each method as: authorise, run the verb in a span of the step that its key names, if it has one, and answer.
+/// Implements each method as: authorise, run the verb in a span of the step that its key names, if it has one, tell it for the order's
+/// story, and answer.
 macro_rules! methods {
     ($($verb:ident($request:ident $(by $key:ident)?) -> $response:ident, $scope:ident;)+) => {
         #[tonic::async_trait]
         impl PaymentService for Api {
             $(async fn $verb(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
                 let (message, exit) = self.enter(request, $scope).await?;
-                let span = span!($verb, message $(, $key)?);
+                let step: Option<Span> = span!($verb, message $(, $key)?);
+                let span = step.clone().unwrap_or_else(Span::current);
                 let answer = $verb::answer(self, message).instrument(span).await;
+                if let Some(step) = step {
+                    told(&step, stringify!($verb), answer.as_ref().err());
+                }
                 exit.leave(answer.map(Response::new), || lost_rpc(DOMAIN))
             })+
         }
@@ -131,19 +137,19 @@ fn step_span(verb: &'static str, key: Option<&StepKey>) -> Span {
     let span = tracing::info_span!(
         "step",
         otel.name = verb,
-        saga_id = Empty,
-        saga_step = Empty,
-        attempt = Empty,
-        order_id = Empty,
-        payment_id = Empty,
-        payment_state = Empty,
+        saga.id = Empty,
+        saga.step = Empty,
+        retry.attempt = Empty,
+        order.id = Empty,
+        payment.id = Empty,
+        payment.state = Empty,
     );
     if let Some(key) = key {
         // What is not a key is refused later on, but must not fill a log before that.
         let short = |text: &str| text.chars().take(64).collect::<String>();
-        span.record("saga_id", short(&key.saga_id))
-            .record("saga_step", short(&key.step))
-            .record("attempt", key.attempt);
+        span.record("saga.id", short(&key.saga_id))
+            .record("saga.step", short(&key.step))
+            .record("retry.attempt", key.attempt);
     }
     span
 }
@@ -151,7 +157,7 @@ fn step_span(verb: &'static str, key: Option<&StepKey>) -> Span {
 /// Notes in the current span which payment it was about, and what became of it.
 fn note(payment: &crate::domain::Payment) {
     Span::current()
-        .record("order_id", payment.charge.order_id.to_string())
-        .record("payment_id", payment.id.to_string())
-        .record("payment_state", payment.status().name());
+        .record("order.id", payment.charge.order_id.to_string())
+        .record("payment.id", payment.id.to_string())
+        .record("payment.state", payment.status().name());
 }

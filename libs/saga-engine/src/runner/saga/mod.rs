@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{Active, Core, perform, record_output, wall::Wall};
 use crate::{
-    Cause, Journaling, LocalOutcome, Outcome, StepContext, StepKey, TraceContext, Undo,
+    Cause, Happened, Journaling, LocalOutcome, Outcome, StepContext, StepKey, Told, TraceContext, Undo,
     driver::{AnyDefinition, Driver},
     event::{Event, Record},
     journal::{Journal, OperatorRequest, Resolution, SagaRow},
@@ -99,11 +99,10 @@ impl<J: Journal> Saga<J> {
             Ok(Ok(())) => {
                 let status = self.state.status();
                 metrics.settled(name, status.as_str(), now.since(self.state.started_at));
-                if let Some(cause) = self.state.parked() {
+                // Told to the host, whose log has the whole story.
+                tracing::debug!(saga.id = %id, saga.name = name, %status, "saga settled");
+                if self.state.parked().is_some() {
                     self.core.sweep.notify_one();
-                    tracing::error!(saga.id = %id, saga.name = name, %cause, "saga parked: it needs a human");
-                } else {
-                    tracing::debug!(saga.id = %id, saga.name = name, %status, "saga settled");
                 }
             }
             Ok(Err(Stop::Lost)) => {
@@ -240,8 +239,16 @@ impl<J: Journal> Saga<J> {
     fn note(&mut self, event: Event, at: Timestamp) -> Result<(), Stop> {
         let record = Record { at, event };
         transition::apply(&self.shape, &mut self.state, &record).map_err(Stop::Bug)?;
+        self.tell(&record.event);
         self.active.records.lock().push(record);
         Ok(())
+    }
+
+    fn tell(&self, event: &Event) {
+        if !event.is_beginning() {
+            let (happened, shape, state) = (Happened::Event(event), &*self.shape, &self.state);
+            self.driver.tell(&Told { id: self.id, trace: &self.trace, happened, shape, state });
+        }
     }
 
     /// A decision, with the host's change that belongs to it.
