@@ -16,5 +16,6 @@ pub(super) async fn answer(inventory: &Inventory, request: CommitStockRequest) -
     Span::current().record("reservation.id", tracing::field::display(id));
     let answer = inventory.commit(key, id).await.map_err(|error| status::failed(&error))?;
     let reservation = answer.map_err(|refusal| status::refused(&refusal))?;
+    Span::current().record("order.id", tracing::field::display(reservation.order));
     Ok(CommitStockResponse { reservation: Some(parse::reservation(reservation)) })
 }

@@ -18,7 +18,10 @@ mod status;
 use amends_auth::claims_of;
 use amends_protos::inventory::v1::{self as pb, inventory_service_server::InventoryService};
 use service_base::problem::Domain;
-use service_kit::faults::{Exit, lost_rpc};
+use service_kit::{
+    faults::{Exit, lost_rpc},
+    grpc::story::told,
+};
 use tonic::{Request, Response, Status, async_trait};
 use tracing::Instrument as _;
 
@@ -51,25 +54,30 @@ impl Api {
     }
 }
 
-/// The span of a method.
+/// The span of the step that a method's key names, if it has one.
 macro_rules! span {
     ($verb:ident, $message:ident) => {
-        tracing::Span::current()
+        None
     };
     ($verb:ident, $message:ident, $key:ident) => {
-        step_span(stringify!($verb), $message.$key.as_ref())
+        Some(step_span(stringify!($verb), $message.$key.as_ref()))
     };
 }
 
-/// Implements each method as: authorise, run the verb in a span of the step that its key names, if it has one, and answer.
+/// Implements each method as: authorise, run the verb in a span of the step that its key names, if it has one, tell it for the order's
+/// story, and answer.
 macro_rules! methods {
     ($($verb:ident($request:ident $(by $key:ident)?) -> $response:ident, $scope:ident;)+) => {
         #[async_trait]
         impl InventoryService for Api {
             $(async fn $verb(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
                 let (message, exit) = self.enter(request, $scope).await?;
-                let span = span!($verb, message $(, $key)?);
+                let step: Option<tracing::Span> = span!($verb, message $(, $key)?);
+                let span = step.clone().unwrap_or_else(tracing::Span::current);
                 let answer = $verb::answer(&self.inventory, message).instrument(span).await;
+                if let Some(step) = step {
+                    told(&step, stringify!($verb), answer.as_ref().err());
+                }
                 exit.leave(answer.map(Response::new), || lost_rpc(DOMAIN))
             })+
         }

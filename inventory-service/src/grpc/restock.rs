@@ -16,5 +16,6 @@ pub(super) async fn answer(inventory: &Inventory, request: RestockRequest) -> Re
     Span::current().record("reservation.id", tracing::field::display(id));
     let answer = inventory.restock(key, id).await.map_err(|error| status::failed(&error))?;
     let reservation = answer.map_err(|refusal| status::refused(&refusal))?;
+    Span::current().record("order.id", tracing::field::display(reservation.order));
     Ok(RestockResponse { reservation: Some(parse::reservation(reservation)) })
 }

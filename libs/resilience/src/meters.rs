@@ -114,6 +114,13 @@ impl Transitions {
         self.state.set(level);
         let reason = to.as_str();
         self.family.get_or_create(&ReasonLabels { peer_service: self.peer_service, reason }).inc();
-        tracing::warn!(peer = self.peer_service, from = from.as_str(), to = reason, "circuit breaker");
+        // In the context of the call that it happened in, whose ids it has.
+        tracing::warn!(
+            peer.service = self.peer_service,
+            service.peer.name = self.peer_service,
+            circuit_breaker.state = reason,
+            circuit_breaker.before = from.as_str(),
+            "circuit breaker"
+        );
     }
 }

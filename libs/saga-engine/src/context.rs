@@ -88,6 +88,11 @@ impl TraceContext {
     pub fn trace_id(&self) -> Option<&str> {
         self.0.as_deref().and_then(|traceparent| traceparent.get(3..35))
     }
+
+    /// The id of the span that the saga was started in: 16 hexadecimal digits.
+    pub fn span_id(&self) -> Option<&str> {
+        self.0.as_deref().and_then(|traceparent| traceparent.get(36..52))
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +117,7 @@ mod tests {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(TraceContext::parse(good).traceparent(), Some(good));
         assert_eq!(TraceContext::parse(good).trace_id(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(TraceContext::parse(good).span_id(), Some("00f067aa0ba902b7"));
         let future = format!("01{}-more", &good[2..]);
         assert_eq!(TraceContext::parse(&future).traceparent(), Some(&future[..55]));
         for bad in [

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use crate::{
-    Cause, Definition, Failure, Saga, StepContext, UnreadableOutput,
+    Cause, Definition, Failure, Saga, StepContext, Told, UnreadableOutput,
     plan::{Conclusion, Effect, EffectKind},
     shape::{Shape, StepIndex},
 };
@@ -33,6 +33,7 @@ pub(crate) trait Driver<L>: Send + Sync {
     fn on_unwinding(&self, failure: &Failure) -> Option<L>;
     fn on_unwound(&self, failure: &Failure) -> Option<L>;
     fn on_parked(&self, cause: &Cause) -> Option<L>;
+    fn tell(&self, told: &Told<'_>);
 }
 
 impl<S: Saga> AnyDefinition<S::Local> for Definition<S> {
@@ -89,5 +90,9 @@ impl<S: Saga> Driver<S::Local> for Typed<S> {
 
     fn on_parked(&self, cause: &Cause) -> Option<S::Local> {
         S::on_parked(&self.state, cause)
+    }
+
+    fn tell(&self, told: &Told<'_>) {
+        S::tell(&self.state, told);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Cause, Failure};
+use crate::{Cause, Failure, Told};
 
 /// A kind of saga: its name, its state, and how its ends show in the host's own tables.
 pub trait Saga: Sized + Send + Sync + 'static {
@@ -32,6 +32,12 @@ pub trait Saga: Sized + Send + Sync + 'static {
     fn on_parked(state: &Self::State, cause: &Cause) -> Option<Self::Local> {
         let _ = (state, cause);
         None
+    }
+
+    /// Something happened to the saga: for the host's log, where the saga's story has the host's names. Called between steps; must not
+    /// wait.
+    fn tell(state: &Self::State, told: &Told<'_>) {
+        let _ = (state, told);
     }
 }
 

@@ -30,6 +30,7 @@ pub mod shape;
 pub mod state;
 mod status;
 mod step;
+mod story;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod timeline;
@@ -50,6 +51,7 @@ pub use policy::{Backoff, Journaling, Persistence, Policy};
 pub use runner::{Call, Intercept};
 pub use status::{InvalidStatus, Snapshot, Status};
 pub use step::{Compensable, LocalStep, Pivot, Step};
+pub use story::{Happened, Told};
 
 #[cfg(test)]
 mod tests;

@@ -282,7 +282,14 @@ impl Core {
             Settled::NotYet(order, saga) => (order, saga),
             Settled::Stuck => return Err(PlaceOrderError::Unwinding(id)),
         };
-        tracing::info!(order_id = %id, saga_id = %order.head.saga, status = %order.status(), saga = %saga, replayed, "answering");
+        tracing::info!(
+            order.id = %id,
+            saga.id = %order.head.saga,
+            status = %order.status(),
+            saga.status = %saga,
+            idempotency.replayed = replayed,
+            "answering"
+        );
         Ok(Placed { order, saga, replayed })
     }
 }

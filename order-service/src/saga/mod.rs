@@ -7,6 +7,7 @@ pub mod cancel_order;
 mod participants;
 pub mod place_order;
 mod sagas;
+mod story;
 #[cfg(test)]
 mod tests;
 

@@ -32,7 +32,7 @@ pub(super) async fn end(
     let asked = key.zip(payment_id);
     let ((key, fingerprint), payment_id) = fields.finish(asked)?;
     let asked = SettlementAsked { key, fingerprint, payment_id, verb };
-    Span::current().record("payment_id", asked.payment_id.to_string());
+    Span::current().record("payment.id", asked.payment_id.to_string());
     let payments = api.payments.clone();
     let payment = api.run_detached(async move { payments.end(&asked).await }).await?;
     note(&payment);

@@ -16,7 +16,7 @@ pub(super) async fn answer(api: &Api, request: ChargeRequest) -> Result<ChargeRe
 /// Charges or authorizes: the two ask for the same, in two modes.
 pub(super) async fn make(api: &Api, request: &ChargeRequest, mode: Mode) -> Result<Payment, Status> {
     let charge = read(request, mode)?;
-    Span::current().record("order_id", charge.order_id.to_string());
+    Span::current().record("order.id", charge.order_id.to_string());
     let payments = api.payments.clone();
     let payment = api.run_detached(async move { payments.charge(&charge).await }).await?;
     note(&payment);

@@ -24,6 +24,7 @@ use futures::FutureExt as _;
 use service_base::{context::RequestContext, problem::Domain};
 use service_kit::{
     faults::{Exit, Faults, lost_rpc},
+    grpc::story::told,
     shutdown::Shutdown,
 };
 use tokio::sync::Semaphore;
@@ -90,25 +91,30 @@ impl Api {
     }
 }
 
-/// The span of a method.
+/// The span of the step that a method's key names, if it has one.
 macro_rules! span {
     ($verb:ident, $message:ident) => {
-        Span::current()
+        None
     };
     ($verb:ident, $message:ident, $key:ident) => {
-        step_span(stringify!($verb), $message.$key.as_ref())
+        Some(step_span(stringify!($verb), $message.$key.as_ref()))
     };
 }
 
-/// Implements each method as: authorise, run the verb in a span of the step that its key names, if it has one, and answer.
+/// Implements each method as: authorise, run the verb in a span of the step that its key names, if it has one, tell it for the order's
+/// story, and answer.
 macro_rules! methods {
     ($($verb:ident($request:ident $(by $key:ident)?) -> $response:ident, $scope:ident;)+) => {
         #[tonic::async_trait]
         impl PaymentService for Api {
             $(async fn $verb(&self, request: Request<pb::$request>) -> Result<Response<pb::$response>, Status> {
                 let (message, exit) = self.enter(request, $scope).await?;
-                let span = span!($verb, message $(, $key)?);
+                let step: Option<Span> = span!($verb, message $(, $key)?);
+                let span = step.clone().unwrap_or_else(Span::current);
                 let answer = $verb::answer(self, message).instrument(span).await;
+                if let Some(step) = step {
+                    told(&step, stringify!($verb), answer.as_ref().err());
+                }
                 exit.leave(answer.map(Response::new), || lost_rpc(DOMAIN))
             })+
         }

@@ -10,7 +10,7 @@ use crate::domain::RefundAsked;
 
 pub(super) async fn answer(api: &Api, request: RefundRequest) -> Result<RefundResponse, Status> {
     let refund = read(&request)?;
-    Span::current().record("payment_id", refund.payment_id.to_string());
+    Span::current().record("payment.id", refund.payment_id.to_string());
     let payments = api.payments.clone();
     let payment = api.run_detached(async move { payments.refund(&refund).await }).await?;
     note(&payment);

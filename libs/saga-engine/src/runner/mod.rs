@@ -31,7 +31,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Config, Handle, Snapshot, UnreadableOutput,
+    Config, Handle, Happened, Snapshot, Told, UnreadableOutput,
     driver::{AnyDefinition, Driver},
     event::{Event, Record},
     journal::{DefinitionId, Journal, OperatorRequest, ReplicaId, SagaRow, Stored},
@@ -147,7 +147,8 @@ impl<J: Journal> Core<J> {
         if let Some(active) = self.active(row.id) {
             return active.subscribe(row.id);
         }
-        let state = State::started(definition.shape(), row.created_at);
+        let (shape, state) = (definition.shape(), State::started(definition.shape(), row.created_at));
+        driver.tell(&Told { id: row.id, trace: &row.trace, happened: Happened::Started, shape, state: &state });
         self.spawn(row, definition, driver, state, Vec::new(), 0, seat)
     }
 
@@ -166,6 +167,8 @@ impl<J: Journal> Core<J> {
         let resumed = Event::Resumed { replica: self.replica.to_string(), fence: row.fence };
         let resumed = Record { at: self.now(), event: resumed };
         transition::apply(shape, &mut state, &resumed).map_err(Unreadable::Event)?;
+        let happened = Happened::Event(&resumed.event);
+        driver.tell(&Told { id: row.id, trace: &row.trace, happened, shape, state: &state });
         records.push(resumed);
         self.spawn(&row, &definition, driver, state, records, durable, seat);
         Ok(())

@@ -4,6 +4,7 @@ mod channel;
 mod explain;
 pub mod fields;
 mod local;
+pub mod story;
 
 use std::sync::Arc;
 

@@ -11,10 +11,10 @@ mod restock;
 use std::sync::Arc;
 
 use amends_primitives::{OrderId, PaymentId, ReservationId, SagaId};
-use saga_engine::{Definition, DefinitionError, Policy, Saga};
+use saga_engine::{Definition, DefinitionError, Policy, Saga, Told};
 use serde::{Deserialize, Serialize};
 
-use super::{OrderChange, Participants};
+use super::{OrderChange, Participants, story};
 
 use mark_cancelled::MarkCancelled;
 use mark_cancelling::MarkCancelling;
@@ -51,6 +51,10 @@ impl Saga for CancelOrder {
     const VERSION: u32 = 1;
     type State = State;
     type Local = OrderChange;
+
+    fn tell(state: &State, told: &Told<'_>) {
+        story::tell(state.order, state.correlation(), told);
+    }
 }
 
 /// The saga as data.

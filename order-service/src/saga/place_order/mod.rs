@@ -12,11 +12,11 @@ mod reserve_stock;
 use std::{sync::Arc, time::Duration};
 
 use amends_primitives::{Money, OrderId, PaymentId, ReservationId};
-use saga_engine::{Definition, DefinitionError, Failure, FailureKind, Policy, Saga};
+use saga_engine::{Definition, DefinitionError, Failure, FailureKind, Policy, Saga, Told};
 use serde::{Deserialize, Serialize};
 use service_base::code::Code;
 
-use super::{OrderChange, Participants};
+use super::{OrderChange, Participants, story};
 use crate::{
     domain::{self, CustomerId, FailureCode, Line, PaymentMethod},
     ports::{Charge, Placed, Reserve},
@@ -86,6 +86,10 @@ impl Saga for PlaceOrder {
         let give_key_back = failure.code.gives_key_back();
         let (order, refunded, placed) = (state.order, state.payment, state.placed());
         Some(OrderChange::Fail { order, failure, refunded, give_key_back, placed })
+    }
+
+    fn tell(state: &State, told: &Told<'_>) {
+        story::tell(state.order, state.correlation(), told);
     }
 }
 

@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 
 use super::{Active, Core, perform, record_output, spans::SagaSpan, wall::Wall};
 use crate::{
-    Cause, Journaling, LocalOutcome, Outcome, StepContext, StepKey, TraceContext, Undo,
+    Cause, Happened, Journaling, LocalOutcome, Outcome, StepContext, StepKey, Told, TraceContext, Undo,
     driver::{AnyDefinition, Driver},
     event::{Event, Record},
     journal::{Journal, OperatorRequest, Resolution, SagaRow},
@@ -114,11 +114,10 @@ impl<J: Journal> Saga<J> {
                     if parked.is_some() { "parked" } else { status.as_str() },
                     parked.map(|cause| cause.code.as_str()),
                 );
-                if let Some(cause) = parked {
+                // Told to the host, whose log has the whole story.
+                tracing::debug!(saga.id = %id, saga.name = name, %status, "saga settled");
+                if parked.is_some() {
                     self.core.sweep.notify_one();
-                    tracing::error!(saga.id = %id, saga.name = name, %cause, "saga parked: it needs a human");
-                } else {
-                    tracing::debug!(saga.id = %id, saga.name = name, %status, "saga settled");
                 }
             }
             Ok(Err(Stop::Lost)) => {
@@ -261,8 +260,16 @@ impl<J: Journal> Saga<J> {
     fn note(&mut self, event: Event, at: Timestamp) -> Result<(), Stop> {
         let record = Record { at, event };
         transition::apply(&self.shape, &mut self.state, &record).map_err(Stop::Bug)?;
+        self.tell(&record.event);
         self.active.records.lock().push(record);
         Ok(())
+    }
+
+    fn tell(&self, event: &Event) {
+        if !event.is_beginning() {
+            let (happened, shape, state) = (Happened::Event(event), &*self.shape, &self.state);
+            self.driver.tell(&Told { id: self.id, trace: &self.trace, happened, shape, state });
+        }
     }
 
     /// A decision, with the host's change that belongs to it.

@@ -57,6 +57,9 @@ impl<J: Journal> Saga<J> {
         records.extend_from_slice(&entry.records[known..]);
         self.durable = records.len();
         drop(records);
+        for record in &entry.records[known..] {
+            self.tell(&record.event);
+        }
         self.owes_outcome = false;
         self.clears_request = false;
         if request.is_some() {
@@ -78,7 +81,7 @@ impl<J: Journal> Saga<J> {
             };
             failures += 1;
             self.core.metrics.journal_errors.inc();
-            self.tell(&error, failures);
+            self.warn_of(&error, failures);
             if entry.local.is_some() && !error.is_transient() && failures >= LOCAL_FAILURES_MAX {
                 return Ok(Err(Refusal::new("local_change_failed", error.to_string())));
             }
@@ -94,7 +97,7 @@ impl<J: Journal> Saga<J> {
         }
     }
 
-    fn tell(&self, error: &JournalError, failures: u32) {
+    fn warn_of(&self, error: &JournalError, failures: u32) {
         let (id, source) = (self.id, std::error::Error::source(error).map(ToString::to_string));
         if error.is_transient() {
             // Every saga in memory finds this out; the keeper says it once for all of them.
