@@ -96,6 +96,7 @@ pub(crate) fn start(config: &Config, meters: SpanMeters) -> Result<Option<(Trace
         .build();
     let layer = tracing_opentelemetry::layer()
         .with_location(false)
+        .with_target(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_tracer(provider.tracer("amends"));

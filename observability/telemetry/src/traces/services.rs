@@ -51,6 +51,7 @@ impl ByService {
         let mut parts: BTreeMap<Arc<str>, Vec<SpanData>> = BTreeMap::new();
         for mut span in batch {
             let service = take_service(&mut span.attributes);
+            keep_last(&mut span.attributes);
             let service = service.filter(|name| parts.contains_key(name) || parts.len() < SERVICES_MAX);
             parts.entry(service.unwrap_or_else(|| Arc::clone(&self.own))).or_default().push(span);
         }
@@ -69,6 +70,17 @@ fn take_service(attributes: &mut Vec<KeyValue>) -> Option<Arc<str>> {
         !is_service
     });
     found
+}
+
+/// Of two attributes of one name the later: a value that was recorded twice is listed twice (OpenTelemetry's rule is that names are unique).
+fn keep_last(attributes: &mut Vec<KeyValue>) {
+    let mut at = attributes.len();
+    while at > 0 {
+        at -= 1;
+        if attributes[at + 1..].iter().any(|later| later.key == attributes[at].key) {
+            attributes.remove(at);
+        }
+    }
 }
 
 fn of_service(resource: &Resource, service: &str) -> Resource {
@@ -122,6 +134,17 @@ mod tests {
         assert_eq!(take_service(&mut attributes).as_deref(), Some("order-service"));
         assert_eq!(attributes, [KeyValue::new("http.route", "/v1/orders")]);
         assert_eq!(take_service(&mut attributes), None);
+    }
+
+    #[test]
+    fn of_two_values_of_a_name_the_later_is_kept() {
+        let mut attributes = vec![
+            KeyValue::new("order.id", "early"),
+            KeyValue::new("saga.id", "1"),
+            KeyValue::new("order.id", "late"),
+        ];
+        keep_last(&mut attributes);
+        assert_eq!(attributes, [KeyValue::new("saga.id", "1"), KeyValue::new("order.id", "late")]);
     }
 
     #[test]
