@@ -20,7 +20,7 @@ use pingora_core::{
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use service_base::{code::Code, context::CORRELATION_HEADER, problem::OVERLOADED_HEADER};
+use service_base::{code::Code, context::CORRELATION_HEADER, metrics::TraceLabel, problem::OVERLOADED_HEADER};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -82,7 +82,7 @@ impl Gateway {
                 &ctx.method,
                 outcome,
                 asked.elapsed(),
-                &ctx.trace_id,
+                TraceLabel::of(&ctx.span),
             );
         }
     }

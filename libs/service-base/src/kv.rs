@@ -1,7 +1,11 @@
 //! Redis, for what replicas share: every call is bounded, and a server that is down is an error, never a wait. A command may run twice,
 //! as it may wherever an answer gets lost: callers must be able to bear that, as a counter bears being one too high.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use redis::{
     Cmd, FromRedisValue, RedisError,
@@ -9,7 +13,10 @@ use redis::{
 };
 use tokio::sync::OnceCell;
 
-use crate::config::{ConfigError, SecretUrl};
+use crate::{
+    config::{ConfigError, SecretUrl},
+    metrics::{Metrics, StoreCalls, TraceLabel},
+};
 
 /// Longer than any healthy answer, shorter than any caller's deadline.
 const CALL_BOUND: Duration = Duration::from_millis(300);
@@ -35,6 +42,7 @@ pub struct Redis {
     client: redis::Client,
     /// Made at the first call: its task needs a runtime, and configuration is checked before there is one.
     manager: Arc<OnceCell<ConnectionManager>>,
+    calls: Option<StoreCalls>,
 }
 
 impl Redis {
@@ -58,7 +66,13 @@ impl Redis {
     /// # Errors
     /// When the URL is not one.
     pub fn new(url: &str) -> Result<Self, RedisError> {
-        Ok(Self { client: redis::Client::open(url)?, manager: Arc::default() })
+        Ok(Self { client: redis::Client::open(url)?, manager: Arc::default(), calls: None })
+    }
+
+    /// The same, and measures the calls that this service makes.
+    #[must_use]
+    pub fn measured(self, service: &'static str, metrics: &Metrics) -> Self {
+        Self { calls: Some(StoreCalls::new(service, "redis", metrics)), ..self }
     }
 
     async fn manager(&self) -> Result<ConnectionManager, Unavailable> {
@@ -85,7 +99,7 @@ impl Redis {
                 answer => answer,
             }
         };
-        bounded(twice).await
+        self.bounded(operation(command), twice).await
     }
 
     /// Runs a script by its hash, sending its text where Redis does not know it yet.
@@ -100,7 +114,7 @@ impl Redis {
                 answer => answer,
             }
         };
-        bounded(twice).await
+        self.bounded("EVALSHA", twice).await
     }
 
     /// Whether there is such a key.
@@ -160,10 +174,32 @@ fn is_lost(error: &RedisError) -> bool {
     error.is_io_error() || error.is_connection_dropped()
 }
 
-async fn bounded<T>(call: impl Future<Output = Result<T, RedisError>>) -> Result<T, Unavailable> {
-    match tokio::time::timeout(CALL_BOUND, call).await {
-        Ok(answer) => answer.map_err(|error| Unavailable(Some(error))),
-        Err(_) => Err(Unavailable(None)),
+/// A command's name. Those that we send; a label must not take what comes.
+fn operation(command: &Cmd) -> &'static str {
+    const KNOWN: [&str; 5] = ["GET", "SET", "EXISTS", "PING", "DEL"];
+    let name = match command.args_iter().next() {
+        Some(redis::Arg::Simple(name)) => name,
+        _ => b"",
+    };
+    KNOWN.into_iter().find(|known| known.as_bytes() == name).unwrap_or("OTHER")
+}
+
+impl Redis {
+    async fn bounded<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, Unavailable> {
+        let begun = Instant::now();
+        let (answer, error_type) = match tokio::time::timeout(CALL_BOUND, call).await {
+            Ok(Ok(answer)) => (Ok(answer), ""),
+            Ok(Err(error)) => (Err(Unavailable(Some(error))), "unavailable"),
+            Err(_) => (Err(Unavailable(None)), "timeout"),
+        };
+        if let Some(calls) = &self.calls {
+            calls.observe("", operation, error_type, begun.elapsed(), TraceLabel::current());
+        }
+        answer
     }
 }
 
@@ -175,8 +211,6 @@ impl fmt::Debug for Redis {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use tokio::net::TcpListener;
 
     use super::*;
