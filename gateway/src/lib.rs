@@ -85,6 +85,7 @@ pub async fn build_with(
 ) -> anyhow::Result<App> {
     within_descriptors(&mut config, runtime)?;
     let redis = Redis::at(&config.redis_url).context("gateway.redis_url is no Redis URL")?;
+    let redis = redis.map(|redis| redis.measured(observe::SERVICE, &runtime.metrics));
     let revocations = revocations.unwrap_or_else(|| amends_auth::revocations(redis.clone()));
     let verifier = Verifier::new(config.auth.clone(), Arc::clone(&runtime.clock), &runtime.metrics, revocations)
         .context("no HTTP client for the issuer's keys")?;
@@ -98,7 +99,7 @@ pub async fn build_with(
             async move { redis.ready().await.map_err(|error| error.in_words()) }
         });
     }
-    let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let acceptor = config.tls.as_ref().map(|tls| tls::acceptor(tls, &runtime.metrics)).transpose()?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("gateway.listen: {} cannot be bound", config.listen))?;

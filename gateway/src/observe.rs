@@ -10,33 +10,20 @@ use prometheus_client::{
 };
 use service_base::{
     code::Code,
-    metrics::{DurationFamily, TraceLabel},
+    metrics::{HttpCall, HttpCalls, TraceLabel, requests_shed},
     wire::{code_name, is_server_fault, known_method},
 };
-use service_kit::{Runtime, observe::Observer as ServerObserver};
+use service_kit::{
+    Runtime,
+    observe::{Active, Observer as ServerObserver},
+};
 
 /// How the gateway calls itself.
 pub(crate) const SERVICE: &str = "gateway";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpstreamLabels {
-    service: &'static str,
-    peer_service: &'static str,
-    url_template: &'static str,
-    http_request_method: &'static str,
-    /// Zero where there was no answer.
-    http_response_status_code: u16,
-    error_type: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
     code: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ProtocolLabels {
-    protocol: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,10 +40,10 @@ struct RetryLabels {
 #[derive(Clone)]
 pub(crate) struct Observer {
     served: ServerObserver,
-    upstreams: DurationFamily<UpstreamLabels>,
+    upstreams: HttpCalls,
+    shed: Counter,
     refusals: Family<RefusalLabels, Counter>,
     retries: Family<RetryLabels, Counter>,
-    active: Family<ProtocolLabels, Gauge>,
     held: Family<HeldLabels, Gauge>,
     connections: Gauge,
 }
@@ -106,11 +93,10 @@ impl Observer {
         Self {
             // The same families as the services behind, so that one dashboard shows them all.
             served: ServerObserver::http(SERVICE, runtime),
-            upstreams: metrics
-                .durations("http_client_request_duration_seconds", "How long services behind took, each attempt"),
+            upstreams: HttpCalls::new(SERVICE, metrics),
+            shed: requests_shed(SERVICE, metrics),
             refusals: metrics.counter("gateway_refusals_total", "Requests the gateway refused itself, by code"),
             retries: metrics.counter("gateway_upstream_retries_total", "Requests sent again on another connection"),
-            active: metrics.gauge("gateway_active_requests", "Requests being answered"),
             held: metrics.gauge("gateway_held", "What requests hold of what there is, by kind (see gateway.limits)"),
             connections: metrics.get_or_register("gateway_connections", "Open connections of callers", Gauge::default),
         }
@@ -127,8 +113,8 @@ impl Observer {
     }
 
     /// Counts a request while the returned value lives.
-    pub(crate) fn began(&self, protocol: &'static str) -> Counted {
-        Counted::new(self.active.get_or_create_owned(&ProtocolLabels { protocol }))
+    pub(crate) fn began(&self, protocol: &'static str) -> Active {
+        self.served.began(protocol)
     }
 
     /// One more try.
@@ -144,7 +130,7 @@ impl Observer {
         method: &str,
         outcome: Outcome,
         took: Duration,
-        trace: &str,
+        exemplar: Option<TraceLabel>,
     ) {
         let (status, error_type) = match outcome {
             Outcome::Answered { status, .. } if status >= 500 => (status, "5xx"),
@@ -153,27 +139,23 @@ impl Observer {
             Outcome::Unreachable => (0, "unreachable"),
             Outcome::Broken => (0, "broken"),
         };
-        let labels = UpstreamLabels {
-            service: SERVICE,
-            peer_service: upstream,
-            url_template: route,
-            http_request_method: known_method(method),
-            http_response_status_code: status,
-            error_type,
-        };
-        self.upstreams.get_or_create(&labels).observe(took.as_secs_f64(), exemplar(trace), None);
+        let call = HttpCall { peer: upstream, url_template: route, method: known_method(method), status, error_type };
+        self.upstreams.observe(&call, took, exemplar);
     }
 
-    /// A request is over.
+    /// A request is over, whose span is the current one.
     pub(crate) fn ended(&self, summary: &Summary<'_>) {
         let method = known_method(summary.method);
-        let (route, took, trace_id) = (summary.route, summary.took, summary.trace_id);
+        let (route, took, exemplar) = (summary.route, summary.took, TraceLabel::current());
         if let Some(code) = summary.grpc_code {
-            self.served.answered_rpc(route.trim_start_matches('/'), code, took, trace_id);
+            self.served.answered_rpc(route.trim_start_matches('/'), code, took, exemplar);
         } else {
-            self.served.answered_http(method, route, summary.status, took, trace_id);
+            self.served.answered_http(method, route, summary.status, took, exemplar);
         }
         if let Some(code) = summary.refused {
+            if code == Code::Overloaded {
+                self.shed.inc();
+            }
             self.refusals.get_or_create(&RefusalLabels { code: code.as_str() }).inc();
         }
         // A stream that ended because of its age is no failure.
@@ -230,10 +212,6 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-fn exemplar(trace_id: &str) -> Option<TraceLabel> {
-    (!trace_id.is_empty()).then(|| TraceLabel { trace_id: trace_id.to_owned() })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people and for a log; a millisecond count is small")]

@@ -84,7 +84,7 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
         .context("the signing keys could not be loaded")?;
     core.learn_revocations().await.context("the revocations could not be loaded")?;
     // Redis is not asked: without it no session can be revoked for all services, but users can still log in.
-    service_kit::database::watch(runtime, "identity", &database);
+    service_kit::database::watch(runtime, SERVICE, "identity", &database);
     let listener = TcpListener::bind(config.http.listen)
         .await
         .with_context(|| format!("identity.http.listen: cannot listen on {}", config.http.listen))?;
@@ -123,6 +123,7 @@ async fn open_database(config: &Config, runtime: &Runtime) -> anyhow::Result<Dat
 fn build_core(config: &Config, database: &Database, runtime: &Runtime) -> anyhow::Result<Core> {
     // The error would repeat the URL, which may hold a password.
     let redis = Redis::at(&config.redis_url).map_err(|_| anyhow::anyhow!("identity.redis_url is not a Redis URL"))?;
+    let redis = redis.map(|redis| redis.measured(SERVICE, &runtime.metrics));
     let sharing = redis.map(|redis| Arc::new(RedisSharing::new(redis)) as Arc<dyn Sharing>);
     Ok(Core {
         store: Arc::new(SqlStore::new(database.clone())),
@@ -137,7 +138,7 @@ fn build_core(config: &Config, database: &Database, runtime: &Runtime) -> anyhow
         passwords: Passwords::new(config.hash_cost(), config.turn_limits()).context("identity.password")?,
         clock: Arc::clone(&runtime.clock),
         ids: Arc::clone(&runtime.ids),
-        metrics: Metrics::new(&runtime.metrics),
+        metrics: Metrics::new(&runtime.metrics, config.rotation_policy().period),
         settings: Settings {
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),

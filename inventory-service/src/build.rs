@@ -66,7 +66,10 @@ pub const fn schemas() -> [Schema; 2] {
 /// # Errors
 /// When the database stays away for longer than configured, a migration fails, or the address is taken.
 pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
-    let revocations = amends_auth::revocations(Redis::at(&config.redis_url).context("inventory.redis_url")?);
+    let revocations = {
+        let redis = Redis::at(&config.redis_url).context("inventory.redis_url")?;
+        amends_auth::revocations(redis.map(|redis| redis.measured(SERVICE, &runtime.metrics)))
+    };
     build_with(config, runtime, revocations).await
 }
 
@@ -99,7 +102,7 @@ async fn build_verifying(config: Config, runtime: &Runtime, verifier: Verifier) 
         .await
         .with_context(|| format!("inventory.grpc.listen: {}", config.grpc.listen))?;
     let addresses = Addresses { grpc: listener.local_addr()? };
-    service_kit::database::watch(runtime, "inventory", &database);
+    service_kit::database::watch(runtime, SERVICE, "inventory", &database);
     let api = InventoryServiceServer::new(Api::new(inventory.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let server =
         Server::new(SERVICE, runtime).verifier(verifier).reflection(FILE_DESCRIPTOR_SET).share(share).add_service(api);

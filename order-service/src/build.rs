@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use amends_auth::{Gate, Revocations, ServiceToken, Verifier, authenticate};
 use amends_protos::{FILE_DESCRIPTOR_SET, orders::v1::order_service_server::OrderServiceServer};
-use amends_resilience::{Admission, Guard};
+use amends_resilience::{Admission, Edge, Guard};
 use amends_sql::{Database, Schema};
 use anyhow::Context as _;
 use axum::middleware::from_fn_with_state;
@@ -12,6 +12,7 @@ use saga_engine::{Engine, EngineBuilder, journal::Journal as _};
 use service_base::{
     descriptors::{OTHERS, Share},
     kv::Redis,
+    metrics::HttpCalls,
 };
 use service_kit::{Runtime, grpc, http::Limits, shutdown::finish};
 use tokio::{net::TcpListener, sync::Semaphore, time::MissedTickBehavior};
@@ -85,7 +86,10 @@ pub const fn schemas() -> [Schema; 2] {
 /// # Errors
 /// When the database stays away for longer than configured, a migration fails, or an address is taken.
 pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
-    let revocations = amends_auth::revocations(Redis::at(&config.redis_url).context("order.redis_url")?);
+    let revocations = {
+        let redis = Redis::at(&config.redis_url).context("order.redis_url")?;
+        amends_auth::revocations(redis.map(|redis| redis.measured(SERVICE, &runtime.metrics)))
+    };
     build_with(config, runtime, revocations, &Peers::default()).await
 }
 
@@ -117,7 +121,7 @@ pub async fn build_with(
     let grpc = bind("order.grpc.listen", config.grpc.listen).await?;
     let addresses = Addresses { http: http.local_addr()?, grpc: grpc.local_addr()? };
     let (core, engine) = core(&config, runtime, &database, inventory, payments)?;
-    service_kit::database::watch(runtime, "order", &database);
+    service_kit::database::watch(runtime, SERVICE, "order", &database);
     let sagas = engine.clone();
     runtime.readiness.add("order", "sagas", move || {
         let ready = sagas.is_ready();
@@ -157,7 +161,8 @@ pub fn participants(config: &Config, runtime: &Runtime) -> anyhow::Result<(Arc<d
 }
 
 fn service_token(config: &Config, runtime: &Runtime) -> anyhow::Result<ServiceToken> {
-    ServiceToken::new(config.service_token.clone(), Arc::clone(&runtime.clock))
+    let calls = HttpCalls::new(SERVICE, &runtime.metrics);
+    ServiceToken::measured(config.service_token.clone(), Arc::clone(&runtime.clock), calls)
         .context("the client of the token service cannot be made")
 }
 
@@ -168,7 +173,7 @@ fn participants_as(
     peers: &Peers,
 ) -> anyhow::Result<(Arc<dyn Inventory>, Arc<dyn Payments>)> {
     let guard = |name: &'static str, config: &crate::config::ParticipantConfig| {
-        Guard::new(name, &config.resilience, Arc::clone(&runtime.clock), &runtime.metrics)
+        Guard::new(Edge::new(SERVICE, name), &config.resilience, Arc::clone(&runtime.clock), &runtime.metrics)
     };
     let inventory = GrpcInventory::new(
         peers.inventory(&config.inventory.channel)?,
@@ -192,7 +197,7 @@ pub(crate) fn core(
     payments: Arc<dyn Payments>,
 ) -> anyhow::Result<(Arc<Core>, Engine<Journal>)> {
     let meters = Meters::new(&runtime.metrics);
-    let journal = Arc::new(Journal::new(database.clone(), ApplyToOrders::new(database.dialect(), meters)));
+    let journal = Arc::new(Journal::new(database.clone(), ApplyToOrders::new(database.dialect(), meters.clone())));
     let participants = Arc::new(Participants {
         inventory: Arc::clone(&inventory),
         payments: Arc::clone(&payments),
@@ -237,6 +242,7 @@ pub(crate) fn core(
         ),
         repeats: Repeats::default(),
         watches: Arc::new(Semaphore::new(limits.watches_max)),
+        meters,
         shutdown: runtime.shutdown.clone(),
     });
     Ok((core, engine))

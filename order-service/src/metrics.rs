@@ -51,7 +51,39 @@ pub struct Meters {
     seconds: DurationFamily<StatusLabels>,
     value: Family<CurrencyLabels, Histogram, NewValues>,
     seen: Arc<Mutex<VecDeque<(OrderId, Status)>>>,
+    traced: Arc<Mutex<VecDeque<OrderId>>>,
 }
+
+/// Why a request to place an order came to nothing, and no order failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotPlaced {
+    /// A service or a store that an order needs is away: answered 503.
+    Unavailable,
+    /// There is no room for it: answered 503.
+    Overloaded,
+}
+
+impl NotPlaced {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
+/// All that `orders_total` counts. Each is shown from the start: the first failure after a start is a change of a series, not a new one,
+/// whose first value no rate would have.
+const STATUSES: [&str; 5] = [
+    Status::Confirmed.as_str(),
+    Status::Failed.as_str(),
+    Status::Cancelled.as_str(),
+    NotPlaced::Unavailable.as_str(),
+    NotPlaced::Overloaded.as_str(),
+];
+
+/// Orders of sampled traces that have not settled yet: more than are under way at once. One that is pushed out has no exemplar.
+const TRACED_MAX: usize = 1024;
 
 /// A transaction that has to be repeated applies its changes again, at once: as many as one commit may hold.
 const SEEN_MAX: usize = 1024;
@@ -59,14 +91,44 @@ const SEEN_MAX: usize = 1024;
 impl Meters {
     /// Registers them.
     pub fn new(metrics: &Metrics) -> Self {
+        let help = "Orders by how they ended (confirmed, failed; cancelled later), and requests answered 503 without an order \
+                    (unavailable, overloaded)";
+        let total = metrics.counter("orders_total", help);
+        for status in STATUSES {
+            drop(total.get_or_create(&StatusLabels { status }));
+        }
         Self {
-            total: metrics.counter("orders_total", "Orders by how they ended: confirmed, failed, cancelled"),
+            total,
             seconds: metrics.durations("order_processing_seconds", "From placing an order to its being settled"),
             value: metrics.get_or_register("order_value", "Totals of confirmed orders, in minor units", || {
                 Family::new_with_constructor(NewValues)
             }),
             seen: Arc::default(),
+            traced: Arc::default(),
         }
+    }
+
+    /// A request to place an order was answered 503.
+    pub(crate) fn not_placed(&self, why: NotPlaced) {
+        self.total.get_or_create(&StatusLabels { status: why.as_str() }).inc();
+    }
+
+    /// An order is placed in the current trace. Whether that is one to be kept is known here only; it settles elsewhere.
+    pub(crate) fn placing(&self, order: OrderId) {
+        if TraceLabel::current().is_none() {
+            return;
+        }
+        let mut traced = self.traced.lock();
+        if traced.len() == TRACED_MAX {
+            traced.pop_front();
+        }
+        traced.push_back(order);
+    }
+
+    fn is_traced(&self, order: OrderId) -> bool {
+        let mut traced = self.traced.lock();
+        let at = traced.iter().position(|known| *known == order);
+        at.is_some_and(|at| traced.remove(at).is_some())
     }
 
     /// An order changed.
@@ -77,7 +139,7 @@ impl Meters {
         let labels = StatusLabels { status: changed.status.as_str() };
         self.total.get_or_create(&labels).inc();
         if matches!(changed.status, Status::Confirmed | Status::Failed) {
-            let exemplar = (!changed.trace_id.is_empty()).then(|| TraceLabel { trace_id: changed.trace_id.clone() });
+            let exemplar = self.is_traced(order).then(|| TraceLabel { trace_id: changed.trace_id.clone() });
             let seconds = now.since(changed.created_at).as_secs_f64();
             self.seconds.get_or_create(&labels).observe(seconds, exemplar, None);
         }
@@ -159,6 +221,21 @@ mod tests {
             r#"orders_total{status="cancelled"} 1"#,
             r#"order_processing_seconds_count{status="confirmed"} 1"#,
             r#"order_value_sum{currency="EUR"} 3700.0"#,
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
+
+    #[test]
+    fn statuses_that_have_not_happened_are_shown_as_zero() {
+        let metrics = Metrics::new();
+        let meters = Meters::new(&metrics);
+        meters.not_placed(NotPlaced::Unavailable);
+        let page = metrics.encode();
+        for line in [
+            r#"orders_total{status="unavailable"} 1"#,
+            r#"orders_total{status="overloaded"} 0"#,
+            r#"orders_total{status="failed"} 0"#,
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }

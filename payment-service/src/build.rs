@@ -211,9 +211,11 @@ pub async fn build_with(
     runtime: &Runtime,
     revocations: Option<Arc<dyn Revocations>>,
 ) -> anyhow::Result<App> {
-    let revocations: Arc<dyn Revocations> = match revocations {
-        Some(revocations) => revocations,
-        None => amends_auth::revocations(Redis::at(&config.redis_url).context("payment.redis_url")?),
+    let revocations: Arc<dyn Revocations> = if let Some(revocations) = revocations {
+        revocations
+    } else {
+        let redis = Redis::at(&config.redis_url).context("payment.redis_url")?;
+        amends_auth::revocations(redis.map(|redis| redis.measured(SERVICE, &runtime.metrics)))
     };
     let check = match config.processor.kind {
         ProcessorKind::Simulated => faults::check,
@@ -244,10 +246,11 @@ pub async fn build_with(
         .await
         .with_context(|| format!("payment.grpc.listen: {}", config.grpc.listen))?;
     let addresses = Addresses { grpc: listener.local_addr()? };
-    let files = [("payment", store.file.as_ref()), ("acquirer", ledger.as_ref().map(SqlLedger::database))];
-    for (name, file) in files {
+    let ledger_file = ledger.as_ref().map(SqlLedger::database);
+    let files = [(SERVICE, "payment", store.file.as_ref()), (acquirer::SERVICE, "acquirer", ledger_file)];
+    for (service, name, file) in files {
         let Some(file) = file else { continue };
-        service_kit::database::count(&runtime.metrics, name, file);
+        service_kit::database::count(&runtime.metrics, service, name, file);
     }
     let asked = (Arc::clone(&store.payments), ledger.clone());
     runtime.readiness.add("payment", "store", move || {

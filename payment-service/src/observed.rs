@@ -8,14 +8,12 @@ use std::{future::Future, sync::Arc};
 use amends_primitives::PaymentId;
 use async_trait::async_trait;
 use prometheus_client::encoding::EncodeLabelSet;
-use service_base::{
-    context,
-    metrics::{DurationFamily, Metrics, TraceLabel},
-};
+use service_base::metrics::{DurationFamily, Metrics, StoreCalls, TraceLabel};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
+    SERVICE,
     domain::{Payment, Record, StepKey},
     processor::{
         AuthorizeOutcome, CaptureAsk, CaptureOutcome, ChargeAsk, ChargeOutcome, PaymentProcessor, RefundAsk,
@@ -25,41 +23,33 @@ use crate::{
 };
 use amends_webhooks::event::Outgoing;
 
+/// The bank, whoever it is.
 const PROCESSOR: &str = "acquirer";
+const MONGODB: &str = "mongodb";
 const COLLECTION: &str = "payments";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DbLabels {
-    db_system_name: &'static str,
-    db_collection_name: &'static str,
-    db_operation_name: &'static str,
-    error_type: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ProcessorLabels {
+    service: &'static str,
     peer_service: &'static str,
+    service_peer_name: &'static str,
     operation: &'static str,
     result: &'static str,
-}
-
-fn trace_label() -> Option<TraceLabel> {
-    context::current_trace_id().map(|trace_id| TraceLabel { trace_id })
 }
 
 /// A store that is watched.
 pub struct ObservedStore {
     inner: Arc<dyn PaymentStore>,
     system: &'static str,
-    durations: DurationFamily<DbLabels>,
+    /// None where the store itself tells how long its statements take.
+    calls: Option<StoreCalls>,
 }
 
 impl ObservedStore {
     /// Watches `inner`, which is a `system` (`mongodb`, `sqlite`).
     pub fn new(inner: Arc<dyn PaymentStore>, system: &'static str, metrics: &Metrics) -> Self {
-        let durations =
-            metrics.durations("db_client_operation_duration_seconds", "How long calls to the database took");
-        Self { inner, system, durations }
+        let calls = (system == MONGODB).then(|| StoreCalls::new(SERVICE, system, metrics));
+        Self { inner, system, calls }
     }
 
     async fn watched<T>(
@@ -85,13 +75,9 @@ impl ObservedStore {
         if !error_type.is_empty() {
             span.record("error.type", error_type).record("otel.status_code", "ERROR");
         }
-        let labels = DbLabels {
-            db_system_name: self.system,
-            db_collection_name: COLLECTION,
-            db_operation_name: operation,
-            error_type,
-        };
-        self.durations.get_or_create(&labels).observe(begun.elapsed().as_secs_f64(), trace_label(), None);
+        if let Some(calls) = &self.calls {
+            calls.observe(COLLECTION, operation, error_type, begun.elapsed(), TraceLabel::of(&span));
+        }
         result
     }
 }
@@ -204,8 +190,15 @@ impl Drop for Watch<'_> {
         if is_failure(self.result) {
             self.span.record("otel.status_code", "ERROR").record("error.type", self.result);
         }
-        let labels = ProcessorLabels { peer_service: PROCESSOR, operation: self.operation, result: self.result };
-        self.durations.get_or_create(&labels).observe(self.begun.elapsed().as_secs_f64(), trace_label(), None);
+        let labels = ProcessorLabels {
+            service: SERVICE,
+            peer_service: PROCESSOR,
+            service_peer_name: PROCESSOR,
+            operation: self.operation,
+            result: self.result,
+        };
+        let exemplar = TraceLabel::of(&self.span);
+        self.durations.get_or_create(&labels).observe(self.begun.elapsed().as_secs_f64(), exemplar, None);
     }
 }
 

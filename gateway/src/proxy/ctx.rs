@@ -7,13 +7,13 @@ use std::{
 
 use amends_primitives::IdSource;
 use service_base::{code::Code, context::RequestContext, latest::Mark};
+use service_kit::observe::Active;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
 
 use crate::{
     connection_table::Busy,
-    observe::Counted,
     refusal::Refusal,
     routes::{Route, Target, Upstream},
     shares::Share,
@@ -62,7 +62,7 @@ pub(crate) struct Ctx {
     /// An attempt may have been received, and its answer was lost.
     pub(super) in_doubt: bool,
     /// Set once the request is known; counts it as active.
-    pub(super) active: Option<Counted>,
+    pub(super) active: Option<Active>,
 }
 
 impl Ctx {

@@ -23,6 +23,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use service_base::{
     code::Code,
     context::CORRELATION_HEADER,
+    metrics::TraceLabel,
     problem::OVERLOADED_HEADER,
     wire::{code_name, is_server_fault},
 };
@@ -88,7 +89,7 @@ impl Gateway {
                 &ctx.method,
                 outcome,
                 asked.elapsed(),
-                &ctx.trace_id,
+                TraceLabel::of(&ctx.span),
             );
         }
     }

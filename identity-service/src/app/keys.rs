@@ -99,6 +99,12 @@ impl Keys {
         signing::read(token, expected, now, find)
     }
 
+    /// Since when the key signs that signs now.
+    pub(crate) fn signs_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let times = times(&self.snapshot());
+        key_schedule::signing(&times, now).map(|index| times[index].active_from)
+    }
+
     /// The key set, RFC 7517: whatever [`sign`](Self::sign) signs with is in it.
     pub(crate) fn public(&self, now: Timestamp) -> Vec<PublicKey> {
         let loaded = self.snapshot();

@@ -30,6 +30,9 @@ impl Core {
         if let Err(error) = self.keys.refresh(self.store.as_ref(), &self.keyring, now).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "signing keys could not be refreshed");
         }
+        if let Some(at) = self.keys.signs_since(now) {
+            self.metrics.signs_since(at);
+        }
         if let Err(error) = self.catch_up().await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

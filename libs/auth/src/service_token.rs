@@ -1,7 +1,11 @@
 //! Our own token towards other services: OAuth 2.0 `client_credentials`, kept until shortly before it ends. Its life is counted from when
 //! it was asked for, on the monotonic clock.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use amends_primitives::{Clock, Moment, Timestamp};
 use parking_lot::RwLock;
@@ -14,6 +18,7 @@ use super::Scopes;
 use service_base::{
     config::{ConfigError, Section},
     context::{self, RequestContext},
+    metrics::{HttpCall, HttpCalls, TraceLabel},
 };
 
 const FETCH_BOUND: Duration = Duration::from_secs(2);
@@ -97,6 +102,9 @@ impl Held {
     }
 }
 
+/// Who is asked.
+const ISSUER: &str = "identity-service";
+
 struct Inner {
     config: ServiceTokenConfig,
     clock: Arc<dyn Clock>,
@@ -104,6 +112,7 @@ struct Inner {
     held: RwLock<Option<Held>>,
     /// Held while asking, so that a crowd waits for one answer. Remembers the last failure.
     asking: Mutex<Option<(Moment, ServiceTokenError)>>,
+    calls: Option<HttpCalls>,
 }
 
 /// Our token. Clones share it.
@@ -126,8 +135,29 @@ impl ServiceToken {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn new(config: ServiceTokenConfig, clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
+        Self::with_calls(config, clock, None)
+    }
+
+    /// The same, and measures the calls to the issuer.
+    ///
+    /// # Errors
+    /// As [`ServiceToken::new`].
+    pub fn measured(
+        config: ServiceTokenConfig,
+        clock: Arc<dyn Clock>,
+        calls: HttpCalls,
+    ) -> Result<Self, reqwest::Error> {
+        Self::with_calls(config, clock, Some(calls))
+    }
+
+    fn with_calls(
+        config: ServiceTokenConfig,
+        clock: Arc<dyn Clock>,
+        calls: Option<HttpCalls>,
+    ) -> Result<Self, reqwest::Error> {
         let client = service_base::client::internal().timeout(FETCH_BOUND).connect_timeout(FETCH_BOUND / 2).build()?;
-        Ok(Self(Arc::new(Inner { config, clock, client, held: RwLock::new(None), asking: Mutex::new(None) })))
+        let (held, asking) = (RwLock::new(None), Mutex::new(None));
+        Ok(Self(Arc::new(Inner { config, clock, client, held, asking, calls })))
     }
 
     /// A token that is good for some seconds at least. Refreshed beside us in the last quarter of its life.
@@ -238,11 +268,24 @@ impl ServiceToken {
         // A connection that is kept may be one that the issuer is closing. Asking twice is harmless: the first token, if there is one, is
         // not used.
         let again = request.try_clone();
-        let mut response = match (request.send().await, again) {
+        let begun = Instant::now();
+        let sent = match (request.send().await, again) {
             (Err(error), Some(again)) if !error.is_timeout() && !error.is_connect() => again.send().await,
             (sent, _) => sent,
+        };
+        if let Some(calls) = &self.0.calls {
+            let (status, error_type) = match &sent {
+                Ok(response) if response.status().is_server_error() => (response.status().as_u16(), "5xx"),
+                Ok(response) => (response.status().as_u16(), ""),
+                Err(error) if error.is_timeout() => (0, "timeout"),
+                Err(error) if error.is_connect() => (0, "unreachable"),
+                Err(_) => (0, "broken"),
+            };
+            let url_template = "/oauth2/token";
+            let call = HttpCall { peer: ISSUER, url_template, method: "POST", status, error_type };
+            calls.observe(&call, begun.elapsed(), TraceLabel::current());
         }
-        .map_err(unavailable)?;
+        let mut response = sent.map_err(unavailable)?;
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unavailable)? {

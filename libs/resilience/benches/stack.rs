@@ -6,8 +6,8 @@ use std::{future::ready, hint::black_box, sync::Arc, time::Duration};
 
 use amends_primitives::SystemClock;
 use amends_resilience::{
-    BreakerConfig, BreakerLayer, BulkheadConfig, BulkheadLayer, Call, Deadline, DeadlineLayer, GuardError, Resilience,
-    RetryLayer, TimeoutLayer, stack,
+    BreakerConfig, BreakerLayer, BulkheadConfig, BulkheadLayer, Call, Deadline, DeadlineLayer, Edge, GuardError,
+    Resilience, RetryLayer, TimeoutLayer, stack,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use service_base::metrics::Metrics;
@@ -18,7 +18,7 @@ use tokio::{
 use tonic::Status;
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 
-const PEER: &str = "payment-service";
+const PEER: Edge = Edge::new("order-service", "payment-service");
 
 fn measure<S, E>(criterion: &mut Criterion, runtime: &Runtime, name: &str, service: &S)
 where

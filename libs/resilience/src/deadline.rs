@@ -9,7 +9,10 @@ use std::{
 use futures::future::Either;
 use tower::{Layer, Service};
 
-use super::{Call, Deadline, Stopped, meters::Refused};
+use super::{
+    Call, Deadline, Stopped,
+    meters::{Edge, Refused},
+};
 use service_base::metrics::Metrics;
 
 /// Caps a call's deadline, and refuses with [`Stopped::TooLate`] what has passed it, before anything is done.
@@ -24,8 +27,8 @@ pub struct DeadlineLayer {
 
 impl DeadlineLayer {
     /// No call takes longer than `longest`, whatever its caller allows.
-    pub fn new(dependency: &'static str, longest: Duration, metrics: &Metrics) -> Self {
-        Self { longest, refused: Refused::new(dependency, metrics) }
+    pub fn new(edge: Edge, longest: Duration, metrics: &Metrics) -> Self {
+        Self { longest, refused: Refused::new(edge, metrics) }
     }
 }
 
@@ -74,20 +77,20 @@ mod tests {
     use super::*;
     use crate::{
         GuardError,
-        testing::{TestFailure, call_within},
+        testing::{EDGE, TestFailure, call_within},
     };
 
     #[tokio::test(start_paused = true)]
     async fn an_expired_deadline_is_refused_at_once_and_a_long_one_capped() {
         let metrics = Metrics::new();
         let left = |call: Call<()>| ready(Ok::<_, GuardError<TestFailure>>(call.deadline.remaining()));
-        let service = DeadlineLayer::new("payment-service", Duration::from_secs(5), &metrics).layer(service_fn(left));
+        let service = DeadlineLayer::new(EDGE, Duration::from_secs(5), &metrics).layer(service_fn(left));
         let within = |secs| service.clone().oneshot(call_within(Duration::from_secs(secs)));
         assert_eq!(within(3).await, Ok(Duration::from_secs(3)));
         assert_eq!(within(300).await, Ok(Duration::from_secs(5)));
         assert_eq!(within(0).await, Err(GuardError::TooLate));
         let page = metrics.encode();
-        let line = r#"calls_refused_total{peer_service="payment-service",reason="deadline"} 1"#;
+        let line = r#"calls_refused_total{service="order-service",peer_service="payment-service",service_peer_name="payment-service",reason="deadline"} 1"#;
         assert!(page.contains(line), "{page}");
     }
 }

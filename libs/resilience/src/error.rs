@@ -28,7 +28,7 @@ pub trait Classify {
     /// What this error says.
     fn verdict(&self) -> Verdict;
 
-    /// A label for metrics (`rpc.response.status_code`), of few possible values.
+    /// A label for metrics (`rpc.status_code`), of few possible values.
     fn label(&self) -> &'static str;
 
     /// Whether surely nothing was sent, so that nothing can have happened. False where that is not certain.

@@ -32,6 +32,7 @@ pub use config::{AdmissionConfig, BreakerConfig, BulkheadConfig, Resilience};
 pub use deadline::{DeadlineLayer, DeadlineService};
 pub use error::{Classify, GuardError, Stopped, Verdict};
 pub use guard::Guard;
+pub use meters::Edge;
 pub use observe::{ObserveFuture, ObserveLayer, ObserveService};
 pub use retry::{RetryLayer, RetryPolicy};
 pub use shed::{InFlight, shed};

@@ -14,7 +14,7 @@ use tracing::{Instrument as _, field::Empty, instrument::Instrumented};
 
 use super::{
     BreakerLayer, BulkheadLayer, Call, Classify, Verdict,
-    meters::{Calls, Refused},
+    meters::{Calls, Edge, Refused},
 };
 use service_base::metrics::Metrics;
 
@@ -30,13 +30,13 @@ pub struct ObserveLayer {
 
 impl ObserveLayer {
     /// For attempts that passed this breaker and this bulkhead.
-    pub fn new(dependency: &'static str, breaker: &BreakerLayer, bulkhead: &BulkheadLayer, metrics: &Metrics) -> Self {
+    pub fn new(edge: Edge, breaker: &BreakerLayer, bulkhead: &BulkheadLayer, metrics: &Metrics) -> Self {
         Self {
-            dependency,
+            dependency: edge.callee(),
             breaker: breaker.clone(),
             bulkhead: bulkhead.clone(),
-            calls: Arc::new(Calls::new(dependency, metrics)),
-            refused: Refused::new(dependency, metrics),
+            calls: Arc::new(Calls::new(edge, metrics)),
+            refused: Refused::new(edge, metrics),
         }
     }
 }

@@ -7,19 +7,14 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use prometheus_client::{encoding::EncodeLabelSet, metrics::counter::Counter};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Semaphore;
 
 use service_base::{
-    metrics::Metrics,
+    metrics::{Metrics, requests_shed},
     problem::{Code, Problem},
     wire,
 };
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ServiceLabels {
-    service: &'static str,
-}
 
 /// How many more requests [`shed`] lets in.
 #[derive(Debug, Clone)]
@@ -33,12 +28,6 @@ impl InFlight {
     pub fn new(service: &'static str, max: usize, metrics: &Metrics) -> Self {
         Self { permits: Arc::new(Semaphore::new(max)), shed: requests_shed(service, metrics) }
     }
-}
-
-/// What counts the requests that a service refuses for want of room, wherever it does.
-pub(crate) fn requests_shed(service: &'static str, metrics: &Metrics) -> Counter {
-    let shed = metrics.counter::<ServiceLabels>("requests_shed_total", "Requests refused because of too many others");
-    shed.get_or_create_owned(&ServiceLabels { service })
 }
 
 /// Middleware, as `from_fn_with_state(InFlight::new(…), shed)`: answers 503 `overloaded` (gRPC: `UNAVAILABLE`) with a time to wait when

@@ -15,7 +15,10 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tower::{Service, ServiceExt as _, util::MapErr};
 
-use super::{Attempt, Call, Classify, Deadline, GuardError, Verdict};
+use super::{Attempt, Call, Classify, Deadline, Edge, GuardError, Verdict};
+
+/// Who calls whom in these tests.
+pub(super) const EDGE: Edge = Edge::new("order-service", "payment-service");
 
 /// Why the dependency did not do what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,11 @@
 //! Redis, for what replicas share: every call is bounded, and a server that is down is an error, never a wait. A command may run twice,
 //! as it may wherever an answer gets lost: callers must be able to bear that, as a counter bears being one too high.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use redis::{
     Cmd, FromRedisValue, RedisError,
@@ -13,6 +17,7 @@ use tracing::{Instrument as _, field::Empty};
 use crate::{
     config::{ConfigError, SecretUrl},
     context::is_recording,
+    metrics::{Metrics, StoreCalls, TraceLabel},
 };
 
 /// In spans.
@@ -42,6 +47,7 @@ pub struct Redis {
     client: redis::Client,
     /// Made at the first call: its task needs a runtime, and configuration is checked before there is one.
     manager: Arc<OnceCell<ConnectionManager>>,
+    calls: Option<StoreCalls>,
 }
 
 impl Redis {
@@ -65,7 +71,13 @@ impl Redis {
     /// # Errors
     /// When the URL is not one.
     pub fn new(url: &str) -> Result<Self, RedisError> {
-        Ok(Self { client: redis::Client::open(url)?, manager: Arc::default() })
+        Ok(Self { client: redis::Client::open(url)?, manager: Arc::default(), calls: None })
+    }
+
+    /// The same, and measures the calls that this service makes.
+    #[must_use]
+    pub fn measured(self, service: &'static str, metrics: &Metrics) -> Self {
+        Self { calls: Some(StoreCalls::new(service, "redis", metrics)), ..self }
     }
 
     async fn manager(&self) -> Result<ConnectionManager, Unavailable> {
@@ -85,7 +97,6 @@ impl Redis {
     /// # Errors
     /// [`Unavailable`] when there is no sensible answer within 300 ms.
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unavailable> {
-        let name = command_name(command);
         let mut manager = self.manager().await?;
         let twice = async {
             match command.query_async(&mut manager).await {
@@ -93,7 +104,7 @@ impl Redis {
                 answer => answer,
             }
         };
-        spanned(&name, bounded(twice)).await
+        self.bounded(operation(command), twice).await
     }
 
     /// Runs a script by its hash, sending its text where Redis does not know it yet.
@@ -108,7 +119,7 @@ impl Redis {
                 answer => answer,
             }
         };
-        spanned("EVALSHA", bounded(twice)).await
+        self.bounded("EVALSHA", twice).await
     }
 
     /// Whether there is such a key.
@@ -168,17 +179,11 @@ fn is_lost(error: &RedisError) -> bool {
     error.is_io_error() || error.is_connection_dropped()
 }
 
-/// The first word of a command; its keys and values are nobody's business.
-fn command_name(command: &Cmd) -> String {
-    let first = command.args_iter().next();
-    match first {
-        Some(redis::Arg::Simple(word)) => String::from_utf8_lossy(word).to_ascii_uppercase(),
-        _ => String::new(),
-    }
-}
-
 /// Waits in a client span, where that is recorded.
-async fn spanned<T>(command: &str, call: impl Future<Output = Result<T, Unavailable>>) -> Result<T, Unavailable> {
+async fn spanned<T>(
+    command: &'static str,
+    call: impl Future<Output = Result<T, Unavailable>>,
+) -> Result<T, Unavailable> {
     if !is_recording() {
         return call.await;
     }
@@ -195,16 +200,45 @@ async fn spanned<T>(command: &str, call: impl Future<Output = Result<T, Unavaila
     );
     let result = call.instrument(span.clone()).await;
     if let Err(Unavailable(cause)) = &result {
-        let kind = if cause.is_some() { "redis" } else { "timeout" };
+        let kind = if cause.is_some() { "unavailable" } else { "timeout" };
         span.record("otel.status_code", "ERROR").record("error.type", kind);
     }
     result
 }
 
-async fn bounded<T>(call: impl Future<Output = Result<T, RedisError>>) -> Result<T, Unavailable> {
-    match tokio::time::timeout(CALL_BOUND, call).await {
-        Ok(answer) => answer.map_err(|error| Unavailable(Some(error))),
-        Err(_) => Err(Unavailable(None)),
+/// A command's name. Those that we send; a label must not take what comes.
+fn operation(command: &Cmd) -> &'static str {
+    const KNOWN: [&str; 5] = ["GET", "SET", "EXISTS", "PING", "DEL"];
+    let name = match command.args_iter().next() {
+        Some(redis::Arg::Simple(name)) => name,
+        _ => b"",
+    };
+    KNOWN.into_iter().find(|known| known.as_bytes() == name).unwrap_or("OTHER")
+}
+
+impl Redis {
+    async fn bounded<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, Unavailable> {
+        let begun = Instant::now();
+        let answered = async {
+            match tokio::time::timeout(CALL_BOUND, call).await {
+                Ok(answer) => answer.map_err(|error| Unavailable(Some(error))),
+                Err(_) => Err(Unavailable(None)),
+            }
+        };
+        let answer = spanned(operation, answered).await;
+        let error_type = match &answer {
+            Ok(_) => "",
+            Err(Unavailable(Some(_))) => "unavailable",
+            Err(Unavailable(None)) => "timeout",
+        };
+        if let Some(calls) = &self.calls {
+            calls.observe("", operation, error_type, begun.elapsed(), TraceLabel::current());
+        }
+        answer
     }
 }
 
@@ -216,8 +250,6 @@ impl fmt::Debug for Redis {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use tokio::net::TcpListener;
 
     use super::*;

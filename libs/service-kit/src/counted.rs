@@ -2,15 +2,18 @@
 //!
 //! Must not know: what is in a store.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
-use amends_sql::{Counts, Database};
+use amends_sql::{Counts, Database, Dialect, Operation};
 use parking_lot::RwLock;
 use prometheus_client::{
     encoding::{EncodeMetric, MetricEncoder, NoLabelSet},
     metrics::MetricType,
 };
-use service_base::metrics::Metrics;
+use service_base::metrics::{Durations, Metrics, StoreCalls};
 
 /// Which of a store's counts a metric shows.
 type Figure = fn(Counts) -> u64;
@@ -49,8 +52,23 @@ impl fmt::Debug for PerStore {
     }
 }
 
-/// Shows what `store` is asked for.
-pub(crate) fn count(metrics: &Metrics, store: &'static str, database: &Database) {
+/// Shows what `service` asks of its store, and how long that takes.
+pub(crate) fn count(metrics: &Metrics, service: &'static str, store: &'static str, database: &Database) {
+    let system = match database.dialect() {
+        Dialect::Sqlite => "sqlite",
+        Dialect::Postgres => "postgresql",
+    };
+    let calls = StoreCalls::new(service, system, metrics);
+    // Looked up once: what goes well is nearly all, and an order is many statements.
+    let well: [OnceLock<Durations>; Operation::ALL.len()] = Default::default();
+    database.tell(Box::new(move |operation, took, failure| match failure {
+        None => well[operation as usize].get_or_init(|| calls.of("", operation.name(), "")).observe(
+            took.as_secs_f64(),
+            None,
+            None,
+        ),
+        Some(error_type) => calls.observe("", operation.name(), error_type, took, None),
+    }));
     let figures: [(_, _, Figure); 2] = [
         ("sql_statements_total", "Statements sent to a store, without BEGIN, COMMIT and ROLLBACK", |of| of.statements),
         ("sql_commits_total", "Changes that a store was asked to make durable", |of| of.commits),
@@ -76,8 +94,8 @@ mod tests {
                 .unwrap()
         };
         let (busy, idle) = (open("busy.db"), open("idle.db"));
-        count(&metrics, "busy", &busy);
-        count(&metrics, "idle", &idle);
+        count(&metrics, "order-service", "busy", &busy);
+        count(&metrics, "order-service", "idle", &idle);
         busy.ping().await.unwrap();
         busy.begin().await.unwrap().commit().await.unwrap();
         let page = metrics.encode();
@@ -85,6 +103,8 @@ mod tests {
             "sql_statements_total{store=\"busy\"} 1",
             "sql_commits_total{store=\"busy\"} 1",
             "sql_statements_total{store=\"idle\"} 0",
+            r#"db_client_operation_duration_seconds_count{service="order-service",peer_service="sqlite",service_peer_name="sqlite",db_system_name="sqlite",db_collection_name="",db_operation_name="SELECT",error_type=""} 1"#,
+            r#"db_operation_name="COMMIT",error_type=""} 1"#,
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }

@@ -114,19 +114,19 @@ impl<U> DatabaseConfig<U> {
     }
 }
 
-/// Shows what the store is asked for among the metrics, and adds the check `<service>-store`: whether it answers and can be written.
-pub fn watch(runtime: &Runtime, service: &'static str, database: &Database) {
-    count(&runtime.metrics, service, database);
+/// Shows what a service asks of its store among the metrics, and adds the check `<store>-store`: whether it answers and can be written.
+pub fn watch(runtime: &Runtime, service: &'static str, store: &'static str, database: &Database) {
+    count(&runtime.metrics, service, store, database);
     let database = database.clone();
-    runtime.readiness.add(service, "store", move || {
+    runtime.readiness.add(store, "store", move || {
         let database = database.clone();
         async move { database.ready().await.map_err(|error| amends_sql::in_words(&error)) }
     });
 }
 
 /// Shows what a store is asked for, without a check of its own: for stores that have another.
-pub fn count(metrics: &Metrics, store: &'static str, database: &Database) {
-    counted::count(metrics, store, database);
+pub fn count(metrics: &Metrics, service: &'static str, store: &'static str, database: &Database) {
+    counted::count(metrics, service, store, database);
 }
 
 #[cfg(test)]

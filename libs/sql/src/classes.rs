@@ -73,6 +73,18 @@ impl<'a> Code<'a> {
 }
 
 impl Class {
+    /// For labels.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Contended => "contended",
+            Self::Damaged => "damaged",
+            Self::Unique => "unique",
+            Self::Check => "check",
+            Self::Bug => "bug",
+        }
+    }
+
     pub(crate) fn of(error: &Error) -> Self {
         let Some(database) = error.as_database_error() else {
             return match error {

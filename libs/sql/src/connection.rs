@@ -4,7 +4,11 @@
 //! Why not the driver's transactions: SQLite rolls back by itself when it cannot write, the driver's count of open transactions goes
 //! down only when its own `ROLLBACK` succeeds, and a connection whose count is wrong refuses every later transaction.
 
-use std::{future, sync::Arc, time::Duration};
+use std::{
+    future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{
     FutureExt as _, StreamExt as _, TryStreamExt as _,
@@ -18,9 +22,8 @@ use sqlx::{
 };
 
 use crate::{
-    classes,
+    Operation, classes,
     health::Health,
-    spans::{self, Parts},
     sqlite::{Held, Outcome, Statement, Wanted},
 };
 
@@ -115,7 +118,10 @@ impl Connection {
 
     pub(crate) async fn commit(&mut self) -> Result<(), Error> {
         self.watch.usable()?;
-        self.settle("COMMIT", State::None).await?;
+        let begun = Instant::now();
+        let result = self.settle("COMMIT", State::None).await;
+        self.watch.health.counters.ended(Operation::Commit, begun.elapsed(), result.as_ref().err());
+        result?;
         self.watch.health.counters.commit();
         if self.watch.wrote {
             self.watch.health.wrote();
@@ -168,14 +174,16 @@ impl Connection {
         self.watch.noted(result)
     }
 
-    /// Has a statement run, in a span of its own where that is recorded.
+    /// Has one statement run.
     async fn ask<'q>(&mut self, query: impl Execute<'q, Any> + 'q, wanted: Wanted) -> Result<Outcome, Error> {
-        if !spans::is_recorded() {
-            return self.raw.ask(query, wanted).await;
-        }
-        let parts = Parts::of(query)?;
-        let (sql, target) = (parts.sql.clone(), Arc::clone(&self.watch.health));
-        target.target.statement(sql.as_str(), self.raw.ask(parts, wanted)).await
+        self.watch.usable()?;
+        self.watch.health.counters.statement();
+        let statement = Statement::of(query, wanted)?;
+        let (operation, begun) = (Operation::of(statement.sql.as_str()), Instant::now());
+        let health = Arc::clone(&self.watch.health);
+        let result = health.target.statement(statement.sql.clone(), self.raw.ask(statement)).await;
+        self.watch.health.counters.ended(operation, begun.elapsed(), result.as_ref().err());
+        self.watch.noted(result)
     }
 
     /// `rows` were changed by an `execute`. What returns rows is not counted, as the number is then PostgreSQL's of rows read.
@@ -193,17 +201,17 @@ impl Connection {
 
 impl Raw {
     /// Has a statement run, and reads those of its rows that are wanted.
-    async fn ask<'q>(&mut self, mut query: impl Execute<'q, Any> + 'q, wanted: Wanted) -> Result<Outcome, Error> {
+    async fn ask(&mut self, statement: Statement) -> Result<Outcome, Error> {
         match self {
-            Self::Server(Some(raw)) => match wanted {
+            Self::Server(Some(raw)) => match statement.wanted {
                 Wanted::None => {
-                    raw.execute(query).await.map(|done| Outcome { rows: Vec::new(), changed: done.rows_affected() })
+                    raw.execute(statement).await.map(|done| Outcome { rows: Vec::new(), changed: done.rows_affected() })
                 }
                 Wanted::First => {
                     // To the end, where the driver would leave after the first row: a write that is a transaction of its own is
                     // committed after its rows, and only then says whether that failed.
                     let mut rows = Vec::with_capacity(1);
-                    let mut answers = raw.fetch_many(query);
+                    let mut answers = raw.fetch_many(statement);
                     while let Some(answer) = answers.try_next().await? {
                         rows.extend(answer.right().filter(|_| rows.is_empty()));
                     }
@@ -211,17 +219,12 @@ impl Raw {
                     Ok(Outcome { rows, changed: 0 })
                 }
                 Wanted::All => {
-                    let rows = raw.fetch_all(query).await?;
+                    let rows = raw.fetch_all(statement).await?;
                     Ok(Outcome { rows, changed: 0 })
                 }
             },
             Self::Server(None) => Err(Error::WorkerCrashed),
-            Self::File(held) => {
-                let arguments = query.take_arguments().map_err(Error::Encode)?;
-                let persistent = query.persistent();
-                let statement = Statement { sql: query.sql(), arguments, persistent, wanted };
-                Held::run(held, move |session| session.run(&statement)).await
-            }
+            Self::File(held) => Held::run(held, move |session| session.run(&statement)).await,
         }
     }
 }
@@ -264,10 +267,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         E: 'q + Execute<'q, Any>,
     {
         async move {
-            self.watch.usable()?;
-            self.watch.health.counters.statement();
-            let result = self.ask(query, Wanted::None).await;
-            let changed = self.watch.noted(result)?.changed;
+            let changed = self.ask(query, Wanted::None).await?.changed;
             self.changed(changed);
             Ok(AnyQueryResult { rows_affected: changed, ..AnyQueryResult::default() })
         }
@@ -281,10 +281,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         E: 'q + Execute<'q, Any>,
     {
         let rows = async move {
-            self.watch.usable()?;
-            self.watch.health.counters.statement();
-            let result = self.ask(query, Wanted::All).await;
-            let rows = self.watch.noted(result)?.rows;
+            let rows = self.ask(query, Wanted::All).await?.rows;
             Ok::<_, Error>(stream::iter(rows.into_iter().map(|row| Ok(Either::Right(row)))))
         };
         stream::once(rows).try_flatten().boxed()
@@ -295,13 +292,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        async move {
-            self.watch.usable()?;
-            self.watch.health.counters.statement();
-            let result = self.ask(query, Wanted::First).await;
-            Ok(self.watch.noted(result)?.rows.pop())
-        }
-        .boxed()
+        async move { Ok(self.ask(query, Wanted::First).await?.rows.pop()) }.boxed()
     }
 
     fn prepare_with<'e>(

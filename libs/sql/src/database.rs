@@ -6,7 +6,7 @@ use std::{future::Future, path::PathBuf, str::FromStr as _, sync::Arc, time::Dur
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use tokio::sync::OnceCell;
 
-use crate::{Counts, Pool, SqlError, Tx, health::Health, path, promises::Slot, spans::Target, sqlite::Files};
+use crate::{Counts, Pool, SqlError, Teller, Tx, health::Health, path, promises::Slot, spans::Target, sqlite::Files};
 
 /// Which database this is, for the few statements that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +190,12 @@ impl Database {
     /// What was asked of it through this handle and its clones since it was opened.
     pub fn counts(&self) -> Counts {
         self.health.counters.read()
+    }
+
+    /// Has `teller` told of each statement from now on: what it was, how long it took, and as what kind of failure it ended. Pools of one
+    /// store tell together; the first teller stays.
+    pub fn tell(&self, teller: Teller) {
+        self.health.counters.tell(teller);
     }
 
     /// For statements that only read. On SQLite they see the last committed state and never wait for the writer.

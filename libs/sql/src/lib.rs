@@ -35,7 +35,7 @@ mod transaction;
 
 pub use check::Checked;
 pub use connection::Connection;
-pub use counters::Counts;
+pub use counters::{Counts, Operation, Teller};
 pub use database::{Database, Dialect, Options, descriptors};
 pub use error::{SqlError, in_words};
 pub use fault::FileFault;

@@ -6,11 +6,7 @@
 use std::future::Future;
 
 use opentelemetry::trace::TraceContextExt as _;
-use sqlx::{
-    Any, Error, Execute, SqlStr,
-    any::{AnyArguments, AnyConnectOptions, AnyStatement},
-    error::BoxDynError,
-};
+use sqlx::{Error, SqlStr, any::AnyConnectOptions};
 use tokio::time::error::Elapsed;
 use tracing::{Instrument as _, Span, field::Empty};
 
@@ -41,13 +37,16 @@ impl Target {
         }
     }
 
-    /// Runs one statement in its span.
+    /// Runs one statement, in a span of its own where that is recorded.
     pub(crate) async fn statement<T>(
         &self,
-        sql: &str,
+        sql: SqlStr,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let (operation, table) = summary(sql);
+        if !is_recorded() {
+            return work.await;
+        }
+        let (operation, table) = summary(sql.as_str());
         let span = self.span(operation, table);
         let result = work.instrument(span.clone()).await;
         if let Err(error) = &result {
@@ -133,39 +132,6 @@ fn summary(sql: &str) -> (&'static str, &str) {
         }
     }
     (operation, "")
-}
-
-/// A statement taken apart, so that its text can be looked at.
-pub(crate) struct Parts {
-    pub(crate) sql: SqlStr,
-    pub(crate) arguments: Option<AnyArguments>,
-    pub(crate) persistent: bool,
-}
-
-impl Parts {
-    pub(crate) fn of<'q>(mut query: impl Execute<'q, Any>) -> Result<Self, Error> {
-        let arguments = query.take_arguments().map_err(Error::Encode)?;
-        let persistent = query.persistent();
-        Ok(Self { sql: query.sql(), arguments, persistent })
-    }
-}
-
-impl Execute<'_, Any> for Parts {
-    fn sql(self) -> SqlStr {
-        self.sql
-    }
-
-    fn statement(&self) -> Option<&AnyStatement> {
-        None
-    }
-
-    fn take_arguments(&mut self) -> Result<Option<AnyArguments>, BoxDynError> {
-        Ok(self.arguments.take())
-    }
-
-    fn persistent(&self) -> bool {
-        self.persistent
-    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     domain::{CustomerId, Order},
+    metrics::Meters,
     ports::{BeginError, Inventory, OrderStore, Payments, Unavailable},
     saga::Sagas,
 };
@@ -132,6 +133,8 @@ pub struct Core {
     pub repeats: Repeats,
     /// Streams of changes being served.
     pub watches: Arc<Semaphore>,
+    /// Counts orders, and requests for them that came to nothing.
+    pub meters: Meters,
     /// Runs what must not stop when its caller goes away, and waits for it at shutdown.
     pub shutdown: service_kit::shutdown::Shutdown,
 }

@@ -17,6 +17,7 @@ use crate::{
     domain::{
         Applied, Basket, Command, Order, OrderHead, PaymentMethod, PricingProblem, Rejection, State, decide, evolve,
     },
+    metrics::NotPlaced,
     ports::{Claim, Fingerprint, IdempotencyKey, SagaStart, StartOrder, Started},
     saga::place_order as saga,
 };
@@ -98,6 +99,21 @@ impl Core {
         ask: PlaceOrder,
         wait_limits: WaitLimits,
     ) -> Result<Placed, PlaceOrderError> {
+        let placed = self.place(caller, ask, wait_limits).await;
+        // What is refused before there is an order leaves no trace in the store: in an outage it is nearly everything.
+        if let Err(PlaceOrderError::Failed(failed)) = &placed {
+            let is_full = matches!(failed, Failed::Overloaded);
+            self.meters.not_placed(if is_full { NotPlaced::Overloaded } else { NotPlaced::Unavailable });
+        }
+        placed
+    }
+
+    async fn place(
+        self: &Arc<Self>,
+        caller: &Caller,
+        ask: PlaceOrder,
+        wait_limits: WaitLimits,
+    ) -> Result<Placed, PlaceOrderError> {
         // Taken by repeats too: a repeat that waits for the first request's saga is one more caller that waits.
         let _permit = self.permits.try_acquire().map_err(|_| Failed::Overloaded)?;
         let fingerprint = ask.fingerprint();
@@ -111,6 +127,7 @@ impl Core {
         let (start, input) = self.prepare(caller, ask, fingerprint.clone(), wait_limits.accept_until).await?;
         let order = start.order.clone();
         let saga = order.head.saga;
+        self.meters.placing(order.head.id);
         // From here on: what is committed is worked on, also when the answer to the commit is lost or its caller has left.
         let held = self.hold(saga, working);
         match self.start(start, input, wait_limits.accept_until).await {

@@ -47,7 +47,7 @@ fn charge_request(ask: &Charge<'_>, step: &StepContext) -> ChargeRequest {
 #[async_trait]
 impl Payments for GrpcPayments {
     fn ready(&self) -> Result<(), Unavailable> {
-        match self.link.guard.refuses_for() {
+        match self.link.guard.refuses_work_for() {
             None => Ok(()),
             Some(retry_after) => Err(Unavailable {
                 dependency: NAME,

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 use amends_auth::{ServiceToken, ServiceTokenConfig};
 use amends_primitives::{Currency, ManualClock, Money, OrderId, PaymentId, ReservationId, SagaId, Timestamp};
 use amends_protos::{common::v1::StepKey as ProtoKey, inventory::v1 as inventory, payments::v1 as payments};
-use amends_resilience::{Guard, Resilience};
+use amends_resilience::{Edge, Guard, Resilience};
 use axum::{Json, Router, routing::post};
 use parking_lot::Mutex;
 use saga_engine::{Closed, Failure, FailureKind, Outcome, StepContext, StepKey, TraceContext, Undo};
@@ -254,7 +254,7 @@ enum Way {
 
 fn guard(name: &'static str, clock: &Arc<ManualClock>) -> Guard {
     let resilience = Resilience { timeout_ms: 300, backoff_ms: 1, ..Resilience::default() };
-    Guard::new(name, &resilience, Arc::clone(clock) as _, &Metrics::new())
+    Guard::new(Edge::new("order-service", name), &resilience, Arc::clone(clock) as _, &Metrics::new())
 }
 
 fn channels_to(address: SocketAddr) -> Channels {

@@ -51,7 +51,7 @@ async fn money_is_held_then_taken_or_released() {
         r#"payment_captures_total{result="captured"} 1"#,
         r#"payment_voids_total{result="voided"} 2"#,
         r#"rpc_method="amends.payments.v1.PaymentService/Capture""#,
-        r#"peer_service="acquirer",operation="authorize",result="authorized"} 3"#,
+        r#"peer_service="acquirer",service_peer_name="acquirer",operation="authorize",result="authorized"} 3"#,
     ] {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }

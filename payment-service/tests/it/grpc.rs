@@ -54,7 +54,7 @@ async fn money_is_taken_given_back_and_accounted_for() {
         r#"payment_refunds_total{result="refunded"} 2"#,
         r#"rpc_method="amends.payments.v1.PaymentService/Charge""#,
         r#"db_system_name="sqlite",db_collection_name="payments",db_operation_name="claim",error_type=""} 5"#,
-        r#"peer_service="acquirer",operation="charge",result="captured"} 1"#,
+        r#"peer_service="acquirer",service_peer_name="acquirer",operation="charge",result="captured"} 1"#,
     ] {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }

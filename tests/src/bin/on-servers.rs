@@ -62,8 +62,10 @@ impl Used {
         }
         let page = format!("http://{}/metrics", platform.admin_address("order")?);
         let page = service_base::client::internal().build()?.get(page).send().await?.error_for_status()?.text().await?;
-        let settled = page.lines().filter_map(|line| line.strip_prefix("orders_total{")?.split_once("} "));
-        let orders = settled.filter_map(|(_, count)| count.parse::<u32>().ok()).sum();
+        // Besides orders, requests that were answered 503 are counted there, and a cancelled order was confirmed before.
+        let settled = ["confirmed", "failed"].map(|status| format!("orders_total{{status=\"{status}\"}} "));
+        let settled = settled.iter().flat_map(|of| page.lines().filter_map(move |line| line.strip_prefix(of.as_str())));
+        let orders = settled.filter_map(|count| count.parse::<u32>().ok()).sum();
         Ok(Self { time, orders })
     }
 

@@ -78,8 +78,8 @@ async fn grpc_callers_are_refused_in_grpc_and_health_is_public() {
     assert_eq!(call(Some(issuer.token(&world))).await.code(), tonic::Code::Unimplemented);
 
     let page = runtime.metrics.encode();
-    assert!(page.contains(r#"rpc_method="grpc.health.v1.Health/Check",rpc_response_status_code="OK""#), "{page}");
-    assert!(page.contains(r#"rpc_method="unmatched",rpc_response_status_code="UNIMPLEMENTED""#), "{page}");
+    assert!(page.contains(r#"rpc_method="grpc.health.v1.Health/Check",rpc_status_code="OK""#), "{page}");
+    assert!(page.contains(r#"rpc_method="unmatched",rpc_status_code="UNIMPLEMENTED""#), "{page}");
     assert!(!page.contains("grpc_server"), "{page}");
     runtime.shutdown.trigger();
     serving.await.unwrap().unwrap();

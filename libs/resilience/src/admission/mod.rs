@@ -14,14 +14,14 @@ use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, gauge::Gauge},
 };
-use service_base::metrics::Metrics;
+use service_base::metrics::{Metrics, requests_shed};
 use tokio::sync::oneshot;
 
 use self::{
     limit::{Limit, Started},
     queue::Queue,
 };
-use crate::{config::AdmissionConfig, shed::requests_shed};
+use crate::config::AdmissionConfig;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ServiceLabels {

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use amends_primitives::Clock;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
-use super::{Attempt, BreakerState, Call, Classify, Deadline, GuardError, Resilience, Stack, stack};
+use super::{Attempt, BreakerState, Call, Classify, Deadline, Edge, GuardError, Resilience, Stack, stack};
 use service_base::metrics::Metrics;
 
 /// Guards the calls to one dependency: its [`Stack`] around whatever closure is called. Clones share its state.
@@ -13,9 +13,9 @@ use service_base::metrics::Metrics;
 pub struct Guard(Stack);
 
 impl Guard {
-    /// A guard for the dependency of that name (`payment-service`).
-    pub fn new(name: &'static str, config: &Resilience, clock: Arc<dyn Clock>, metrics: &Metrics) -> Self {
-        Self(stack(name, config, clock, metrics))
+    /// A guard for the calls from one service to another.
+    pub fn new(edge: Edge, config: &Resilience, clock: Arc<dyn Clock>, metrics: &Metrics) -> Self {
+        Self(stack(edge, config, clock, metrics))
     }
 
     /// The dependency's name.
@@ -43,6 +43,11 @@ impl Guard {
     /// anything is begun, whether it is worth beginning.
     pub fn refuses_for(&self) -> Option<Duration> {
         self.0.breaker().refuses_for()
+    }
+
+    /// The same, and counts as a refused call where the caller therefore begins nothing.
+    pub fn refuses_work_for(&self) -> Option<Duration> {
+        self.0.breaker().refuses_work_for()
     }
 
     /// Calls, and calls again while that may help, the budget allows it, and the deadline leaves time.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::*;
-use crate::BulkheadConfig;
+use crate::{BulkheadConfig, testing::EDGE};
 use service_base::problem;
 
 struct World {
@@ -20,7 +20,7 @@ struct World {
 impl World {
     fn new(config: &Resilience) -> Self {
         let (clock, metrics) = (Arc::new(ManualClock::default()), Metrics::new());
-        let guard = Guard::new("payment-service", config, Arc::clone(&clock) as Arc<dyn Clock>, &metrics);
+        let guard = Guard::new(EDGE, config, Arc::clone(&clock) as Arc<dyn Clock>, &metrics);
         Self { guard, clock, metrics, calls: AtomicU32::new(0) }
     }
 
@@ -74,9 +74,9 @@ async fn transient_failures_are_tried_again_and_refusals_are_not() {
     assert!(matches!(world.call(LONG, &[down()]).await, Err(GuardError::Failed(_))));
     assert_eq!(world.calls(), 3);
     let page = world.metrics.encode();
-    assert!(page.contains(r#"retries_total{peer_service="payment-service"} 4"#), "{page}");
+    assert!(page.contains(r#"retries_total{service="order-service",peer_service="payment-service",service_peer_name="payment-service"} 4"#), "{page}");
     assert!(page.contains(
-        r#"rpc_client_call_duration_seconds_count{peer_service="payment-service",rpc_method="test.Payments/Charge",rpc_response_status_code="UNAVAILABLE",error_type="UNAVAILABLE"} 4"#
+        r#"rpc_client_call_duration_seconds_count{service="order-service",peer_service="payment-service",service_peer_name="payment-service",rpc_method="test.Payments/Charge",rpc_status_code="UNAVAILABLE",error_type="UNAVAILABLE"} 4"#
     ), "{page}");
 }
 
@@ -116,7 +116,7 @@ async fn an_open_breaker_refuses_at_once_and_probes_later() {
     assert_eq!((world.calls(), open.nothing_sent()), (0, true));
     assert_eq!(world.guard.refuses_for(), Some(Duration::from_secs(30)));
     assert!(matches!(open, GuardError::Open { retry_after } if retry_after == Duration::from_secs(30)));
-    assert!(world.metrics.encode().contains(r#"circuit_breaker_state{peer_service="payment-service"} 2"#));
+    assert!(world.metrics.encode().contains(r#"circuit_breaker_state{service="order-service",peer_service="payment-service",service_peer_name="payment-service"} 2"#));
     world.clock.advance(Duration::from_secs(30));
     assert_eq!((world.guard.refuses_for(), world.guard.state()), (None, BreakerState::Open));
     for _ in 0..3 {

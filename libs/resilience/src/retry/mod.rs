@@ -14,7 +14,7 @@ use tower::{
 use super::{
     Call, Classify, Resilience, Stopped, Verdict,
     budget::Budget,
-    meters::{self, Refused},
+    meters::{self, Edge, Refused},
 };
 use service_base::metrics::Metrics;
 
@@ -39,11 +39,11 @@ pub struct RetryLayer<E> {
 
 impl<E> RetryLayer<E> {
     /// With the attempts, pauses and budget of this configuration.
-    pub fn new(dependency: &'static str, config: &Resilience, metrics: &Metrics) -> Self {
+    pub fn new(edge: Edge, config: &Resilience, metrics: &Metrics) -> Self {
         let shared = Shared {
             budget: Budget::new(config),
-            retries: meters::retries(dependency, metrics),
-            refused: Refused::new(dependency, metrics),
+            retries: meters::retries(edge, metrics),
+            refused: Refused::new(edge, metrics),
             config: config.clone(),
         };
         Self { attempts: config.attempts, shared: Arc::new(shared), error: PhantomData }

@@ -6,12 +6,12 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     GuardError,
-    testing::{Answer, DOWN, Dependency, TestFailure, call, call_within},
+    testing::{Answer, DOWN, Dependency, EDGE, TestFailure, call, call_within},
 };
 
 fn layer(config: &Resilience) -> (RetryLayer<GuardError<TestFailure>>, Metrics) {
     let metrics = Metrics::new();
-    (RetryLayer::new("payment-service", config, &metrics), metrics)
+    (RetryLayer::new(EDGE, config, &metrics), metrics)
 }
 
 #[test]
@@ -35,7 +35,9 @@ async fn each_attempt_is_numbered_and_comes_after_a_pause() {
     assert_eq!(numbers, [1, 2, 3]);
     // 50 ms and 100 ms, each ±30 %.
     assert!((105..=197).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
-    assert!(metrics.encode().contains(r#"retries_total{peer_service="payment-service"} 2"#));
+    assert!(metrics.encode().contains(
+        r#"retries_total{service="order-service",peer_service="payment-service",service_peer_name="payment-service"} 2"#
+    ));
 }
 
 #[tokio::test(start_paused = true)]

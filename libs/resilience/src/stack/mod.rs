@@ -6,7 +6,7 @@ use amends_primitives::Clock;
 use tower::{Layer, ServiceBuilder, retry::Retry, util::MapErr};
 
 use super::{
-    BreakerLayer, BreakerService, BulkheadLayer, BulkheadService, DeadlineLayer, DeadlineService, GuardError,
+    BreakerLayer, BreakerService, BulkheadLayer, BulkheadService, DeadlineLayer, DeadlineService, Edge, GuardError,
     ObserveLayer, ObserveService, Resilience, RetryLayer, RetryPolicy, TimeoutLayer, TimeoutService,
 };
 use service_base::metrics::Metrics;
@@ -27,17 +27,17 @@ pub struct Stack {
     timeout: TimeoutLayer,
 }
 
-/// The layers for the dependency of that name (`payment-service`). One per dependency and process: a second one would know nothing of
+/// The layers around calls from one service to another. One per dependency and process: a second one would know nothing of
 /// the calls made through the first.
-pub fn stack(dependency: &'static str, config: &Resilience, clock: Arc<dyn Clock>, metrics: &Metrics) -> Stack {
-    let bulkhead = BulkheadLayer::new(dependency, &config.bulkhead, metrics);
-    let breaker = BreakerLayer::new(dependency, &config.breaker, clock, metrics);
+pub fn stack(edge: Edge, config: &Resilience, clock: Arc<dyn Clock>, metrics: &Metrics) -> Stack {
+    let bulkhead = BulkheadLayer::new(edge, &config.bulkhead, metrics);
+    let breaker = BreakerLayer::new(edge, &config.breaker, clock, metrics);
     let breaker = if config.in_process { breaker.ignoring_slowness() } else { breaker };
     Stack {
-        name: dependency,
-        deadline: DeadlineLayer::new(dependency, Duration::from_millis(config.deadline_ms_max), metrics),
-        retry: RetryLayer::new(dependency, config, metrics),
-        observe: ObserveLayer::new(dependency, &breaker, &bulkhead, metrics),
+        name: edge.callee(),
+        deadline: DeadlineLayer::new(edge, Duration::from_millis(config.deadline_ms_max), metrics),
+        retry: RetryLayer::new(edge, config, metrics),
+        observe: ObserveLayer::new(edge, &breaker, &bulkhead, metrics),
         timeout: TimeoutLayer::new(config.attempt_max()),
         bulkhead,
         breaker,

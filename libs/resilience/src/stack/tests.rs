@@ -7,7 +7,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     BreakerConfig, BreakerState, BulkheadConfig,
-    testing::{Answer, DOWN, Dependency, LONG, TestFailure, call, call_within},
+    testing::{Answer, DOWN, Dependency, EDGE, LONG, TestFailure, call, call_within},
 };
 
 struct World {
@@ -20,7 +20,7 @@ struct World {
 impl World {
     fn new(config: &Resilience, answer: Answer) -> Self {
         let (clock, metrics) = (Arc::new(ManualClock::default()), Metrics::new());
-        let stack = stack("payment-service", config, Arc::clone(&clock) as Arc<dyn Clock>, &metrics);
+        let stack = stack(EDGE, config, Arc::clone(&clock) as Arc<dyn Clock>, &metrics);
         Self { stack, clock, dependency: Dependency::that([answer]), metrics }
     }
 
@@ -160,15 +160,15 @@ async fn attempts_are_measured_and_refused_calls_counted_apart() {
     world.call(LONG).await.unwrap_err();
     world.call(Duration::ZERO).await.unwrap_err();
     let page = world.metrics.encode();
-    let of = r#"peer_service="payment-service",rpc_method="test.Payments/Charge",rpc_response_status_code"#;
+    let of = r#"service="order-service",peer_service="payment-service",service_peer_name="payment-service",rpc_method="test.Payments/Charge",rpc_status_code"#;
     for line in [
         format!(r#"_count{{{of}="OK",error_type=""}} 1"#),
         format!(r#"_count{{{of}="UNAVAILABLE",error_type="UNAVAILABLE"}} 1"#),
         format!(r#"_count{{{of}="DEADLINE_EXCEEDED",error_type="timeout"}} 1"#),
         format!(r#"_count{{{of}="FAILED_PRECONDITION",error_type=""}} 1"#),
-        r#"retries_total{peer_service="payment-service"} 2"#.to_owned(),
-        r#"calls_refused_total{peer_service="payment-service",reason="deadline"} 1"#.to_owned(),
-        r#"calls_refused_total{peer_service="payment-service",reason="not_sent"} 1"#.to_owned(),
+        r#"retries_total{service="order-service",peer_service="payment-service",service_peer_name="payment-service"} 2"#.to_owned(),
+        r#"calls_refused_total{service="order-service",peer_service="payment-service",service_peer_name="payment-service",reason="deadline"} 1"#.to_owned(),
+        r#"calls_refused_total{service="order-service",peer_service="payment-service",service_peer_name="payment-service",reason="not_sent"} 1"#.to_owned(),
     ] {
         assert!(page.contains(&line), "{line}\n{page}");
     }
@@ -177,13 +177,13 @@ async fn attempts_are_measured_and_refused_calls_counted_apart() {
 #[tokio::test(start_paused = true)]
 async fn a_late_deadline_is_not_taken_for_a_missing_token() {
     let (config, metrics, clock) = (Resilience::default(), Metrics::new(), Arc::new(ManualClock::default()));
-    let breaker = BreakerLayer::new("payment-service", &config.breaker, clock, &metrics);
-    let bulkhead = BulkheadLayer::new("payment-service", &config.bulkhead, &metrics);
-    let observe = ObserveLayer::new("payment-service", &breaker, &bulkhead, &metrics);
+    let breaker = BreakerLayer::new(EDGE, &config.breaker, clock, &metrics);
+    let bulkhead = BulkheadLayer::new(EDGE, &config.bulkhead, &metrics);
+    let observe = ObserveLayer::new(EDGE, &breaker, &bulkhead, &metrics);
     let service = observe.layer(TimeoutLayer::new(HALF).layer(Dependency::that([Answer::Done]).guarded()));
     assert_eq!(service.oneshot(call_within(Duration::ZERO)).await, Err(GuardError::TooLate));
     let page = metrics.encode();
-    let line = r#"calls_refused_total{peer_service="payment-service",reason="deadline"} 1"#;
+    let line = r#"calls_refused_total{service="order-service",peer_service="payment-service",service_peer_name="payment-service",reason="deadline"} 1"#;
     assert!(page.contains(line) && !page.contains("not_sent"), "{page}");
 }
 

@@ -1,9 +1,12 @@
-//! One registry of metrics per process, in the OpenMetrics text format, with exemplars.
+//! One registry of metrics per process, in Prometheus's text formats, with exemplars of traces that are kept.
 
+mod calls;
+mod page;
 mod process;
 
 use std::{any::Any, borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
+use opentelemetry::trace::TraceContextExt as _;
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -16,9 +19,10 @@ use prometheus_client::{
     },
     registry::{Metric, Registry},
 };
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// Media type of [`Metrics::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub use calls::{HttpCall, HttpCalls, StoreCalls, requests_shed};
+pub use page::Format;
 
 /// Seconds; the boundaries that OpenTelemetry advises for HTTP and RPC durations.
 pub const DURATION_BUCKETS: [f64; 14] =
@@ -29,6 +33,21 @@ pub const DURATION_BUCKETS: [f64; 14] =
 pub struct TraceLabel {
     /// The trace's id in hex.
     pub trace_id: String,
+}
+
+impl TraceLabel {
+    /// The trace of a span, if it is recorded and sampled: an exemplar of any other leads nowhere.
+    pub fn of(span: &tracing::Span) -> Option<Self> {
+        let context = span.context();
+        let span = context.span();
+        let trace = span.span_context();
+        (trace.is_valid() && trace.is_sampled()).then(|| Self { trace_id: trace.trace_id().to_string() })
+    }
+
+    /// Of the span that is entered.
+    pub fn current() -> Option<Self> {
+        Self::of(&tracing::Span::current())
+    }
 }
 
 /// A histogram of seconds whose buckets carry the trace of a recent observation.
@@ -127,7 +146,15 @@ impl Metrics {
         }
     }
 
-    /// Everything registered, as [`CONTENT_TYPE`].
+    /// Everything registered, in that format.
+    pub fn encode_as(&self, format: Format) -> String {
+        match format {
+            Format::OpenMetrics => self.encode(),
+            Format::Text => page::to_text(&self.encode()),
+        }
+    }
+
+    /// Everything registered, as OpenMetrics.
     pub fn encode(&self) -> String {
         let mut page = String::with_capacity(16 * 1024);
         if text::encode(&mut page, &self.0.lock().registry).is_err() {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use axum::{
     Json, Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
     routing::get,
 };
@@ -18,7 +18,7 @@ use crate::{Runtime, http, readiness::Readiness, shutdown::Shutdown};
 use service_base::{
     config::{ConfigError, Section},
     descriptors::OPERATORS_MAX,
-    metrics::{self, Metrics},
+    metrics::{Format, Metrics},
 };
 
 /// `[admin]`: where operators look.
@@ -80,8 +80,9 @@ pub fn router(runtime: &Runtime) -> Router {
     Router::new()
         .route(
             "/metrics",
-            get(|State((metrics, _, _)): State<(Metrics, Readiness, Shutdown)>| async move {
-                ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.encode())
+            get(|State((metrics, _, _)): State<(Metrics, Readiness, Shutdown)>, headers: HeaderMap| async move {
+                let format = Format::of(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
+                ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], metrics.encode_as(format))
             }),
         )
         .route("/healthz", get(|| async { Json(serde_json::json!({ "status": "ok" })) }))

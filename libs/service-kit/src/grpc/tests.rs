@@ -454,7 +454,7 @@ async fn calls_are_counted(way: Way) {
     let page = served.runtime.metrics.encode();
     for code in ["OK", "FAILED_PRECONDITION"] {
         let count = format!(
-            r#"rpc_server_call_duration_seconds_count{{service="test",rpc_method="test.Probe/Check",rpc_response_status_code="{code}",error_type=""}} 1"#
+            r#"rpc_server_call_duration_seconds_count{{service="test",rpc_method="test.Probe/Check",rpc_status_code="{code}",error_type=""}} 1"#
         );
         assert!(page.contains(&count), "{page}");
     }

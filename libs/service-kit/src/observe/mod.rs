@@ -45,7 +45,7 @@ struct HttpLabels {
 struct RpcLabels {
     service: &'static str,
     rpc_method: String,
-    rpc_response_status_code: &'static str,
+    rpc_status_code: &'static str,
     error_type: &'static str,
 }
 
@@ -94,8 +94,20 @@ impl Observer {
 
 /// Also for servers without a router, such as a proxy: the same metrics, recorded by hand.
 impl Observer {
+    /// A request has begun, and is being answered while the returned value lives.
+    pub fn began(&self, protocol: &'static str) -> Active {
+        Active::begin(&self.0, protocol)
+    }
+
     /// An HTTP request was answered.
-    pub fn answered_http(&self, method: &'static str, route: &str, status: u16, took: Duration, trace_id: &str) {
+    pub fn answered_http(
+        &self,
+        method: &'static str,
+        route: &str,
+        status: u16,
+        took: Duration,
+        exemplar: Option<TraceLabel>,
+    ) {
         let labels = HttpLabels {
             service: self.0.service,
             http_request_method: method.to_owned(),
@@ -103,19 +115,19 @@ impl Observer {
             http_response_status_code: status,
             error_type: if status >= 500 { status.to_string() } else { String::new() },
         };
-        self.0.http.get_or_create(&labels).observe(took.as_secs_f64(), Some(exemplar(trace_id)), None);
+        self.0.http.get_or_create(&labels).observe(took.as_secs_f64(), exemplar, None);
     }
 
     /// A gRPC call has ended.
-    pub fn answered_rpc(&self, method: &str, code: tonic::Code, took: Duration, trace_id: &str) {
+    pub fn answered_rpc(&self, method: &str, code: tonic::Code, took: Duration, exemplar: Option<TraceLabel>) {
         let name = code_name(code);
         let labels = RpcLabels {
             service: self.0.service,
             rpc_method: method.to_owned(),
-            rpc_response_status_code: name,
+            rpc_status_code: name,
             error_type: if is_server_fault(code) { name } else { "" },
         };
-        self.0.rpc.get_or_create(&labels).observe(took.as_secs_f64(), Some(exemplar(trace_id)), None);
+        self.0.rpc.get_or_create(&labels).observe(took.as_secs_f64(), exemplar, None);
     }
 }
 
@@ -126,7 +138,8 @@ pub async fn observe(State(observer): State<Observer>, request: Request, next: N
 }
 
 /// Counts a request as active while it lives.
-struct Active(Gauge);
+#[derive(Debug)]
+pub struct Active(Gauge);
 
 impl Active {
     fn begin(recorder: &Recorder, protocol: &'static str) -> Self {
@@ -140,10 +153,6 @@ impl Drop for Active {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-fn exemplar(trace_id: &str) -> TraceLabel {
-    TraceLabel { trace_id: trace_id.to_owned() }
 }
 
 async fn answer_http(observer: Observer, request: Request, next: Next) -> Response {
@@ -187,7 +196,7 @@ async fn answer_http(observer: Observer, request: Request, next: Next) -> Respon
             tracing::debug!(duration_ms = millis(took), "answered");
         }
     });
-    observer.answered_http(method, &route, status.as_u16(), took, &context.trace_id());
+    observer.answered_http(method, &route, status.as_u16(), took, TraceLabel::of(&span));
     if let Ok(value) = HeaderValue::from_str(context.correlation.as_str()) {
         response.headers_mut().insert(CORRELATION_HEADER, value);
     }
@@ -277,7 +286,7 @@ impl RpcCall {
         });
         // All unknown methods are one method: its name is the caller's text.
         let method = if code == tonic::Code::Unimplemented { "unmatched" } else { &self.method };
-        self.observer.answered_rpc(method, code, took, &self.context.trace_id());
+        self.observer.answered_rpc(method, code, took, TraceLabel::of(&self.span));
     }
 }
 
@@ -379,8 +388,7 @@ mod tests {
         assert_eq!(status(&response), (200, Some(tonic::Code::DeadlineExceeded)));
         assert_eq!((began.elapsed(), *seen.lock()), (Duration::from_millis(250), Some(Duration::from_millis(250))));
         let page = runtime.metrics.encode();
-        let labels =
-            r#"service="payment-service",rpc_method="p.Payments/Charge",rpc_response_status_code="DEADLINE_EXCEEDED""#;
+        let labels = r#"service="payment-service",rpc_method="p.Payments/Charge",rpc_status_code="DEADLINE_EXCEEDED""#;
         assert!(page.contains(labels), "{page}");
     }
 
@@ -401,8 +409,7 @@ mod tests {
         drop(app.oneshot(call("/p.Payments/Watch", None)).await.unwrap());
         let page = runtime.metrics.encode();
         for code in ["RESOURCE_EXHAUSTED", "CANCELLED"] {
-            let series =
-                format!(r#"rpc_method="p.Payments/Watch",rpc_response_status_code="{code}",error_type=""}} 1"#);
+            let series = format!(r#"rpc_method="p.Payments/Watch",rpc_status_code="{code}",error_type=""}} 1"#);
             assert!(page.contains(&series), "{page}");
         }
         assert!(page.contains(r#"protocol="grpc"} 0"#));

@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::Runtime;
-use amends_resilience::{Call, Deadline, Guard, Resilience};
+use amends_resilience::{Call, Deadline, Edge, Guard, Resilience};
 use service_base::context::{current_trace_id, current_traceparent, inject};
 use service_base::problem::{Code, Problem};
 
@@ -36,7 +36,12 @@ async fn the_callers_trace_is_in_every_line_answer_and_call() {
     let (dispatch, telemetry) = recorded_to(file.clone());
     let recording = tracing::dispatcher::set_default(&dispatch);
     let runtime = Runtime::for_testing();
-    let guard = Guard::new("payment-service", &Resilience::default(), Arc::clone(&runtime.clock), &runtime.metrics);
+    let guard = Guard::new(
+        Edge::new("test", "payment-service"),
+        &Resilience::default(),
+        Arc::clone(&runtime.clock),
+        &runtime.metrics,
+    );
     let sent: Arc<Mutex<HeaderMap>> = Arc::default();
     let (out, journal) = (Arc::clone(&sent), Arc::new(Mutex::new(None)));
     let kept = Arc::clone(&journal);

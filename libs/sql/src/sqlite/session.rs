@@ -8,8 +8,9 @@ use std::{
 
 use rusqlite::{Batch, Connection, ErrorCode, OpenFlags, fallible_iterator::FallibleIterator as _};
 use sqlx::{
-    Error, SqlStr,
-    any::{AnyArguments, AnyRow},
+    Any, Error, Execute, SqlStr,
+    any::{AnyArguments, AnyRow, AnyStatement},
+    error::BoxDynError,
 };
 use sqlx_core::any::AnyValueKind;
 
@@ -65,6 +66,33 @@ pub(crate) struct Statement {
     /// It will be asked for again.
     pub(crate) persistent: bool,
     pub(crate) wanted: Wanted,
+}
+
+impl Statement {
+    pub(crate) fn of<'q>(mut query: impl Execute<'q, Any> + 'q, wanted: Wanted) -> Result<Self, Error> {
+        let arguments = query.take_arguments().map_err(Error::Encode)?;
+        let persistent = query.persistent();
+        Ok(Self { sql: query.sql(), arguments, persistent, wanted })
+    }
+}
+
+/// For a server, whose driver runs it.
+impl Execute<'_, Any> for Statement {
+    fn sql(self) -> SqlStr {
+        self.sql
+    }
+
+    fn statement(&self) -> Option<&AnyStatement> {
+        None
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<AnyArguments>, BoxDynError> {
+        Ok(self.arguments.take())
+    }
+
+    fn persistent(&self) -> bool {
+        self.persistent
+    }
 }
 
 /// Which of a statement's rows are read.

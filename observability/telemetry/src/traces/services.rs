@@ -138,11 +138,8 @@ mod tests {
 
     #[test]
     fn of_two_values_of_a_name_the_later_is_kept() {
-        let mut attributes = vec![
-            KeyValue::new("order.id", "early"),
-            KeyValue::new("saga.id", "1"),
-            KeyValue::new("order.id", "late"),
-        ];
+        let mut attributes =
+            vec![KeyValue::new("order.id", "early"), KeyValue::new("saga.id", "1"), KeyValue::new("order.id", "late")];
         keep_last(&mut attributes);
         assert_eq!(attributes, [KeyValue::new("saga.id", "1"), KeyValue::new("order.id", "late")]);
     }

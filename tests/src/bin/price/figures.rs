@@ -89,8 +89,8 @@ mod tests {
     #[test]
     fn series_are_summed_by_their_label() {
         let page = "# TYPE sql_commits counter\nsql_commits_total{store=\"order\"} 7\n\
-            rpc_server_call_duration_seconds_count{service=\"a\",rpc_method=\"p.v1.S/Get\",rpc_response_status_code=\"OK\"} 2\n\
-            rpc_server_call_duration_seconds_count{service=\"a\",rpc_method=\"p.v1.S/Get\",rpc_response_status_code=\"ABORTED\"} 1 # {trace_id=\"x\"} 1\n\
+            rpc_server_call_duration_seconds_count{service=\"a\",rpc_method=\"p.v1.S/Get\",rpc_status_code=\"OK\"} 2\n\
+            rpc_server_call_duration_seconds_count{service=\"a\",rpc_method=\"p.v1.S/Get\",rpc_status_code=\"ABORTED\"} 1 # {trace_id=\"x\"} 1\n\
             sagas 3\n# EOF\n";
         let mut counts = Counts::new();
         of_page(page, &mut counts).unwrap();

@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use super::{
-    super::meters::{Refused, Transitions},
+    super::meters::{BREAKER_OPEN, Edge, Refused, Transitions},
     Breaker, BreakerState, Outcome, Permit,
 };
 use crate::{BreakerConfig, Classify, Stopped, Verdict};
@@ -61,12 +61,12 @@ pub struct BreakerLayer {
 
 impl BreakerLayer {
     /// A closed one.
-    pub fn new(dependency: &'static str, config: &BreakerConfig, clock: Arc<dyn Clock>, metrics: &Metrics) -> Self {
+    pub fn new(edge: Edge, config: &BreakerConfig, clock: Arc<dyn Clock>, metrics: &Metrics) -> Self {
         let shared = Shared {
             rules: Mutex::new(Breaker::new(config.clone())),
             clock,
-            transitions: Transitions::new(dependency, metrics),
-            refused: Refused::new(dependency, metrics),
+            transitions: Transitions::new(edge, metrics),
+            refused: Refused::new(edge, metrics),
         };
         Self { shared: Arc::new(shared), counts_slowness: true }
     }
@@ -86,6 +86,12 @@ impl BreakerLayer {
     /// "open" until the next call, it knows when an open breaker is due to let a probe through.
     pub fn refuses_for(&self) -> Option<Duration> {
         self.shared.rules.lock().refuses_for(self.shared.clock.moment())
+    }
+
+    /// The same, for a caller that does not begin what would need the dependency: where it would be refused, that counts as a call that
+    /// was. Otherwise an outage would be all the quieter for being noticed.
+    pub fn refuses_work_for(&self) -> Option<Duration> {
+        self.refuses_for().inspect(|_| self.shared.refused.count(BREAKER_OPEN))
     }
 }
 
@@ -134,7 +140,7 @@ where
                 Either::Right(BreakerFuture { state })
             }
             Err(retry_after) => {
-                shared.refused.count("breaker_open");
+                shared.refused.count(BREAKER_OPEN);
                 Either::Left(ready(Err(Stopped::Open { retry_after }.into())))
             }
         }

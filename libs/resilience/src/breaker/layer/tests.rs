@@ -7,7 +7,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     GuardError,
-    testing::{Answer, DOWN, Dependency, TestFailure, call},
+    testing::{Answer, DOWN, Dependency, EDGE, TestFailure, call},
 };
 
 struct World {
@@ -21,7 +21,7 @@ impl World {
     fn new() -> Self {
         let (clock, metrics) = (Arc::new(ManualClock::default()), Metrics::new());
         let config = BreakerConfig::default();
-        let layer = BreakerLayer::new("payment-service", &config, Arc::clone(&clock) as Arc<dyn Clock>, &metrics);
+        let layer = BreakerLayer::new(EDGE, &config, Arc::clone(&clock) as Arc<dyn Clock>, &metrics);
         Self { layer, clock, dependency: Dependency::that([DOWN]), metrics }
     }
 
@@ -59,12 +59,23 @@ async fn an_open_breaker_answers_in_no_time_without_a_call() {
     assert_eq!((world.dependency.calls(), world.layer.refuses_for()), (0, Some(Duration::from_secs(30))));
     let page = world.metrics.encode();
     for line in [
-        r#"circuit_breaker_state{peer_service="payment-service"} 2"#,
-        r#"circuit_breaker_transitions_total{peer_service="payment-service",reason="open"} 1"#,
-        r#"calls_refused_total{peer_service="payment-service",reason="breaker_open"} 1"#,
+        r#"circuit_breaker_state{service="order-service",peer_service="payment-service",service_peer_name="payment-service"} 2"#,
+        r#"circuit_breaker_transitions_total{service="order-service",peer_service="payment-service",service_peer_name="payment-service",reason="open"} 1"#,
+        r#"calls_refused_total{service="order-service",peer_service="payment-service",service_peer_name="payment-service",reason="breaker_open"} 1"#,
     ] {
         assert!(page.contains(line), "{line}\n{page}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_is_not_begun_counts_as_a_refused_call() {
+    let refused = r#"calls_refused_total{service="order-service",peer_service="payment-service",service_peer_name="payment-service",reason="breaker_open"}"#;
+    let world = World::new();
+    assert_eq!(world.layer.refuses_work_for(), None);
+    assert!(world.metrics.encode().contains(&format!("{refused} 0")), "shown before the first outage");
+    let world = World::opened().await;
+    assert_eq!(world.layer.refuses_work_for(), Some(Duration::from_secs(30)));
+    assert!(world.metrics.encode().contains(&format!("{refused} 1")));
 }
 
 #[tokio::test(start_paused = true)]

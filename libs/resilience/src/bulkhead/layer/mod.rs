@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use super::{
-    super::meters::{self, Refused},
+    super::meters::{self, Edge, Refused},
     Bulkhead, Slot,
 };
 use crate::{BulkheadConfig, Call, Stopped};
@@ -31,9 +31,9 @@ pub struct BulkheadLayer {
 
 impl BulkheadLayer {
     /// An empty one.
-    pub fn new(dependency: &'static str, config: &BulkheadConfig, metrics: &Metrics) -> Self {
-        let in_flight = meters::in_flight(dependency, metrics);
-        Self { permits: Arc::new(Bulkhead::new(config, in_flight)), refused: Refused::new(dependency, metrics) }
+    pub fn new(edge: Edge, config: &BulkheadConfig, metrics: &Metrics) -> Self {
+        let in_flight = meters::in_flight(edge, metrics);
+        Self { permits: Arc::new(Bulkhead::new(config, in_flight)), refused: Refused::new(edge, metrics) }
     }
 
     /// Calls in flight.

@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     GuardError,
-    testing::{Answer, Dependency, TestFailure, call, call_within},
+    testing::{Answer, Dependency, EDGE, TestFailure, call, call_within},
 };
 
 type Answered = Result<&'static str, GuardError<TestFailure>>;
@@ -23,7 +23,7 @@ struct World {
 impl World {
     fn new(concurrent_max: u32, queued_max: u32, answer: Answer) -> Self {
         let metrics = Metrics::new();
-        let layer = BulkheadLayer::new("payment-service", &BulkheadConfig { concurrent_max, queued_max }, &metrics);
+        let layer = BulkheadLayer::new(EDGE, &BulkheadConfig { concurrent_max, queued_max }, &metrics);
         Self { layer, dependency: Dependency::that([answer]), metrics }
     }
 
@@ -47,7 +47,7 @@ async fn one_runs_one_waits_the_third_is_refused() {
     assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok("done"), Ok("done")));
     assert_eq!((world.layer.in_flight(), world.layer.queued(), world.dependency.live_max()), (0, 0, 1));
     let page = world.metrics.encode();
-    let line = r#"calls_refused_total{peer_service="payment-service",reason="bulkhead_full"} 1"#;
+    let line = r#"calls_refused_total{service="order-service",peer_service="payment-service",service_peer_name="payment-service",reason="bulkhead_full"} 1"#;
     assert!(page.contains(line), "{page}");
 }
 

@@ -346,6 +346,9 @@ async fn a_participant_that_is_down_is_503_and_frees_the_key() {
     assert_eq!(platform.place("k", BEANS, &[]).await.refusal(), "503 dependency_unavailable");
     platform.books.repair();
     assert_eq!(platform.orders().await.len(), 0);
+    let page = platform.runtime.metrics.encode();
+    assert!(page.contains(r#"orders_total{status="unavailable"} 2"#), "{page}");
+    assert!(page.contains(r#"orders_total{status="failed"} 0"#), "{page}");
     // The charge fails, its compensation works: everything is undone at once, and the key given back with it.
     platform.books.fault("charge", Fault::Down);
     let reply = platform.place("k", BEANS, &[]).await;
