@@ -20,5 +20,6 @@ pub mod settings;
 pub mod stores;
 pub mod table;
 pub mod timeline;
+pub mod trace;
 pub mod up;
 pub mod webhook;

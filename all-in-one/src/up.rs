@@ -76,6 +76,10 @@ pub async fn up(
 fn greet(addresses: &Addresses, data_dir: &Path, new_password: Option<&SecretString>) {
     let Addresses { gateway, admin, .. } = addresses;
     stderr::tell(&format!("amends is up: http://{gateway} (HTTP and gRPC), metrics http://{admin}/metrics"));
+    stderr::tell(&format!(
+        "to look: amends trace ORDER --data-dir {0}, amends saga list --data-dir {0}",
+        data_dir.display()
+    ));
     let kept = data_dir.join("secrets.toml");
     stderr::tell(&match new_password {
         Some(password) => {

@@ -1,7 +1,8 @@
 //! Commands that look at what there is, or leave a request in it. They make nothing, and work beside a server.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
+use amends_primitives::OrderId;
 use anyhow::ensure;
 use service_base::config::Sources;
 
@@ -13,7 +14,7 @@ use crate::{
     audit::{self, progress::Progress},
     data_dir, doctor, embedded,
     embedded::secrets::Secrets,
-    saga, stores, webhook,
+    saga, stores, trace, webhook,
 };
 
 pub(super) async fn audit(data: &Data, config: ConfigArgs, without_bank: bool, json: bool) -> anyhow::Result<ExitCode> {
@@ -28,6 +29,14 @@ pub(super) async fn audit(data: &Data, config: ConfigArgs, without_bank: bool, j
 
 pub(super) async fn saga(data: &Data, config: ConfigArgs, verb: saga::Verb, json: bool) -> anyhow::Result<ExitCode> {
     let told = saga::run(&*stores::open_journal(&of_existing(data, config).await?)?, verb, json).await?;
+    print(&told.text)?;
+    Ok(told.code)
+}
+
+pub(super) async fn trace(data: &Data, config: ConfigArgs, order: OrderId, json: bool) -> anyhow::Result<ExitCode> {
+    let journal = stores::open_journal(&of_existing(data, config).await?)?;
+    let look = trace::Look { is_coloured: std::io::stdout().is_terminal() };
+    let told = trace::run(&journal, order, json, look).await?;
     print(&told.text)?;
     Ok(told.code)
 }

@@ -7,6 +7,7 @@ mod look;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
+use amends_primitives::OrderId;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
@@ -87,6 +88,18 @@ enum Command {
         config: ConfigArgs,
         #[command(subcommand)]
         verb: saga::Verb,
+    },
+    /// Draw what became of an order: its sagas as a tree, each attempt with its outcome and how long it took
+    Trace {
+        /// The order's id
+        order: OrderId,
+        #[command(flatten)]
+        data: Data,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
     /// Look at webhooks, and have those sent again that were given up
     Webhook {
@@ -194,6 +207,7 @@ pub fn main() -> ExitCode {
         Command::Migrate { data, config } => block_on(keep::migrate(&data, config)).map(|()| ExitCode::SUCCESS),
         Command::Audit { data, without_bank, json, config } => block_on(look::audit(&data, config, without_bank, json)),
         Command::Saga { data, json, config, verb } => block_on(look::saga(&data, config, verb, json)),
+        Command::Trace { order, data, json, config } => block_on(look::trace(&data, config, order, json)),
         Command::Webhook { data, json, config, verb } => block_on(look::webhook(&data, config, verb, json)),
         Command::Backup { data, to, json, config } => block_on(keep::backup(&data, config, &to, json)),
         Command::Restore { data_dir, from, replace, unbalanced, json, config } => {

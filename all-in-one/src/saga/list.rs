@@ -60,7 +60,7 @@ fn why(row: &SagaRow) -> Option<String> {
     parked.or_else(|| row.failure.as_ref().map(|failure| failure.code.clone()))
 }
 
-pub(super) fn to_json(row: &SagaRow) -> Value {
+pub(crate) fn to_json(row: &SagaRow) -> Value {
     let at = |at: Option<Timestamp>| at.map(|at| at.to_string());
     json!({
         "id": row.id.to_string(), "kind": row.definition.name, "version": row.definition.version, "order_id": row.subject,

@@ -14,6 +14,8 @@ use clap::{Args, Subcommand};
 use order_service::saga::Journal;
 use saga_engine::Status;
 
+pub(crate) use list::to_json;
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
