@@ -137,6 +137,16 @@ async fn traces_of_one_process_are_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exemplars_lead_to_traces_and_lines() {
+    let collector = Collector::start().await.unwrap();
+    let platform = Platform::embedded_with(traces::a_tenth(&collector)).await.unwrap();
+    if let Err(error) = traces::each_exemplar_leads_to_its_trace_and_lines(&platform, &collector).await {
+        panic!("{error:#}\n\n{}", platform.logs());
+    }
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_dependencies() {
     if let Some(mut platform) = Platform::distributed().await.unwrap() {
         if let Err(error) = dependencies::each_dependency_dies_and_returns(&mut platform).await {

@@ -1,7 +1,7 @@
 //! What a collector sees of an order: one trace, whole, from the gateway to every store, and a service graph in which nothing is missing.
 //! From five processes, by a receiver of our own.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use amends::client::{Answer, order_of};
 use amends_tests::{
@@ -112,6 +112,53 @@ pub(crate) async fn one_process_names_its_services(platform: &Platform, collecto
     ];
     let tree = whole(collector, placed.text("/trace_id"), "completed", &edges).await?;
     each_span_is_well_formed(&tree)
+}
+
+pub(crate) fn a_tenth(collector: &Collector) -> Value {
+    let mut settings = settings(collector);
+    settings["telemetry"]["sample_percent"] = json!(10.0);
+    settings["gateway"] = json!({"rate_limit": {"enabled": false}});
+    settings
+}
+
+/// So many exemplars are followed.
+const EXEMPLARS: usize = 100;
+
+/// With a tenth of all traces sampled, what a metric names is there: the trace at the collector, and the request's line in the log.
+pub(crate) async fn each_exemplar_leads_to_its_trace_and_lines(
+    platform: &Platform,
+    collector: &Collector,
+) -> Result<()> {
+    let demo = platform.demo().await?;
+    let placed = demo.place(&key(), &order_of("case-trace", 1, "pm_ok")).await?;
+    let order = format!("/v1/orders/{}", placed.text("/id"));
+    let metrics = format!("http://{}/metrics", platform.admin_address("amends")?);
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let (mut named, mut asked) = (BTreeSet::new(), 0);
+    for _ in 0..400 {
+        asked += 10;
+        for read in futures::future::join_all((0..10).map(|_| demo.get(&order))).await {
+            expect(&read?, 200, "/status", "confirmed")?;
+        }
+        let page = client.get(&metrics).header("accept", "application/openmetrics-text").send().await?.text().await?;
+        named.extend(page.lines().filter_map(|line| line.split("# {trace_id=\"").nth(1)?.get(..32)).map(str::to_owned));
+        if named.len() >= EXEMPLARS {
+            break;
+        }
+    }
+    ensure!(named.len() >= EXEMPLARS, "only {} exemplars in {asked} requests", named.len());
+    for _ in 0..100 {
+        let sent: BTreeSet<_> = collector.spans().iter().map(Received::trace).collect();
+        let log = platform.output();
+        let lost: Vec<_> =
+            named.iter().filter(|trace| !sent.contains(*trace) || !log.contains(trace.as_str())).collect();
+        if lost.is_empty() {
+            ensure!(sent.len() <= asked / 5, "{} traces of {asked} were sent, not a tenth", sent.len());
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("exemplars that lead nowhere: {named:?}")
 }
 
 /// A replica dies in the middle of an order; what it began and what another does about it are one trace.
