@@ -27,7 +27,9 @@ pub mod attribute {
     pub const CALLS: &str = "calls";
     /// Why a saga cannot go on. Type: string.
     pub const CAUSE: &str = "cause";
-    /// Where the breaker stood when the call was made. Type: enum.
+    /// Where the breaker stood before the change. Type: string.
+    pub const CIRCUIT_BREAKER_BEFORE: &str = "circuit_breaker.before";
+    /// Where the breaker stood when the call was made, or stands since the change. Type: enum.
     pub const CIRCUIT_BREAKER_STATE: &str = "circuit_breaker.state";
     /// A client of the token service. Type: string.
     pub const CLIENT: &str = "client";
@@ -95,8 +97,6 @@ pub mod attribute {
     pub const FAMILY: &str = "family";
     /// How many were forgotten. Type: int.
     pub const FORGOTTEN: &str = "forgotten";
-    /// The state before. Type: string.
-    pub const FROM: &str = "from";
     /// How a token was asked for. Type: string.
     pub const GRANT: &str = "grant";
     /// Where gRPC is served. Type: string.
@@ -199,6 +199,8 @@ pub mod attribute {
     pub const RPC_SYSTEM_NAME: &str = "rpc.system.name";
     /// As `saga.name`. Type: string.
     pub const SAGA: &str = "saga";
+    /// How often the saga has changed its owner, from 1. Type: int.
+    pub const SAGA_FENCE: &str = "saga.fence";
     /// The saga. Type: string.
     pub const SAGA_ID: &str = "saga.id";
     /// Its definition. Type: string.
@@ -207,6 +209,8 @@ pub mod attribute {
     pub const SAGA_OUTCOME: &str = "saga.outcome";
     /// What was made of the step. Type: enum.
     pub const SAGA_PHASE: &str = "saga.phase";
+    /// Whether another replica had begun it. Type: boolean.
+    pub const SAGA_RESUMED: &str = "saga.resumed";
     /// Where the saga stands. Type: enum.
     pub const SAGA_STATUS: &str = "saga.status";
     /// The step. Type: string.
@@ -265,8 +269,6 @@ pub mod attribute {
     pub const THREAD: &str = "thread";
     /// How long the answer is waited for, in milliseconds. Type: int.
     pub const TIMEOUT_MS: &str = "timeout_ms";
-    /// The state after. Type: string.
-    pub const TO: &str = "to";
     /// How long it took, in milliseconds. Type: int.
     pub const TOOK_MS: &str = "took_ms";
     /// How long it took, in microseconds. Type: int.
@@ -431,6 +433,10 @@ pub mod metric {
     pub const HTTP_CLIENT_REQUEST_DURATION: &str = "http_client_request_duration_seconds";
     /// How long HTTP requests took to answer. A histogram in seconds.
     pub const HTTP_SERVER_REQUEST_DURATION: &str = "http_server_request_duration_seconds";
+    /// Since when the key signs that signs now, in seconds since 1970; 0 while there is none. A gauge in seconds.
+    pub const IDENTITY_SIGNING_KEY_ACTIVE_FROM_TIMESTAMP: &str = "identity_signing_key_active_from_timestamp_seconds";
+    /// For how long a key signs before the next one does. A gauge in seconds.
+    pub const IDENTITY_SIGNING_KEY_ROTATION: &str = "identity_signing_key_rotation_seconds";
     /// Reservations let go because their time had passed. A counter in reservations.
     pub const INVENTORY_RESERVATIONS_EXPIRED: &str = "inventory_reservations_expired";
     /// Steps answered, repeats included, by result. A counter in steps.
@@ -529,6 +535,12 @@ pub mod metric {
     pub const SQL_COMMITS: &str = "sql_commits";
     /// Statements sent to a store, without BEGIN, COMMIT and ROLLBACK. A counter in statements.
     pub const SQL_STATEMENTS: &str = "sql_statements";
+    /// Spans that were to be sent and are lost. A counter in spans.
+    pub const TELEMETRY_SPANS_DROPPED: &str = "telemetry_spans_dropped";
+    /// Spans that the collector took. A counter in spans.
+    pub const TELEMETRY_SPANS_EXPORTED: &str = "telemetry_spans_exported";
+    /// Until when the gateway's certificate is valid; seconds since 1970. A gauge in seconds.
+    pub const TLS_CERTIFICATE_NOT_AFTER_TIMESTAMP: &str = "tls_certificate_not_after_timestamp_seconds";
     /// Access tokens and sessions revoked. A counter in revocations.
     pub const TOKEN_REVOCATIONS: &str = "token_revocations";
     /// Access tokens issued, by grant. A counter in tokens.

@@ -9,6 +9,7 @@ mod edges;
 mod manifests;
 mod skeleton;
 mod sources;
+mod telemetry;
 mod wording;
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
@@ -129,7 +130,7 @@ fn paths(root: &Path) -> Result<Vec<String>> {
 
 pub(crate) fn run() -> Result {
     let tree = Tree::read()?;
-    let rules: [fn(&Tree) -> Vec<Finding>; 17] = [
+    let rules: [fn(&Tree) -> Vec<Finding>; 18] = [
         edges::allowed,
         circles::none,
         manifests::shared,
@@ -145,6 +146,7 @@ pub(crate) fn run() -> Result {
         documents::links_lead_somewhere,
         documents::decisions_are_listed,
         documents::decisions_have_three_parts,
+        telemetry::fields_are_registered,
         wording::subjects_are_named,
         wording::names_are_short,
     ];
