@@ -23,7 +23,7 @@ use crate::{
 };
 use amends_webhooks::event::Outgoing;
 
-/// The bank, whoever it is.
+/// The bank, simulated or not.
 const PROCESSOR: &str = "acquirer";
 const MONGODB: &str = "mongodb";
 const COLLECTION: &str = "payments";

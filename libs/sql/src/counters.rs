@@ -1,5 +1,5 @@
 //! How often a store was asked and how often it committed: what an order costs, in units that no machine's speed changes.
-//! `cargo xtask price` bounds them. And how long each statement took, told to whoever asked for it.
+//! `cargo xtask price` bounds them. And how long each statement took, told to a caller that asked for it.
 
 use std::{
     fmt,
