@@ -147,6 +147,16 @@ async fn exemplars_lead_to_traces_and_lines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undone_orders_are_traced_though_not_sampled() {
+    let collector = Collector::start().await.unwrap();
+    let platform = Platform::embedded_with(traces::none(&collector)).await.unwrap();
+    if let Err(error) = traces::what_is_undone_is_sent(&platform, &collector).await {
+        panic!("{error:#}\n\n{}", platform.logs());
+    }
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_dependencies() {
     if let Some(mut platform) = Platform::distributed().await.unwrap() {
         if let Err(error) = dependencies::each_dependency_dies_and_returns(&mut platform).await {

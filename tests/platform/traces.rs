@@ -141,24 +141,49 @@ pub(crate) async fn each_exemplar_leads_to_its_trace_and_lines(
             expect(&read?, 200, "/status", "confirmed")?;
         }
         let page = client.get(&metrics).header("accept", "application/openmetrics-text").send().await?.text().await?;
-        named.extend(page.lines().filter_map(|line| line.split("# {trace_id=\"").nth(1)?.get(..32)).map(str::to_owned));
+        // That a service looks at the keys is nobody's request, and logged at "debug".
+        let of_callers = page.lines().filter(|line| !line.contains("/.well-known/"));
+        named.extend(of_callers.filter_map(|line| line.split("# {trace_id=\"").nth(1)?.get(..32)).map(str::to_owned));
         if named.len() >= EXEMPLARS {
             break;
         }
     }
     ensure!(named.len() >= EXEMPLARS, "only {} exemplars in {asked} requests", named.len());
+    let (mut unsent, mut unlogged) = (Vec::new(), Vec::new());
     for _ in 0..100 {
         let sent: BTreeSet<_> = collector.spans().iter().map(Received::trace).collect();
         let log = platform.output();
-        let lost: Vec<_> =
-            named.iter().filter(|trace| !sent.contains(*trace) || !log.contains(trace.as_str())).collect();
-        if lost.is_empty() {
+        unsent = named.iter().filter(|trace| !sent.contains(*trace)).cloned().collect();
+        unlogged = named.iter().filter(|trace| !log.contains(trace.as_str())).cloned().collect();
+        if unsent.is_empty() && unlogged.is_empty() {
             ensure!(sent.len() <= asked / 5, "{} traces of {asked} were sent, not a tenth", sent.len());
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    anyhow::bail!("exemplars that lead nowhere: {named:?}")
+    let spans = collector.spans().into_iter().filter(|one| unlogged.contains(&one.trace()));
+    anyhow::bail!("of {} exemplars no trace: {unsent:?}, no line: {unlogged:?}\n{}", named.len(), Tree::of(spans))
+}
+
+pub(crate) fn none(collector: &Collector) -> Value {
+    let mut settings = settings(collector);
+    settings["telemetry"]["sample_percent"] = json!(0.0);
+    settings
+}
+
+/// With nothing sampled, an order that is undone is there all the same, and one that goes well is not.
+pub(crate) async fn what_is_undone_is_sent(platform: &Platform, collector: &Collector) -> Result<()> {
+    let demo = platform.demo().await?;
+    let placed = demo.place(&key(), &order_of("case-trace", 1, "pm_ok")).await?;
+    expect(&placed, 201, "/status", "confirmed")?;
+    let declined = demo.place(&key(), &order_of("case-declined", 1, "pm_declined")).await?;
+    expect(&declined, 402, "/code", "payment_declined")?;
+    let undone = trace_of(&demo.get(&location(&declined)?).await?);
+    let edges = [("gateway", "order-service"), ("order-service", "payment-service"), ("inventory-service", "sqlite")];
+    whole(collector, &undone, "unwound", &edges).await?;
+    let well = placed.text("/trace_id");
+    ensure!(!collector.spans().iter().any(|one| one.trace() == well), "an order that went well was sent");
+    Ok(())
 }
 
 /// A replica dies in the middle of an order; what it began and what another does about it are one trace.
