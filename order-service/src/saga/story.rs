@@ -68,7 +68,9 @@ fn line<'a>(told: &Told<'a>) -> Line<'a> {
         Event::Resumed { replica, .. } => {
             Line { what: "taken over", step: told.step(), replica: Some(replica), ..Line::default() }
         }
-        Event::StepDone { step, attempt, .. } => of_step("step done", step, Phase::Action, EntryOutcome::Done, *attempt),
+        Event::StepDone { step, attempt, .. } => {
+            of_step("step done", step, Phase::Action, EntryOutcome::Done, *attempt)
+        }
         Event::StepRefused { step, attempt, refusal, .. } => Line {
             why: Some((&refusal.code, &refusal.message)),
             ..of_step("step refused", step, Phase::Action, EntryOutcome::Refused, *attempt)
@@ -107,7 +109,9 @@ fn line<'a>(told: &Told<'a>) -> Line<'a> {
         Event::CancelRequested { by } => {
             Line { what: "an operator asked to cancel", operator: Some(&by.who), ..Line::default() }
         }
-        Event::Retried { by } => Line { what: "an operator had it retried", operator: Some(&by.who), ..Line::default() },
+        Event::Retried { by } => {
+            Line { what: "an operator had it retried", operator: Some(&by.who), ..Line::default() }
+        }
         Event::Resolved { by, step, resolution } => Line {
             what: "an operator settled a step",
             step: Some(step),

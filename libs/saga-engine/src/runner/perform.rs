@@ -110,7 +110,7 @@ fn panicked(panic: &(dyn Any + Send)) -> String {
 }
 
 /// The remote span that the saga was started in.
-fn parent(trace: &TraceContext) -> Context {
+pub(super) fn parent(trace: &TraceContext) -> Context {
     let parsed = trace.traceparent().and_then(|text| {
         let trace_id = TraceId::from_hex(text.get(3..35)?).ok()?;
         let span_id = SpanId::from_hex(text.get(36..52)?).ok()?;

@@ -107,16 +107,23 @@ impl<J: Journal> Saga<J> {
             }
             Ok(Err(Stop::Lost)) => {
                 metrics.fenced.inc();
-                tracing::warn!(saga.id = %id, saga.name = name, "another replica has taken the saga over");
+                self.in_trace(|| {
+                    tracing::warn!(saga.id = %id, saga.name = name, "another replica has taken the saga over");
+                });
             }
             Ok(Err(Stop::HandOver)) => self.give_up().await,
             Ok(Err(Stop::Bug(error))) => {
                 metrics.unreadable.inc();
-                tracing::error!(saga.id = %id, saga.name = name, %error, "saga stopped by a mistake of the engine");
+                self.in_trace(|| {
+                    tracing::error!(saga.id = %id, saga.name = name, %error, "saga stopped by a mistake of the engine");
+                });
             }
             Err(_panic) => {
                 metrics.unreadable.inc();
-                tracing::error!(saga.id = %id, saga.name = name, "the saga's own code panicked; it is tried again later");
+                self.in_trace(|| {
+                    let text = "the saga's own code panicked; it is tried again later";
+                    tracing::error!(saga.id = %id, saga.name = name, "{text}");
+                });
             }
         }
     }
@@ -242,6 +249,12 @@ impl<J: Journal> Saga<J> {
         self.tell(&record.event);
         self.active.records.lock().push(record);
         Ok(())
+    }
+
+    /// Writes a line that names the saga's trace.
+    fn in_trace(&self, line: impl FnOnce()) {
+        let _shown = perform::parent(&self.trace).attach();
+        line();
     }
 
     fn tell(&self, event: &Event) {
