@@ -337,7 +337,10 @@ impl ProxyHttp for Gateway {
             ctx.span.record("otel.status_code", "ERROR");
             ctx.span.record("error.type", ctx.refused.map_or("upstream", Code::as_str));
         }
+        let placed =
+            session.response_written().and_then(|response| response.headers.get(header::LOCATION)?.to_str().ok());
         let summary = Summary {
+            order: order_of(&ctx.path).or_else(|| placed.and_then(order_of)),
             protocol: ctx.protocol(),
             method: &ctx.method,
             path: &ctx.path,
@@ -369,6 +372,12 @@ impl ProxyHttp for Gateway {
     fn suppress_proxy_warn_log(&self, _: &Session, _: &Ctx, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
+}
+
+/// The order that a path names. What is no id is a caller's text, which no line repeats in the place of one.
+fn order_of(path: &str) -> Option<&str> {
+    let id = path.strip_prefix("/v1/orders/")?.split('/').next()?;
+    (id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')).then_some(id)
 }
 
 /// Whether a request may happen twice.
