@@ -76,6 +76,7 @@ pub async fn up(
 fn greet(addresses: &Addresses, data_dir: &Path, new_password: Option<&SecretString>) {
     let Addresses { gateway, admin, .. } = addresses;
     stderr::tell(&format!("amends is up: http://{gateway} (HTTP and gRPC), metrics http://{admin}/metrics"));
+    stderr::tell("to look at an order: amends logs ORDER, amends saga list --order ORDER");
     let kept = data_dir.join("secrets.toml");
     stderr::tell(&match new_password {
         Some(password) => {

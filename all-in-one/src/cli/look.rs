@@ -13,7 +13,7 @@ use crate::{
     audit::{self, progress::Progress},
     data_dir, doctor, embedded,
     embedded::secrets::Secrets,
-    saga, stores, webhook,
+    logs, saga, stores, webhook,
 };
 
 pub(super) async fn audit(data: &Data, config: ConfigArgs, without_bank: bool, json: bool) -> anyhow::Result<ExitCode> {
@@ -30,6 +30,11 @@ pub(super) async fn saga(data: &Data, config: ConfigArgs, verb: saga::Verb, json
     let told = saga::run(&*stores::open_journal(&of_existing(data, config).await?)?, verb, json).await?;
     print(&told.text)?;
     Ok(told.code)
+}
+
+pub(super) async fn logs(args: logs::LogsArgs, config: ConfigArgs, json: bool) -> anyhow::Result<ExitCode> {
+    print(&logs::run(args, &config.into_sources(), json).await?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn webhook(
