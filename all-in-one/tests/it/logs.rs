@@ -15,7 +15,8 @@ use crate::program::{PATIENCE, Program};
 
 /// Places an order, and gives its id, trace and correlation.
 async fn placed(shop: &Program, key: &str) -> (String, String, String) {
-    let answer = shop.customer.place(key, &order_of("espresso-1kg", 1, "pm_ok"));
+    let order = order_of("espresso-1kg", 1, "pm_ok");
+    let answer = shop.customer.place(key, &order);
     let answer = tokio::time::timeout(PATIENCE, answer).await.expect("it answers").unwrap();
     assert_eq!(answer.status, 201, "{}", answer.body);
     let correlation = answer.header("x-correlation-id").to_owned();
@@ -38,8 +39,9 @@ async fn a_confirmed_order_has_its_whole_story_in_the_log() {
     let (order, trace, correlation) = placed(&shop, "story").await;
 
     // As an operator asks who has no log store.
+    let url = format!("http://{}", shop.admin);
     let asked = Command::new(env!("CARGO_BIN_EXE_amends"))
-        .args(["logs", &order, "--json", "--url", &format!("http://{}", shop.admin)])
+        .args(["logs", &order, "--json", "--url", &url])
         .output()
         .await
         .unwrap();
