@@ -13,6 +13,7 @@ pub mod data_dir;
 pub mod demo;
 pub mod doctor;
 pub mod embedded;
+pub mod logs;
 pub mod migrate;
 pub mod reset;
 pub mod saga;

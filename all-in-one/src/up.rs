@@ -77,7 +77,7 @@ fn greet(addresses: &Addresses, data_dir: &Path, new_password: Option<&SecretStr
     let Addresses { gateway, admin, .. } = addresses;
     stderr::tell(&format!("amends is up: http://{gateway} (HTTP and gRPC), metrics http://{admin}/metrics"));
     stderr::tell(&format!(
-        "to look: amends trace ORDER --data-dir {0}, amends saga list --data-dir {0}",
+        "to look at an order: amends logs ORDER, amends trace ORDER --data-dir {0}, amends saga list --data-dir {0}",
         data_dir.display()
     ));
     let kept = data_dir.join("secrets.toml");

@@ -194,8 +194,8 @@ impl Front {
         };
         match timeout(self.head, tls.accept(socket)).await {
             Ok(Ok(stream)) => self.exchange(Box::new(stream), id, peer, shutdown, member).await,
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+            Ok(Err(error)) => tracing::debug!(client.address = %peer, %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(client.address = %peer, "a TLS handshake took too long"),
         }
     }
 
@@ -342,6 +342,7 @@ impl Front {
 
     fn note(&self, peer: SocketAddr, refusal: &Refusal, correlation: &Correlation) {
         self.observer.ended(&Summary {
+            order: None,
             protocol: "http",
             method: "",
             path: "",

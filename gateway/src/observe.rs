@@ -2,7 +2,7 @@
 //!
 //! A line names its correlation id and its trace. It never holds a token, a query (which may hold one) or a body.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -11,6 +11,7 @@ use prometheus_client::{
 use service_base::{
     code::Code,
     metrics::{HttpCall, HttpCalls, TraceLabel, requests_shed},
+    sampled::Sampled,
     wire::{code_name, is_server_fault, known_method},
 };
 use service_kit::{
@@ -46,6 +47,7 @@ pub(crate) struct Observer {
     retries: Family<RetryLabels, Counter>,
     held: Family<HeldLabels, Gauge>,
     connections: Gauge,
+    sampled: Arc<Sampled>,
 }
 
 /// What became of one attempt to have a request answered.
@@ -62,6 +64,8 @@ pub(crate) enum Outcome {
 /// All there is to say about one request once it is over.
 #[derive(Debug)]
 pub(crate) struct Summary<'a> {
+    /// The order that it asked for, or placed.
+    pub(crate) order: Option<&'a str>,
     pub(crate) protocol: &'static str,
     pub(crate) method: &'a str,
     /// Without its query.
@@ -99,6 +103,7 @@ impl Observer {
             retries: metrics.counter("gateway_upstream_retries_total", "Requests sent again on another connection"),
             held: metrics.gauge("gateway_held", "What requests hold of what there is, by kind (see gateway.limits)"),
             connections: metrics.get_or_register("gateway_connections", "Open connections of callers", Gauge::default),
+            sampled: Arc::default(),
         }
     }
 
@@ -161,7 +166,20 @@ impl Observer {
         // A stream that ended because of its age is no failure.
         let is_expired = summary.refused == Some(Code::StreamExpired);
         let failed = summary.status >= 500 || (summary.grpc_code.is_some_and(is_server_fault) && !is_expired);
-        // One event, two levels: a macro per level is what tracing asks for.
+        // Refused by this process or behind it, without having been worked on.
+        let is_refused = !summary.is_probe
+            && (summary.is_shed
+                || matches!(summary.status, 429 | 503)
+                || matches!(summary.grpc_code, Some(tonic::Code::ResourceExhausted | tonic::Code::Unavailable)));
+        let refused_count = if is_refused {
+            let reason = if summary.is_shed { "overloaded" } else { summary.refused.map_or("upstream", Code::as_str) };
+            // A line each would be more load: the others are counted, and logged at "debug".
+            self.sampled.count(reason)
+        } else {
+            None
+        };
+        let is_silent = (summary.is_probe && !failed) || (is_refused && refused_count.is_none());
+        // One event, three levels: a macro per level is what tracing asks for.
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -178,6 +196,8 @@ impl Observer {
                     response_bytes = summary.response_bytes,
                     client.address = summary.client.map(tracing::field::display),
                     subject = summary.subject,
+                    order.id = summary.order,
+                    refused_count,
                     peer.service = summary.upstream,
                     error.type = summary.refused.map(Code::as_str),
                     error = summary.error.as_deref(),
@@ -187,12 +207,11 @@ impl Observer {
                 )
             };
         }
-        match (failed && !summary.is_shed, summary.is_probe || summary.is_shed) {
-            (true, _) => line!(warn),
+        match (is_silent, failed) {
+            // One a second for ever, from the load balancer and the orchestrator; and what another line stands for.
+            (true, _) => line!(debug),
+            (false, true) => line!(warn),
             (false, false) => line!(info),
-            // One a second for ever, from the load balancer and the orchestrator; and what is refused for want of room, which is counted:
-            // a line each would be more load.
-            (false, true) => line!(debug),
         }
     }
 }

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use amends_primitives::OrderId;
-use service_base::problem::{Code, FieldError, Problem};
+use service_base::{
+    problem::{Code, FieldError, Problem},
+    sampled::Sampled,
+};
 
 use crate::{
     app::{CancelError, Failed, Invalid, ItemsError, KeyProblem, LookupError, NotFound, PlaceOrderError},
@@ -41,7 +44,16 @@ impl From<KeyProblem> for Problem {
 
 impl From<Unavailable> for Problem {
     fn from(error: Unavailable) -> Self {
-        tracing::warn!(dependency = error.dependency, reason = error.message, "a dependency cannot be asked");
+        static SAMPLED: Sampled = Sampled::new();
+        if let Some(refused_count) = SAMPLED.count(error.dependency) {
+            tracing::warn!(
+                peer.service = error.dependency,
+                service.peer.name = error.dependency,
+                error = error.message,
+                refused_count,
+                "a dependency cannot be asked"
+            );
+        }
         let wait = error.retry_after.unwrap_or(RETRY_AFTER).min(RETRY_AFTER_MAX);
         let detail = "a service this depends on cannot be reached at the moment; nothing was done";
         Self::of(Code::DependencyUnavailable, detail).retry_after(wait)

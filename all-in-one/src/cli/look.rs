@@ -14,7 +14,7 @@ use crate::{
     audit::{self, progress::Progress},
     data_dir, doctor, embedded,
     embedded::secrets::Secrets,
-    saga, stores, trace, webhook,
+    logs, saga, stores, trace, webhook,
 };
 
 pub(super) async fn audit(data: &Data, config: ConfigArgs, without_bank: bool, json: bool) -> anyhow::Result<ExitCode> {
@@ -39,6 +39,11 @@ pub(super) async fn trace(data: &Data, config: ConfigArgs, order: OrderId, json:
     let told = trace::run(&journal, order, json, look).await?;
     print(&told.text)?;
     Ok(told.code)
+}
+
+pub(super) async fn logs(args: logs::LogsArgs, config: ConfigArgs, json: bool) -> anyhow::Result<ExitCode> {
+    print(&logs::run(args, &config.into_sources(), json).await?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn webhook(

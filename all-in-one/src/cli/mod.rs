@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use service_kit::main::run_service_from;
 
 use self::args::{ConfigArgs, Data, Rest};
-use crate::{demo, saga, settings, up, webhook};
+use crate::{demo, logs, saga, settings, up, webhook};
 
 /// Orders and payments that make amends: a gateway, a token service and a durable saga over stock and payments.
 #[derive(Parser)]
@@ -95,6 +95,16 @@ enum Command {
         order: OrderId,
         #[command(flatten)]
         data: Data,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// The latest log lines about an order, from the memory of the running processes
+    Logs {
+        #[command(flatten)]
+        logs: logs::LogsArgs,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -208,6 +218,7 @@ pub fn main() -> ExitCode {
         Command::Audit { data, without_bank, json, config } => block_on(look::audit(&data, config, without_bank, json)),
         Command::Saga { data, json, config, verb } => block_on(look::saga(&data, config, verb, json)),
         Command::Trace { order, data, json, config } => block_on(look::trace(&data, config, order, json)),
+        Command::Logs { logs, json, config } => block_on(look::logs(logs, config, json)),
         Command::Webhook { data, json, config, verb } => block_on(look::webhook(&data, config, verb, json)),
         Command::Backup { data, to, json, config } => block_on(keep::backup(&data, config, &to, json)),
         Command::Restore { data_dir, from, replace, unbalanced, json, config } => {

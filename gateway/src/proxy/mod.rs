@@ -344,7 +344,10 @@ impl ProxyHttp for Gateway {
             ctx.span.record("otel.status_code", "ERROR");
             ctx.span.record("error.type", ctx.refused.map_or("upstream", Code::as_str));
         }
+        let placed =
+            session.response_written().and_then(|response| response.headers.get(header::LOCATION)?.to_str().ok());
         let summary = Summary {
+            order: order_of(&ctx.path).or_else(|| placed.and_then(order_of)),
             protocol: ctx.protocol(),
             method: &ctx.method,
             path: &ctx.path,
@@ -398,6 +401,12 @@ fn show_outcome(attempt: &Span, outcome: Outcome) {
     if let Some(error) = error {
         attempt.record("otel.status_code", "ERROR").record("error.type", error);
     }
+}
+
+/// The order that a path names. What is no id is a caller's text, which no line repeats in the place of one.
+fn order_of(path: &str) -> Option<&str> {
+    let id = path.strip_prefix("/v1/orders/")?.split('/').next()?;
+    (id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')).then_some(id)
 }
 
 /// Whether a request may happen twice.

@@ -250,6 +250,12 @@ pub fn current_correlation() -> Option<Correlation> {
     CURRENT.try_with(|context| context.correlation.clone()).ok()
 }
 
+/// Shows the current correlation id, if there is one.
+pub fn with_correlation(show: &mut dyn FnMut(&str)) {
+    // Fails where no request is current.
+    let _ = CURRENT.try_with(|context| show(context.correlation.as_str()));
+}
+
 /// Writes the current context into an outgoing request's headers; nothing where there is none.
 pub fn inject(headers: &mut HeaderMap) {
     if CURRENT.try_with(|context| context.inject_into(headers)).is_err()

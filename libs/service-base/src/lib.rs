@@ -15,5 +15,6 @@ pub mod latest;
 pub mod metrics;
 pub mod peer;
 pub mod problem;
+pub mod sampled;
 pub mod status;
 pub mod wire;

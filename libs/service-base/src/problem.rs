@@ -13,7 +13,7 @@ use serde_json::Value;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 pub use crate::code::{Code, Domain};
-use crate::{code::ErrorKind, context};
+use crate::{code::ErrorKind, context, sampled::Sampled};
 
 /// Media type of a problem.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -71,9 +71,12 @@ impl Problem {
         Self::of(Code::Internal, cause.to_string())
     }
 
-    /// A store that cannot be asked, to be tried again in a second. Logs `cause`.
+    /// A store that cannot be asked, to be tried again in a second. Logs `cause`, once a second.
     pub fn store_unavailable(cause: impl fmt::Display) -> Self {
-        tracing::warn!(error = %cause, "the store cannot be asked");
+        static SAMPLED: Sampled = Sampled::new();
+        if let Some(refused_count) = SAMPLED.count("store") {
+            tracing::warn!(error = %cause, refused_count, "the store cannot be asked");
+        }
         Self::from(Code::StoreUnavailable).retry_after(Duration::from_secs(1))
     }
 

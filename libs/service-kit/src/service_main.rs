@@ -233,11 +233,18 @@ pub fn register_telemetry(metrics: &service_base::metrics::Metrics, guard: &tele
         "Log lines dropped because standard output or the log file did not take them",
         meters.console.dropped.clone(),
     );
-    metrics.register("log_shipper_lines_total", "Log lines handed to the shipper", meters.lines.clone());
+    let shipper = &meters.shipper;
+    metrics.register("log_shipper_lines_total", "Log lines handed to the shipper", shipper.lines.clone());
+    metrics.register("log_shipper_delivered_total", "Log lines that the sink has taken", shipper.delivered.clone());
+    metrics.register(
+        "log_shipper_repeated_total",
+        "Log lines sent again because a connection broke; the sink may have them twice",
+        shipper.repeated.clone(),
+    );
     metrics.register(
         "log_shipper_dropped_total",
-        "Log lines dropped because the shipper could not keep up",
-        meters.dropped.clone(),
+        "Log lines that were not delivered, by reason",
+        shipper.dropped.clone(),
     );
     let spans = &meters.spans;
     metrics.register("telemetry_spans_exported_total", "Spans that the collector took", spans.exported.clone());
@@ -246,7 +253,9 @@ pub fn register_telemetry(metrics: &service_base::metrics::Metrics, guard: &tele
         "Spans that were to be sent and are lost, by reason: queue_full, collector, end_of_process",
         spans.dropped.clone(),
     );
-    metrics.register("log_shipper_connected", "1 while the shipper has a connection", meters.connected.clone());
+    metrics.register("log_shipper_connected", "1 while the shipper has a connection", shipper.connected.clone());
+    // Every line of a request names it, whichever part of the program writes it.
+    telemetry::correlate_by(|show| service_base::context::with_correlation(show));
 }
 
 fn say(text: &str) {

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use opentelemetry_sdk::trace::IdGenerator as _;
 use serde::{Deserialize, Serialize};
 
+/// More is for a log store to keep.
+const RECENT_KIB_MAX: usize = 1024 * 1024;
+
 /// A queue's places are reserved when it is made, 24 bytes each.
 const QUEUE_LINES_MAX: usize = 1_000_000;
 
@@ -50,8 +53,15 @@ pub struct Config {
     pub slow_ms: u64,
     /// `host:port`: where log lines go as JSON over TCP (Logstash). None are sent without it.
     pub logstash: Option<String>,
-    /// Log lines that wait for the shipper; the next is dropped and counted.
+    /// Log lines that wait for the shipper; the next is dropped and counted. Those on their way, 8 MiB of them at most, wait elsewhere.
     pub logstash_queue_max: usize,
+    /// Whether lines are shipped in TLS.
+    pub logstash_tls: bool,
+    /// Certificates in PEM that the sink is trusted by; the system's without it. For `logstash_tls`.
+    pub logstash_ca_file: Option<PathBuf>,
+    /// KiB of this process's memory for the latest lines of orders' stories, warnings and errors, which `amends logs` shows. 0 keeps
+    /// none.
+    pub recent_kib: usize,
 }
 
 /// Where the log goes.
@@ -156,6 +166,9 @@ impl Default for Config {
             slow_ms: 1_000,
             logstash: None,
             logstash_queue_max: 8192,
+            logstash_tls: false,
+            logstash_ca_file: None,
+            recent_kib: 1024,
         }
     }
 }
@@ -168,6 +181,11 @@ impl Config {
         } else {
             self.instance_id.clone()
         }
+    }
+
+    /// Whether the filter names the lines of orders' stories.
+    pub(crate) fn tells_stories(&self) -> bool {
+        self.filter.split(',').any(|directive| directive.trim().split(['=', '[']).next() == Some(crate::STORY))
     }
 
     /// What is wrong with it: keys and sentences.
@@ -205,6 +223,12 @@ impl Config {
             if !(1..=QUEUE_LINES_MAX).contains(&lines) {
                 mistakes.push((key, format!("must be from 1 to {QUEUE_LINES_MAX}")));
             }
+        }
+        if self.logstash_ca_file.is_some() && !self.logstash_tls {
+            mistakes.push(("logstash_ca_file", "is of use with logstash_tls only".to_owned()));
+        }
+        if self.recent_kib > RECENT_KIB_MAX {
+            mistakes.push(("recent_kib", format!("must be at most {RECENT_KIB_MAX}")));
         }
         mistakes
     }

@@ -5,18 +5,19 @@
 //! kept (the event's own; Elasticsearch refuses a line that has both).
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fs::{File, OpenOptions},
     io::{self, IsTerminal as _, Write},
     os::fd::{AsFd as _, BorrowedFd},
 };
 
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_bunyan_formatter::{BunyanFormattingLayer, JsonStorageLayer};
-use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, registry::LookupSpan};
+use tracing_subscriber::{Layer, filter::FilterFn, fmt::MakeWriter, layer::Context, registry::LookupSpan};
 
 use crate::{
-    BoxLayer, Config, InitError, LogFormat, LogTo, fields,
+    BoxLayer, Config, InitError, LogFormat, LogTo, STORY, callsite, fields, json,
     sink::{Sink, SinkMeters},
 };
 
@@ -44,6 +45,7 @@ fn own(descriptor: BorrowedFd<'_>) -> Result<File, InitError> {
 
 /// The layers, on a queue that is there already.
 pub(crate) fn layers_to(config: &Config, terminal: bool, sink: &Sink) -> Result<Vec<BoxLayer>, InitError> {
+    let tells_stories = config.tells_stories();
     let people = match config.log_format {
         LogFormat::Pretty => true,
         LogFormat::Bunyan => false,
@@ -57,7 +59,8 @@ pub(crate) fn layers_to(config: &Config, terminal: bool, sink: &Sink) -> Result<
             // It would write to standard error, which may block.
             .log_internal_errors(false)
             .with_writer(move || Line(sink.clone()));
-        return Ok(vec![Box::new(layer)]);
+        let filter = FilterFn::new(move |metadata| tells_stories || !is_story(metadata));
+        return Ok(vec![Box::new(layer.with_filter(filter))]);
     }
     let constant = [
         ("service_name", &config.service_name),
@@ -71,7 +74,7 @@ pub(crate) fn layers_to(config: &Config, terminal: bool, sink: &Sink) -> Result<
     let formatter = BunyanFormattingLayer::with_default_fields(name, Completed(sink.clone()), constant)
         .skip_fields(["otel.name", "otel.kind", "otel.status_code"].into_iter())
         .map_err(|error| InitError::Console(error.into()))?;
-    Ok(vec![Box::new(JsonStorageLayer), Box::new(EventsOnly(formatter))])
+    Ok(vec![Box::new(JsonStorageLayer), Box::new(EventsOnly { formatter, tells_stories })])
 }
 
 /// Takes one whole line per `write`, as the formatters hand them over.
@@ -88,12 +91,22 @@ impl Write for Line {
     }
 }
 
+/// A line of an order's story. What a human must see, the console has all the same.
+fn is_story(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == STORY && *metadata.level() > Level::WARN
+}
+
 /// Hands events on, and nothing of spans.
-struct EventsOnly<L>(L);
+struct EventsOnly<L> {
+    formatter: L,
+    tells_stories: bool,
+}
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>, L: Layer<S>> Layer<S> for EventsOnly<L> {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        self.0.on_event(event, context);
+        if self.tells_stories || !is_story(event.metadata()) {
+            self.formatter.on_event(event, context);
+        }
     }
 }
 
@@ -126,27 +139,32 @@ impl Write for CompletedLine {
     }
 }
 
-/// The line with ids, and without second members of one name.
+/// The line with ids, with names as records have them, and without second members of one name.
 fn complete(line: &[u8]) -> Option<Vec<u8>> {
     let members = fields::members(line)?;
-    let mut whole = Vec::with_capacity(line.len() + 100);
+    let mut correlation = Vec::new();
+    fields::with_correlation(|id| json::push_str(&mut correlation, id));
+    let mut whole = Vec::with_capacity(line.len() + 160);
     whole.push(b'{');
-    let mut kept: Vec<&[u8]> = Vec::with_capacity(members.len() + 2);
+    let mut kept: Vec<Cow<'_, [u8]>> = Vec::with_capacity(members.len() + 3);
     let ids = fields::current_ids().map(|(trace, span)| (format!("\"{trace}\""), format!("\"{span}\"")));
     let ids = ids
         .iter()
         .flat_map(|(trace, span)| [(&br#""trace_id""#[..], trace.as_bytes()), (br#""span_id""#, span.as_bytes())]);
-    for (key, value) in ids.chain(members) {
+    let correlation = (!correlation.is_empty()).then_some((&br#""correlation_id""#[..], &*correlation));
+    // What the work at hand belongs to is last: a line about another piece of work names that.
+    for (key, value) in ids.chain(members).chain(correlation) {
+        let key = callsite::record_key(key);
         if kept.contains(&key) {
             continue;
         }
         if !kept.is_empty() {
             whole.push(b',');
         }
-        kept.push(key);
-        whole.extend_from_slice(key);
+        whole.extend_from_slice(&key);
         whole.push(b':');
         whole.extend_from_slice(value);
+        kept.push(key);
     }
     whole.extend_from_slice(b"}\n");
     Some(whole)

@@ -1,6 +1,12 @@
-//! JSON objects as lists of members: enough to add ids and to keep one of two equal keys, without building a tree.
+//! What every record has beside an event's own fields: ids, the machine's name. And JSON objects as lists of members: enough to add ids
+//! and to keep one of two equal keys, without building a tree.
 
-use opentelemetry::{Context, trace::TraceContextExt as _};
+use std::sync::OnceLock;
+
+use opentelemetry::{
+    Context,
+    trace::{SpanId, TraceContextExt as _, TraceId},
+};
 
 /// Members of one object, as they are written: key (with its quotes) and value.
 pub(crate) fn members(object: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
@@ -54,18 +60,34 @@ fn value_end(text: &[u8], from: usize) -> Option<usize> {
 }
 
 /// The ids of the current trace and span, if there is one.
-pub(crate) fn current_ids() -> Option<(String, String)> {
+pub(crate) fn current_ids() -> Option<(TraceId, SpanId)> {
     Context::map_current(|context| {
         let span = context.span();
         let ids = span.span_context();
-        ids.is_valid().then(|| (ids.trace_id().to_string(), ids.span_id().to_string()))
+        ids.is_valid().then(|| (ids.trace_id(), ids.span_id()))
     })
 }
 
-/// Writes `text` as a JSON string.
-pub(crate) fn push_string(line: &mut Vec<u8>, text: &str) {
-    // Writing to a vector cannot fail.
-    let _ = serde_json::to_writer(line, text);
+/// Shows the correlation id of the work at hand, if there is one.
+pub type CorrelationSource = fn(&mut dyn FnMut(&str));
+
+static CORRELATION: OnceLock<CorrelationSource> = OnceLock::new();
+
+/// Has every line name the correlation id that `source` shows, unless the line or a span around it names one. The first call counts.
+pub fn correlate_by(source: CorrelationSource) {
+    let _ = CORRELATION.set(source);
+}
+
+/// Hands the current correlation id to `use_it`, if there is one.
+pub(crate) fn with_correlation(mut use_it: impl FnMut(&str)) {
+    if let Some(source) = CORRELATION.get() {
+        source(&mut use_it);
+    }
+}
+
+/// This machine's name.
+pub(crate) fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

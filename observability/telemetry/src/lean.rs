@@ -1,7 +1,10 @@
-//! Log lines for Logstash: one JSON object per event, with ids, the fields of the event and of the spans around it, each
-//! key once. Written by hand because it runs for every event of every request: about a quarter of what a formatter costs.
+//! Records for the shipper: the members of the console's bunyan record and beside them the names that Elasticsearch expects
+//! (`@timestamp`, `log.level`, `message`; the others are aliases in its index template), each key once.
+//!
+//! Written by hand because it runs for every event of every request: about a quarter of what a formatter costs. What never changes is
+//! worked out once, for the process or for the callsite.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{cell::RefCell, fmt, io::Write as _, sync::Arc, time::SystemTime};
 
 use amends_primitives::Timestamp;
 use tracing::{
@@ -11,164 +14,260 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use crate::{Config, fields, shipper::Sender};
+use crate::{
+    Config,
+    callsite::{self, Callsite},
+    fields, json,
+    shipper::Sender,
+};
 
-/// A field's name and its value as JSON.
-type Member = (&'static str, Vec<u8>);
+/// Members of one record beyond this are left out: none of ours has half as many.
+const MEMBERS_MAX: usize = 64;
 
-/// The fields of one span.
-struct SpanFields(Vec<Member>);
+/// Keys that are written where a span is current. Elsewhere an event may bring them itself.
+const TRACE_KEY: &[u8] = br#","trace_id":"#;
+const SPAN_KEY: &[u8] = br#","span_id":"#;
+const CORRELATION_KEY: &[u8] = br#","correlation_id":"#;
 
-pub(crate) struct LeanLayer {
-    /// Members that never change, from the comma after the first ones to the last.
-    constant: Vec<u8>,
-    sender: Arc<Sender>,
+/// The fields of one span, as they are written.
+struct SpanFields {
+    callsite: Arc<Callsite>,
+    /// Where each value is in `bytes`, by the field's place; a later value of a field replaces the earlier.
+    values: Vec<(usize, std::ops::Range<usize>)>,
+    bytes: Vec<u8>,
 }
 
-/// Keys that this layer writes itself; a field of that name would be a second one.
-const OWN: [&str; 8] =
-    ["@timestamp", "level", "message", "logger", "span", "service_name", "service_version", "environment"];
-
-/// Keys that this layer writes where a span is entered. Elsewhere an event may bring them itself.
-const IDS: [&str; 2] = ["trace_id", "span_id"];
+pub(crate) struct LeanLayer {
+    /// Members of every record of this process, from the opening brace on.
+    constant: Vec<u8>,
+    sender: Sender,
+}
 
 impl LeanLayer {
-    pub(crate) fn new(config: &Config, sender: Arc<Sender>) -> Self {
-        let mut constant = Vec::new();
+    pub(crate) fn new(config: &Config, sender: Sender) -> Self {
+        let mut constant = br#"{"v":0"#.to_vec();
         for (key, value) in [
+            ("name", config.service_name.as_str()),
+            ("hostname", &fields::hostname()),
             ("service_name", &config.service_name),
             ("service_version", &config.service_version),
             ("environment", &config.environment),
         ] {
-            constant.push(b',');
-            fields::push_string(&mut constant, key);
-            constant.push(b':');
-            fields::push_string(&mut constant, value);
+            json::push_key(&mut constant, key);
+            json::push_str(&mut constant, value);
         }
+        json::push_key(&mut constant, "pid");
+        constant.extend_from_slice(std::process::id().to_string().as_bytes());
         Self { constant, sender }
     }
 }
 
-/// Collects fields; a later value of a name replaces the earlier.
-struct Collect<'a> {
-    members: &'a mut Vec<Member>,
-    message: Option<&'a mut String>,
+/// Where the keys are that a record has already.
+struct Keys {
+    places: [(usize, usize); MEMBERS_MAX],
+    count: usize,
 }
 
-impl Collect<'_> {
-    fn put(&mut self, field: &Field, value: Vec<u8>) {
-        let name = field.name();
-        let name = name.strip_prefix("r#").unwrap_or(name);
-        match self.members.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, slot)) => *slot = value,
-            None => self.members.push((name, value)),
-        }
+impl Keys {
+    const fn new() -> Self {
+        Self { places: [(0, 0); MEMBERS_MAX], count: 0 }
     }
 
-    fn json(&mut self, field: &Field, value: &impl serde::Serialize) {
-        if let Ok(value) = serde_json::to_vec(value) {
-            self.put(field, value);
+    /// Writes `key`, which begins with the comma before it, unless the record has it already or has too many.
+    fn push(&mut self, record: &mut Vec<u8>, key: &[u8]) -> bool {
+        let known = &self.places[..self.count];
+        if self.count == MEMBERS_MAX || known.iter().any(|(from, to)| record[*from..*to] == *key) {
+            return false;
+        }
+        let from = record.len();
+        record.extend_from_slice(key);
+        self.places[self.count] = (from, record.len());
+        self.count += 1;
+        true
+    }
+}
+
+/// Writes an event's fields into a record, each after a comma, and its message, escaped.
+struct OfEvent<'a> {
+    callsite: &'a Callsite,
+    keys: &'a mut Keys,
+    record: &'a mut Vec<u8>,
+    message: &'a mut Vec<u8>,
+}
+
+impl OfEvent<'_> {
+    fn value(&mut self, field: &Field, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(key) = self.callsite.key(field)
+            && self.keys.push(self.record, key)
+        {
+            write(self.record);
         }
     }
 }
 
-impl Visit for Collect<'_> {
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.json(field, &value);
-    }
+/// Implements a visitor whose numbers, words and texts go through its own `value`.
+macro_rules! visits_values {
+    () => {
+        fn record_i64(&mut self, field: &Field, value: i64) {
+            self.value(field, |out| drop(write!(out, "{value}")));
+        }
 
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.json(field, &value);
-    }
+        fn record_u64(&mut self, field: &Field, value: u64) {
+            self.value(field, |out| drop(write!(out, "{value}")));
+        }
 
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.json(field, &value);
-    }
+        fn record_f64(&mut self, field: &Field, value: f64) {
+            self.value(field, |out| json::push_f64(out, value));
+        }
 
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.json(field, &value);
-    }
+        fn record_bool(&mut self, field: &Field, value: bool) {
+            self.value(field, |out| out.extend_from_slice(if value { b"true" } else { b"false" }));
+        }
+    };
+}
+
+impl Visit for OfEvent<'_> {
+    visits_values!();
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        match (&mut self.message, field.name()) {
-            (Some(message), "message") => value.clone_into(message),
-            _ => self.json(field, &value),
+        if self.callsite.is_message(field) {
+            return json::push_escaped(self.message, value);
         }
+        self.value(field, |out| json::push_str(out, value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        match (&mut self.message, field.name()) {
-            (Some(message), "message") => **message = format!("{value:?}"),
-            _ => self.json(field, &format_args!("{value:?}").to_string()),
+        if self.callsite.is_message(field) {
+            // Writing to a vector cannot fail.
+            let _ = fmt::write(&mut json::Escaping(self.message), format_args!("{value:?}"));
+            return;
+        }
+        self.value(field, |out| json::push_debug(out, value));
+    }
+}
+
+impl SpanFields {
+    fn value(&mut self, field: &Field, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.callsite.key(field).is_none() {
+            return;
+        }
+        let from = self.bytes.len();
+        write(&mut self.bytes);
+        let value = from..self.bytes.len();
+        match self.values.iter_mut().find(|(index, _)| *index == field.index()) {
+            Some((_, known)) => *known = value,
+            None => self.values.push((field.index(), value)),
         }
     }
+}
+
+impl Visit for SpanFields {
+    visits_values!();
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.value(field, |out| json::push_str(out, value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.value(field, |out| json::push_debug(out, value));
+    }
+}
+
+/// Where a record is put together before it is copied into the queue, as long as it is.
+#[derive(Default)]
+struct Scratch {
+    record: Vec<u8>,
+    message: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LeanLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let mut members = Vec::new();
-        attributes.record(&mut Collect { members: &mut members, message: None });
-        span.extensions_mut().insert(SpanFields(members));
+        let callsite = callsite::of(attributes.metadata());
+        let mut fields = SpanFields { callsite, values: Vec::new(), bytes: Vec::new() };
+        attributes.record(&mut fields);
+        span.extensions_mut().insert(fields);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        if let Some(SpanFields(members)) = span.extensions_mut().get_mut() {
-            values.record(&mut Collect { members, message: None });
+        if let Some(fields) = span.extensions_mut().get_mut::<SpanFields>() {
+            values.record(fields);
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let (mut members, mut message) = (Vec::new(), String::new());
-        event.record(&mut Collect { members: &mut members, message: Some(&mut message) });
-        let metadata = event.metadata();
-        let mut line = Vec::with_capacity(768);
-        let mut first = true;
-        let mut put = |line: &mut Vec<u8>, key: &str, value: &str| {
-            line.push(if std::mem::take(&mut first) { b'{' } else { b',' });
-            fields::push_string(line, key);
-            line.push(b':');
-            fields::push_string(line, value);
-        };
-        put(&mut line, "@timestamp", &Timestamp::from(SystemTime::now()).to_string());
-        put(&mut line, "level", metadata.level().as_str());
-        put(&mut line, "message", &message);
-        put(&mut line, "logger", metadata.target());
-        let ids = fields::current_ids();
-        if let Some((trace, span)) = &ids {
-            put(&mut line, "trace_id", trace);
-            put(&mut line, "span_id", span);
-        }
-        let scope = context.event_scope(event);
-        if let Some(span) = context.event_span(event) {
-            put(&mut line, "span", span.name());
-        }
-        line.extend_from_slice(&self.constant);
+        // A value whose `Debug` logs would find the buffers taken: its own line is put together in new ones.
+        SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+            Ok(mut scratch) => self.render(event, &context, &mut scratch),
+            Err(_) => self.render(event, &context, &mut Scratch::default()),
+        });
+    }
+}
 
-        let mut written: Vec<&'static str> = Vec::with_capacity(24);
-        let mut add = |line: &mut Vec<u8>, members: &[Member]| {
-            for (key, value) in members {
-                // What the `log` crate says of its own records is in `logger`; what is said to OpenTelemetry is in the trace.
-                let own = OWN.contains(key) || (ids.is_some() && IDS.contains(key));
-                if written.contains(key) || own || key.starts_with("log.") || key.starts_with("otel.") {
-                    continue;
-                }
-                written.push(key);
-                line.push(b',');
-                fields::push_string(line, key);
-                line.push(b':');
-                line.extend_from_slice(value);
-            }
-        };
-        // The event's own first, then from the innermost span outwards: the nearest of two values is kept.
-        add(&mut line, &members);
-        for span in scope.into_iter().flatten() {
-            if let Some(SpanFields(members)) = span.extensions().get() {
-                add(&mut line, members);
+impl LeanLayer {
+    fn render<S>(&self, event: &Event<'_>, context: &Context<'_, S>, scratch: &mut Scratch)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let Scratch { record, message } = scratch;
+        record.clear();
+        message.clear();
+        record.extend_from_slice(&self.constant);
+        let callsite = callsite::of(event.metadata());
+        record.extend_from_slice(&callsite.constant);
+        let now = Timestamp::from(SystemTime::now());
+        for key in ["time", "@timestamp"] {
+            json::push_key(record, key);
+            json::push_display(record, &now);
+        }
+        let mut keys = Keys::new();
+        if let Some((trace, span)) = fields::current_ids() {
+            for (key, id) in [(TRACE_KEY, &trace as &dyn fmt::Display), (SPAN_KEY, &span)] {
+                keys.push(record, key);
+                json::push_display(record, id);
             }
         }
-        line.extend_from_slice(b"}\n");
-        self.sender.send(line);
+        // The event's own first, then from the innermost span outwards: the nearest of two values is kept.
+        event.record(&mut OfEvent { callsite: &callsite, keys: &mut keys, record, message });
+        let mut innermost = None;
+        for span in context.event_scope(event).into_iter().flatten() {
+            if innermost.is_none() {
+                json::push_key(record, "span");
+                json::push_str(record, span.name());
+                innermost = Some(callsite::of(span.metadata()));
+            }
+            let extensions = span.extensions();
+            let Some(fields) = extensions.get::<SpanFields>() else { continue };
+            for (index, value) in &fields.values {
+                if let Some(key) = fields.callsite.key_at(*index)
+                    && keys.push(record, key)
+                {
+                    record.extend_from_slice(&fields.bytes[value.clone()]);
+                }
+            }
+        }
+        fields::with_correlation(|id| {
+            if keys.push(record, CORRELATION_KEY) {
+                json::push_str(record, id);
+            }
+        });
+        // As the bunyan formatter has it: the target where there is no message, and the span before it.
+        record.extend_from_slice(br#","msg":""#);
+        if let Some(span) = &innermost {
+            json::push_escaped(record, &span.prefix);
+        }
+        if message.is_empty() {
+            json::push_escaped(message, event.metadata().target());
+        }
+        record.extend_from_slice(message);
+        record.extend_from_slice(br#"","message":""#);
+        record.extend_from_slice(message);
+        record.extend_from_slice(b"\"}\n");
+        self.sender.send(record.as_slice().into());
     }
 }

@@ -1,8 +1,9 @@
 //! Logs and traces, set up once for every process.
 //!
 //! - Console: bunyan JSON for machines, or lines for people; to standard output, a file, or nowhere; from a bounded queue.
-//! - Shipper: lean JSON over TCP to Logstash, from a bounded queue. It never makes a caller wait: what does not fit is
+//! - Shipper: the same records over TCP or TLS to Logstash, from a bounded queue. It never makes a caller wait: what does not fit is
 //!   dropped and counted.
+//! - Recent lines: orders' stories and what went wrong, in a ring of this process's memory, for an operator who asks.
 //! - Traces: OTLP over gRPC or HTTP. Where nothing is exported no span is made for it; a request's context has ids all the same, which logs and
 //!   answers carry.
 //!
@@ -11,34 +12,42 @@
 //! Must not know: any service, any domain, the metrics registry (it hands out its counters to be registered).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::allow_attributes))]
 
+mod callsite;
 mod config;
 mod console;
 mod fields;
+mod json;
 mod lean;
 pub mod names;
+mod outq;
 mod panics;
+pub mod recent;
 mod shipper;
 mod sink;
 pub mod stderr;
 mod traces;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tracing::Dispatch;
-use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt as _};
+use tracing_subscriber::{EnvFilter, Layer, Registry, filter::LevelFilter, layer::SubscriberExt as _};
 
 pub use config::{Config, LogFormat, LogTo, OtlpHeaders, OtlpProtocol};
+pub use fields::{CorrelationSource, correlate_by};
+pub use shipper::{LossLabels, ShipperMeters};
 pub use sink::SinkMeters;
-pub use traces::{Edge, LossLabels, OfService, STATE_KEY, SpanMeters};
+pub use traces::{Edge, OfService, STATE_KEY, SpanLossLabels, SpanMeters};
 
 type BoxLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// How long the end of the process waits for all sinks together. One that takes what it is given needs a few milliseconds.
 pub const FLUSH_MAX: Duration = Duration::from_millis(500);
+
+/// The target of lines that tell an order's story. They are shipped and kept; the console leaves them out unless its filter names it.
+pub const STORY: &str = "story";
 
 /// This process's console, once it is installed.
 static CONSOLE: OnceLock<sink::Sink> = OnceLock::new();
@@ -66,6 +75,9 @@ pub enum InitError {
     /// A thread for shipping or exporting cannot be started.
     #[error("a telemetry thread cannot be started")]
     Thread(#[source] std::io::Error),
+    /// The certificates that the sink is trusted by cannot be used.
+    #[error("the certificates of telemetry.logstash_ca_file cannot be used")]
+    Certificates(#[source] std::io::Error),
     /// The exporter of spans cannot be built.
     #[error("the exporter of spans cannot be built")]
     Exporter(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -76,12 +88,8 @@ pub enum InitError {
 pub struct Meters {
     /// Of the console: standard output, standard error or a file.
     pub console: SinkMeters,
-    /// Lines handed to the shipper.
-    pub lines: Counter,
-    /// Lines dropped: the queue was full, or the process ended before they could be sent.
-    pub dropped: Counter,
-    /// 1 while there is a connection.
-    pub connected: Gauge,
+    /// Of the shipper.
+    pub shipper: ShipperMeters,
     /// Of spans on their way to the collector.
     pub spans: SpanMeters,
 }
@@ -93,6 +101,7 @@ pub struct Guard {
     console: Option<sink::Sink>,
     traces: Option<traces::Traces>,
     shipper: Option<shipper::Shipper>,
+    recent: Option<recent::Recent>,
 }
 
 impl Guard {
@@ -145,6 +154,9 @@ pub fn init(config: Config) -> Result<Guard, InitError> {
         // Set once: a second `init` has failed above.
         let _ = CONSOLE.set(console.clone());
     }
+    if let Some(recent) = &guard.recent {
+        recent::install(recent.clone());
+    }
     Ok(guard)
 }
 
@@ -161,17 +173,45 @@ pub fn build(config: &Config) -> Result<(Dispatch, Guard), InitError> {
     layers.extend(lines);
     let mut shipper = None;
     if let Some(address) = &config.logstash {
-        let started = shipper::Shipper::start(address, config.logstash_queue_max, meters.clone())?;
-        layers.push(Box::new(lean::LeanLayer::new(config, Arc::new(started.sender()))));
+        let sink = if config.logstash_tls {
+            shipper::Sink::tls(address, config.logstash_ca_file.as_deref()).map_err(InitError::Certificates)?
+        } else {
+            shipper::Sink::plain(address)
+        };
+        let started = shipper::Shipper::start(sink, config.logstash_queue_max, meters.shipper.clone())?;
+        layers.push(Box::new(lean::LeanLayer::new(config, started.sender())));
         shipper = Some(started);
     }
-    // What nothing reads is not made.
-    let filter = if layers.is_empty() { EnvFilter::new("off") } else { filter };
+    let recent = (config.recent_kib > 0).then(|| recent::Recent::new(config.recent_kib * 1024, &config.service_name));
+    let filter = read_by(filter, config, !layers.is_empty(), shipper.is_some(), recent.is_some())?;
+    if let Some(recent) = &recent {
+        layers.push(Box::new(recent::RecentLayer(recent.clone())));
+    }
     let dispatch = Dispatch::new(Registry::default().with(layers).with(filter));
     if let Some(console) = &console {
         console.tell_to(dispatch.downgrade());
     }
-    Ok((dispatch, Guard { meters, console, traces, shipper }))
+    Ok((dispatch, Guard { meters, console, traces, shipper, recent }))
+}
+
+/// The filter without what nothing reads: that is not made.
+fn read_by(
+    filter: EnvFilter,
+    config: &Config,
+    by_others: bool,
+    by_shipper: bool,
+    by_recent: bool,
+) -> Result<EnvFilter, InitError> {
+    let names_story = config.tells_stories();
+    let tells_stories = filter.max_level_hint().is_none_or(|level| level >= LevelFilter::INFO);
+    match (by_others, by_recent) {
+        (false, false) => Ok(EnvFilter::new("off")),
+        (false, true) if tells_stories => Ok(EnvFilter::new(format!("warn,{STORY}=info"))),
+        (true, false) if !by_shipper && !names_story => {
+            EnvFilter::try_new(format!("{QUIET},{},{STORY}=warn", config.filter)).map_err(InitError::Filter)
+        }
+        _ => Ok(filter),
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use serde_json::Value;
 use super::*;
 
 fn quiet() -> Config {
-    Config { service_name: "order-service".to_owned(), log: LogTo::Off, ..Config::default() }
+    Config { service_name: "order-service".to_owned(), log: LogTo::Off, recent_kib: 0, ..Config::default() }
 }
 
 /// As a request's context does around work that is not recorded.
@@ -41,16 +41,16 @@ fn in_span_of_request(span: u64) -> opentelemetry::ContextGuard {
 /// A small piece of a request's life, with fields on spans and events that collide.
 fn work() {
     let request =
-        tracing::info_span!("http.request", correlation_id = "c-1", order_id = "o-1", status = tracing::field::Empty);
+        tracing::info_span!("http.request", correlation_id = "c-1", order.id = "o-1", status = tracing::field::Empty);
     let _request = request.enter();
     let _context = in_span_of_request(1);
-    tracing::info!(order_id = "o-2", environment = "mine", file = "x", "took over");
+    tracing::info!(order.id = "o-2", environment = "mine", file = "x", "took over");
     request.record("status", 201);
-    let step = tracing::info_span!("saga.step", saga_id = "s-1", correlation_id = "c-1", r#type = "charge");
+    let step = tracing::info_span!("saga.step", saga.id = "s-1", correlation_id = "c-1", r#type = "charge");
     let _step = step.enter();
     let _context = in_span_of_request(2);
     tracing::warn!(
-        attempt = 2,
+        retry.attempt = 2,
         ratio = 0.5,
         ok = false,
         r#"quoted "text" and a \ and
@@ -93,7 +93,7 @@ fn check_lines(lines: &[String]) {
     assert_eq!(get(&second, "saga_id"), "s-1");
     assert_eq!(get(&second, "type"), "charge");
     assert_eq!(
-        (get(&second, "attempt"), get(&second, "ratio"), get(&second, "ok")),
+        (get(&second, "retry.attempt"), get(&second, "ratio"), get(&second, "ok")),
         (&2.into(), &0.5.into(), &false.into())
     );
 }
@@ -158,10 +158,12 @@ fn shipped_lines_are_json_with_ids_and_no_duplicate_keys() {
     check_lines(&lines);
     let second = read(&lines[1]);
     assert_eq!(get(&second, "message"), "quoted \"text\" and a \\ and\na new line");
-    assert_eq!((get(&second, "level"), get(&second, "span")), (&"WARN".into(), &"saga.step".into()));
+    assert_eq!(get(&second, "msg"), "[SAGA.STEP - EVENT] quoted \"text\" and a \\ and\na new line");
+    assert_eq!((get(&second, "level"), get(&second, "log.level")), (&40.into(), &"WARN".into()));
+    assert_eq!((get(&second, "span"), get(&second, "name")), (&"saga.step".into(), &"order-service".into()));
     assert!(get(&second, "@timestamp").as_str().unwrap().ends_with('Z'));
     assert_eq!(get(&second, "status"), 201);
-    assert_eq!((meters.lines.get(), meters.dropped.get()), (2, 0));
+    assert_eq!((meters.shipper.lines.get(), meters.shipper.dropped_in_all()), (2, 0));
 }
 
 #[test]
@@ -196,8 +198,9 @@ fn a_stalled_sink_costs_lines_but_never_time() {
             slowest = slowest.max(began.elapsed());
         }
     });
+    let meters = meters.shipper;
     assert_eq!(meters.lines.get(), 20_000);
-    assert!(meters.dropped.get() > 1_000, "{}", meters.dropped.get());
+    assert!(meters.dropped_in_all() > 1_000, "{}", meters.dropped_in_all());
     // What a write would have waited is seconds; a busy machine may pause us for some milliseconds.
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     // It never reads what it was sent; the end waits for it all the same no longer than for any other sink.
@@ -290,10 +293,13 @@ fn the_end_waits_for_lines_but_not_for_ever() {
     assert!(began.elapsed() < END_MAX, "{:?}", began.elapsed());
     // Counted by the thread that gives them up, for which nothing waits.
     let patience = Instant::now() + Duration::from_secs(30);
-    while meters.dropped.get() < 2 && Instant::now() < patience {
+    while meters.shipper.dropped_in_all() < 2 && Instant::now() < patience {
         std::thread::yield_now();
     }
-    assert_eq!((meters.lines.get(), meters.dropped.get(), meters.connected.get()), (2, 2, 0));
+    assert_eq!(
+        (meters.shipper.lines.get(), meters.shipper.dropped_in_all(), meters.shipper.connected.get()),
+        (2, 2, 0)
+    );
 }
 
 /// A collector that keeps what it is sent.
@@ -384,10 +390,24 @@ fn mistakes_are_named() {
         logstash: Some("logstash".to_owned()),
         log_queue_max: 0,
         logstash_queue_max: usize::MAX,
+        logstash_ca_file: Some("ca.pem".into()),
+        recent_kib: usize::MAX,
         ..Config::default()
     };
     let keys: Vec<&str> = config.mistakes().into_iter().map(|(key, _)| key).collect();
-    assert_eq!(keys, ["filter", "sample_percent", "otlp_endpoint", "logstash", "log_queue_max", "logstash_queue_max"]);
+    assert_eq!(
+        keys,
+        [
+            "filter",
+            "sample_percent",
+            "otlp_endpoint",
+            "logstash",
+            "log_queue_max",
+            "logstash_queue_max",
+            "logstash_ca_file",
+            "recent_kib"
+        ]
+    );
     assert!(Config::default().mistakes().is_empty());
 }
 
@@ -398,4 +418,123 @@ fn what_nothing_reads_is_not_made() {
         assert!(tracing::error_span!("request").is_disabled());
         assert!(!tracing::enabled!(tracing::Level::ERROR));
     });
+}
+
+/// The members of a record that two renderers have from different clocks and places.
+const OF_THE_MOMENT: [&str; 4] = ["time", "@timestamp", "trace_id", "span_id"];
+
+#[test]
+fn shipped_record_is_the_bunyan_record_and_ecs_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let log_file = directory.path().join("log");
+    let (address, lines) = sink();
+    let config = Config { log: LogTo::File, log_file: log_file.clone(), logstash: Some(address), ..quiet() };
+    let (dispatch, guard) = build(&config).unwrap();
+    tracing::dispatcher::with_default(&dispatch, work);
+    drop((dispatch, guard));
+    let mapping: Value = serde_json::from_str(include_str!("../../elasticsearch/index-template.json")).unwrap();
+    let kept = |line: &str| {
+        let members = read(line).into_iter().filter(|(key, _)| !OF_THE_MOMENT.contains(&key.as_str()));
+        members.map(|(key, value)| (key, value.to_string())).collect::<BTreeSet<_>>()
+    };
+    for bunyan in std::fs::read_to_string(log_file).unwrap().lines() {
+        let (bunyan, shipped) = (kept(bunyan), kept(&lines.recv_timeout(Duration::from_secs(5)).unwrap()));
+        let missing: Vec<_> = bunyan.difference(&shipped).collect();
+        assert!(missing.is_empty(), "{missing:?} of {shipped:?}");
+        let more: Vec<_> = shipped.difference(&bunyan).map(|(key, _)| key.as_str()).collect();
+        assert_eq!(more, ["log.level", "message", "span"]);
+        for (key, value) in shipped {
+            // Elasticsearch refuses a record that writes to an alias.
+            let kind = mapping["template"]["mappings"]["properties"][&key]["type"].as_str();
+            let is_number = value.parse::<f64>().is_ok();
+            match kind {
+                Some("text" | "date_nanos") => assert!(value.starts_with('"'), "{key}: {value}"),
+                Some("byte" | "short" | "integer" | "long") => assert!(is_number, "{key}: {value}"),
+                other => assert!(matches!(other, None | Some("keyword")), "{key} is mapped as {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn stories_are_shipped_and_not_on_the_console() {
+    let directory = tempfile::tempdir().unwrap();
+    let log_file = directory.path().join("log");
+    for (filter, on_console) in [("info", 0), ("info,story=info", 1), ("warn,story=info", 1)] {
+        for log_format in [LogFormat::Bunyan, LogFormat::Pretty] {
+            let (address, lines) = sink();
+            let log_file = log_file.with_extension(format!("{filter}{log_format:?}"));
+            let config = Config {
+                log: LogTo::File,
+                log_file: log_file.clone(),
+                log_format,
+                filter: filter.to_owned(),
+                logstash: Some(address),
+                ..quiet()
+            };
+            let (dispatch, guard) = build(&config).unwrap();
+            tracing::dispatcher::with_default(&dispatch, || {
+                tracing::info!(target: "story", "step done");
+                tracing::error!(target: "story", "parked");
+            });
+            drop((dispatch, guard));
+            let console = std::fs::read_to_string(log_file).unwrap();
+            assert_eq!(console.matches("step done").count(), on_console, "{filter}: {console}");
+            assert_eq!(console.matches("parked").count(), 1, "what a human must see: {console}");
+            for message in ["step done", "parked"] {
+                let line = lines.recv_timeout(Duration::from_secs(5)).unwrap();
+                assert_eq!(get(&read(&line), "message"), message);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_story_that_no_sink_takes_is_not_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let log_file = directory.path().join("log");
+    let enabled = |config: Config| {
+        let (dispatch, _guard) = build(&config).unwrap();
+        tracing::dispatcher::with_default(&dispatch, || {
+            (
+                tracing::enabled!(target: "story", tracing::Level::INFO),
+                tracing::enabled!(target: "story", tracing::Level::ERROR),
+                tracing::enabled!(tracing::Level::INFO),
+            )
+        })
+    };
+    let console = Config { log: LogTo::File, log_file, ..quiet() };
+    assert_eq!(enabled(console.clone()), (false, true, true));
+    assert_eq!(enabled(Config { filter: "info,story=info".to_owned(), ..console.clone() }), (true, true, true));
+    assert_eq!(enabled(Config { recent_kib: 1, ..console }), (true, true, true));
+    // Kept lines alone do not have every other line made.
+    assert_eq!(enabled(Config { recent_kib: 1, ..quiet() }), (true, true, false));
+}
+
+thread_local! {
+    static AT_HAND: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
+}
+
+#[test]
+fn lines_name_the_correlation_of_the_work_at_hand() {
+    correlate_by(|show| AT_HAND.get().into_iter().for_each(show));
+    let directory = tempfile::tempdir().unwrap();
+    let log_file = directory.path().join("log");
+    let (address, lines) = sink();
+    let config = Config { log: LogTo::File, log_file: log_file.clone(), logstash: Some(address), ..quiet() };
+    let (dispatch, guard) = build(&config).unwrap();
+    tracing::dispatcher::with_default(&dispatch, || {
+        tracing::info!("of no request");
+        AT_HAND.set(Some("c-2"));
+        tracing::info!("of a request");
+        tracing::info!(correlation_id = "c-3", "about another request");
+        AT_HAND.set(None);
+    });
+    drop((dispatch, guard));
+    let console = std::fs::read_to_string(log_file).unwrap();
+    let shipped: Vec<String> = (0..3).map(|_| lines.recv_timeout(Duration::from_secs(5)).unwrap()).collect();
+    for lines in [console.lines().map(str::to_owned).collect(), shipped] {
+        let ids: Vec<Value> = lines.iter().map(|line| get(&read(line), "correlation_id").clone()).collect();
+        assert_eq!(ids, [Value::Null, "c-2".into(), "c-3".into()]);
+    }
 }

@@ -264,3 +264,107 @@ fn stored_states_are_a_contract() {
     let written = serde_json::to_value(&cancel).unwrap();
     assert_eq!(written, serde_json::from_str::<serde_json::Value>(&golden("cancel_order_state.v1.json")).unwrap());
 }
+
+/// Notes the lines of orders' stories: message, step, phase, outcome, attempt, and why; each only if the line has it.
+#[derive(Clone, Default)]
+struct Stories(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Stories {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "story"
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Fields(std::collections::BTreeMap<&'static str, String>);
+        impl tracing::field::Visit for Fields {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0.insert(field.name(), format!("{value:?}").trim_matches('"').to_owned());
+            }
+        }
+        let mut fields = Fields(std::collections::BTreeMap::new());
+        event.record(&mut fields);
+        let mut of = |name| fields.0.remove(name).unwrap_or_default();
+        // What every line has.
+        let ids = [of("order.id"), of("saga.id"), of("saga.name"), of("correlation_id")];
+        assert_eq!(ids, [&*Uuid::from_u128(1).to_string(), &*SAGA.to_string(), "place-order", "c-1"]);
+        let parts = ["message", "saga.step", "saga.phase", "saga.outcome", "retry.attempt", "error.type"].map(of);
+        self.0.lock().push(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "));
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// The lines of one order that is placed under a fault.
+async fn story(method: &str, fault: Fault) -> Vec<String> {
+    let stories = Stories::default();
+    let told = tracing::subscriber::set_default(stories.clone());
+    World::new(method).place(fault).await;
+    drop(told);
+    Arc::try_unwrap(stories.0).map_or_else(|shared| shared.lock().clone(), Mutex::into_inner)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_tells_a_confirmed_order_step_by_step() {
+    let expected = [
+        "accepted",
+        "step done reserve_stock action done 1",
+        "step done charge_payment action done 1",
+        "step done commit_stock action done 1",
+        "step done confirm_order action done 1",
+        "settled completed",
+    ];
+    assert_eq!(story("pm_ok", Fault::None).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_tells_why_an_order_was_undone() {
+    let expected = [
+        "accepted",
+        "step done reserve_stock action done 1",
+        "step refused charge_payment action refused 1 declined",
+        "unwinding charge_payment declined",
+        "compensated reserve_stock compensation undone 1",
+        "settled unwound",
+    ];
+    assert_eq!(story("pm_declined", Fault::None).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_tells_of_attempts_in_doubt_and_of_takeovers() {
+    let doubt =
+        Fault::Call { step: "reserve_stock", kind: EffectKind::Act, attempt: Some(1), what: CallFault::AnswerLost };
+    let expected = [
+        "accepted",
+        "step in doubt reserve_stock action unknown 1 injected",
+        "step done reserve_stock action done 2",
+        "step done charge_payment action done 1",
+        "step done commit_stock action done 1",
+        "step done confirm_order action done 1",
+        "settled completed",
+    ];
+    assert_eq!(story("pm_ok", doubt).await, expected);
+    // The end is not durable yet: the replica that takes over repeats the steps, and tells them again.
+    let expected = [
+        "accepted",
+        "step done reserve_stock action done 1",
+        "step done charge_payment action done 1",
+        "step done commit_stock action done 1",
+        "taken over reserve_stock",
+        "step done reserve_stock action done 1",
+        "step done charge_payment action done 1",
+        "step done commit_stock action done 1",
+        "step done confirm_order action done 1",
+        "settled completed",
+    ];
+    assert_eq!(story("pm_ok", Fault::CrashBeforeAppend(1)).await, expected);
+}

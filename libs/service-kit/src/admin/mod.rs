@@ -1,6 +1,7 @@
-//! The operators' listener: metrics, liveness, readiness, and faults injected on purpose. Not for callers, so it needs no token; bind it where only operators reach.
+//! The operators' listener: metrics, liveness, readiness, recent log lines, and faults injected on purpose. Not for callers, so it needs no token; bind it where only operators reach.
 
 pub(crate) mod faults;
+mod logs;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,7 +26,7 @@ use service_base::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address of `/metrics`, `/healthz`, `/readyz` and, outside production, `/faults`.
+    /// Address of `/metrics`, `/healthz`, `/readyz`, `/logs` and, outside production, `/faults`.
     pub listen: std::net::SocketAddr,
     /// Milliseconds between a first signal, from which on `/readyz` answers 503, and the start of draining: as long as a load balancer
     /// needs to hear of it. Meanwhile requests are served as ever.
@@ -89,6 +90,7 @@ pub fn router(runtime: &Runtime) -> Router {
         .route("/readyz", get(ready))
         .with_state((metrics, readiness, shutdown))
         .merge(faults::router(faults))
+        .merge(logs::router())
 }
 
 async fn ready(State((_, readiness, shutdown)): State<(Metrics, Readiness, Shutdown)>) -> impl IntoResponse {

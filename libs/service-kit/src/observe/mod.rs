@@ -12,7 +12,7 @@ use amends_primitives::IdSource;
 use axum::{
     body::{Body, Bytes},
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue},
+    http::{HeaderMap, HeaderValue, StatusCode},
     middleware::Next,
     response::Response,
 };
@@ -189,8 +189,11 @@ async fn answer_http(observer: Observer, request: Request, next: Next) -> Respon
     }
     let took = began.elapsed();
     context.in_scope(&span, || {
-        // What is refused for want of room is counted: a line each would be more load.
-        if status.is_server_error() && !response.headers().contains_key(OVERLOADED_HEADER) {
+        // What is refused for want of room or of a dependency is counted, and has a line a second where it is refused: a line each would
+        // be more load.
+        let is_refused =
+            status == StatusCode::SERVICE_UNAVAILABLE || response.headers().contains_key(OVERLOADED_HEADER);
+        if status.is_server_error() && !is_refused {
             tracing::info!(duration_ms = millis(took), "answered");
         } else {
             tracing::debug!(duration_ms = millis(took), "answered");

@@ -12,7 +12,7 @@ use prometheus_client::{
 
 /// Why spans were lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct LossLabels {
+pub struct SpanLossLabels {
     /// `queue_full`, `collector` or `end_of_process`.
     pub reason: &'static str,
 }
@@ -23,12 +23,12 @@ pub struct SpanMeters {
     /// Taken by the collector.
     pub exported: Counter,
     /// Lost, by reason.
-    pub dropped: Family<LossLabels, Counter>,
+    pub dropped: Family<SpanLossLabels, Counter>,
 }
 
 impl SpanMeters {
     fn lost(&self, reason: &'static str, count: usize) {
-        self.dropped.get_or_create(&LossLabels { reason }).inc_by(count as u64);
+        self.dropped.get_or_create(&SpanLossLabels { reason }).inc_by(count as u64);
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
         counted.sent(1, false);
         counted.given_up();
         counted.given_up();
-        let lost = |reason| meters.dropped.get_or_create(&LossLabels { reason }).get();
+        let lost = |reason| meters.dropped.get_or_create(&SpanLossLabels { reason }).get();
         assert_eq!((waiting, meters.exported.get()), (3, 1));
         assert_eq!((lost("queue_full"), lost("collector"), lost("end_of_process")), (2, 1, 1));
     }

@@ -24,7 +24,7 @@ use opentelemetry_sdk::{
 use self::{exporter::Connector, meters::Counted, sampling::Head, services::ByService, tail::Tail};
 use crate::{BoxLayer, Config, InitError};
 
-pub use meters::{LossLabels, SpanMeters};
+pub use meters::{SpanLossLabels, SpanMeters};
 pub use sampling::{Edge, OfService, STATE_KEY};
 
 /// Spans waiting for export; about 1 KiB each. More are dropped.

@@ -156,7 +156,15 @@ impl Client {
     }
 
     fn doubt(&self, path: &'static str, attempt: u32, what: &'static str) -> Unknown {
-        tracing::info!(path, attempt, of = self.attempts_max, reason = what, "the acquirer's answer is in doubt");
+        tracing::info!(
+            path,
+            peer.service = "acquirer",
+            service.peer.name = "acquirer",
+            retry.attempt = attempt,
+            of = self.attempts_max,
+            error = what,
+            "the acquirer's answer is in doubt"
+        );
         Unknown::Failed
     }
 
