@@ -49,6 +49,8 @@ cargo xtask <command>
   proof machine             disks that fill or fail, power cuts, clocks that are set, pipes, proxies, limits, floods: each fault that this
                             machine can have, with the tools installed for it; ends with how soon orders were accepted after
                             each, and with what was not run
+  proof observability       Prometheus watching five services through an outage, and the collector making metrics of spans, by the real
+                            programs; lists what was not run
   bench [args…]             criterion benches, and a store with AMENDS_BENCH_ROWS finished orders, on private servers
   gen                       regenerate what is generated and committed (protobuf code, OpenAPI, pacts, telemetry's names)
   registry [--check]        names and observability/FIELDS.md from observability/registry; --check: say what differs

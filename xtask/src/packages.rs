@@ -23,6 +23,10 @@ pub(crate) enum Need {
     UtilLinux,
     /// Counts instructions.
     Valgrind,
+    /// `prometheus` and `promtool`.
+    Prometheus,
+    /// `amtool`.
+    Alertmanager,
 }
 
 impl Need {
@@ -37,6 +41,8 @@ impl Need {
             Self::Faketime => "libfaketime",
             Self::UtilLinux => "mount",
             Self::Valgrind => "valgrind",
+            Self::Prometheus => "Prometheus (prometheus, promtool)",
+            Self::Alertmanager => "Alertmanager (amtool)",
         }
     }
 }
@@ -67,6 +73,8 @@ const MANAGERS: [Manager; 5] = [
             Need::Faketime => "libfaketime",
             Need::UtilLinux => "mount",
             Need::Valgrind => "valgrind",
+            Need::Prometheus => "prometheus",
+            Need::Alertmanager => "prometheus-alertmanager",
         },
     },
     Manager {
@@ -85,6 +93,8 @@ const MANAGERS: [Manager; 5] = [
             Need::Faketime => "libfaketime",
             Need::UtilLinux => "util-linux",
             Need::Valgrind => "valgrind",
+            Need::Prometheus => "golang-github-prometheus",
+            Need::Alertmanager => "golang-github-prometheus-alertmanager",
         },
     },
     Manager {
@@ -102,6 +112,8 @@ const MANAGERS: [Manager; 5] = [
             Need::Faketime => "libfaketime",
             Need::UtilLinux => "util-linux",
             Need::Valgrind => "valgrind",
+            Need::Prometheus => "prometheus",
+            Need::Alertmanager => "alertmanager",
         },
     },
     Manager {
@@ -119,6 +131,8 @@ const MANAGERS: [Manager; 5] = [
             Need::Faketime => "libfaketime",
             Need::UtilLinux => "util-linux",
             Need::Valgrind => "valgrind",
+            Need::Prometheus => "prometheus",
+            Need::Alertmanager => "alertmanager",
         },
     },
     Manager {
@@ -136,6 +150,8 @@ const MANAGERS: [Manager; 5] = [
             Need::Faketime => "libfaketime",
             Need::UtilLinux => "util-linux",
             Need::Valgrind => "valgrind",
+            Need::Prometheus => "prometheus",
+            Need::Alertmanager => "alertmanager",
         },
     },
 ];

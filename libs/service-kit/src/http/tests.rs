@@ -379,7 +379,14 @@ async fn the_admin_listener_tells_how_we_are() {
     let told =
         |status: &str, database: &str| serde_json::json!({"status": status, "checks": {"order-store": database}});
     assert_eq!(ready().await, (200, told("ready", "ok")));
-    assert!(ask("/metrics").await.1.ends_with("# EOF\n"));
+    let metrics = async |accept: &str| {
+        let answer = client().get(format!("{url}/metrics")).header("accept", accept).send().await.unwrap();
+        (answer.headers()["content-type"].to_str().unwrap().to_owned(), answer.text().await.unwrap())
+    };
+    let (kind, page) = metrics("application/openmetrics-text; version=1.0.0, text/plain; q=0.5").await;
+    assert!(kind.starts_with("application/openmetrics-text") && page.ends_with("# EOF\n"), "{kind}\n{page}");
+    let (kind, page) = metrics("*/*").await;
+    assert!(kind.starts_with("text/plain; version=0.0.4") && !page.contains("# EOF"), "{kind}\n{page}");
     bad.store(true, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(ready().await, (503, told("not ready", "refused")));
     bad.store(false, std::sync::atomic::Ordering::SeqCst);

@@ -9,8 +9,11 @@ use crate::{
     environment,
     packages::{self, Need},
     process::{Failure, Result, run, which},
+    servers::{self, Held},
     setup::build_tools,
 };
+
+mod collector;
 
 /// Names the file to which the tests of the machine's faults add a line for each result.
 const REPORT: &str = "AMENDS_MACHINE_REPORT";
@@ -19,7 +22,8 @@ const REPORT: &str = "AMENDS_MACHINE_REPORT";
 pub(crate) fn proof(arguments: &[String]) -> Result {
     match arguments {
         [area] if area == "machine" => machine(),
-        _ => Err(Failure::message("say `cargo xtask proof machine`")),
+        [area] if area == "observability" => observability(),
+        _ => Err(Failure::message("say `cargo xtask proof machine` or `cargo xtask proof observability`")),
     }
 }
 
@@ -43,6 +47,44 @@ fn machine() -> Result {
     report.apply(&mut command);
     let result = run(&mut command);
     println!("\n{}", report.table());
+    result
+}
+
+/// What an operator sees, by real programs: the files are checked with their own tools, then a Prometheus watches five services through an
+/// outage, and a collector makes metrics of spans.
+fn observability() -> Result {
+    let tools = build_tools()?;
+    let lacking: Vec<Need> = [
+        (Need::Prometheus, which("prometheus").is_some() && which("promtool").is_some()),
+        (Need::Alertmanager, which("amtool").is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(need, is_here)| (!is_here).then_some(need))
+    .collect();
+    if !lacking.is_empty() {
+        packages::install(&lacking)?;
+    }
+    run(Command::new("sh").arg(environment::root().join("observability/check.sh")))?;
+    let located = servers::locate()?;
+    build_all(&tools)?;
+    let held = Held::start(&located.specs, located.given)?;
+    let mut command = cargo(&tools);
+    command.args(["test", "--workspace", "--test", "observability", "--", "--include-ignored", "--nocapture"]);
+    command.args(["--test-threads", "1"]).env("AMENDS_BIN_DIR", Workspace::read()?.program("debug", ""));
+    if let Some(prometheus) = which("prometheus") {
+        command.env("AMENDS_PROMETHEUS", prometheus);
+    }
+    let collector = collector::program();
+    match &collector {
+        Ok(program) => drop(command.env("AMENDS_OTELCOL", program)),
+        Err(why) => eprintln!("{why}: what needs the OpenTelemetry Collector is not run, and is listed"),
+    }
+    held.apply(&mut command);
+    let result = run(&mut command);
+    drop(held);
+    if let Err(why) = collector {
+        println!("*** NOT RUN: the OpenTelemetry Collector: {why} ***");
+    }
     result
 }
 
