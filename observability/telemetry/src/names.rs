@@ -13,8 +13,6 @@ pub mod attribute {
     pub const ADMIN: &str = "admin";
     /// What a webhook's endpoint answered. Type: string.
     pub const ANSWER: &str = "answer";
-    /// Which attempt it is, from 1. Type: int.
-    pub const ATTEMPT: &str = "attempt";
     /// How many attempts there were. Type: int.
     pub const ATTEMPTS: &str = "attempts";
     /// Where a panic came from. Type: string.
@@ -67,8 +65,6 @@ pub mod attribute {
     pub const DB_RESPONSE_STATUS_CODE: &str = "db.response.status_code";
     /// Which database it is. Type: string.
     pub const DB_SYSTEM_NAME: &str = "db.system.name";
-    /// What cannot be asked. Type: string.
-    pub const DEPENDENCY: &str = "dependency";
     /// The deployment. Type: string.
     pub const DEPLOYMENT_ENVIRONMENT_NAME: &str = "deployment.environment.name";
     /// Whether a user is locked. Type: boolean.
@@ -171,6 +167,8 @@ pub mod attribute {
     pub const REASON: &str = "reason";
     /// Why a refresh token was refused. Type: string.
     pub const REFUSAL: &str = "refusal";
+    /// How many refusals the line stands for: one is written a second for each reason. Type: int.
+    pub const REFUSED_COUNT: &str = "refused_count";
     /// A replica of the order service. Type: string.
     pub const REPLICA: &str = "replica";
     /// How many replicas. Type: int.
@@ -447,10 +445,14 @@ pub mod metric {
     pub const LOG_CONSOLE_LINES: &str = "log_console_lines";
     /// 1 while the shipper has a connection. A gauge in connections.
     pub const LOG_SHIPPER_CONNECTED: &str = "log_shipper_connected";
+    /// Log lines that the sink has taken. A counter in lines.
+    pub const LOG_SHIPPER_DELIVERED: &str = "log_shipper_delivered";
     /// Log lines that the shipper dropped. A counter in lines.
     pub const LOG_SHIPPER_DROPPED: &str = "log_shipper_dropped";
     /// Log lines handed to the shipper. A counter in lines.
     pub const LOG_SHIPPER_LINES: &str = "log_shipper_lines";
+    /// Log lines sent again because a connection broke; the sink may have them twice. A counter in lines.
+    pub const LOG_SHIPPER_REPEATED: &str = "log_shipper_repeated";
     /// Log-ins by result. A counter in logins.
     pub const LOGINS: &str = "logins";
     /// From placing an order to its being settled. A histogram in seconds.
@@ -603,4 +605,6 @@ pub mod event {
     pub const ORDER_ANSWERING: &str = "answering";
     /// The breaker before a dependency has changed its state.
     pub const CIRCUIT_BREAKER_TRANSITION: &str = "circuit breaker";
+    /// A participant has answered a step that a saga asked for; which order and saga, the span around it says.
+    pub const PARTICIPANT_STEP: &str = "step answered";
 }
