@@ -171,7 +171,7 @@ impl ObservedProcessor {
     }
 }
 
-/// Whether an outcome is one that nobody knows.
+/// Whether the outcome of a call is not known.
 fn is_failure(result: &str) -> bool {
     matches!(result, "timed_out" | "failed" | "busy" | "given_up")
 }

@@ -141,7 +141,7 @@ pub(crate) async fn each_exemplar_leads_to_its_trace_and_lines(
             expect(&read?, 200, "/status", "confirmed")?;
         }
         let page = client.get(&metrics).header("accept", "application/openmetrics-text").send().await?.text().await?;
-        // That a service looks at the keys is nobody's request, and logged at "debug".
+        // That a service looks at the keys is no caller's request, and logged at "debug".
         let of_callers = page.lines().filter(|line| !line.contains("/.well-known/"));
         named.extend(of_callers.filter_map(|line| line.split("# {trace_id=\"").nth(1)?.get(..32)).map(str::to_owned));
         if named.len() >= EXEMPLARS {
@@ -212,7 +212,7 @@ pub(crate) async fn recovery_continues_the_trace(platform: &mut Platform, collec
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    anyhow::bail!("nobody says that the saga was resumed: {:?}", collector.spans().len())
+    anyhow::bail!("no span says that the saga was resumed: {:?}", collector.spans().len())
 }
 
 /// Waits until the order's first step has been asked for, which the inventory service says.
@@ -235,7 +235,7 @@ async fn whole(collector: &Collector, trace: &str, outcome: &str, edges: &[(&str
     tree.with_context(|| format!("these edges are to be there: {edges:?}"))
 }
 
-/// As [`whole`], of a trace that somebody else has begun.
+/// As [`whole`], of a trace that a caller has begun.
 async fn part(collector: &Collector, trace: &str, outcome: &str) -> Result<Tree> {
     let mut tree = Tree::default();
     for _ in 0..200 {

@@ -213,7 +213,7 @@ pub(super) fn open_span(ctx: &mut Ctx) {
         Method::from_bytes(ctx.method.as_bytes()).ok().and_then(|method| routes::find(&method, &ctx.path, ctx.is_grpc))
     };
     let route = ctx.route.or_else(known);
-    // Asked every second by whoever balances the load; a trace of each would be most of all traces.
+    // A load balancer asks every second; a trace of each would be most of all traces.
     if route.is_some_and(|route| !matches!(route.target, Target::Forward(_))) {
         ctx.trace_id = ctx.context.trace_id();
         return;

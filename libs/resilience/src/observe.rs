@@ -85,7 +85,7 @@ where
             service.peer.name = dependency,
             retry.attempt = i64::from(call.attempt.number),
             circuit_breaker.state = breaker.state().as_str(),
-            bulkhead.in_flight = i64::try_from(bulkhead.in_flight()).unwrap_or(i64::MAX),
+            bulkhead.in_flight = bulkhead.in_flight(),
         );
         let began = Instant::now();
         // Made inside the span, so that what it sends names this span as its parent.

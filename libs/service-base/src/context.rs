@@ -56,7 +56,7 @@ pub struct RequestContext {
     pub deadline: Option<tokio::time::Instant>,
     /// What to continue where no span is recorded.
     trace: SpanContext,
-    /// Work begins here for somebody outside.
+    /// Work begins here for a caller outside.
     is_edge: bool,
 }
 

@@ -151,7 +151,7 @@ impl Database {
             .map(|path| Arc::new(File { path, existing_url: path::existing_only(url), looked_at: OnceCell::new() }));
         let connect = AnyConnectOptions::from_str(url)?;
         let set_up = session_set_up(dialect, options);
-        let health = Arc::new(Health::of(Target::new(dialect, &connect)));
+        let health = Arc::new(Health::of(Target::new(dialect == Dialect::Sqlite, &connect)));
         let (writer, reader) = match dialect {
             Dialect::Sqlite => {
                 let opening = path::opening(connect.database_url.as_str(), options.may_create, set_up)?;

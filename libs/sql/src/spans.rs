@@ -1,5 +1,5 @@
 //! What a trace shows of a store: a client span for each statement, and for each write that waits for its batch. Only under a span that is
-//! recorded: what nobody asked for (heartbeats, sweeps) is no trace.
+//! recorded: what no request asked for (heartbeats, sweeps) is no trace.
 //!
 //! Names follow OpenTelemetry's conventions for databases: operation and table, never values, which the statements do not hold either.
 
@@ -9,8 +9,6 @@ use opentelemetry::trace::TraceContextExt as _;
 use sqlx::{Error, SqlStr, any::AnyConnectOptions};
 use tokio::time::error::Elapsed;
 use tracing::{Instrument as _, Span, field::Empty};
-
-use crate::Dialect;
 
 /// Which store it is, in spans.
 #[derive(Debug, Default)]
@@ -23,18 +21,14 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn new(dialect: Dialect, options: &AnyConnectOptions) -> Self {
+    pub(crate) fn new(is_file: bool, options: &AnyConnectOptions) -> Self {
         let url = &options.database_url;
         let last = url.path().rsplit('/').next().unwrap_or_default();
-        match dialect {
-            Dialect::Sqlite => {
-                Self { system: "sqlite", namespace: last.trim_end_matches(".db").to_owned(), address: None }
-            }
-            Dialect::Postgres => {
-                let address = url.host_str().map(|host| (host.to_owned(), i64::from(url.port().unwrap_or(5432))));
-                Self { system: "postgresql", namespace: last.to_owned(), address }
-            }
+        if is_file {
+            return Self { system: "sqlite", namespace: last.trim_end_matches(".db").to_owned(), address: None };
         }
+        let address = url.host_str().map(|host| (host.to_owned(), i64::from(url.port().unwrap_or(5432))));
+        Self { system: "postgresql", namespace: last.to_owned(), address }
     }
 
     /// Runs one statement, in a span of its own where that is recorded.
@@ -108,11 +102,11 @@ fn kind(error: &Error) -> &'static str {
 
 /// What a statement does, and to which table first: enough to tell statements apart.
 fn summary(sql: &str) -> (&'static str, &str) {
-    let mut words =
+    let words =
         sql.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | ',' | ';')).filter(|word| !word.is_empty());
     let mut operation = "";
     let mut after_key = false;
-    while let Some(word) = words.next() {
+    for word in words {
         if after_key {
             return (operation, word);
         }
@@ -155,9 +149,9 @@ mod tests {
 
     #[test]
     fn stores_are_named_without_their_passwords() {
-        let file = Target::new(Dialect::Sqlite, &"sqlite:///data/order.db?mode=rwc".parse().unwrap());
+        let file = Target::new(true, &"sqlite:///data/order.db?mode=rwc".parse().unwrap());
         assert_eq!((file.namespace.as_str(), file.address), ("order", None));
-        let server = Target::new(Dialect::Postgres, &"postgres://me:secret@db.example:6000/orders".parse().unwrap());
+        let server = Target::new(false, &"postgres://me:secret@db.example:6000/orders".parse().unwrap());
         assert!(!format!("{server:?}").contains("secret"));
         assert_eq!((server.namespace.as_str(), server.address), ("orders", Some(("db.example".to_owned(), 6000))));
     }

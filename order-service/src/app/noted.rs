@@ -6,7 +6,7 @@ use tracing::Span;
 
 use crate::ports::{Fingerprint, IdempotencyKey};
 
-/// So much of a hash tells keys apart, and tells nobody a key.
+/// So much of a hash tells keys apart, and gives no key away.
 const HASH_DIGITS: usize = 16;
 
 /// Which order it is about.

@@ -95,7 +95,7 @@ impl SagaSpan {
     }
 }
 
-/// Says how an attempt ended. An outcome that nobody knows is a failure; a refusal is an answer.
+/// Says how an attempt ended. An outcome that is not known is a failure; a refusal is an answer.
 pub(super) fn conclude(span: &Span, conclusion: &Conclusion) {
     let (outcome, error) = match conclusion {
         Conclusion::Acted(Outcome::Done(_)) | Conclusion::Closed(crate::Closed::WasDone(_)) => ("done", None),

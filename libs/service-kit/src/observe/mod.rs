@@ -276,7 +276,7 @@ impl RpcCall {
     fn end(self, code: tonic::Code) {
         let (name, took) = (code_name(code), self.began.elapsed());
         self.span.record("rpc.status_code", name);
-        // A call that was cut off has an end that nobody saw; to a trace that is a failure, to alarms it is the caller's choice.
+        // A call that was cut off has an end that its caller did not see; to a trace that is a failure, to alarms it is the caller's choice.
         if is_server_fault(code) || code == tonic::Code::Cancelled {
             self.span.record("otel.status_code", "ERROR").record("error.type", name);
         }

@@ -91,7 +91,7 @@ impl Connector {
     ) -> Result<opentelemetry_otlp::SpanExporterBuilder<opentelemetry_otlp::HttpExporterBuilderSet>, InitError> {
         let client = match &self.tls {
             Some(tls) => tls.client.clone(),
-            None => client(reqwest::Client::builder())?,
+            None => client(builder())?,
         };
         let endpoint = self.endpoint.trim_end_matches('/');
         let endpoint =
@@ -110,8 +110,13 @@ fn unfit(name: &str) -> InitError {
     InitError::Exporter(format!("the value of the header {name} cannot be sent").into())
 }
 
+#[expect(clippy::disallowed_methods, reason = "below the crate that has ours; `client` sees to the same")]
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+}
+
 fn client(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, InitError> {
-    // A proxy variable of the environment is meant for somebody else.
+    // A proxy variable of the environment is meant for other programs.
     builder.no_proxy().timeout(EXPORT_MAX).build().map_err(|error| InitError::Exporter(error.into()))
 }
 
@@ -119,13 +124,13 @@ fn client(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, InitError>
 fn tls(ca_file: Option<&Path>) -> Result<Tls, InitError> {
     let Some(file) = ca_file else {
         let config = ClientTlsConfig::new().with_native_roots();
-        return Ok(Tls { config, client: client(reqwest::Client::builder())? });
+        return Ok(Tls { config, client: client(builder())? });
     };
     let pem = std::fs::read(file).map_err(InitError::File)?;
     let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| InitError::Exporter(error.into()))?;
     Ok(Tls {
         config: ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&pem)),
-        client: client(reqwest::Client::builder().tls_certs_only(roots))?,
+        client: client(builder().tls_certs_only(roots))?,
     })
 }
 

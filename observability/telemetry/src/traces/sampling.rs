@@ -19,7 +19,7 @@ use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, Should
 
 use crate::Config;
 
-/// In a context: work begins here for somebody outside, whose flag decides nothing.
+/// In a context: work begins here for a caller outside, whose flag decides nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Edge;
 
@@ -58,15 +58,18 @@ impl Head {
         let span = parent.map(|context| context.span());
         if let Some(span) = span.filter(|span| span.span_context().is_valid()) {
             let caller = span.span_context();
-            match (caller.is_remote(), caller.is_sampled()) {
-                (false, true) => return RecordAndSample,
-                (false, false) if span.is_recording() => return RecordOnly,
-                (false, false) => return Drop,
-                (true, _) if is_edge => {}
-                (true, true) => return RecordAndSample,
-                // Whoever began the trace has decided, for all of us.
-                (true, false) if caller.trace_state().get(STATE_KEY) == Some(RECORDED) => return RecordOnly,
-                (true, false) => return Drop,
+            let is_outside = caller.is_remote() && is_edge;
+            // The service that began the trace has decided, for all of us.
+            let is_recorded = if caller.is_remote() {
+                caller.trace_state().get(STATE_KEY) == Some(RECORDED)
+            } else {
+                span.is_recording()
+            };
+            match caller.is_sampled() {
+                _ if is_outside => {}
+                true => return RecordAndSample,
+                false if is_recorded => return RecordOnly,
+                false => return Drop,
             }
         }
         let decision = if within(&self.sampled, trace) {

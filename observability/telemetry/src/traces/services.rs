@@ -110,7 +110,7 @@ impl SpanExporter for ByService {
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        // No export is under way any more, so nobody holds it.
+        // No export is under way any more, so no call holds it.
         let Ok(exporters) = self.exporters.try_lock() else { return Ok(()) };
         exporters.values().try_for_each(|exporter| exporter.shutdown_with_timeout(timeout))
     }

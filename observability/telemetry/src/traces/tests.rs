@@ -1,3 +1,5 @@
+//! Spans on their way: over gRPC in TLS, over HTTP, with headers, and under the names of several services.
+
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
