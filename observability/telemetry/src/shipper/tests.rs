@@ -181,7 +181,7 @@ fn the_thread_wakes_once_for_a_batch() {
     let mut ships = Ships::to(Sink::plain(&address.to_string()), 1_000);
     ships.lines(1, 10);
     let mut stream = listener.accept().unwrap().0;
-    let mut read = [0; 64 * 1024];
+    let mut read = vec![0; 64 * 1024];
     assert!(stream.read(&mut read).unwrap() > 0);
     ships.lines(100, 10);
     // All of them come in one write, however many callers sent them.
