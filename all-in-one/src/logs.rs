@@ -68,7 +68,12 @@ pub async fn run(args: LogsArgs, sources: &Sources, json: bool) -> anyhow::Resul
     // Times are written in one length and zone, so that their order is that of their texts.
     lines.sort_by_cached_key(|line| text(line, "time").to_owned());
     if json {
-        return Ok(lines.iter().map(|line| format!("{}\n", Value::Object(line.clone()))).collect());
+        let mut out = String::new();
+        for line in lines {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{}", Value::Object(line));
+        }
+        return Ok(out);
     }
     Ok(if lines.is_empty() { format!("no line is kept about {id}\n") } else { render(&lines) })
 }

@@ -237,3 +237,92 @@ impl Drop for Counted {
 fn millis(took: Duration) -> f64 {
     took.as_micros() as f64 / 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tracing::{Level, Metadata, span};
+
+    use super::*;
+
+    /// Counts lines: warnings, and those at "info".
+    #[derive(Clone, Default)]
+    struct Lines(Arc<(AtomicU64, AtomicU64)>);
+
+    impl tracing::Subscriber for Lines {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "gateway::access"
+        }
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            match *event.metadata().level() {
+                Level::WARN => self.0.0.fetch_add(1, Ordering::Relaxed),
+                Level::INFO => self.0.1.fetch_add(1, Ordering::Relaxed),
+                _ => 0,
+            };
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    fn summary(status: u16, refused: Option<Code>, is_shed: bool) -> Summary<'static> {
+        Summary {
+            order: None,
+            protocol: "http",
+            method: "POST",
+            path: "/v1/orders",
+            route: "/v1/orders",
+            status,
+            grpc_code: None,
+            took: Duration::from_millis(1),
+            request_bytes: 0,
+            response_bytes: 0,
+            client: None,
+            subject: None,
+            upstream: None,
+            refused,
+            is_shed,
+            is_probe: false,
+            correlation_id: "c-1",
+            trace_id: "",
+            error: None,
+        }
+    }
+
+    #[test]
+    fn refusals_are_sampled_and_answers_are_not() {
+        let lines = Lines::default();
+        let _told = tracing::subscriber::set_default(lines.clone());
+        let observer = Observer::new(&Runtime::for_testing());
+        let all = |count: u64, summary: Summary<'_>| {
+            (0..count).for_each(|_| observer.ended(&summary));
+            (lines.0.0.swap(0, Ordering::Relaxed), lines.0.1.swap(0, Ordering::Relaxed))
+        };
+        assert_eq!(all(500, summary(201, None, false)), (0, 500));
+        assert_eq!(all(50, summary(500, None, false)), (50, 0), "a failure is no refusal");
+        // Long before a second has passed.
+        let sampled = [
+            all(500, summary(503, None, false)),
+            all(500, summary(503, Some(Code::Overloaded), true)),
+            all(500, summary(429, Some(Code::RateLimited), false)),
+        ];
+        let [(behind, 0), (here, 0), (0, rate)] = sampled else { panic!("{sampled:?}") };
+        assert!((1..5).contains(&behind) && (1..5).contains(&here) && (1..5).contains(&rate), "{sampled:?}");
+        assert_eq!(
+            observer.refusals.get_or_create(&RefusalLabels { code: "rate_limited" }).get(),
+            500,
+            "all are counted"
+        );
+    }
+}

@@ -58,7 +58,7 @@ mod tests {
         let (sampled, start) = (Sampled::new(), Instant::now());
         let count = |reason, millis| sampled.count_at(reason, start + Duration::from_millis(millis));
         assert_eq!(count("overloaded", 0), Some(1), "the first is told at once");
-        assert_eq!((1..1_000).filter_map(|millis| count("overloaded", millis)).next(), None);
+        assert_eq!((1..1_000).find_map(|millis| count("overloaded", millis)), None);
         assert_eq!(count("rate_limited", 500), Some(1), "another reason has a line of its own");
         assert_eq!(count("overloaded", 1_000), Some(1_000));
         assert_eq!(count("overloaded", 9_000), Some(1));

@@ -14,7 +14,7 @@ use saga_engine::{
 };
 
 /// One line's own words.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Line<'a> {
     what: &'static str,
     step: Option<&'a str>,
