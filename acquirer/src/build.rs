@@ -63,7 +63,8 @@ pub async fn build(config: Config, runtime: &Runtime) -> anyhow::Result<App> {
         .await
         .with_context(|| format!("acquirer.http.listen: {}", config.http.listen))?;
     let addresses = Addresses { http: listener.local_addr()? };
-    service_kit::database::count(&runtime.metrics, SERVICE, "acquirer", ledger.database());
+    service_kit::database::count(&runtime.metrics, "acquirer", ledger.database());
+    service_kit::database::time(&runtime.metrics, SERVICE, ledger.database());
     let asked = ledger.clone();
     runtime.readiness.add("acquirer", "store", move || {
         let ledger = asked.clone();

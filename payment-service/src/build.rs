@@ -246,11 +246,14 @@ pub async fn build_with(
         .await
         .with_context(|| format!("payment.grpc.listen: {}", config.grpc.listen))?;
     let addresses = Addresses { grpc: listener.local_addr()? };
-    let ledger_file = ledger.as_ref().map(SqlLedger::database);
-    let files = [(SERVICE, "payment", store.file.as_ref()), (acquirer::SERVICE, "acquirer", ledger_file)];
-    for (service, name, file) in files {
+    let files = [("payment", store.file.as_ref()), ("acquirer", ledger.as_ref().map(SqlLedger::database))];
+    for (name, file) in files {
         let Some(file) = file else { continue };
-        service_kit::database::count(&runtime.metrics, service, name, file);
+        service_kit::database::count(&runtime.metrics, name, file);
+    }
+    // The payments' own store is measured by its operations, whichever it is.
+    if let Some(ledger) = &ledger {
+        service_kit::database::time(&runtime.metrics, acquirer::SERVICE, ledger.database());
     }
     let asked = (Arc::clone(&store.payments), ledger.clone());
     runtime.readiness.add("payment", "store", move || {

@@ -25,7 +25,6 @@ use amends_webhooks::event::Outgoing;
 
 /// The bank, simulated or not.
 const PROCESSOR: &str = "acquirer";
-const MONGODB: &str = "mongodb";
 const COLLECTION: &str = "payments";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,15 +40,13 @@ struct ProcessorLabels {
 pub struct ObservedStore {
     inner: Arc<dyn PaymentStore>,
     system: &'static str,
-    /// None where the store itself tells how long its statements take.
-    calls: Option<StoreCalls>,
+    calls: StoreCalls,
 }
 
 impl ObservedStore {
     /// Watches `inner`, which is a `system` (`mongodb`, `sqlite`).
     pub fn new(inner: Arc<dyn PaymentStore>, system: &'static str, metrics: &Metrics) -> Self {
-        let calls = (system == MONGODB).then(|| StoreCalls::new(SERVICE, system, metrics));
-        Self { inner, system, calls }
+        Self { inner, system, calls: StoreCalls::new(SERVICE, system, metrics) }
     }
 
     async fn watched<T>(
@@ -75,9 +72,7 @@ impl ObservedStore {
         if !error_type.is_empty() {
             span.record("error.type", error_type).record("otel.status_code", "ERROR");
         }
-        if let Some(calls) = &self.calls {
-            calls.observe(COLLECTION, operation, error_type, begun.elapsed(), TraceLabel::of(&span));
-        }
+        self.calls.observe(COLLECTION, operation, error_type, begun.elapsed(), TraceLabel::of(&span));
         result
     }
 }

@@ -52,8 +52,8 @@ impl fmt::Debug for PerStore {
     }
 }
 
-/// Shows what `service` asks of its store, and how long that takes.
-pub(crate) fn count(metrics: &Metrics, service: &'static str, store: &'static str, database: &Database) {
+/// Shows how long what `service` asks of its store takes.
+pub(crate) fn time(metrics: &Metrics, service: &'static str, database: &Database) {
     let system = match database.dialect() {
         Dialect::Sqlite => "sqlite",
         Dialect::Postgres => "postgresql",
@@ -69,6 +69,10 @@ pub(crate) fn count(metrics: &Metrics, service: &'static str, store: &'static st
         ),
         Some(error_type) => calls.observe("", operation.name(), error_type, took, None),
     }));
+}
+
+/// Shows what `store` is asked for.
+pub(crate) fn count(metrics: &Metrics, store: &'static str, database: &Database) {
     let figures: [(_, _, Figure); 2] = [
         ("sql_statements_total", "Statements sent to a store, without BEGIN, COMMIT and ROLLBACK", |of| of.statements),
         ("sql_commits_total", "Changes that a store was asked to make durable", |of| of.commits),
@@ -94,8 +98,9 @@ mod tests {
                 .unwrap()
         };
         let (busy, idle) = (open("busy.db"), open("idle.db"));
-        count(&metrics, "order-service", "busy", &busy);
-        count(&metrics, "order-service", "idle", &idle);
+        count(&metrics, "busy", &busy);
+        time(&metrics, "order-service", &busy);
+        count(&metrics, "idle", &idle);
         busy.ping().await.unwrap();
         busy.begin().await.unwrap().commit().await.unwrap();
         let page = metrics.encode();

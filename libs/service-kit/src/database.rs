@@ -116,7 +116,8 @@ impl<U> DatabaseConfig<U> {
 
 /// Shows what a service asks of its store among the metrics, and adds the check `<store>-store`: whether it answers and can be written.
 pub fn watch(runtime: &Runtime, service: &'static str, store: &'static str, database: &Database) {
-    count(&runtime.metrics, service, store, database);
+    count(&runtime.metrics, store, database);
+    time(&runtime.metrics, service, database);
     let database = database.clone();
     runtime.readiness.add(store, "store", move || {
         let database = database.clone();
@@ -125,8 +126,13 @@ pub fn watch(runtime: &Runtime, service: &'static str, store: &'static str, data
 }
 
 /// Shows what a store is asked for, without a check of its own: for stores that have another.
-pub fn count(metrics: &Metrics, service: &'static str, store: &'static str, database: &Database) {
-    counted::count(metrics, service, store, database);
+pub fn count(metrics: &Metrics, store: &'static str, database: &Database) {
+    counted::count(metrics, store, database);
+}
+
+/// Shows how long what `service` asks of its store takes, where it does not measure its own operations.
+pub fn time(metrics: &Metrics, service: &'static str, database: &Database) {
+    counted::time(metrics, service, database);
 }
 
 #[cfg(test)]

@@ -27,6 +27,10 @@ const SERIES: [(&str, &str, &str); 5] = [
 pub(crate) fn of_page(page: &str, counts: &mut Counts) -> Result<()> {
     for line in page.lines().filter(|line| !line.starts_with('#')) {
         let (series, rest) = line.split_once('{').unwrap_or((line, ""));
+        // What SQL stores are asked for is counted by their statements.
+        if rest.contains("db_collection_name=\"\"") {
+            continue;
+        }
         let Some((_, label, figure)) = SERIES.iter().find(|(name, ..)| *name == series) else { continue };
         // A label's value holds no quotation mark here; an exemplar may follow the figure.
         let (labels, value) = rest.split_once("} ").with_context(|| format!("not a series: {line}"))?;
@@ -91,6 +95,7 @@ mod tests {
         let page = "# TYPE sql_commits counter\nsql_commits_total{store=\"order\"} 7\n\
             rpc_server_call_duration_seconds_count{service=\"a\",rpc_method=\"p.v1.S/Get\",rpc_status_code=\"OK\"} 2\n\
             rpc_server_call_duration_seconds_count{service=\"a\",rpc_method=\"p.v1.S/Get\",rpc_status_code=\"ABORTED\"} 1 # {trace_id=\"x\"} 1\n\
+            db_client_operation_duration_seconds_count{db_collection_name=\"\",db_operation_name=\"SELECT\",error_type=\"\"} 9\n\
             sagas 3\n# EOF\n";
         let mut counts = Counts::new();
         of_page(page, &mut counts).unwrap();
