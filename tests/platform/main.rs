@@ -17,7 +17,10 @@ mod traces;
 
 use std::{future::Future, pin::Pin};
 
-use amends_tests::{kit::otlp::Collector, platform::Platform};
+use amends_tests::{
+    kit::otlp::Collector,
+    platform::{Platform, spans_are_as_registered},
+};
 
 type Case = (&'static str, for<'a> fn(&'a Platform) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>);
 
@@ -90,6 +93,9 @@ async fn run(cases: &[Case], platform: Platform) {
         platform.logs()
     );
     audit.unwrap();
+    // After everything that can be done from outside was done.
+    let lines = platform.telemetry_is_as_registered().await.unwrap();
+    assert!(lines > cases.len(), "{lines} log lines");
     platform.stop().await.unwrap();
 }
 
@@ -119,6 +125,7 @@ async fn traces_of_orders_are_whole() {
         if looked.is_ok() {
             looked = traces::recovery_continues_the_trace(&mut platform, &collector).await;
         }
+        let looked = looked.and_then(|()| spans_are_as_registered(&collector.spans()).map(drop));
         if let Err(error) = looked {
             panic!("{error:#}\n\n{}", platform.logs());
         }
@@ -130,7 +137,8 @@ async fn traces_of_orders_are_whole() {
 async fn traces_of_one_process_are_whole() {
     let collector = Collector::start().await.unwrap();
     let platform = Platform::embedded_with(traces::settings(&collector)).await.unwrap();
-    if let Err(error) = traces::one_process_names_its_services(&platform, &collector).await {
+    let looked = traces::one_process_names_its_services(&platform, &collector).await;
+    if let Err(error) = looked.and_then(|()| spans_are_as_registered(&collector.spans()).map(drop)) {
         panic!("{error:#}\n\n{}", platform.logs());
     }
     platform.stop().await.unwrap();

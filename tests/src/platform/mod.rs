@@ -29,6 +29,7 @@ use crate::{
 
 pub use distributed::PROGRAMS;
 pub use embedded::Setup;
+pub use telemetry::spans_are_as_registered;
 
 /// Migrations, key generation and an Argon2 hash for each user, in a debug build on a busy machine.
 const START_MAX: Duration = Duration::from_mins(1);

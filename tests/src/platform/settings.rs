@@ -71,7 +71,7 @@ pub(super) fn shared() -> Value {
         "identity": {"key_encryption_key": KEY_ENCRYPTION_KEY, "issuer": ISSUER, "bootstrap": bootstrap()},
         "inventory": {"seed": seed, "faults": {"refuse_commit_skus": [amends::catalogue::REFUSED_AT_PIVOT]}},
         "order": {"service_token": {"client_id": "order-service", "client_secret": CLIENT_SECRET, "scope": ORDER_SCOPES.join(" ")}},
-        "telemetry": {"log_format": "bunyan", "filter": "info"},
+        "telemetry": {"log_format": "bunyan", "filter": "info,story=info"},
     })
 }
 
