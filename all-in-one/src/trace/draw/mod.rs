@@ -2,7 +2,10 @@
 //!
 //! Must not know: where the sagas are read from.
 
-use std::time::Duration;
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use amends_primitives::{OrderId, Timestamp};
 use saga_engine::{
@@ -80,9 +83,9 @@ fn saga(out: &mut String, Stored { row, records }: &Stored, is_last: bool, look:
     let name = format!("{} v{}", row.definition.name, row.definition.version);
     let (branch, inner) = if is_last { ("└─", "   ") } else { ("├─", "│  ") };
     let took = if row.finished_at.is_some() { span(until.since(begun)) } else { "goes on".to_owned() };
-    *out += &format!("{branch} {name} · {status}{failure} · {took} · {begun}\n");
+    put(out, format_args!("{branch} {name} · {status}{failure} · {took} · {begun}\n"));
     let trace = row.trace.trace_id().map_or_else(String::new, |trace| format!(" · trace {trace}"));
-    *out += &format!("{inner}│  saga {}{trace}\n", row.id);
+    put(out, format_args!("{inner}│  saga {}{trace}\n", row.id));
 
     let lines = lines(&entries(records), inner);
     let width = |of: fn(&Line) -> &str| lines.iter().map(|line| of(line).chars().count()).max().unwrap_or(0);
@@ -91,19 +94,20 @@ fn saga(out: &mut String, Stored { row, records }: &Stored, is_last: bool, look:
     for line in &lines {
         let at = format!("+{}", span(line.began.since(begun)));
         if line.is_mark {
-            *out += &format!("{} {} {at}\n", line.label, paint(look, line.colour, &line.outcome));
+            put(out, format_args!("{} {} {at}\n", line.label, paint(look, line.colour, &line.outcome)));
             continue;
         }
         let outcome = paint(look, line.colour, &format!("{:<outcomes$}", line.outcome));
         let took = line.ended.map_or_else(|| "…".to_owned(), |ended| span(ended.since(line.began)));
         let bar = bar(line, begun, until);
-        *out += &format!(
-            "{:<labels$}  {:<5}  {outcome}  {at:>10} {took:>9} ▕{}▏\n",
-            line.label,
-            line.phase,
-            paint(look, line.colour, &bar)
-        );
+        let bar = paint(look, line.colour, &bar);
+        put(out, format_args!("{:<labels$}  {:<5}  {outcome}  {at:>10} {took:>9} ▕{bar}▏\n", line.label, line.phase));
     }
+}
+
+/// Adds a line. Writing to a string cannot fail.
+fn put(out: &mut String, line: fmt::Arguments<'_>) {
+    let _written = out.write_fmt(line);
 }
 
 fn lines(entries: &[Entry], inner: &str) -> Vec<Line> {
