@@ -133,7 +133,7 @@ pub(crate) async fn each_exemplar_leads_to_its_trace_and_lines(
     let placed = demo.place(&key(), &order_of("case-trace", 1, "pm_ok")).await?;
     let order = format!("/v1/orders/{}", placed.text("/id"));
     let metrics = format!("http://{}/metrics", platform.admin_address("amends")?);
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = service_base::client::internal().build()?;
     let (mut named, mut asked) = (BTreeSet::new(), 0);
     for _ in 0..400 {
         asked += 10;
