@@ -91,7 +91,7 @@ pub mod attribute {
     pub const FAILURES: &str = "failures";
     /// A session: all refresh tokens of one log-in. Type: string.
     pub const FAMILY: &str = "family";
-    /// How many were forgotten. Type: int.
+    /// Whether the place where revocations are shared had forgotten them. Type: boolean.
     pub const FORGOTTEN: &str = "forgotten";
     /// How a token was asked for. Type: string.
     pub const GRANT: &str = "grant";

@@ -1,7 +1,10 @@
 //! Every single thing that can go wrong in either saga, on real steps over participants that keep books. Checked is money and goods, not
 //! calls. In virtual time, with the journal in memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use amends_primitives::{Currency, Money, OrderId, SagaId, SeededIds, Timestamp};
 use parking_lot::Mutex;
@@ -306,6 +309,9 @@ impl tracing::Subscriber for Stories {
 
 /// The lines of one order that is placed under a fault.
 async fn story(method: &str, fault: Fault) -> Vec<String> {
+    // While one subscriber is all there is, tracing asks the thread that reaches a line first, of whatever test, whether the line is wanted.
+    static ANOTHER: LazyLock<tracing::Dispatch> = LazyLock::new(|| tracing::Dispatch::new(Stories::default()));
+    LazyLock::force(&ANOTHER);
     let stories = Stories::default();
     let told = tracing::subscriber::set_default(stories.clone());
     World::new(method).place(fault).await;

@@ -43,9 +43,9 @@ pub(crate) const PARTS: &[Part] = &[
     Part {
         name: "trace sampling",
         package: "amends-telemetry",
-        files: &["observability/telemetry/src/sampling.rs"],
-        library: "mod sampling;",
-        tests: &[],
+        files: &["observability/telemetry/src/traces/sampling.rs", "observability/telemetry/src/traces/tail.rs"],
+        library: "",
+        tests: &["traces"],
     },
     domain("acquirer", "acquirer", &["acquirer/src/domain/**/*.rs"]),
     domain("inventory", "inventory-service", &["inventory-service/src/domain/**/*.rs"]),
