@@ -167,6 +167,8 @@ pub fn init(config: Config) -> Result<Guard, InitError> {
 pub fn build(config: &Config) -> Result<(Dispatch, Guard), InitError> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", config.filter)).map_err(InitError::Filter)?;
     let meters = Meters::default();
+    meters.shipper.begin();
+    meters.spans.begin();
     let (traces, spans) = traces::start(config, meters.spans.clone())?.unzip();
     let mut layers: Vec<BoxLayer> = Vec::from_iter(spans);
     let (lines, console) = console::layers(config, meters.console.clone())?;

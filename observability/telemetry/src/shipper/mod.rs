@@ -83,6 +83,13 @@ pub struct ShipperMeters {
 }
 
 impl ShipperMeters {
+    /// All reasons, at 0: a rate needs a value from before the first loss.
+    pub(crate) fn begin(&self) {
+        for why in [QUEUE_FULL, UNACKNOWLEDGED, END_OF_PROCESS] {
+            drop(self.dropped.get_or_create(&why));
+        }
+    }
+
     fn lose(&self, lines: u64, why: &LossLabels) {
         self.dropped.get_or_create(why).inc_by(lines);
     }

@@ -26,7 +26,20 @@ pub struct SpanMeters {
     pub dropped: Family<SpanLossLabels, Counter>,
 }
 
+/// All reasons there are.
+const REASONS: [&str; 3] = [QUEUE_FULL, COLLECTOR, END_OF_PROCESS];
+const QUEUE_FULL: &str = "queue_full";
+const COLLECTOR: &str = "collector";
+const END_OF_PROCESS: &str = "end_of_process";
+
 impl SpanMeters {
+    /// All reasons, at 0: a rate needs a value from before the first loss.
+    pub(crate) fn begin(&self) {
+        for reason in REASONS {
+            self.lost(reason, 0);
+        }
+    }
+
     fn lost(&self, reason: &'static str, count: usize) {
         self.dropped.get_or_create(&SpanLossLabels { reason }).inc_by(count as u64);
     }
@@ -51,7 +64,7 @@ impl Counted {
             .waiting
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| (waiting < self.max).then_some(waiting + 1));
         if took.is_err() {
-            self.meters.lost("queue_full", 1);
+            self.meters.lost(QUEUE_FULL, 1);
         }
         took.is_ok()
     }
@@ -67,7 +80,7 @@ impl Counted {
         if is_taken {
             self.meters.exported.inc_by(count as u64);
         } else {
-            self.meters.lost("collector", count);
+            self.meters.lost(COLLECTOR, count);
         }
     }
 
@@ -75,7 +88,7 @@ impl Counted {
     pub(super) fn given_up(&self) {
         let left = self.waiting.swap(0, Ordering::Relaxed);
         if left > 0 {
-            self.meters.lost("end_of_process", left);
+            self.meters.lost(END_OF_PROCESS, left);
         }
     }
 }
