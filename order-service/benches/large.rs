@@ -1,8 +1,8 @@
 //! What millions of finished orders cost those that come after: sagas a second on a full database against an empty one, in one run and
 //! in turns; and how long an operator's and a customer's first page take. In a SQLite file, and on PostgreSQL, which `cargo xtask bench` starts.
 //!
-//! `AMENDS_BENCH_ROWS` says how many finished orders there are (default 20 000; 10 000 000 take six minutes and 22 GB in a file, seven and 28 GB on a server), and
-//! `AMENDS_BENCH_STORE` where they are, if not in both: `sqlite` or `postgresql`.
+//! `AMENDS_BENCH_ROWS` says how many finished orders there are (default 20 000; 10 000 000 take six minutes and 22 GB in a file, seven
+//! minutes and 28 GB on a server), and `AMENDS_BENCH_STORE` where they are, if not in both: `sqlite` or `postgresql`.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may stop, and tells what it measured")]
 
 use std::{
