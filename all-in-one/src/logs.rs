@@ -6,6 +6,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use reqwest::Url;
 use serde_json::{Map, Value};
 use service_base::config::{Sources, load_from};
 use service_kit::admin;
@@ -54,7 +55,9 @@ pub async fn run(args: LogsArgs, sources: &Sources, json: bool) -> anyhow::Resul
     let mut lines: Vec<Map<String, Value>> = Vec::new();
     for url in urls {
         let asked = format!("{}/logs", url.trim_end_matches('/'));
-        let answer = client.get(&asked).query(&[("about", &id)]).send().await;
+        let mut with_id = Url::parse(&asked).with_context(|| format!("{asked} is no URL"))?;
+        with_id.query_pairs_mut().append_pair("about", &id);
+        let answer = client.get(with_id).send().await;
         let answer = answer
             .with_context(|| format!("{asked} does not answer: is the process up, and is this its admin.listen?"))?;
         let status = answer.status();
