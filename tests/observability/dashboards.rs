@@ -61,7 +61,7 @@ pub(crate) const MAY_BE_EMPTY: &[(&str, &str)] = &[
     ),
     ("payment_captures_total", "as authorizations"),
     ("payment_voids_total", "as authorizations"),
-    ("token_revocations", "nobody logs out here"),
+    ("token_revocations", "no user of this proof logs out"),
     ("refresh_reuses", "no stolen session is used here"),
     ("gateway_refusals_total{code=~", "there is room for this load"),
     ("inventory_reservations_expired", "no reservation is left to expire here"),

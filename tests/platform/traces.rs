@@ -50,6 +50,7 @@ pub(crate) async fn each_order_is_one_whole_trace(platform: &Platform, collector
         ("saga place-order", "INTERNAL", "order-service", Some("POST /v1/orders")),
         ("reserve_stock", "INTERNAL", "order-service", Some("saga place-order")),
         ("charge_payment", "INTERNAL", "order-service", Some("saga place-order")),
+        ("confirm_order", "INTERNAL", "order-service", Some("saga place-order")),
         ("amends.payments.v1.PaymentService/Charge", "CLIENT", "order-service", Some("charge_payment")),
         (
             "amends.payments.v1.PaymentService/Charge",

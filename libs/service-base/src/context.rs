@@ -202,25 +202,11 @@ pub fn current_trace_id() -> Option<String> {
     recorded().map(|span| span.trace_id().to_string()).or_else(from_context)
 }
 
-/// The W3C `traceparent` of the current span, or else of the current context: what a journal keeps.
-pub fn current_traceparent() -> Option<String> {
-    let from_context = || CURRENT.try_with(RequestContext::traceparent).ok();
-    recorded().map(|span| format_traceparent(&span)).or_else(from_context)
-}
-
 /// The trace of the current span, or else of the current context, with its `tracestate`: what a journal keeps, for
 /// [`RequestContext::resumed`].
 pub fn current_trace_text() -> Option<String> {
     let from_context = || CURRENT.try_with(|context| format_trace_text(&context.trace)).ok();
     recorded().map(|span| format_trace_text(&span)).or_else(from_context)
-}
-
-/// Whether the current span is recorded and will be sent: what may be named where only traces that exist may be.
-pub fn is_sampled() -> bool {
-    opentelemetry::Context::map_current(|context| {
-        let span = context.span();
-        span.is_recording() && span.span_context().is_sampled()
-    })
 }
 
 /// Does `work` in the context and the span at hand, wherever it is polled: for tasks that are part of a request.

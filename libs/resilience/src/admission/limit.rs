@@ -93,7 +93,7 @@ impl Limit {
             first,
             max,
             allowed: Duration::from_millis(config.work_ms),
-            allowed_max: attempt * OF_ATTEMPT / 100,
+            allowed_max: attempt.saturating_mul(OF_ATTEMPT) / 100,
             current: first,
             safe: first,
             exceeded: Duration::ZERO,

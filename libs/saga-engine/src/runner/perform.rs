@@ -14,7 +14,7 @@ use crate::{
     Cause, Closed, Outcome, StepContext, Undo,
     driver::Attempt,
     plan::{Conclusion, Effect, EffectKind},
-    timeline::Phase,
+    timeline::{EntryOutcome, Phase},
 };
 
 /// Stands between the engine and the steps: how tests make participants and networks fail.
@@ -46,6 +46,31 @@ impl EffectKind {
             Self::Act => Phase::Action,
             Self::Compensate => Phase::Compensation,
             Self::Close => Phase::Close,
+        }
+    }
+}
+
+impl Conclusion {
+    /// In a word, as a timeline has it.
+    pub(super) const fn outcome(&self) -> EntryOutcome {
+        match self {
+            Self::Acted(Outcome::Done(_)) | Self::Closed(Closed::WasDone(_)) => EntryOutcome::Done,
+            Self::Acted(Outcome::Refused(_)) => EntryOutcome::Refused,
+            Self::Acted(Outcome::Unknown(_)) => EntryOutcome::Unknown,
+            Self::Acted(Outcome::NotSent(_)) => EntryOutcome::NotSent,
+            Self::Compensated(Undo::Undone) => EntryOutcome::Undone,
+            Self::Closed(Closed::Closed) => EntryOutcome::Closed,
+            Self::Compensated(Undo::NotYet(_)) | Self::Closed(Closed::NotYet(_)) => EntryOutcome::NotYet,
+        }
+    }
+
+    /// Why it came to nothing that is known. A refusal is an answer.
+    pub(super) const fn failure(&self) -> Option<&Cause> {
+        match self {
+            Self::Acted(Outcome::Unknown(cause) | Outcome::NotSent(cause))
+            | Self::Compensated(Undo::NotYet(cause))
+            | Self::Closed(Closed::NotYet(cause)) => Some(cause),
+            _ => None,
         }
     }
 }

@@ -13,9 +13,8 @@ use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::{
-    StepContext, TraceContext, Undo,
+    StepContext, TraceContext,
     journal::SagaRow,
-    outcome::Outcome,
     plan::{Conclusion, EffectKind},
 };
 
@@ -34,7 +33,6 @@ impl SagaSpan {
     pub(super) fn open(row: &SagaRow, base: &Context) -> Self {
         let origin = parent(&row.trace, base);
         let is_resumed = row.fence > FIRST_FENCE;
-        let attached = origin.clone().attach();
         let span = tracing::info_span!(
             parent: None,
             "saga",
@@ -47,7 +45,6 @@ impl SagaSpan {
             saga.fence = i64::try_from(row.fence).unwrap_or(i64::MAX),
             error.type = Empty,
         );
-        drop(attached);
         let _set = span.set_parent(origin.clone());
         if is_resumed && origin.has_active_span() {
             span.add_link(origin.span().span_context().clone());
@@ -97,19 +94,8 @@ impl SagaSpan {
 
 /// Says how an attempt ended. An outcome that is not known is a failure; a refusal is an answer.
 pub(super) fn conclude(span: &Span, conclusion: &Conclusion) {
-    let (outcome, error) = match conclusion {
-        Conclusion::Acted(Outcome::Done(_)) | Conclusion::Closed(crate::Closed::WasDone(_)) => ("done", None),
-        Conclusion::Acted(Outcome::Refused(_)) => ("refused", None),
-        Conclusion::Acted(Outcome::Unknown(cause)) => ("unknown", Some(cause)),
-        Conclusion::Acted(Outcome::NotSent(cause)) => ("not_sent", Some(cause)),
-        Conclusion::Compensated(Undo::Undone) => ("undone", None),
-        Conclusion::Closed(crate::Closed::Closed) => ("closed", None),
-        Conclusion::Compensated(Undo::NotYet(cause)) | Conclusion::Closed(crate::Closed::NotYet(cause)) => {
-            ("not_yet", Some(cause))
-        }
-    };
-    span.record("saga.outcome", outcome);
-    if let Some(cause) = error {
+    span.record("saga.outcome", conclusion.outcome().as_str());
+    if let Some(cause) = conclusion.failure() {
         span.record("otel.status_code", "ERROR").record("error.type", cause.code.as_str());
     }
 }

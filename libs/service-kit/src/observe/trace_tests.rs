@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::Runtime;
 use amends_resilience::{Call, Deadline, Edge, Guard, Resilience};
-use service_base::context::{current_trace_id, current_traceparent, inject};
+use service_base::context::{current_trace_id, current_trace_text, inject};
 use service_base::problem::{Code, Problem};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -47,7 +47,7 @@ async fn the_callers_trace_is_in_every_line_answer_and_call() {
     let kept = Arc::clone(&journal);
     let handler = move || async move {
         tracing::info!("in the handler");
-        *kept.lock() = current_traceparent();
+        *kept.lock() = current_trace_text();
         let deadline = Deadline::after(Duration::from_secs(1));
         let call = guard.send(Call::new("test.Payments/Charge", deadline, ()).attempt(2), |_| async {
             tracing::info!("in the call");
@@ -108,7 +108,7 @@ async fn work_taken_up_again_continues_its_trace() {
     let context = RequestContext::resumed(Some("c-1"), Some(&parent), &ids);
     let span = tracing::info_span!("saga.resume");
     context.adopt(&span, "order-service");
-    let seen = context.clone().scope(async { span.in_scope(|| (current_trace_id(), current_traceparent())) }).await;
+    let seen = context.clone().scope(async { span.in_scope(|| (current_trace_id(), current_trace_text())) }).await;
     assert_eq!(seen.0.as_deref(), Some(TRACE));
     assert!(seen.1.is_some_and(|now| now.starts_with(&format!("00-{TRACE}-"))));
     drop((recording, dispatch, telemetry));
@@ -123,7 +123,7 @@ async fn the_caller_decides_on_sampling_or_else_the_sampler() {
     let recording = tracing::dispatcher::set_default(&dispatch);
     let runtime = Runtime::for_testing();
     let app = Router::new()
-        .route("/", get(|| async { current_traceparent().unwrap() }))
+        .route("/", get(|| async { current_trace_text().unwrap() }))
         .layer(from_fn_with_state(Observer::http("order-service", &runtime), observe));
     let ask = async |parent: Option<&str>| {
         let request = parent.iter().fold(Request::get("/"), |request, parent| request.header("traceparent", *parent));

@@ -63,6 +63,7 @@ pub struct LossLabels {
     pub reason: &'static str,
 }
 
+const REASONS: [LossLabels; 3] = [QUEUE_FULL, UNACKNOWLEDGED, END_OF_PROCESS];
 const QUEUE_FULL: LossLabels = LossLabels { reason: "queue_full" };
 const UNACKNOWLEDGED: LossLabels = LossLabels { reason: "unacknowledged" };
 const END_OF_PROCESS: LossLabels = LossLabels { reason: "end_of_process" };
@@ -85,8 +86,8 @@ pub struct ShipperMeters {
 impl ShipperMeters {
     /// All reasons, at 0: a rate needs a value from before the first loss.
     pub(crate) fn begin(&self) {
-        for why in [QUEUE_FULL, UNACKNOWLEDGED, END_OF_PROCESS] {
-            drop(self.dropped.get_or_create(&why));
+        for why in &REASONS {
+            self.lose(0, why);
         }
     }
 
@@ -96,7 +97,7 @@ impl ShipperMeters {
 
     /// Lines lost, whatever for.
     pub fn dropped_in_all(&self) -> u64 {
-        [QUEUE_FULL, UNACKNOWLEDGED, END_OF_PROCESS].iter().map(|why| self.dropped.get_or_create(why).get()).sum()
+        REASONS.iter().map(|why| self.dropped.get_or_create(why).get()).sum()
     }
 }
 
@@ -147,10 +148,6 @@ impl Shipper {
     pub(crate) fn start(sink: Sink, queue_max: usize, meters: ShipperMeters) -> Result<Self, InitError> {
         let (queue, lines) = sync_channel(queue_max);
         let flags = Arc::new(Flags::default());
-        // Shown from the start, not from the first loss on.
-        for why in [QUEUE_FULL, UNACKNOWLEDGED, END_OF_PROCESS] {
-            meters.lose(0, &why);
-        }
         let work = Work {
             sink,
             lines,

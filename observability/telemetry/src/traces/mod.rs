@@ -22,7 +22,7 @@ use opentelemetry_sdk::{
 };
 
 use self::{exporter::Connector, meters::Counted, sampling::Head, services::ByService, tail::Tail};
-use crate::{BoxLayer, Config, InitError};
+use crate::{BoxLayer, Config, InitError, names::attribute};
 
 pub use meters::{SpanLossLabels, SpanMeters};
 pub use sampling::{Edge, OfService, STATE_KEY};
@@ -105,9 +105,9 @@ pub(crate) fn start(config: &Config, meters: SpanMeters) -> Result<Option<(Trace
 
 fn resource(config: &Config) -> Resource {
     let attributes = [
-        KeyValue::new("service.version", config.service_version.clone()),
-        KeyValue::new("service.namespace", "amends"),
-        KeyValue::new("service.instance.id", config.instance_id()),
+        KeyValue::new(attribute::SERVICE_VERSION, config.service_version.clone()),
+        KeyValue::new(attribute::SERVICE_NAMESPACE, "amends"),
+        KeyValue::new(attribute::SERVICE_INSTANCE_ID, config.instance_id()),
         KeyValue::new("deployment.environment.name", config.environment.clone()),
         KeyValue::new("process.pid", i64::from(std::process::id())),
     ];

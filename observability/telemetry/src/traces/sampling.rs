@@ -7,7 +7,7 @@
 //! Must not know: exporters.
 
 use std::{
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, ShouldSample};
 
-use crate::Config;
+use crate::{Config, names::attribute};
 
 /// In a context: work begins here for a caller outside, whose flag decides nothing.
 #[derive(Debug, Clone, Copy)]
@@ -32,14 +32,11 @@ pub const STATE_KEY: &str = "amends";
 /// Its value where spans are recorded that are not sampled.
 const RECORDED: &str = "r";
 
-/// The attribute that names the service, until the exporter makes it the resource's.
-pub(super) const SERVICE: &str = "service";
-
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Head {
     sampled: Sampler,
     recorded: Sampler,
-    rate: Rate,
+    rate: Arc<Rate>,
 }
 
 impl Head {
@@ -47,7 +44,7 @@ impl Head {
         Self {
             sampled: Sampler::TraceIdRatioBased(config.sample_percent / 100.0),
             recorded: Sampler::TraceIdRatioBased(config.record_percent / 100.0),
-            rate: Rate::new(config.traces_per_second, Instant::now()),
+            rate: Arc::new(Rate::new(config.traces_per_second, Instant::now())),
         }
     }
 
@@ -89,12 +86,6 @@ fn within(share: &Sampler, trace: TraceId) -> bool {
     result.decision == SamplingDecision::RecordAndSample
 }
 
-impl Clone for Head {
-    fn clone(&self) -> Self {
-        Self { sampled: self.sampled.clone(), recorded: self.recorded.clone(), rate: self.rate.again() }
-    }
-}
-
 impl ShouldSample for Head {
     fn should_sample(
         &self,
@@ -112,7 +103,7 @@ impl ShouldSample for Head {
         if decision != SamplingDecision::Drop
             && let Some(OfService(name)) = parent.and_then(|context| context.get::<OfService>())
         {
-            attributes.push(KeyValue::new(SERVICE, *name));
+            attributes.push(KeyValue::new(attribute::SERVICE, *name));
         }
         SamplingResult { decision, attributes, trace_state }
     }
@@ -129,10 +120,6 @@ impl Rate {
     fn new(per_second: u32, now: Instant) -> Self {
         let per_second = f64::from(per_second);
         Self { per_second, left: Mutex::new((per_second, now)) }
-    }
-
-    fn again(&self) -> Self {
-        Self { per_second: self.per_second, left: Mutex::new((self.per_second, Instant::now())) }
     }
 
     fn take(&self, now: Instant) -> bool {

@@ -14,7 +14,8 @@ use opentelemetry_sdk::{
 };
 use tokio::sync::Mutex;
 
-use super::{exporter::Connector, meters::Counted, sampling::SERVICE};
+use super::{exporter::Connector, meters::Counted};
+use crate::names;
 
 /// Service names are constants of the program; more would be a mistake, and are taken for the process itself.
 const SERVICES_MAX: usize = 16;
@@ -63,7 +64,7 @@ impl ByService {
 fn take_service(attributes: &mut Vec<KeyValue>) -> Option<Arc<str>> {
     let mut found = None;
     attributes.retain(|attribute| {
-        let is_service = attribute.key.as_str() == SERVICE;
+        let is_service = attribute.key.as_str() == names::attribute::SERVICE;
         if let (true, Value::String(name)) = (is_service, &attribute.value) {
             found = Some(Arc::from(name.as_str()));
         }

@@ -17,6 +17,8 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::SpanData;
 
+use crate::names::attribute as names;
+
 /// About 1 KiB each.
 const SPANS_MAX: usize = 16_384;
 /// Of one trace; a stream that lives for an hour must not push all others out.
@@ -97,10 +99,10 @@ impl Tail {
 
 fn tells_of_trouble(attribute: &opentelemetry::KeyValue) -> bool {
     match (attribute.key.as_str(), &attribute.value) {
-        ("retry.attempt", Value::I64(attempt)) => *attempt > 1,
-        ("saga.phase", Value::String(phase)) => phase.as_str() != "action",
-        ("saga.outcome", Value::String(outcome)) => outcome.as_str() != "completed" && outcome.as_str() != "done",
-        ("saga.resumed", Value::Bool(resumed)) => *resumed,
+        (names::RETRY_ATTEMPT, Value::I64(attempt)) => *attempt > 1,
+        (names::SAGA_PHASE, Value::String(phase)) => phase.as_str() != "action",
+        (names::SAGA_OUTCOME, Value::String(outcome)) => outcome.as_str() != "completed" && outcome.as_str() != "done",
+        (names::SAGA_RESUMED, Value::Bool(resumed)) => *resumed,
         _ => false,
     }
 }

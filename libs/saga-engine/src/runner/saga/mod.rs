@@ -10,7 +10,7 @@ use opentelemetry::trace::FutureExt as _;
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 
-use super::{Active, Core, perform, record_output, spans::SagaSpan, wall::Wall};
+use super::{Active, Core, perform, record_output, spans, spans::SagaSpan, wall::Wall};
 use crate::{
     Cause, Happened, Journaling, LocalOutcome, Outcome, StepContext, StepKey, Told, TraceContext, Undo,
     driver::{AnyDefinition, Driver},
@@ -20,7 +20,6 @@ use crate::{
     plan::{self, Conclusion, Effect, EffectKind, Next},
     shape::Shape,
     state::State,
-    timeline::EntryOutcome,
     transition::{self, IllegalEvent},
 };
 
@@ -297,6 +296,7 @@ impl<J: Journal> Saga<J> {
     async fn change(&mut self, effect: Effect) -> Result<(), Stop> {
         let (now, context) = (self.now(), self.context(effect));
         let local = self.driver.change(effect, &context);
+        let (span, _) = self.span.attempt(&context, effect.kind);
         let begun = plan::started(&self.shape, effect);
         let applied = match effect.kind {
             EffectKind::Act => Conclusion::Acted(Outcome::Done(serde_json::Value::Null)),
@@ -308,8 +308,9 @@ impl<J: Journal> Saga<J> {
         if plan::next(&self.shape, &after, now) == Next::Decide(Event::Completed) {
             events.push(Event::Completed);
         }
-        match self.write(events, local).await? {
+        match self.write(events, local).instrument(span.clone()).await? {
             LocalOutcome::Applied => {
+                spans::conclude(&span, &applied);
                 self.count(effect, &applied, Duration::ZERO);
                 Ok(())
             }
@@ -320,6 +321,7 @@ impl<J: Journal> Saga<J> {
                         Conclusion::Compensated(Undo::NotYet(Cause::permanent(refusal.code, refusal.message)))
                     }
                 };
+                spans::conclude(&span, &refused);
                 self.count(effect, &refused, Duration::ZERO);
                 let (at, jitter) = (self.now(), (self.core.jitter)());
                 self.note(begun, at)?;
@@ -347,17 +349,7 @@ impl<J: Journal> Saga<J> {
     }
 
     fn count(&self, effect: Effect, conclusion: &Conclusion, took: Duration) {
-        let outcome = match conclusion {
-            Conclusion::Acted(Outcome::Done(_)) | Conclusion::Closed(crate::Closed::WasDone(_)) => EntryOutcome::Done,
-            Conclusion::Acted(Outcome::Refused(_)) => EntryOutcome::Refused,
-            Conclusion::Acted(Outcome::Unknown(_)) => EntryOutcome::Unknown,
-            Conclusion::Acted(Outcome::NotSent(_)) => EntryOutcome::NotSent,
-            Conclusion::Compensated(Undo::Undone) => EntryOutcome::Undone,
-            Conclusion::Closed(crate::Closed::Closed) => EntryOutcome::Closed,
-            Conclusion::Compensated(Undo::NotYet(_)) | Conclusion::Closed(crate::Closed::NotYet(_)) => {
-                EntryOutcome::NotYet
-            }
-        };
+        let outcome = conclusion.outcome();
         let (saga, step, phase) = (self.shape.name, self.shape.step(effect.step).name, effect.kind.phase().as_str());
         let metrics = &self.core.metrics;
         metrics.attempts.get_or_create(&AttemptLabels { saga, step, phase, outcome: outcome.as_str() }).inc();
